@@ -1,0 +1,381 @@
+package kubeletapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/cache"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/cert"
+	"k8s.io/client-go/util/retry"
+	"k8s.io/utils/clock"
+)
+
+// The kubelet's own defaults for its webhooks, except that a refused token is
+// forgotten sooner: it may have been the API server's cache that lagged.
+// https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/
+const (
+	tokenAllowTTL  = 2 * time.Minute
+	tokenDenyTTL   = 10 * time.Second
+	accessAllowTTL = 5 * time.Minute
+	accessDenyTTL  = 30 * time.Second
+	reviewCacheLen = 4096
+	reviewTime     = 10 * time.Second
+	maxReviews     = 32
+)
+
+// Where every cluster publishes the CA of its client certificates.
+const (
+	clientCANamespace = metav1.NamespaceSystem
+	clientCAName      = "extension-apiserver-authentication"
+	clientCAKey       = "client-ca-file"
+)
+
+var (
+	errNoCredentials = errors.New("no credentials")
+	errReview        = errors.New("the local API server did not answer the review")
+)
+
+// AuthConfig is what an Auth needs.
+type AuthConfig struct {
+	// NodeName is the node whose subresources callers must have rights to.
+	NodeName string
+	// Reviews creates TokenReviews and SubjectAccessReviews in the local
+	// cluster: rights that a node has (ClusterRole system:node).
+	Reviews kubernetes.Interface
+	// ClientCA reads ConfigMap kube-system/extension-apiserver-authentication:
+	// Role extension-apiserver-authentication-reader. A node may not read it,
+	// so this is often another client than Reviews.
+	ClientCA kubernetes.Interface
+	// ClientCAPEM, when set, is used instead of the ConfigMap.
+	ClientCAPEM []byte
+	// ClientCAInterval is the time between two reads of the ConfigMap; one
+	// minute when zero.
+	ClientCAInterval time.Duration
+	// Clock is the real one when nil.
+	Clock clock.Clock
+	// Logger gets what an operator acts on.
+	Logger *slog.Logger
+}
+
+// Auth tells who calls and what the caller may do, by asking the local
+// cluster: client certificates are checked against its client CA, bearer
+// tokens by TokenReview, rights by SubjectAccessReview.
+//
+// k8s.io/apiserver has the same as a library, at the price of gRPC, CEL and
+// OpenTelemetry in every akd; virtual-kubelet's use of it locks out bearer
+// tokens when a CA file is given.
+type Auth struct {
+	cfg      AuthConfig
+	clientCA atomic.Pointer[x509.CertPool]
+	tokens   *cache.LRUExpireCache
+	access   *cache.LRUExpireCache
+	reviews  chan struct{}
+}
+
+// NewAuth returns an Auth. It answers before Run is called, but knows no
+// client CA until then unless ClientCAPEM is set.
+func NewAuth(cfg AuthConfig) (*Auth, error) {
+	if cfg.NodeName == "" || cfg.Reviews == nil || cfg.Logger == nil {
+		return nil, errors.New("kubelet API authentication needs NodeName, Reviews and Logger")
+	}
+	if cfg.ClientCA == nil && cfg.ClientCAPEM == nil {
+		return nil, errors.New("kubelet API authentication needs a client CA: kube-apiserver could not be told from anyone else")
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = clock.RealClock{}
+	}
+	if cfg.ClientCAInterval == 0 {
+		cfg.ClientCAInterval = time.Minute
+	}
+	a := &Auth{
+		cfg:     cfg,
+		tokens:  cache.NewLRUExpireCacheWithClock(reviewCacheLen, cfg.Clock),
+		access:  cache.NewLRUExpireCacheWithClock(reviewCacheLen, cfg.Clock),
+		reviews: make(chan struct{}, maxReviews),
+	}
+	if cfg.ClientCAPEM != nil {
+		if err := a.setClientCA(cfg.ClientCAPEM); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// Run keeps the client CA current until ctx ends. A cluster rotates its CA by
+// publishing old and new together, so that a read now and then is enough.
+func (a *Auth) Run(ctx context.Context) {
+	if a.cfg.ClientCAPEM != nil {
+		return
+	}
+	known := false
+	_ = wait.PollUntilContextCancel(ctx, a.cfg.ClientCAInterval, true, func(ctx context.Context) (bool, error) {
+		err := a.refreshClientCA(ctx)
+		switch {
+		case err == nil:
+			known = true
+		case ctx.Err() != nil:
+		case known:
+			a.cfg.Logger.Warn("Cannot refresh the client CA; the last one stays in use", "error", err)
+		default:
+			a.cfg.Logger.Error("Cannot read the client CA; kube-apiserver is refused until it can be read", "error", err)
+		}
+		return false, nil
+	})
+}
+
+func (a *Auth) refreshClientCA(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reviewTime)
+	defer cancel()
+	var found *corev1.ConfigMap
+	err := retry.OnError(reviewBackoff(), worthRetry, func() (err error) {
+		found, err = a.cfg.ClientCA.CoreV1().ConfigMaps(clientCANamespace).Get(ctx, clientCAName, metav1.GetOptions{})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("get configmap %s/%s (grant Role extension-apiserver-authentication-reader in kube-system): %w",
+			clientCANamespace, clientCAName, err)
+	}
+	return a.setClientCA([]byte(found.Data[clientCAKey]))
+}
+
+func (a *Auth) setClientCA(pem []byte) error {
+	certs, err := cert.ParseCertsPEM(pem)
+	if err != nil {
+		return fmt.Errorf("parse client CA: %w", err)
+	}
+	pool := x509.NewCertPool()
+	for _, c := range certs {
+		pool.AddCert(c)
+	}
+	a.clientCA.Store(pool)
+	return nil
+}
+
+// Authenticate tells who sent r. Its error is a Status: 401, or 502 when the
+// local API server cannot be asked.
+func (a *Auth) Authenticate(r *http.Request) (authenticationv1.UserInfo, error) {
+	user, certErr := a.certificateUser(r)
+	if certErr == nil {
+		return user, nil
+	}
+	user, tokenErr := a.tokenUser(r)
+	switch {
+	case tokenErr == nil:
+		return user, nil
+	case errors.Is(tokenErr, errReview):
+		a.cfg.Logger.Warn("Cannot review a token", "error", tokenErr)
+		return user, newStatus(http.StatusBadGateway, metav1.StatusReasonServiceUnavailable,
+			"node %q cannot ask the local API server about the token: retry in a few seconds", a.cfg.NodeName)
+	case !errors.Is(tokenErr, errNoCredentials):
+		return user, unauthorized("the bearer token is not valid in this cluster: use a current one")
+	case !errors.Is(certErr, errNoCredentials):
+		a.cfg.Logger.Debug("Client certificate refused", "remoteAddr", r.RemoteAddr, "error", certErr)
+		return user, unauthorized("the client certificate is not valid here: it must be signed by the cluster's client CA, current, and for client authentication")
+	}
+	return user, unauthorized("present a client certificate signed by the cluster's client CA, or a bearer token")
+}
+
+func unauthorized(why string) error {
+	return newStatus(http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "Unauthorized: %s", why)
+}
+
+// certificateUser verifies the certificate of the connection anew for every
+// request: a CA that was withdrawn ends open connections' rights too.
+func (a *Auth) certificateUser(r *http.Request) (authenticationv1.UserInfo, error) {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return authenticationv1.UserInfo{}, errNoCredentials
+	}
+	roots := a.clientCA.Load()
+	if roots == nil {
+		return authenticationv1.UserInfo{}, errors.New("the client CA is not known yet")
+	}
+	leaf := r.TLS.PeerCertificates[0]
+	options := x509.VerifyOptions{
+		Roots:         roots,
+		Intermediates: x509.NewCertPool(),
+		CurrentTime:   a.cfg.Clock.Now(),
+		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	for _, c := range r.TLS.PeerCertificates[1:] {
+		options.Intermediates.AddCert(c)
+	}
+	if _, err := leaf.Verify(options); err != nil {
+		return authenticationv1.UserInfo{}, fmt.Errorf("verify client certificate: %w", err)
+	}
+	if leaf.Subject.CommonName == "" {
+		return authenticationv1.UserInfo{}, errors.New("client certificate has no common name")
+	}
+	return authenticated(authenticationv1.UserInfo{
+		Username: leaf.Subject.CommonName,
+		Groups:   slices.Clone(leaf.Subject.Organization),
+	}), nil
+}
+
+// authenticated adds the group that every known caller is in, and on which
+// RBAC rules may rest.
+func authenticated(user authenticationv1.UserInfo) authenticationv1.UserInfo {
+	const group = "system:authenticated"
+	if !slices.Contains(user.Groups, group) {
+		user.Groups = append(user.Groups, group)
+	}
+	return user
+}
+
+func (a *Auth) tokenUser(r *http.Request) (authenticationv1.UserInfo, error) {
+	scheme, token, _ := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " ")
+	token = strings.TrimSpace(token)
+	if !strings.EqualFold(scheme, "bearer") || token == "" {
+		return authenticationv1.UserInfo{}, errNoCredentials
+	}
+	key := sha256.Sum256([]byte(token))
+	if known, ok := a.tokens.Get(key); ok {
+		return reviewed(known)
+	}
+	status, err := a.reviewToken(r.Context(), token)
+	if err != nil {
+		return authenticationv1.UserInfo{}, fmt.Errorf("%w: %w", errReview, err)
+	}
+	if !status.Authenticated || status.User.Username == "" {
+		a.tokens.Add(key, nil, tokenDenyTTL)
+		return reviewed(nil)
+	}
+	user := authenticated(status.User)
+	a.tokens.Add(key, user, tokenAllowTTL)
+	return reviewed(user)
+}
+
+func reviewed(known any) (authenticationv1.UserInfo, error) {
+	user, ok := known.(authenticationv1.UserInfo)
+	if !ok {
+		return user, errors.New("token refused")
+	}
+	return user, nil
+}
+
+func (a *Auth) reviewToken(ctx context.Context, token string) (authenticationv1.TokenReviewStatus, error) {
+	var review *authenticationv1.TokenReview
+	err := a.review(ctx, func(ctx context.Context) (err error) {
+		review, err = a.cfg.Reviews.AuthenticationV1().TokenReviews().Create(ctx, &authenticationv1.TokenReview{
+			Spec: authenticationv1.TokenReviewSpec{Token: token},
+		}, metav1.CreateOptions{})
+		return err
+	})
+	if err != nil {
+		return authenticationv1.TokenReviewStatus{}, fmt.Errorf("create tokenreview: %w", err)
+	}
+	return review.Status, nil
+}
+
+// review bounds how many questions callers can make akd ask at a time.
+func (a *Auth) review(ctx context.Context, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, reviewTime)
+	defer cancel()
+	select {
+	case a.reviews <- struct{}{}:
+		defer func() { <-a.reviews }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return retry.OnError(reviewBackoff(), func(err error) bool {
+		return ctx.Err() == nil && worthRetry(err)
+	}, func() error { return ask(ctx) })
+}
+
+func reviewBackoff() wait.Backoff {
+	return wait.Backoff{Steps: 3, Duration: 100 * time.Millisecond, Factor: 3, Jitter: 0.2}
+}
+
+// worthRetry is true for errors that are not an answer.
+func worthRetry(err error) bool {
+	if status := apierrors.APIStatus(nil); !errors.As(err, &status) {
+		return true // no answer at all
+	}
+	return apierrors.IsInternalError(err) || apierrors.IsServerTimeout(err) ||
+		apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err)
+}
+
+// Authorize allows user to use verb on one of the node's subresources, any of
+// which is enough (KEP-2862). Its error is a Status: 403, or 502 when the
+// local API server cannot be asked.
+func (a *Auth) Authorize(ctx context.Context, user authenticationv1.UserInfo, verb string, subresources []string) error {
+	for _, subresource := range subresources {
+		allowed, err := a.mayAccess(ctx, user, verb, subresource)
+		if err != nil {
+			a.cfg.Logger.Warn("Cannot review access", "error", err)
+			return newStatus(http.StatusBadGateway, metav1.StatusReasonServiceUnavailable,
+				"node %q cannot ask the local API server what user %q may do: retry in a few seconds", a.cfg.NodeName, user.Username)
+		}
+		if allowed {
+			return nil
+		}
+	}
+	rights := "nodes/" + strings.Join(subresources, " or nodes/")
+	return apierrors.NewForbidden(nodesResource, a.cfg.NodeName, fmt.Errorf(
+		"user %q needs verb %q on %s of this node: grant it with a ClusterRole such as system:kubelet-api-admin", user.Username, verb, rights))
+}
+
+func (a *Auth) mayAccess(ctx context.Context, user authenticationv1.UserInfo, verb, subresource string) (bool, error) {
+	spec := authorizationv1.SubjectAccessReviewSpec{
+		User:   user.Username,
+		UID:    user.UID,
+		Groups: user.Groups,
+		ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Verb: verb, Version: "v1", Resource: "nodes", Subresource: subresource, Name: a.cfg.NodeName,
+		},
+	}
+	for name, values := range user.Extra {
+		if spec.Extra == nil {
+			spec.Extra = map[string]authorizationv1.ExtraValue{}
+		}
+		spec.Extra[name] = authorizationv1.ExtraValue(values)
+	}
+	text, err := json.Marshal(spec)
+	if err != nil {
+		return false, fmt.Errorf("encode subjectaccessreview: %w", err)
+	}
+	key := sha256.Sum256(text)
+	if known, ok := a.access.Get(key); ok {
+		allowed, _ := known.(bool)
+		return allowed, nil
+	}
+	allowed, err := a.reviewAccess(ctx, spec)
+	if err != nil {
+		return false, err
+	}
+	ttl := accessDenyTTL
+	if allowed {
+		ttl = accessAllowTTL
+	}
+	a.access.Add(key, allowed, ttl)
+	return allowed, nil
+}
+
+func (a *Auth) reviewAccess(ctx context.Context, spec authorizationv1.SubjectAccessReviewSpec) (bool, error) {
+	var review *authorizationv1.SubjectAccessReview
+	err := a.review(ctx, func(ctx context.Context) (err error) {
+		review, err = a.cfg.Reviews.AuthorizationV1().SubjectAccessReviews().Create(ctx,
+			&authorizationv1.SubjectAccessReview{Spec: spec}, metav1.CreateOptions{})
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("create subjectaccessreview: %w", err)
+	}
+	return review.Status.Allowed && !review.Status.Denied, nil
+}

@@ -1,0 +1,360 @@
+package kubeletapi
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/cert"
+	"k8s.io/client-go/util/certificate"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+)
+
+// CertificateMode is where the serving certificate comes from.
+type CertificateMode string
+
+const (
+	// CertificateCSR asks the local cluster's signer kubernetes.io/kubelet-serving,
+	// and serves a self-signed certificate until the request is approved.
+	CertificateCSR CertificateMode = "csr"
+	// CertificateSelfSigned serves a self-signed certificate.
+	CertificateSelfSigned CertificateMode = "selfSigned"
+	// CertificateFiles serves a certificate from files, read again when they change.
+	CertificateFiles CertificateMode = "files"
+)
+
+// CertificateConfig is what Certificates need.
+type CertificateConfig struct {
+	Mode     CertificateMode
+	NodeName string
+	// Addresses are the node's, and become the certificate's names. A change
+	// brings a new certificate; none yet means that none is requested.
+	Addresses func() []corev1.NodeAddress
+	// Client creates and watches CertificateSigningRequests as the user
+	// system:node:<node>: the signer takes no other. For mode csr.
+	Client kubernetes.Interface
+	// Dir keeps the signed certificate and its key (mode 0600) across restarts.
+	// Empty keeps both in memory only: each start then makes a new request.
+	Dir string
+	// CertFile and KeyFile are PEM. For mode files.
+	CertFile, KeyFile string
+	// Clock is the real one when nil.
+	Clock  clock.PassiveClock
+	Logger *slog.Logger
+}
+
+// CertificateState tells what is served now, for a node condition or a report.
+type CertificateState struct {
+	Mode CertificateMode
+	// SelfSigned: clients that verify, such as metrics-server without
+	// --kubelet-insecure-tls, refuse it.
+	SelfSigned bool
+	// NotAfter is zero when nothing can be served.
+	NotAfter time.Time
+	// Message says what to do next; empty when all is well.
+	Message string
+}
+
+// Certificates hold the serving certificate and renew it without a restart.
+type Certificates struct {
+	cfg     CertificateConfig
+	store   certificate.Store
+	manager interface{ Current() *tls.Certificate }
+
+	mu         sync.Mutex
+	selfSigned *tls.Certificate
+	selfNames  names
+	files      fileState
+}
+
+// NewCertificates checks the configuration; nothing is requested until Run.
+func NewCertificates(cfg CertificateConfig) (*Certificates, error) {
+	if cfg.NodeName == "" || cfg.Logger == nil {
+		return nil, errors.New("serving certificate needs NodeName and Logger")
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = clock.RealClock{}
+	}
+	if cfg.Addresses == nil {
+		cfg.Addresses = func() []corev1.NodeAddress { return nil }
+	}
+	c := &Certificates{cfg: cfg}
+	switch cfg.Mode {
+	case CertificateSelfSigned:
+	case CertificateFiles:
+		if cfg.CertFile == "" || cfg.KeyFile == "" {
+			return nil, errors.New("serving certificate from files needs both the certificate's and the key's")
+		}
+		if _, err := c.fromFiles(); err != nil {
+			return nil, err
+		}
+	case CertificateCSR:
+		if cfg.Client == nil {
+			return nil, errors.New("serving certificate by CSR needs a client of the local cluster")
+		}
+		if err := c.openStore(); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, fmt.Errorf("serving certificate mode %q is none of csr, selfSigned, files", cfg.Mode)
+	}
+	return c, nil
+}
+
+func (c *Certificates) openStore() error {
+	if c.cfg.Dir == "" {
+		c.store = &memoryStore{}
+		return nil
+	}
+	if err := os.MkdirAll(c.cfg.Dir, 0o700); err != nil {
+		return fmt.Errorf("make directory of the serving certificate: %w", err)
+	}
+	store, err := certificate.NewFileStore("kubelet-server", c.cfg.Dir, c.cfg.Dir, "", "")
+	if err != nil {
+		return fmt.Errorf("open store of the serving certificate: %w", err)
+	}
+	c.store = store
+	return nil
+}
+
+// Run requests and renews certificates until ctx ends. In the other modes
+// there is nothing to run.
+func (c *Certificates) Run(ctx context.Context) {
+	if c.cfg.Mode != CertificateCSR {
+		return
+	}
+	ctx = klog.NewContext(ctx, logr.FromSlogHandler(c.cfg.Logger.Handler()))
+	manager, err := certificate.NewManager(&certificate.Config{
+		Name:             "kubelet API serving certificate",
+		Ctx:              &ctx,
+		ClientsetFn:      func(*tls.Certificate) (kubernetes.Interface, error) { return c.cfg.Client, nil },
+		GetTemplate:      c.request,
+		SignerName:       certificatesv1.KubeletServingSignerName,
+		GetUsages:        certificate.DefaultKubeletServingGetUsages,
+		CertificateStore: c.store,
+	})
+	if err != nil {
+		c.cfg.Logger.Error("Cannot read the stored serving certificate; delete its directory's files and restart", "error", err)
+		return
+	}
+	c.mu.Lock()
+	c.manager = manager
+	c.mu.Unlock()
+	manager.Start()
+	<-ctx.Done()
+	manager.Stop()
+}
+
+// request is the CSR's template: the form that the signer demands.
+// https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#kubernetes-signers
+func (c *Certificates) request() *x509.CertificateRequest {
+	n := namesOf(c.cfg.Addresses())
+	if n.empty() {
+		return nil
+	}
+	return &x509.CertificateRequest{
+		Subject: pkix.Name{
+			CommonName:   "system:node:" + c.cfg.NodeName,
+			Organization: []string{"system:nodes"},
+		},
+		DNSNames:    n.dns,
+		IPAddresses: n.ips,
+	}
+}
+
+// get is tls.Config's GetCertificate.
+func (c *Certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	current, _, err := c.current()
+	return current, err
+}
+
+// State tells what is served now.
+func (c *Certificates) State() CertificateState {
+	state := CertificateState{Mode: c.cfg.Mode}
+	current, selfSigned, err := c.current()
+	if err != nil {
+		state.Message = err.Error()
+		return state
+	}
+	state.SelfSigned = selfSigned
+	state.NotAfter = notAfter(current)
+	switch {
+	case c.cfg.Mode == CertificateFiles:
+		if _, err := c.fromFiles(); err != nil {
+			state.Message = err.Error()
+		}
+	case c.cfg.Mode == CertificateCSR && selfSigned:
+		state.Message = fmt.Sprintf("self-signed until the CertificateSigningRequest of system:node:%s for signer %s is approved: "+
+			"check its names, then `kubectl certificate approve` it, or run `kubectl actual install`",
+			c.cfg.NodeName, certificatesv1.KubeletServingSignerName)
+	}
+	return state
+}
+
+func (c *Certificates) current() (current *tls.Certificate, selfSigned bool, err error) {
+	if c.cfg.Mode == CertificateFiles {
+		current, err = c.fromFiles()
+		if current != nil {
+			return current, false, nil // the last good pair, if the new is broken
+		}
+		return nil, false, err
+	}
+	c.mu.Lock()
+	manager := c.manager
+	c.mu.Unlock()
+	if manager != nil {
+		if signed := manager.Current(); signed != nil {
+			return signed, false, nil
+		}
+	}
+	current, err = c.ownSigned()
+	return current, true, err
+}
+
+// ownSigned makes a certificate when there is none, its names changed, or a
+// fifth of its life is left.
+func (c *Certificates) ownSigned() (*tls.Certificate, error) {
+	n := namesOf(c.cfg.Addresses())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.selfSigned != nil && n.equal(c.selfNames) && c.cfg.Clock.Now().Before(renewalOf(c.selfSigned.Leaf)) {
+		return c.selfSigned, nil
+	}
+	certPEM, keyPEM, err := cert.GenerateSelfSignedCertKey(c.cfg.NodeName, n.ips, n.dns)
+	if err != nil {
+		return nil, fmt.Errorf("make self-signed serving certificate: %w", err)
+	}
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("read self-signed serving certificate: %w", err)
+	}
+	c.selfSigned, c.selfNames = &pair, n
+	return c.selfSigned, nil
+}
+
+func renewalOf(leaf *x509.Certificate) time.Time {
+	life := leaf.NotAfter.Sub(leaf.NotBefore)
+	return leaf.NotAfter.Add(-life / 5)
+}
+
+func notAfter(c *tls.Certificate) time.Time {
+	if c.Leaf == nil {
+		return time.Time{}
+	}
+	return c.Leaf.NotAfter
+}
+
+// fileState remembers which version of the files was read.
+type fileState struct {
+	pair      *tls.Certificate
+	cert, key fileVersion
+	err       error
+}
+
+type fileVersion struct {
+	modified time.Time
+	size     int64
+}
+
+// fromFiles reads the pair when one of the files has changed since. A pair
+// that does not fit, as between the two writes of a renewal, leaves the last
+// good one in place and is tried again when a file changes.
+func (c *Certificates) fromFiles() (*tls.Certificate, error) {
+	certNow, certErr := versionOf(c.cfg.CertFile)
+	keyNow, keyErr := versionOf(c.cfg.KeyFile)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := errors.Join(certErr, keyErr); err != nil {
+		return c.files.pair, fmt.Errorf("look at serving certificate files: %w", err)
+	}
+	if certNow == c.files.cert && keyNow == c.files.key {
+		return c.files.pair, c.files.err
+	}
+	c.files.cert, c.files.key, c.files.err = certNow, keyNow, nil
+	pair, err := tls.LoadX509KeyPair(c.cfg.CertFile, c.cfg.KeyFile)
+	if err != nil {
+		c.files.err = fmt.Errorf("read serving certificate %s and key %s: %w", c.cfg.CertFile, c.cfg.KeyFile, err)
+		return c.files.pair, c.files.err
+	}
+	c.files.pair = &pair
+	return c.files.pair, nil
+}
+
+func versionOf(file string) (fileVersion, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return fileVersion{}, err
+	}
+	return fileVersion{modified: info.ModTime(), size: info.Size()}, nil
+}
+
+// names are the subject alternative names of the node, sorted.
+type names struct {
+	dns []string
+	ips []net.IP
+}
+
+func namesOf(addresses []corev1.NodeAddress) names {
+	var dns, ips []string
+	for _, address := range addresses {
+		if ip := net.ParseIP(address.Address); ip != nil {
+			ips = append(ips, ip.String())
+		} else if address.Address != "" {
+			dns = append(dns, address.Address)
+		}
+	}
+	slices.Sort(dns)
+	slices.Sort(ips)
+	n := names{dns: slices.Compact(dns)}
+	for _, ip := range slices.Compact(ips) {
+		n.ips = append(n.ips, net.ParseIP(ip))
+	}
+	return n
+}
+
+func (n names) empty() bool { return len(n.dns) == 0 && len(n.ips) == 0 }
+
+func (n names) equal(other names) bool {
+	return slices.Equal(n.dns, other.dns) && slices.EqualFunc(n.ips, other.ips, net.IP.Equal)
+}
+
+// memoryStore keeps the signed pair for the life of the process.
+type memoryStore struct {
+	mu   sync.Mutex
+	pair *tls.Certificate
+}
+
+func (m *memoryStore) Current() (*tls.Certificate, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.pair == nil {
+		none := certificate.NoCertKeyError("no serving certificate was signed yet")
+		return nil, &none
+	}
+	return m.pair, nil
+}
+
+func (m *memoryStore) Update(certPEM, keyPEM []byte) (*tls.Certificate, error) {
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("read signed serving certificate: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pair = &pair
+	return m.pair, nil
+}

@@ -1,0 +1,121 @@
+package kubeletapi
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// userKey carries the authenticated user from authenticated to authorized.
+type userKey struct{}
+
+// authenticated lets nobody past whom Auth does not know, before even the
+// path is looked at.
+func (s *Server) authenticated(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.open.enter() {
+			writeError(w, r, newStatus(http.StatusBadGateway, metav1.StatusReasonServiceUnavailable,
+				"node %q is shutting down: retry in a few seconds", s.cfg.NodeName))
+			return
+		}
+		defer s.open.leave()
+		if s.cfg.AnonymousHealth && (r.URL.Path == "/healthz" || strings.HasPrefix(r.URL.Path, "/healthz/")) {
+			s.healthz(w, r)
+			return
+		}
+		user, err := s.cfg.Auth.Authenticate(r)
+		if err != nil {
+			writeError(w, r, err)
+			return
+		}
+		// The token has done its work; nothing behind this needs it.
+		r.Header.Del("Authorization")
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), userKey{}, user)))
+	})
+}
+
+// authorized lets pass who may use the method's verb on one of the node's
+// subresources. methods are separated by spaces; none means any.
+func (s *Server) authorized(methods string, subresources []string, next http.HandlerFunc) http.HandlerFunc {
+	accepted := strings.Fields(methods)
+	return func(w http.ResponseWriter, r *http.Request) {
+		user, ok := r.Context().Value(userKey{}).(authenticationv1.UserInfo)
+		if !ok {
+			writeError(w, r, unauthorized("no user"))
+			return
+		}
+		if err := s.cfg.Auth.Authorize(r.Context(), user, verbOf(r.Method), subresources); err != nil {
+			s.log.Debug("Request refused", "user", user.Username, "method", r.Method, "path", r.URL.Path, "error", err)
+			writeError(w, r, err)
+			return
+		}
+		if len(accepted) > 0 && !slices.Contains(accepted, r.Method) {
+			methodNotAllowed(w, r, accepted)
+			return
+		}
+		next(w, r)
+	}
+}
+
+// verbOf is the verb that the kubelet asks about for an HTTP method; it asks
+// with an empty verb for the rest, HEAD included.
+func verbOf(method string) string {
+	switch method {
+	case http.MethodPost:
+		return "create"
+	case http.MethodGet:
+		return "get"
+	case http.MethodPut:
+		return "update"
+	case http.MethodPatch:
+		return "patch"
+	case http.MethodDelete:
+		return "delete"
+	}
+	return ""
+}
+
+// inFlight counts requests so that shutdown can wait for the last; the
+// http.Server itself forgets connections once they are upgraded.
+type inFlight struct {
+	mu      sync.Mutex
+	count   int
+	drained chan struct{} // closed when empty, once draining
+}
+
+func (f *inFlight) enter() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.drained != nil {
+		return false
+	}
+	f.count++
+	return true
+}
+
+func (f *inFlight) leave() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.count--
+	if f.drained != nil && f.count == 0 {
+		close(f.drained)
+	}
+}
+
+// drain lets nobody in any more; the channel closes when all have left.
+func (f *inFlight) drain() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.drained == nil {
+		f.drained = make(chan struct{})
+		if f.count == 0 {
+			close(f.drained)
+		}
+	}
+	return f.drained
+}

@@ -1,0 +1,168 @@
+package kubeletapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/client-go/util/exec"
+)
+
+// pods lists the local pods of the node.
+func (s *Server) pods(w http.ResponseWriter, _ *http.Request) {
+	s.writePods(w, func(*corev1.Pod) bool { return true })
+}
+
+// runningPods lists those that have a container running: what a kubelet reads
+// from its container runtime, akd knows from the status.
+func (s *Server) runningPods(w http.ResponseWriter, _ *http.Request) {
+	s.writePods(w, func(pod *corev1.Pod) bool {
+		for _, list := range [][]corev1.ContainerStatus{
+			pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses,
+		} {
+			for i := range list {
+				if list[i].State.Running != nil {
+					return true
+				}
+			}
+		}
+		return false
+	})
+}
+
+func (s *Server) writePods(w http.ResponseWriter, wanted func(*corev1.Pod) bool) {
+	list := corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}, Items: []corev1.Pod{}}
+	for _, pod := range s.cfg.Pods.List() {
+		if wanted(pod) {
+			list.Items = append(list.Items, *pod)
+		}
+	}
+	s.writeJSON(w, &list)
+}
+
+// configz shows akd's effective configuration.
+func (s *Server) configz(w http.ResponseWriter, _ *http.Request) {
+	s.writeJSON(w, map[string]any{"akd": s.cfg.Configz})
+}
+
+func (s *Server) writeJSON(w http.ResponseWriter, value any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if err := json.NewEncoder(w).Encode(value); err != nil {
+		s.log.Debug("Answer not delivered", "error", err)
+	}
+}
+
+func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
+	if s.cfg.Health != nil && !strings.HasSuffix(r.URL.Path, "/ping") {
+		if err := s.cfg.Health(r.Context()); err != nil {
+			s.log.Debug("Health check failed", "error", err)
+			writeError(w, r, newStatus(http.StatusInternalServerError, metav1.StatusReasonInternalError,
+				"healthz check failed: see the conditions of node %q and akd's log", s.cfg.NodeName))
+			return
+		}
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write([]byte("ok"))
+}
+
+func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
+	if s.cfg.Gatherer == nil {
+		absent("akd's own metrics are not configured")(w, r)
+		return
+	}
+	promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError,
+		ErrorLog:      promLog{s},
+	}).ServeHTTP(w, r)
+}
+
+type promLog struct{ s *Server }
+
+func (l promLog) Println(v ...any) { l.s.log.Warn("Some metrics cannot be gathered", "details", v) }
+
+// maxRunOutput bounds the output of /run, which is answered as a whole.
+const maxRunOutput = 1 << 20
+
+var errOutputTooLong = errors.New("output exceeds 1 MiB: use exec, which streams")
+
+// boundedBuffer takes both outputs of a command, as they come; the
+// executor writes them from one goroutine each, thus the turn.
+type boundedBuffer struct {
+	turn   chan struct{}
+	buffer bytes.Buffer
+}
+
+func newBoundedBuffer() *boundedBuffer { return &boundedBuffer{turn: make(chan struct{}, 1)} }
+
+func (b *boundedBuffer) Write(p []byte) (int, error) {
+	b.turn <- struct{}{}
+	defer func() { <-b.turn }()
+	if b.buffer.Len()+len(p) > maxRunOutput {
+		return 0, errOutputTooLong
+	}
+	return b.buffer.Write(p)
+}
+
+// run is the kubelet's oldest way to run a command: no stdin, one answer. The
+// command is split at spaces, as a kubelet does.
+func (s *Server) run(w http.ResponseWriter, r *http.Request) {
+	str, err := s.find(targetOf(r))
+	if err != nil {
+		writeError(w, r, err)
+		return
+	}
+	release, err := s.acquire("run")
+	if err != nil {
+		writeError(w, r, err)
+		return
+	}
+	defer release()
+	str.subresource = "exec"
+	str.query = map[string][]string{
+		"container": {str.container},
+		"command":   strings.Split(r.FormValue("cmd"), " "),
+		"stdout":    {"true"},
+		"stderr":    {"true"},
+	}
+	output := newBoundedBuffer()
+	if err := s.execute(r, str, output); err != nil {
+		writeError(w, r, s.runError(str, output, err))
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write(output.buffer.Bytes())
+}
+
+func (s *Server) execute(r *http.Request, str stream, output *boundedBuffer) error {
+	executor, err := remotecommand.NewSPDYExecutor(s.remotes.config, http.MethodPost, s.remotes.url(str))
+	if err != nil {
+		return err
+	}
+	return executor.StreamWithContext(r.Context(), remotecommand.StreamOptions{Stdout: output, Stderr: output})
+}
+
+func (s *Server) runError(str stream, output *boundedBuffer, err error) error {
+	var exit exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		return withPod(newStatus(http.StatusInternalServerError, metav1.StatusReasonInternalError,
+			"command terminated with exit code %d: %s", exit.ExitStatus(), output.buffer.String()), str.pod)
+	}
+	if errors.Is(err, errOutputTooLong) {
+		return withPod(newStatus(http.StatusInternalServerError, metav1.StatusReasonInternalError, "%v", err), str.pod)
+	}
+	status := statusOf(err)
+	if status.Code == http.StatusInternalServerError {
+		s.log.Debug("Run failed", "namespace", str.namespace, "pod", str.pod, "error", err)
+		return unreachable(s.cfg.NodeName, str.target)
+	}
+	return remoteError(s.cfg.NodeName, str, status)
+}

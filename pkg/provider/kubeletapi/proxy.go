@@ -1,0 +1,300 @@
+package kubeletapi
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/httpstream"
+	"k8s.io/client-go/rest"
+)
+
+const (
+	// lingerTime is how long one direction of a stream may outlive the other:
+	// long enough for the last bytes and the closing handshakes, short enough
+	// that a silent peer does not hold a stream that is over.
+	lingerTime = 10 * time.Second
+	dialTime   = 10 * time.Second
+	// maxErrorBody bounds what is read of a remote error answer.
+	maxErrorBody = 64 << 10
+)
+
+// remotes is where streams go: the remote API server, with akd's credentials.
+type remotes struct {
+	base      *url.URL
+	config    *rest.Config
+	transport http.RoundTripper
+}
+
+func newRemotes(config *rest.Config) (*remotes, error) {
+	config = rest.CopyConfig(config)
+	config.Timeout = 0
+	config.DisableCompression = true
+	// Upgrades do not exist in HTTP/2, and over HTTP/1.1 each stream has a
+	// connection of its own: a reader who stalls holds up nobody else.
+	config.NextProtos = []string{"http/1.1"}
+	if config.Dial == nil {
+		config.Dial = (&net.Dialer{Timeout: dialTime, KeepAlive: 15 * time.Second}).DialContext
+	}
+	base, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("parse address of the remote API server: %w", err)
+	}
+	transport, err := rest.TransportFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("make transport to the remote API server: %w", err)
+	}
+	return &remotes{base: base, config: config, transport: transport}, nil
+}
+
+func (m *remotes) url(s stream) *url.URL {
+	u := m.base.JoinPath("api", "v1", "namespaces", s.remoteNamespace, "pods", s.remoteName, s.subresource)
+	u.RawQuery = s.query.Encode()
+	return u
+}
+
+// find resolves a request to the pod that runs remotely.
+func (s *Server) find(t target) (stream, error) {
+	local, ok := s.cfg.Pods.Pod(t.namespace, t.pod)
+	if !ok || (t.uid != "" && string(local.UID) != t.uid) {
+		return stream{}, podNotFound(t)
+	}
+	namespace, name, ok := s.cfg.Pods.Remote(local)
+	if !ok {
+		return stream{}, notCreated(t)
+	}
+	return stream{target: t, remoteNamespace: namespace, remoteName: name}, nil
+}
+
+// streamHandler carries requests to one subresource of remote pods.
+func (s *Server) streamHandler(subresource string, translate translation, upgrade bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if upgrade && !httpstream.IsUpgradeRequest(r) {
+			writeError(w, r, apierrors.NewBadRequest("upgrade request required: ask for SPDY/3.1 or a WebSocket"))
+			return
+		}
+		str, err := s.find(targetOf(r))
+		if err != nil {
+			writeError(w, r, err)
+			return
+		}
+		str.subresource = subresource
+		if str.query, err = translate(r.URL.Query(), str.container); err != nil {
+			writeError(w, r, err)
+			return
+		}
+		release, err := s.acquire(subresource)
+		if err != nil {
+			writeError(w, r, err)
+			return
+		}
+		defer release()
+		s.forward(w, r, str)
+	}
+}
+
+// forward is httputil.ReverseProxy rather than apimachinery's
+// UpgradeAwareHandler: that one copies the error answer of a refused upgrade
+// to the caller as it is, remote names included, and dials past HTTP proxies.
+func (s *Server) forward(w http.ResponseWriter, r *http.Request, str stream) {
+	proxy := &httputil.ReverseProxy{
+		Transport:     s.remotes.transport,
+		FlushInterval: -1, // each line of a followed log at once
+		BufferPool:    &s.buffers,
+		ErrorLog:      slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		Rewrite: func(pr *httputil.ProxyRequest) {
+			pr.Out.URL = s.remotes.url(str)
+			pr.Out.Host = ""
+			pr.Out.Header = allowed(pr.Out.Header, requestHeaders[:])
+		},
+		ModifyResponse: func(res *http.Response) error {
+			return s.receive(r, res, str)
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			s.streamFailed(w, r, str, err)
+		},
+	}
+	proxy.ServeHTTP(&lingeringWriter{ResponseWriter: w}, r)
+}
+
+// receive turns error answers into local ones and leaves the rest alone.
+func (s *Server) receive(r *http.Request, res *http.Response, str stream) error {
+	res.Header = allowed(res.Header, responseHeaders[:])
+	switch {
+	case res.StatusCode == http.StatusSwitchingProtocols:
+		if conn, ok := res.Body.(io.ReadWriteCloser); ok {
+			res.Body = &lingeringBody{ReadWriteCloser: conn}
+		}
+		return nil
+	case res.StatusCode >= 200 && res.StatusCode < 300 && !httpstream.IsUpgradeRequest(r):
+		return nil
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
+	_ = res.Body.Close()
+	if err != nil {
+		return fmt.Errorf("read error answer of the remote API server: %w", err)
+	}
+	local := remoteError(s.cfg.NodeName, str, decodeStatus(res.StatusCode, body))
+	s.log.Debug("Remote refused a stream", "namespace", str.namespace, "pod", str.pod,
+		"subresource", str.subresource, "code", res.StatusCode, "message", string(body))
+	replaceBody(r, res, statusOf(local))
+	return nil
+}
+
+func decodeStatus(code int, body []byte) metav1.Status {
+	var status metav1.Status
+	if err := json.Unmarshal(body, &status); err != nil || status.Kind != "Status" {
+		status = metav1.Status{}
+		// A proxy's HTML page in front of the API server helps nobody.
+		if !bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) {
+			status.Message = string(body)
+		}
+	}
+	status.Code = int32(code) //nolint:gosec // an HTTP status code
+	return status
+}
+
+func replaceBody(r *http.Request, res *http.Response, status metav1.Status) {
+	body, contentType := encodeStatus(r, status)
+	res.StatusCode = int(status.Code)
+	res.Status = strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode)
+	res.Body = io.NopCloser(bytes.NewReader(body))
+	res.ContentLength = int64(len(body))
+	res.TransferEncoding = nil
+	res.Header = http.Header{
+		"Content-Type":           {contentType},
+		"Content-Length":         {strconv.Itoa(len(body))},
+		"X-Content-Type-Options": {"nosniff"},
+	}
+	if status.Details != nil && status.Details.RetryAfterSeconds > 0 {
+		res.Header.Set("Retry-After", strconv.Itoa(int(status.Details.RetryAfterSeconds)))
+	}
+}
+
+func (s *Server) streamFailed(w http.ResponseWriter, r *http.Request, str stream, err error) {
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		return // the caller hung up
+	}
+	s.log.Debug("Stream to the remote cluster failed", "namespace", str.namespace, "pod", str.pod,
+		"subresource", str.subresource, "error", err)
+	writeError(w, r, unreachable(s.cfg.NodeName, str.target))
+}
+
+// The headers that mean something to the other side. Everything else stays
+// here: the caller's credentials and impersonation, cookies and forwarding
+// headers on the way out; the remote's audit and flow-control ids on the way in.
+var (
+	requestHeaders = [...]string{
+		"Connection", "Upgrade", "Content-Type", "Content-Length",
+		httpstream.HeaderProtocolVersion,
+		"Sec-Websocket-Version", "Sec-Websocket-Key", "Sec-Websocket-Protocol", "Sec-Websocket-Extensions",
+	}
+	responseHeaders = [...]string{
+		"Connection", "Upgrade", "Content-Type", "Content-Length", "Date", "X-Content-Type-Options",
+		httpstream.HeaderProtocolVersion, httpstream.HeaderAcceptedProtocolVersions,
+		"Sec-Websocket-Accept", "Sec-Websocket-Protocol", "Sec-Websocket-Extensions",
+	}
+)
+
+func allowed(header http.Header, names []string) http.Header {
+	out := make(http.Header, len(names))
+	for _, name := range names {
+		if values := header.Values(name); len(values) > 0 {
+			out[http.CanonicalHeaderKey(name)] = values
+		}
+	}
+	return out
+}
+
+// lingeringWriter hands ReverseProxy connections that end soon after one of
+// their halves did.
+type lingeringWriter struct {
+	http.ResponseWriter
+}
+
+func (w *lingeringWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *lingeringWriter) Hijack() (c net.Conn, rw *bufio.ReadWriter, err error) {
+	c, rw, err = http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return c, rw, err
+	}
+	return &lingeringConn{Conn: c}, rw, nil
+}
+
+// lingeringConn is the caller's connection. CloseWrite, called when the remote
+// has said its last, lets the caller close in peace: closing with unread bytes
+// would reset the connection and could lose the end of the output.
+type lingeringConn struct {
+	net.Conn
+}
+
+func (c *lingeringConn) CloseWrite() error {
+	if err := c.SetReadDeadline(time.Now().Add(lingerTime)); err != nil {
+		return err
+	}
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Conn.Close()
+}
+
+// lingeringBody is the remote's connection. CloseWrite is called when the
+// caller has said its last.
+type lingeringBody struct {
+	io.ReadWriteCloser
+	mu     sync.Mutex
+	closer *time.Timer
+	closed bool
+}
+
+func (b *lingeringBody) CloseWrite() error {
+	half, ok := b.ReadWriteCloser.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return b.Close()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		b.closer = time.AfterFunc(lingerTime, func() { _ = b.ReadWriteCloser.Close() })
+	}
+	return nil
+}
+
+func (b *lingeringBody) Close() error {
+	b.mu.Lock()
+	b.closed = true
+	if b.closer != nil {
+		b.closer.Stop()
+	}
+	b.mu.Unlock()
+	return b.ReadWriteCloser.Close()
+}
+
+// buffers lends ReverseProxy its copy buffers.
+type buffers struct {
+	pool sync.Pool
+}
+
+func (b *buffers) Get() []byte {
+	if buf, ok := b.pool.Get().(*[]byte); ok {
+		return *buf
+	}
+	return make([]byte, 32<<10)
+}
+
+func (b *buffers) Put(buf []byte) { b.pool.Put(&buf) }

@@ -1,0 +1,163 @@
+package kubeletapi
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	stats "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
+	"k8s.io/utils/ptr"
+)
+
+func compareNames(x, y *corev1.Pod) int {
+	return cmp.Or(strings.Compare(x.Namespace, y.Namespace), strings.Compare(x.Name, y.Name))
+}
+
+// summary answers /stats/summary with CPU and memory; the machine's disks,
+// network and processes are the remote's.
+func (s *Server) summary(w http.ResponseWriter, r *http.Request) {
+	booked := s.usage.report(r.Context(), s.cfg.Pods.List())
+	out := stats.Summary{
+		Node: stats.NodeStats{NodeName: s.cfg.NodeName, StartTime: metav1.NewTime(s.cfg.StartTime)},
+		Pods: []stats.PodStats{},
+	}
+	if booked.err != nil {
+		// RFC 7234, 5.5: 299 is a miscellaneous, persistent warning.
+		w.Header().Set("Warning", fmt.Sprintf("299 akd %q", "no usage: "+booked.err.Error()))
+	} else {
+		out.Node.CPU, out.Node.Memory = booked.node.stats()
+	}
+	for _, p := range booked.pods {
+		out.Pods = append(out.Pods, p.stats())
+	}
+	s.writeJSON(w, &out)
+}
+
+func (p podAccount) stats() stats.PodStats {
+	out := stats.PodStats{
+		PodRef:     stats.PodReference{Name: p.pod.Name, Namespace: p.pod.Namespace, UID: string(p.pod.UID)},
+		Containers: []stats.ContainerStats{},
+	}
+	if p.pod.Status.StartTime != nil {
+		out.StartTime = *p.pod.Status.StartTime
+	}
+	if !p.total.at.IsZero() {
+		out.CPU, out.Memory = p.total.stats()
+	}
+	for _, c := range p.containers {
+		container := stats.ContainerStats{Name: c.name, StartTime: metav1.NewTime(c.started)}
+		container.CPU, container.Memory = c.stats()
+		out.Containers = append(out.Containers, container)
+	}
+	return out
+}
+
+func (a account) stats() (*stats.CPUStats, *stats.MemoryStats) {
+	at := metav1.NewTime(a.at)
+	return &stats.CPUStats{Time: at, UsageNanoCores: ptr.To(a.rate), UsageCoreNanoSeconds: ptr.To(a.cpu)},
+		&stats.MemoryStats{Time: at, UsageBytes: ptr.To(a.memory), WorkingSetBytes: ptr.To(a.memory)}
+}
+
+// Names and labels are the kubelet's, stable by contract.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/metrics/collectors/resource_metrics.go
+type resourceCollector struct {
+	report report
+}
+
+func (c resourceCollector) Describe(chan<- *prometheus.Desc) {} // unchecked: made for one answer
+
+// Collect implements prometheus.Collector.
+func (c resourceCollector) Collect(ch chan<- prometheus.Metric) {
+	scrapeError := 0.0
+	if c.report.err != nil {
+		scrapeError = 1
+	}
+	ch <- gauge("resource_scrape_error", "1 if there was an error while getting container metrics, 0 otherwise", scrapeError)
+	if c.report.err == nil {
+		n := c.report.node
+		ch <- prometheus.NewMetricWithTimestamp(n.at, counter("node_cpu_usage_seconds_total",
+			"Cumulative cpu time consumed by the node in core-seconds", n.cpu))
+		ch <- prometheus.NewMetricWithTimestamp(n.at, gauge("node_memory_working_set_bytes",
+			"Current working set of the node in bytes", float64(n.memory)))
+	}
+	for _, p := range c.report.pods {
+		if !p.total.at.IsZero() {
+			p.collect(ch)
+		}
+	}
+}
+
+func (p podAccount) collect(ch chan<- prometheus.Metric) {
+	pod := labels{{"pod", p.pod.Name}, {"namespace", p.pod.Namespace}}
+	for _, c := range p.containers {
+		of := append(labels{{"container", c.name}}, pod...)
+		if !c.started.IsZero() {
+			ch <- gauge("container_start_time_seconds", "Start time of the container since unix epoch in seconds",
+				float64(c.started.UnixNano())/float64(time.Second), of...)
+		}
+		ch <- prometheus.NewMetricWithTimestamp(c.at, counter("container_cpu_usage_seconds_total",
+			"Cumulative cpu time consumed by the container in core-seconds", c.cpu, of...))
+		ch <- prometheus.NewMetricWithTimestamp(c.at, gauge("container_memory_working_set_bytes",
+			"Current working set of the container in bytes", float64(c.memory), of...))
+	}
+	ch <- prometheus.NewMetricWithTimestamp(p.total.at, counter("pod_cpu_usage_seconds_total",
+		"Cumulative cpu time consumed by the pod in core-seconds", p.total.cpu, pod...))
+	ch <- prometheus.NewMetricWithTimestamp(p.total.at, gauge("pod_memory_working_set_bytes",
+		"Current working set of the pod in bytes", float64(p.total.memory), pod...))
+}
+
+type labels [][2]string
+
+func (l labels) desc(name, help string) (*prometheus.Desc, []string) {
+	var keys, values []string
+	for _, pair := range l {
+		keys, values = append(keys, pair[0]), append(values, pair[1])
+	}
+	return prometheus.NewDesc(name, help, keys, nil), values
+}
+
+func gauge(name, help string, value float64, of ...[2]string) prometheus.Metric {
+	desc, values := labels(of).desc(name, help)
+	return prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, values...)
+}
+
+func counter(name, help string, nanoseconds uint64, of ...[2]string) prometheus.Metric {
+	desc, values := labels(of).desc(name, help)
+	return prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(nanoseconds)/float64(time.Second), values...)
+}
+
+// resourceMetrics answers /metrics/resource, which metrics-server scrapes. It
+// is always the text format, which has room for the reason of a missing usage.
+func (s *Server) resourceMetrics(w http.ResponseWriter, r *http.Request) {
+	booked := s.usage.report(r.Context(), s.cfg.Pods.List())
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(resourceCollector{booked}); err != nil {
+		writeError(w, r, apierrors.NewInternalError(err))
+		return
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		writeError(w, r, apierrors.NewInternalError(fmt.Errorf("gather resource metrics: %w", err)))
+		return
+	}
+	var text bytes.Buffer
+	if booked.err != nil {
+		fmt.Fprintf(&text, "# no usage: %s\n", strings.ReplaceAll(booked.err.Error(), "\n", " "))
+	}
+	for _, family := range families {
+		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
+			writeError(w, r, apierrors.NewInternalError(fmt.Errorf("write resource metrics: %w", err)))
+			return
+		}
+	}
+	w.Header().Set("Content-Type", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
+	_, _ = w.Write(text.Bytes())
+}

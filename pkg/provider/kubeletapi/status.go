@@ -1,0 +1,177 @@
+package kubeletapi
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+var (
+	podsResource  = schema.GroupResource{Resource: "pods"}
+	nodesResource = schema.GroupResource{Resource: "nodes"}
+)
+
+// writeError answers with err as a Kubernetes Status object.
+//
+// Log requests are the exception: kube-apiserver does not parse the body of a
+// kubelet's log answer, it makes the text itself the message that kubectl
+// prints, so that a Status there would show as raw JSON. Callers that accept
+// JSON get JSON on every path.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/staging/src/k8s.io/apiserver/pkg/registry/generic/rest/response_checker.go
+func writeError(w http.ResponseWriter, r *http.Request, err error) {
+	status := statusOf(err)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	if status.Details != nil && status.Details.RetryAfterSeconds > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(status.Details.RetryAfterSeconds)))
+	}
+	if status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden {
+		// A refused peer does not keep one of the limited connections.
+		w.Header().Set("Connection", "close")
+	}
+	body, contentType := encodeStatus(r, status)
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(int(status.Code))
+	_, _ = w.Write(body) // the peer may be gone; there is nobody left to tell
+}
+
+func encodeStatus(r *http.Request, status metav1.Status) (body []byte, contentType string) {
+	if strings.HasPrefix(r.URL.Path, "/containerLogs/") && !strings.Contains(r.Header.Get("Accept"), "application/json") {
+		return []byte(status.Message), "text/plain; charset=utf-8"
+	}
+	body, err := json.Marshal(status)
+	if err != nil {
+		return []byte(status.Message), "text/plain; charset=utf-8"
+	}
+	return append(body, '\n'), "application/json"
+}
+
+func statusOf(err error) metav1.Status {
+	var known apierrors.APIStatus
+	if !errors.As(err, &known) {
+		known = apierrors.NewInternalError(err)
+	}
+	status := known.Status()
+	status.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
+	return status
+}
+
+func newStatus(code int, reason metav1.StatusReason, format string, args ...any) *apierrors.StatusError {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status:  metav1.StatusFailure,
+		Code:    int32(code), //nolint:gosec // an HTTP status code
+		Reason:  reason,
+		Message: fmt.Sprintf(format, args...),
+	}}
+}
+
+// withPod names the local pod in the details, as the API server's errors do.
+func withPod(err *apierrors.StatusError, pod string) *apierrors.StatusError {
+	if err.ErrStatus.Details == nil {
+		err.ErrStatus.Details = &metav1.StatusDetails{}
+	}
+	err.ErrStatus.Details.Kind = podsResource.Resource
+	err.ErrStatus.Details.Name = pod
+	return err
+}
+
+func withRetry(err *apierrors.StatusError, seconds int32) *apierrors.StatusError {
+	if err.ErrStatus.Details == nil {
+		err.ErrStatus.Details = &metav1.StatusDetails{}
+	}
+	err.ErrStatus.Details.RetryAfterSeconds = seconds
+	return err
+}
+
+func podNotFound(t target) *apierrors.StatusError {
+	return withPod(newStatus(http.StatusNotFound, metav1.StatusReasonNotFound,
+		"pod %q not found in namespace %q on this node", t.pod, t.namespace), t.pod)
+}
+
+// notCreated is what a kubelet says of a container that it has not started.
+// Status 400 is the one whose text kube-apiserver passes on for logs.
+func notCreated(t target) *apierrors.StatusError {
+	what := fmt.Sprintf("pod %q", t.pod)
+	if t.container != "" {
+		what = fmt.Sprintf("container %q in pod %q", t.container, t.pod)
+	}
+	return withPod(newStatus(http.StatusBadRequest, metav1.StatusReasonBadRequest,
+		"%s is waiting to start: the pod has not been created in the remote cluster yet; its events say why", what), t.pod)
+}
+
+// unreachable is 502, not 503: kube-apiserver drops a kubelet's text for 503
+// and 504 when it relays the error of a log request.
+func unreachable(node string, t target) *apierrors.StatusError {
+	return withRetry(withPod(newStatus(http.StatusBadGateway, metav1.StatusReasonServiceUnavailable,
+		"node %q cannot reach the remote cluster that runs pod %q: retry in a few seconds; if it lasts, see the conditions of the node", node, t.pod), t.pod), 5)
+}
+
+// remoteError turns an error answer of the remote API server into one about
+// the local pod. status.Message is the remote's own sentence, or empty.
+func remoteError(node string, s stream, status metav1.Status) *apierrors.StatusError {
+	said := s.localize(status.Message)
+	code := int(status.Code)
+	switch {
+	case code == http.StatusUnauthorized:
+		// Passed on as 401 it would tell kubectl's user to log in.
+		return withPod(newStatus(http.StatusBadGateway, metav1.StatusReasonServiceUnavailable,
+			"the remote cluster does not accept the credentials of node %q: renew them with `kubectl actual install`", node), s.pod)
+	case code == http.StatusForbidden:
+		return withPod(newStatus(http.StatusForbidden, metav1.StatusReasonForbidden,
+			"node %q may not do this in the remote cluster: %s; the remote cluster's administrator can grant it", node, orElse(said, "forbidden")), s.pod)
+	case code == http.StatusNotFound:
+		return withPod(newStatus(http.StatusNotFound, metav1.StatusReasonNotFound,
+			"pod %q not found in the remote cluster: %s", s.pod, orElse(said, "not found")), s.pod)
+	case code == http.StatusTooManyRequests:
+		return withRetry(withPod(newStatus(code, metav1.StatusReasonTooManyRequests,
+			"the remote cluster is busy: %s", orElse(said, "retry later")), s.pod), 1)
+	case code >= 500:
+		return withPod(newStatus(http.StatusBadGateway, metav1.StatusReasonInternalError,
+			"the remote cluster could not open a stream to pod %q: %s", s.pod, orElse(said, http.StatusText(code))), s.pod)
+	case code < 400:
+		return withPod(newStatus(http.StatusBadGateway, metav1.StatusReasonInternalError,
+			"the remote cluster answered with a redirect (%d), which node %q does not follow: check the remote server's address", code, node), s.pod)
+	}
+	local := newStatus(code, status.Reason, "%s", orElse(said, http.StatusText(code)))
+	return withPod(local, s.pod)
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// What a remote sentence may carry and a local user must not see: addresses of
+// the remote's machines and the identity that akd has there.
+var (
+	anyURL     = regexp.MustCompile(`"?[a-z][a-z0-9+.-]*://[^\s"']+"?`)
+	anyAddress = regexp.MustCompile(`(\b\d{1,3}(\.\d{1,3}){3}\b|\[[0-9a-fA-F:.%]+\])(:\d+)?`)
+	anyLookup  = regexp.MustCompile(`\blookup \S+( on \S+)?`)
+	anyDial    = regexp.MustCompile(`\bdial tcp \S+`)
+	anyUser    = regexp.MustCompile(`\b[Uu]ser "[^"]*"`)
+)
+
+// localize rewrites a sentence of the remote API server into local names.
+func (s stream) localize(message string) string {
+	message = anyURL.ReplaceAllString(message, "the remote kubelet")
+	message = anyLookup.ReplaceAllString(message, "lookup of the remote host")
+	message = anyDial.ReplaceAllString(message, "dial tcp")
+	message = anyAddress.ReplaceAllString(message, "the remote host")
+	message = anyUser.ReplaceAllString(message, "akd")
+	message = strings.ReplaceAll(message, s.remoteNamespace, s.namespace)
+	if s.remoteName != s.pod {
+		message = strings.ReplaceAll(message, s.remoteName, s.pod)
+	}
+	return strings.TrimSpace(message)
+}
