@@ -1,0 +1,158 @@
+package translate
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const masterService = "kubernetes"
+
+// variables returns what every container of the pod finds in its environment
+// unless it sets it itself: where the local API server is, the Services of the
+// local namespace, and what the configuration adds.
+func (s *Site) variables(local *corev1.Pod, services []*corev1.Service) []corev1.EnvVar {
+	env := serviceVariables(s.apiServerService())
+	if local.Spec.EnableServiceLinks == nil || *local.Spec.EnableServiceLinks {
+		for _, service := range linked(local.Namespace, services) {
+			env = append(env, serviceVariables(service)...)
+		}
+	}
+	return append(env, s.Env...)
+}
+
+// apiServerService is the Service default/kubernetes as remote pods reach it.
+func (s *Site) apiServerService() *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: masterService, Namespace: metav1.NamespaceDefault},
+		Spec: corev1.ServiceSpec{
+			ClusterIP: s.APIServer.Host,
+			Ports:     []corev1.ServicePort{{Name: "https", Port: s.APIServer.Port, Protocol: corev1.ProtocolTCP}},
+		},
+	}
+}
+
+// linked returns the services that a kubelet links into pods of a namespace,
+// sorted by name. A Service without an IP of its own has nothing to link to,
+// and kubernetes in the namespace default has been taken care of.
+func linked(namespace string, services []*corev1.Service) []*corev1.Service {
+	var found []*corev1.Service
+	for _, service := range services {
+		hasIP := service.Spec.ClusterIP != "" && service.Spec.ClusterIP != corev1.ClusterIPNone
+		master := namespace == metav1.NamespaceDefault && service.Name == masterService
+		if service.Namespace == namespace && hasIP && !master && len(service.Spec.Ports) > 0 {
+			found = append(found, service)
+		}
+	}
+	slices.SortFunc(found, func(a, b *corev1.Service) int { return cmp.Compare(a.Name, b.Name) })
+	return found
+}
+
+// serviceVariables returns the variables that a kubelet makes from a Service:
+// its own and those of Docker links.
+// https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+func serviceVariables(service *corev1.Service) []corev1.EnvVar {
+	prefix, host := variableName(service.Name), service.Spec.ClusterIP
+	first := service.Spec.Ports[0]
+	env := []corev1.EnvVar{
+		{Name: prefix + "_SERVICE_HOST", Value: host},
+		{Name: prefix + "_SERVICE_PORT", Value: strconv.Itoa(int(first.Port))},
+	}
+	for _, port := range service.Spec.Ports {
+		if port.Name != "" {
+			env = append(env, corev1.EnvVar{Name: prefix + "_SERVICE_PORT_" + variableName(port.Name), Value: strconv.Itoa(int(port.Port))})
+		}
+	}
+	env = append(env, corev1.EnvVar{Name: prefix + "_PORT", Value: linkURL(host, first)})
+	for _, port := range service.Spec.Ports {
+		link := fmt.Sprintf("%s_PORT_%d_%s", prefix, port.Port, strings.ToUpper(protocol(port)))
+		env = append(env,
+			corev1.EnvVar{Name: link, Value: linkURL(host, port)},
+			corev1.EnvVar{Name: link + "_PROTO", Value: protocol(port)},
+			corev1.EnvVar{Name: link + "_PORT", Value: strconv.Itoa(int(port.Port))},
+			corev1.EnvVar{Name: link + "_ADDR", Value: host},
+		)
+	}
+	return env
+}
+
+func linkURL(host string, port corev1.ServicePort) string {
+	return protocol(port) + "://" + net.JoinHostPort(host, strconv.Itoa(int(port.Port)))
+}
+
+func protocol(port corev1.ServicePort) string {
+	if port.Protocol == "" {
+		return "tcp"
+	}
+	return strings.ToLower(string(port.Protocol))
+}
+
+func variableName(name string) string {
+	return strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+// translateEnv puts the variables before the container's own and lets those
+// tell local truths. A kubelet takes the last of equal names, and resolves
+// $(NAME) in the order of the list, so that what a container sets itself wins.
+func (s *Site) translateEnv(env *[]corev1.EnvVar, local *corev1.Pod, variables []corev1.EnvVar) {
+	own := *env
+	for i := range own {
+		s.translateVariable(&own[i], local)
+	}
+	merged := make([]corev1.EnvVar, 0, len(variables)+len(own))
+	for i := range variables {
+		if !shadowed(variables[i].Name, own) {
+			merged = append(merged, *variables[i].DeepCopy())
+		}
+	}
+	*env = append(merged, own...)
+}
+
+// shadowed reports whether the container sets the variable itself and nothing
+// in its list could still see ours.
+func shadowed(name string, own []corev1.EnvVar) bool {
+	set := slices.ContainsFunc(own, func(v corev1.EnvVar) bool { return v.Name == name })
+	return set && !slices.ContainsFunc(own, func(v corev1.EnvVar) bool { return strings.Contains(v.Value, "$("+name+")") })
+}
+
+func (s *Site) translateVariable(variable *corev1.EnvVar, local *corev1.Pod) {
+	from := variable.ValueFrom
+	switch {
+	case from == nil:
+	case from.ConfigMapKeyRef != nil:
+		from.ConfigMapKeyRef.Name = ConfigMapName(from.ConfigMapKeyRef.Name)
+	case from.FieldRef != nil:
+		if value, ok := s.localField(from.FieldRef.FieldPath, local); ok {
+			variable.ValueFrom, variable.Value = nil, value
+		}
+	}
+}
+
+// localField returns the value of a field that only the local pod knows.
+func (s *Site) localField(path string, local *corev1.Pod) (string, bool) {
+	switch path {
+	case "metadata.namespace":
+		return local.Namespace, true
+	case "metadata.uid":
+		return string(local.UID), true
+	case "spec.nodeName":
+		return s.Node, true
+	case "spec.serviceAccountName":
+		return local.Spec.ServiceAccountName, true
+	}
+	return "", false
+}
+
+func translateEnvFrom(from []corev1.EnvFromSource) {
+	for i := range from {
+		if from[i].ConfigMapRef != nil {
+			from[i].ConfigMapRef.Name = ConfigMapName(from[i].ConfigMapRef.Name)
+		}
+	}
+}

@@ -1,0 +1,256 @@
+package translate
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const (
+	// typeReplicatedToken stands for kubernetes.io/service-account-token, whose
+	// Secrets the remote cluster deletes when it has no such ServiceAccount.
+	typeReplicatedToken corev1.SecretType = "actual.vk/replicated-service-account-token"
+	// typePodTokens marks the Secret with the projected tokens of one pod.
+	typePodTokens corev1.SecretType = "actual.vk/pod-tokens"
+
+	// defaultTokenSeconds is the API's default lifetime of a projected token.
+	defaultTokenSeconds = 3600
+)
+
+// Needs is what a pod must find in its remote namespace.
+type Needs struct {
+	ConfigMaps []string // local names, sorted, each once
+	Secrets    []string // likewise
+	Tokens     []Token
+}
+
+// Token is a service account token that a pod mounts.
+type Token struct {
+	Key               string // in the Secret of TokenSecretName
+	Audience          string // "" is the API server's own
+	ExpirationSeconds int64  // the lifetime that the pod asks for
+}
+
+// NeedsOf returns what a local pod refers to: by its volumes, the environment of
+// all its containers, and its pull secrets. Optional references are among them,
+// for they may appear later.
+func NeedsOf(local *corev1.Pod) Needs {
+	c := collector{configMaps: map[string]bool{}, secrets: map[string]bool{}}
+	for i := range local.Spec.ImagePullSecrets {
+		c.secret(local.Spec.ImagePullSecrets[i].Name)
+	}
+	for i := range local.Spec.Volumes {
+		c.volume(&local.Spec.Volumes[i])
+	}
+	for i := range local.Spec.InitContainers {
+		c.env(local.Spec.InitContainers[i].Env, local.Spec.InitContainers[i].EnvFrom)
+	}
+	for i := range local.Spec.Containers {
+		c.env(local.Spec.Containers[i].Env, local.Spec.Containers[i].EnvFrom)
+	}
+	for i := range local.Spec.EphemeralContainers {
+		c.env(local.Spec.EphemeralContainers[i].Env, local.Spec.EphemeralContainers[i].EnvFrom)
+	}
+	return Needs{
+		ConfigMaps: slices.Sorted(maps.Keys(c.configMaps)),
+		Secrets:    slices.Sorted(maps.Keys(c.secrets)),
+		Tokens:     c.tokens,
+	}
+}
+
+// collector gathers the needs of one pod.
+type collector struct {
+	configMaps, secrets map[string]bool
+	tokens              []Token
+}
+
+func (c *collector) configMap(name string) {
+	if name != "" {
+		c.configMaps[name] = true
+	}
+}
+
+func (c *collector) secret(name string) {
+	if name != "" {
+		c.secrets[name] = true
+	}
+}
+
+func (c *collector) secretRef(ref *corev1.LocalObjectReference) {
+	if ref != nil {
+		c.secret(ref.Name)
+	}
+}
+
+func (c *collector) volume(volume *corev1.Volume) {
+	switch {
+	case volume.ConfigMap != nil:
+		c.configMap(volume.ConfigMap.Name)
+	case volume.Secret != nil:
+		c.secret(volume.Secret.SecretName)
+	case volume.Projected != nil:
+		c.projected(volume)
+	case volume.CSI != nil:
+		c.secretRef(volume.CSI.NodePublishSecretRef)
+	case volume.AzureFile != nil:
+		c.secret(volume.AzureFile.SecretName)
+	case volume.CephFS != nil:
+		c.secretRef(volume.CephFS.SecretRef)
+	case volume.Cinder != nil:
+		c.secretRef(volume.Cinder.SecretRef)
+	case volume.FlexVolume != nil:
+		c.secretRef(volume.FlexVolume.SecretRef)
+	case volume.ISCSI != nil:
+		c.secretRef(volume.ISCSI.SecretRef)
+	case volume.RBD != nil:
+		c.secretRef(volume.RBD.SecretRef)
+	case volume.ScaleIO != nil:
+		c.secretRef(volume.ScaleIO.SecretRef)
+	case volume.StorageOS != nil:
+		c.secretRef(volume.StorageOS.SecretRef)
+	}
+}
+
+func (c *collector) projected(volume *corev1.Volume) {
+	for i := range volume.Projected.Sources {
+		source := &volume.Projected.Sources[i]
+		switch {
+		case source.ConfigMap != nil:
+			c.configMap(source.ConfigMap.Name)
+		case source.Secret != nil:
+			c.secret(source.Secret.Name)
+		case source.ServiceAccountToken != nil:
+			token := Token{Key: tokenKey(volume.Name, i), Audience: source.ServiceAccountToken.Audience, ExpirationSeconds: defaultTokenSeconds}
+			if seconds := source.ServiceAccountToken.ExpirationSeconds; seconds != nil {
+				token.ExpirationSeconds = *seconds
+			}
+			c.tokens = append(c.tokens, token)
+		}
+	}
+}
+
+func (c *collector) env(env []corev1.EnvVar, from []corev1.EnvFromSource) {
+	for i := range env {
+		switch source := env[i].ValueFrom; {
+		case source == nil:
+		case source.ConfigMapKeyRef != nil:
+			c.configMap(source.ConfigMapKeyRef.Name)
+		case source.SecretKeyRef != nil:
+			c.secret(source.SecretKeyRef.Name)
+		}
+	}
+	for i := range from {
+		switch {
+		case from[i].ConfigMapRef != nil:
+			c.configMap(from[i].ConfigMapRef.Name)
+		case from[i].SecretRef != nil:
+			c.secret(from[i].SecretRef.Name)
+		}
+	}
+}
+
+// ConfigMap returns the remote copy of a local ConfigMap. It shares the data
+// with the local one: do not change it.
+func (s *Site) ConfigMap(local *corev1.ConfigMap) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:      ConfigMapName(local.Name),
+			Namespace: RemoteNamespace(s.Node, local.Namespace),
+			Labels:    s.labels(local.Namespace, local.UID),
+		},
+		Data:       local.Data,
+		BinaryData: local.BinaryData,
+		Immutable:  local.Immutable,
+	}
+}
+
+// Secret returns the remote copy of a local Secret. It shares the data with the
+// local one: do not change it.
+func (s *Site) Secret(local *corev1.Secret) *corev1.Secret {
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:      local.Name,
+			Namespace: RemoteNamespace(s.Node, local.Namespace),
+			Labels:    s.labels(local.Namespace, local.UID),
+		},
+		Data:      local.Data,
+		Type:      local.Type,
+		Immutable: local.Immutable,
+	}
+	if secret.Type == corev1.SecretTypeServiceAccountToken {
+		secret.Type = typeReplicatedToken
+	}
+	return secret
+}
+
+// SameConfigMap reports whether the remote ConfigMap have needs no update to be
+// like want. Labels and annotations that others added do not count.
+func SameConfigMap(have, want *corev1.ConfigMap) bool {
+	return sameLabels(have.Labels, want.Labels) &&
+		apiequality.Semantic.DeepEqual(have.Data, want.Data) &&
+		apiequality.Semantic.DeepEqual(have.BinaryData, want.BinaryData) &&
+		immutable(have.Immutable) == immutable(want.Immutable)
+}
+
+// SameSecret reports whether the remote Secret have needs no update to be like
+// want. Labels and annotations that others added do not count.
+func SameSecret(have, want *corev1.Secret) bool {
+	return sameLabels(have.Labels, want.Labels) && secretType(have) == secretType(want) &&
+		apiequality.Semantic.DeepEqual(have.Data, want.Data) &&
+		immutable(have.Immutable) == immutable(want.Immutable)
+}
+
+func sameLabels(have, want map[string]string) bool {
+	for key, value := range want {
+		if have[key] != value {
+			return false
+		}
+	}
+	return true
+}
+
+func immutable(flag *bool) bool { return flag != nil && *flag }
+
+func secretType(secret *corev1.Secret) corev1.SecretType {
+	if secret.Type == "" {
+		return corev1.SecretTypeOpaque
+	}
+	return secret.Type
+}
+
+// TokenSecret returns the remote Secret with a local pod's tokens, by their keys
+// in Needs. They are to be renewed after the given time.
+func (s *Site) TokenSecret(local *corev1.Pod, tokens map[string]string, renewAfter time.Time) *corev1.Secret {
+	data := make(map[string][]byte, len(tokens))
+	for key, token := range tokens {
+		data[key] = []byte(token)
+	}
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        TokenSecretName(local.UID),
+			Namespace:   RemoteNamespace(s.Node, local.Namespace),
+			Labels:      s.labels(local.Namespace, local.UID),
+			Annotations: map[string]string{AnnotationRenewAfter: renewAfter.UTC().Format(time.RFC3339)},
+		},
+		Type: typePodTokens,
+		Data: data,
+	}
+}
+
+// IsTokenSecret reports whether a remote Secret holds a pod's tokens, and so has
+// no local Secret that it is a copy of.
+func IsTokenSecret(remote *corev1.Secret) bool {
+	return remote.Type == typePodTokens && strings.HasPrefix(remote.Name, tokenPrefix)
+}
+
+// RenewAfter returns when the tokens in a Secret of TokenSecret are to be
+// renewed. It is false when the Secret does not tell.
+func RenewAfter(remote *corev1.Secret) (time.Time, bool) {
+	when, err := time.Parse(time.RFC3339, remote.Annotations[AnnotationRenewAfter])
+	return when, err == nil
+}

@@ -1,0 +1,144 @@
+package translate
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Action is what a step of the lifecycle does.
+type Action string
+
+// The actions of the lifecycle table.
+const (
+	None         Action = "None"         // nothing to do
+	Create       Action = "Create"       // mirror the needs, create the remote pod
+	Update       Action = "Update"       // apply Site.Update, then copy the status
+	CopyStatus   Action = "CopyStatus"   // patch the local status with Site.Status
+	Fail         Action = "Fail"         // patch the local status with Site.FailedStatus
+	DeleteRemote Action = "DeleteRemote" // delete the remote pod
+	Wait         Action = "Wait"         // the remote pod is ending: only copy the status
+	Release      Action = "Release"      // delete the local pod with grace 0
+	Refuse       Action = "Refuse"       // tell the owner; touch nothing
+)
+
+// Step is what follows from the states of a local pod and its remote pod.
+// Every deletion carries the UID of the object that Next was given.
+type Step struct {
+	Action Action
+	// GracePeriodSeconds is for DeleteRemote; nil leaves it to the remote pod.
+	GracePeriodSeconds *int64
+	// Reason and Message are for Fail and Refuse.
+	Reason  string
+	Message string
+}
+
+// Next is the lifecycle table. local is the pod bound to our node and remote
+// the pod of the same name in its remote namespace; either may be nil.
+func (s *Site) Next(local, remote *corev1.Pod) Step {
+	switch {
+	case local == nil:
+		return s.nextOrphan(remote)
+	case local.Spec.NodeName != s.Node || local.Annotations[mirrorAnnotation] != "":
+		// Not bound to us, or a static pod of a kubelet: never ours.
+		return Step{Action: None}
+	case remote == nil:
+		return nextWithoutRemote(local)
+	case !s.isFor(remote, local):
+		return s.nextStranger(local, remote)
+	case local.DeletionTimestamp != nil:
+		return nextTerminating(local, remote)
+	case finished(local):
+		return nextFinished(remote)
+	case remote.DeletionTimestamp != nil:
+		return Step{Action: Wait}
+	case !finished(remote) && s.differs(local, remote):
+		return Step{Action: Update}
+	}
+	return Step{Action: CopyStatus}
+}
+
+// nextOrphan ends what has no local pod any more, with the remote pod's own
+// grace period: the local one's went with it.
+func (s *Site) nextOrphan(remote *corev1.Pod) Step {
+	if remote == nil || remote.DeletionTimestamp != nil || s.OwnsPod(remote, remote.Labels[LabelNamespace]) != nil {
+		return Step{Action: None}
+	}
+	return Step{Action: DeleteRemote}
+}
+
+func nextWithoutRemote(local *corev1.Pod) Step {
+	started := local.Status.StartTime != nil
+	switch {
+	case local.DeletionTimestamp != nil && started && !finished(local) && len(local.Finalizers) > 0:
+		// A kubelet makes a pod terminal before it lets it go, and controllers
+		// that hold it by a finalizer (Job) wait for that.
+		// https://github.com/kubernetes/enhancements/tree/master/keps/sig-apps/3329-retriable-and-non-retriable-failures
+		return Step{Action: Fail, Reason: ReasonRemotePodEnded,
+			Message: "The remote pod ended before its last state was seen."}
+	case local.DeletionTimestamp != nil:
+		return Step{Action: Release}
+	case finished(local):
+		return Step{Action: None}
+	case started:
+		return Step{Action: Fail, Reason: ReasonRemotePodDeleted,
+			Message: "The remote pod was deleted in the remote cluster."}
+	}
+	return Step{Action: Create}
+}
+
+// nextStranger handles a remote pod under our name that another local pod, or
+// somebody else, made.
+func (s *Site) nextStranger(local, remote *corev1.Pod) Step {
+	if local.DeletionTimestamp != nil {
+		return nextWithoutRemote(local) // nothing of this pod runs
+	}
+	if err := s.OwnsPod(remote, local.Namespace); err != nil {
+		if finished(local) {
+			return Step{Action: None}
+		}
+		return Step{Action: Refuse, Reason: ReasonRemotePodForeign, Message: sentence(err)}
+	}
+	if remote.DeletionTimestamp != nil {
+		return Step{Action: Wait}
+	}
+	return Step{Action: DeleteRemote}
+}
+
+// nextTerminating forwards the local grace period, and again when it was
+// shortened since. As in a kubelet it is never less than a second: grace 0
+// would remove the remote pod from the API while its containers still run.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/pod_workers.go (calculateEffectiveGracePeriod)
+func nextTerminating(local, remote *corev1.Pod) Step {
+	grace := local.DeletionGracePeriodSeconds
+	if grace != nil {
+		seconds := max(*grace, 1)
+		grace = &seconds
+	}
+	if remote.DeletionTimestamp == nil {
+		return Step{Action: DeleteRemote, GracePeriodSeconds: grace}
+	}
+	if was := remote.DeletionGracePeriodSeconds; grace != nil && was != nil && *grace < *was {
+		return Step{Action: DeleteRemote, GracePeriodSeconds: grace}
+	}
+	return Step{Action: Wait}
+}
+
+// nextFinished keeps a finished remote pod for its logs, and stops one that
+// still runs though the local API calls its pod finished, as a kubelet does.
+func nextFinished(remote *corev1.Pod) Step {
+	if finished(remote) || remote.DeletionTimestamp != nil {
+		return Step{Action: None}
+	}
+	return Step{Action: DeleteRemote}
+}
+
+func finished(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+}
+
+// sentence turns an error's text into a message for an event.
+func sentence(err error) string {
+	text := err.Error()
+	return strings.ToUpper(text[:1]) + text[1:] + "."
+}

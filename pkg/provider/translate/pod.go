@@ -1,0 +1,198 @@
+package translate
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Reasons of conditions and events on local pods.
+const (
+	// ReasonRemotePodDeleted ends a local pod whose remote pod somebody deleted.
+	ReasonRemotePodDeleted = "RemotePodDeleted"
+	// ReasonRemotePodEnded ends a terminating local pod whose remote pod ended
+	// before its last state was seen.
+	ReasonRemotePodEnded = "RemotePodEnded"
+	// ReasonRemotePodInvalid ends a local pod that the remote API server calls
+	// invalid: it will never accept it.
+	ReasonRemotePodInvalid = "RemotePodInvalid"
+	// ReasonRemotePodForeign is given while a remote pod that akd did not make
+	// has the local pod's name.
+	ReasonRemotePodForeign = "RemotePodForeign"
+	// ReasonUnsupportedVolume is given for a volume that cannot work remotely.
+	ReasonUnsupportedVolume = "UnsupportedVolume"
+	// ReasonUnsupportedResourceClaim is given for dynamic resource claims.
+	ReasonUnsupportedResourceClaim = "UnsupportedResourceClaim"
+	// ReasonReservedName is given for references to names that akd keeps for itself.
+	ReasonReservedName = "ReservedName"
+	// ReasonInvalidHostname is given for a host name that no kubelet can set.
+	ReasonInvalidHostname = "InvalidHostname"
+)
+
+// Refusal is the error of a pod that cannot work remotely. Message is a sentence
+// for the pod's owner.
+type Refusal struct {
+	Reason  string
+	Message string
+}
+
+func (r *Refusal) Error() string { return r.Message }
+
+const (
+	lastMirrorAnnotation = "kubernetes.io/config."
+	mirrorAnnotation     = corev1.MirrorPodAnnotationKey
+
+	// maxHostname is what a Linux kernel takes as host name (HOST_NAME_MAX).
+	maxHostname = 64
+)
+
+// Pod returns the remote pod to create for a local one. services are the local
+// Services of its namespace; they become environment variables as a kubelet
+// makes them. The error is a *Refusal when the pod cannot work remotely.
+//
+// Ephemeral containers are left out, because the API takes them only from a
+// subresource of an existing pod: see Update.
+func (s *Site) Pod(local *corev1.Pod, services []*corev1.Service) (*corev1.Pod, error) {
+	if err := refuse(local); err != nil {
+		return nil, err
+	}
+	spec := *local.Spec.DeepCopy()
+	s.place(&spec, local)
+	stripIdentity(&spec)
+	spec.EphemeralContainers = nil
+	if err := s.setHostname(&spec, local); err != nil {
+		return nil, err
+	}
+	s.addHostAliases(&spec)
+	translateVolumes(spec.Volumes, local)
+	variables := s.variables(local, services)
+	for i := range spec.InitContainers {
+		s.translateEnv(&spec.InitContainers[i].Env, local, variables)
+		translateEnvFrom(spec.InitContainers[i].EnvFrom)
+	}
+	for i := range spec.Containers {
+		s.translateEnv(&spec.Containers[i].Env, local, variables)
+		translateEnvFrom(spec.Containers[i].EnvFrom)
+	}
+	return &corev1.Pod{ObjectMeta: s.podMeta(local), Spec: spec}, nil
+}
+
+func (s *Site) podMeta(local *corev1.Pod) metav1.ObjectMeta {
+	meta := metav1.ObjectMeta{
+		Name:        local.Name,
+		Namespace:   RemoteNamespace(s.Node, local.Namespace),
+		Labels:      s.labels(local.Namespace, local.UID),
+		Annotations: map[string]string{AnnotationApplied: s.applied(local)},
+	}
+	for key, value := range local.Labels {
+		if keepsKey(key) {
+			meta.Labels[key] = value
+		}
+	}
+	for key, value := range local.Annotations {
+		if keepsKey(key) {
+			meta.Annotations[key] = value
+		}
+	}
+	return meta
+}
+
+// keepsKey reports whether a label or annotation of the local pod goes along.
+// Ours do not, nor do the kubelet's marks of static pods.
+func keepsKey(key string) bool {
+	return !strings.HasPrefix(key, domain) && !strings.HasPrefix(key, lastMirrorAnnotation)
+}
+
+// place strips what made the local scheduler choose our node and sets what the
+// configuration says for the remote scheduler.
+func (s *Site) place(spec *corev1.PodSpec, local *corev1.Pod) {
+	spec.NodeName = ""
+	spec.SchedulerName = ""
+	spec.Affinity = nil
+	spec.TopologySpreadConstraints = nil
+	spec.SchedulingGates = nil
+	spec.SchedulingGroup = nil
+	spec.EvictionResponders = nil
+	spec.ReadinessGates = nil
+	spec.Priority = nil
+	spec.PreemptionPolicy = nil
+	// Overhead is what admission copies from a RuntimeClass; a pod that brings
+	// its own is refused.
+	spec.Overhead = nil
+	spec.NodeSelector = maps.Clone(s.NodeSelector)
+	spec.Tolerations = s.tolerations(local)
+	spec.PriorityClassName = s.PriorityClassName
+	spec.RuntimeClassName = nil
+	if s.RuntimeClassName != "" {
+		name := s.RuntimeClassName
+		spec.RuntimeClassName = &name
+	}
+}
+
+// tolerations keeps how long the pod stays on a node that is lost, and adds the
+// configured ones. All others tell of local nodes.
+func (s *Site) tolerations(local *corev1.Pod) []corev1.Toleration {
+	var kept []corev1.Toleration
+	for i := range local.Spec.Tolerations {
+		toleration := &local.Spec.Tolerations[i]
+		lost := toleration.Key == corev1.TaintNodeNotReady || toleration.Key == corev1.TaintNodeUnreachable
+		if lost && toleration.Effect == corev1.TaintEffectNoExecute {
+			kept = append(kept, *toleration.DeepCopy())
+		}
+	}
+	for i := range s.Tolerations {
+		kept = append(kept, *s.Tolerations[i].DeepCopy())
+	}
+	return kept
+}
+
+// stripIdentity keeps the remote cluster's own identity out of the pod.
+func stripIdentity(spec *corev1.PodSpec) {
+	no := false
+	spec.ServiceAccountName = ""
+	spec.DeprecatedServiceAccount = ""
+	spec.AutomountServiceAccountToken = &no
+	spec.EnableServiceLinks = new(bool)
+}
+
+// setHostname gives the pod its local fully qualified name as host name when it
+// asks for that: the remote kubelet would make it from the remote namespace.
+func (s *Site) setHostname(spec *corev1.PodSpec, local *corev1.Pod) error {
+	wants := spec.SetHostnameAsFQDN != nil && *spec.SetHostnameAsFQDN
+	if !wants || spec.Subdomain == "" || spec.HostNetwork {
+		return nil
+	}
+	name := spec.Hostname
+	if name == "" {
+		name = local.Name
+	}
+	if len(name) > 63 {
+		name = strings.TrimRight(name[:63], "-.")
+	}
+	fqdn := fmt.Sprintf("%s.%s.%s.svc.%s", name, spec.Subdomain, local.Namespace, s.ClusterDomain)
+	if len(fqdn) > maxHostname {
+		return &Refusal{ReasonInvalidHostname, fmt.Sprintf(
+			"The host name %s has %d characters, and a kernel takes %d: use shorter names, or do without setHostnameAsFQDN.", fqdn, len(fqdn), maxHostname)}
+	}
+	spec.SetHostnameAsFQDN = nil
+	spec.HostnameOverride = &fqdn
+	return nil
+}
+
+// addHostAliases lets the names of the local API server lead to it. A name
+// instead of an address cannot be an alias; then the environment alone leads there.
+func (s *Site) addHostAliases(spec *corev1.PodSpec) {
+	if net.ParseIP(s.APIServer.Host) == nil {
+		return
+	}
+	spec.HostAliases = append(spec.HostAliases, corev1.HostAlias{
+		IP: s.APIServer.Host,
+		Hostnames: []string{
+			"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + s.ClusterDomain,
+		},
+	})
+}

@@ -1,0 +1,411 @@
+package translate
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+)
+
+// Patch is a strategic merge patch of a remote pod.
+type Patch struct {
+	Subresource string // "", "ephemeralcontainers" or "resize"
+	Data        []byte // with metadata.uid as precondition
+}
+
+// record is what AnnotationApplied holds: what came from the local pod when it
+// was last applied. Comparing with it, and not with the remote pod, leaves alone
+// what the remote cluster's webhooks, plugins and admins changed or added.
+type record struct {
+	Labels      []string          `json:"labels,omitempty"`      // keys, sorted
+	Annotations []string          `json:"annotations,omitempty"` // keys, sorted
+	Values      string            `json:"values,omitempty"`      // a hash of the labels' and annotations' values
+	Images      map[string]string `json:"images,omitempty"`      // by container
+	Tolerations string            `json:"tolerations,omitempty"` // a hash
+	Deadline    *int64            `json:"deadline,omitempty"`    // activeDeadlineSeconds
+	Resources   map[string]string `json:"resources,omitempty"`   // what resize may change; see resources
+}
+
+// podResources is the key in record.Resources of the pod's own resources. It is
+// no container's name.
+const podResources = ""
+
+func (s *Site) record(local *corev1.Pod) *record {
+	r := &record{
+		Labels:      keptKeys(local.Labels),
+		Annotations: keptKeys(local.Annotations),
+		Images:      map[string]string{},
+		Deadline:    local.Spec.ActiveDeadlineSeconds,
+		Resources:   resources(&local.Spec),
+	}
+	r.Values = hashValues(r.Labels, local.Labels, r.Annotations, local.Annotations)
+	r.Tolerations = hashTolerations(local.Spec.Tolerations)
+	for i := range local.Spec.InitContainers {
+		r.Images[local.Spec.InitContainers[i].Name] = local.Spec.InitContainers[i].Image
+	}
+	for i := range local.Spec.Containers {
+		r.Images[local.Spec.Containers[i].Name] = local.Spec.Containers[i].Image
+	}
+	return r
+}
+
+// String returns the annotation's value: the same for equal records.
+func (r *record) String() string {
+	data, err := json.Marshal(r) // sorts the keys of maps
+	if err != nil {
+		return "" // cannot happen: strings, numbers and maps of them
+	}
+	return string(data)
+}
+
+// applied returns the value of AnnotationApplied for a local pod.
+func (s *Site) applied(local *corev1.Pod) string { return s.record(local).String() }
+
+func keptKeys(values map[string]string) []string {
+	keys := make([]string, 0, len(values))
+	for key := range values {
+		if keepsKey(key) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func hashValues(labelKeys []string, labels map[string]string, annotationKeys []string, annotations map[string]string) string {
+	h := fnv.New64a()
+	for _, key := range labelKeys {
+		_, _ = fmt.Fprintf(h, "%q=%q,", key, labels[key])
+	}
+	_, _ = h.Write([]byte{';'})
+	for _, key := range annotationKeys {
+		_, _ = fmt.Fprintf(h, "%q=%q,", key, annotations[key])
+	}
+	return fmt.Sprintf("%x", h.Sum64())
+}
+
+func hashTolerations(tolerations []corev1.Toleration) string {
+	if len(tolerations) == 0 {
+		return ""
+	}
+	h := fnv.New64a()
+	for i := range tolerations {
+		t := &tolerations[i]
+		_, _ = fmt.Fprintf(h, "%q,%q,%q,%q,", t.Key, t.Operator, t.Value, t.Effect)
+		if t.TolerationSeconds != nil {
+			_, _ = fmt.Fprintf(h, "%d", *t.TolerationSeconds)
+		}
+		_, _ = h.Write([]byte{';'})
+	}
+	return fmt.Sprintf("%x", h.Sum64())
+}
+
+// resources returns what the resize subresource may change: cpu and memory of
+// containers and of the pod, and the size of volumes in memory.
+func resources(spec *corev1.PodSpec) map[string]string {
+	found := map[string]string{}
+	add := func(key string, r *corev1.ResourceRequirements) {
+		if text := describe(r.Requests) + "/" + describe(r.Limits); text != "/" {
+			found[key] = text
+		}
+	}
+	if spec.Resources != nil {
+		add(podResources, spec.Resources)
+	}
+	for i := range spec.InitContainers {
+		add(spec.InitContainers[i].Name, &spec.InitContainers[i].Resources)
+	}
+	for i := range spec.Containers {
+		add(spec.Containers[i].Name, &spec.Containers[i].Resources)
+	}
+	for i := range spec.Volumes {
+		if dir := spec.Volumes[i].EmptyDir; dir != nil && dir.Medium == corev1.StorageMediumMemory && dir.SizeLimit != nil {
+			found[volumeKey(spec.Volumes[i].Name)] = dir.SizeLimit.String()
+		}
+	}
+	return found
+}
+
+// volumeKey is the key in record.Resources of a volume. A slash keeps it apart
+// from containers.
+func volumeKey(volume string) string { return "volume/" + volume }
+
+func describe(list corev1.ResourceList) string {
+	var parts []string
+	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+		if quantity, ok := list[name]; ok {
+			parts = append(parts, string(name)+"="+quantity.String())
+		}
+	}
+	return strings.Join(parts, ",")
+}
+
+// differs reports whether Update has patches.
+func (s *Site) differs(local, remote *corev1.Pod) bool {
+	if s.upToDate(local, remote) {
+		return false
+	}
+	patches, err := s.Update(local, remote)
+	return err != nil || len(patches) > 0
+}
+
+// upToDate reports whether everything of the local pod has been applied. It is
+// asked on every reconcile, and mostly answered yes.
+func (s *Site) upToDate(local, remote *corev1.Pod) bool {
+	return len(missingEphemeral(local, remote)) == 0 && remote.Annotations[AnnotationApplied] == s.applied(local)
+}
+
+// Update returns the patches that bring a remote pod up to date with the local
+// one, in the fields that the API lets change: images, labels, annotations,
+// tolerations, activeDeadlineSeconds, ephemeral containers, and cpu and memory.
+// Only what changed since it was last applied is patched, so that the remote
+// cluster's own changes stay. Apply them in order; each stands by itself.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/apis/core/validation/validation.go (ValidatePodUpdate)
+func (s *Site) Update(local, remote *corev1.Pod) ([]Patch, error) {
+	if !s.isFor(remote, local) {
+		return nil, fmt.Errorf("update remote pod %s/%s: it is not the one of local pod %s/%s", remote.Namespace, remote.Name, local.Namespace, local.Name)
+	}
+	u := &update{site: s, local: local, remote: remote, want: s.record(local), have: &record{}}
+	if text := remote.Annotations[AnnotationApplied]; text != "" {
+		// A record that cannot be read is like none: then everything is compared.
+		if json.Unmarshal([]byte(text), u.have) != nil {
+			u.have = &record{}
+		}
+	}
+	resize := u.resize()
+	var patches []Patch
+	for _, part := range []struct {
+		subresource string
+		body        object
+	}{
+		{"", u.main()},
+		{"ephemeralcontainers", u.ephemeral()},
+		{"resize", resize},
+	} {
+		if part.body == nil {
+			continue
+		}
+		patch, err := encode(part.subresource, remote, part.body)
+		if err != nil {
+			return nil, err
+		}
+		patches = append(patches, patch)
+	}
+	return patches, nil
+}
+
+// object is a JSON object of a patch.
+type object = map[string]any
+
+func encode(subresource string, remote *corev1.Pod, body object) (Patch, error) {
+	meta, ok := body["metadata"].(object)
+	if !ok {
+		meta = object{}
+		body["metadata"] = meta
+	}
+	meta["uid"] = remote.UID
+	data, err := json.Marshal(body)
+	if err != nil {
+		return Patch{}, fmt.Errorf("encode patch of remote pod %s/%s: %w", remote.Namespace, remote.Name, err)
+	}
+	return Patch{Subresource: subresource, Data: data}, nil
+}
+
+// update is one comparison of a local pod with what was applied to its remote one.
+type update struct {
+	site          *Site
+	local, remote *corev1.Pod
+	want, have    *record
+}
+
+// main returns the patch of the pod itself, with the new record. It comes after
+// resize, which may have put off its part of the record.
+func (u *update) main() object {
+	text := u.want.String()
+	if text == u.remote.Annotations[AnnotationApplied] {
+		return nil
+	}
+	annotations := changedKeys(u.have.Annotations, u.local.Annotations, u.remote.Annotations)
+	annotations[AnnotationApplied] = text
+	meta := object{"annotations": annotations}
+	if labels := changedKeys(u.have.Labels, u.local.Labels, u.remote.Labels); len(labels) > 0 {
+		meta["labels"] = labels
+	}
+	body := object{"metadata": meta}
+	if spec := u.spec(); len(spec) > 0 {
+		body["spec"] = spec
+	}
+	return body
+}
+
+// changedKeys returns the values to set, and null for the keys that were ours
+// and are gone locally.
+func changedKeys(had []string, local, remote map[string]string) object {
+	changed := object{}
+	for key, value := range local {
+		if have, ok := remote[key]; keepsKey(key) && (!ok || have != value) {
+			changed[key] = value
+		}
+	}
+	for _, key := range had {
+		_, kept := local[key]
+		if _, there := remote[key]; there && !kept && keepsKey(key) {
+			changed[key] = nil
+		}
+	}
+	return changed
+}
+
+func (u *update) spec() object {
+	spec := object{}
+	if changed := u.images(u.local.Spec.InitContainers, u.remote.Spec.InitContainers); len(changed) > 0 {
+		spec["initContainers"] = changed
+	}
+	if changed := u.images(u.local.Spec.Containers, u.remote.Spec.Containers); len(changed) > 0 {
+		spec["containers"] = changed
+	}
+	if tolerations := u.tolerations(); u.want.Tolerations != u.have.Tolerations &&
+		!apiequality.Semantic.DeepEqual(tolerations, u.remote.Spec.Tolerations) {
+		spec["tolerations"] = tolerations
+	}
+	// The API takes a first or a shorter deadline, nothing else.
+	if want, have := u.want.Deadline, u.remote.Spec.ActiveDeadlineSeconds; want != nil && (have == nil || *want < *have) {
+		spec["activeDeadlineSeconds"] = *want
+	}
+	return spec
+}
+
+// images returns the containers whose local image changed. The remote one may
+// differ for other reasons: a webhook may have put a mirror's name before it.
+func (u *update) images(local, remote []corev1.Container) []object {
+	var changed []object
+	for i := range local {
+		name, image := local[i].Name, local[i].Image
+		at := slices.IndexFunc(remote, func(c corev1.Container) bool { return c.Name == name })
+		if at >= 0 && image != "" && u.have.Images[name] != image && remote[at].Image != image {
+			changed = append(changed, object{"name": name, "image": image})
+		}
+	}
+	return changed
+}
+
+// tolerations returns the remote pod's own with those that are new; the API
+// lets only the seconds of an existing one change.
+func (u *update) tolerations() []corev1.Toleration {
+	merged := slices.Clone(u.remote.Spec.Tolerations)
+	for _, want := range u.site.tolerations(u.local) {
+		at := slices.IndexFunc(merged, func(have corev1.Toleration) bool { return have.MatchToleration(&want) })
+		if at >= 0 {
+			merged[at].TolerationSeconds = want.TolerationSeconds
+			continue
+		}
+		merged = append(merged, want)
+	}
+	return merged
+}
+
+// ephemeral returns the patch that adds ephemeral containers. Existing ones
+// cannot change.
+func (u *update) ephemeral() object {
+	missing := missingEphemeral(u.local, u.remote)
+	if len(missing) == 0 {
+		return nil
+	}
+	containers := make([]*corev1.EphemeralContainer, 0, len(missing))
+	variables := u.site.variables(u.local, nil)
+	for _, container := range missing {
+		added := container.DeepCopy()
+		u.site.translateEnv(&added.Env, u.local, variables)
+		translateEnvFrom(added.EnvFrom)
+		containers = append(containers, added)
+	}
+	return object{"spec": object{"ephemeralContainers": containers}}
+}
+
+func missingEphemeral(local, remote *corev1.Pod) []*corev1.EphemeralContainer {
+	var missing []*corev1.EphemeralContainer
+	for i := range local.Spec.EphemeralContainers {
+		container := &local.Spec.EphemeralContainers[i]
+		if !slices.ContainsFunc(remote.Spec.EphemeralContainers, func(c corev1.EphemeralContainer) bool { return c.Name == container.Name }) {
+			missing = append(missing, container)
+		}
+	}
+	return missing
+}
+
+// resize returns the patch of what changed locally and is not so remotely. The
+// subresource cannot write the record, so that what is still to be done keeps
+// its old entry: the record changes when the remote pod shows the new size.
+func (u *update) resize() object {
+	now := resources(&u.remote.Spec)
+	due := map[string]bool{}
+	for key, want := range u.want.Resources {
+		if u.have.Resources[key] != want && now[key] != want {
+			due[key] = true
+		}
+	}
+	if len(due) == 0 {
+		return nil
+	}
+	u.want.Resources = maps.Clone(u.want.Resources)
+	for key := range due {
+		if old, ok := u.have.Resources[key]; ok {
+			u.want.Resources[key] = old
+		} else {
+			delete(u.want.Resources, key)
+		}
+	}
+	return object{"spec": sizes(&u.local.Spec, due)}
+}
+
+func sizes(local *corev1.PodSpec, due map[string]bool) object {
+	spec := object{}
+	if due[podResources] {
+		spec["resources"] = cpuAndMemory(local.Resources)
+	}
+	if changed := containerSizes(local.InitContainers, due); len(changed) > 0 {
+		spec["initContainers"] = changed
+	}
+	if changed := containerSizes(local.Containers, due); len(changed) > 0 {
+		spec["containers"] = changed
+	}
+	var volumes []object
+	for i := range local.Volumes {
+		if name := local.Volumes[i].Name; due[volumeKey(name)] {
+			volumes = append(volumes, object{"name": name, "emptyDir": object{"sizeLimit": local.Volumes[i].EmptyDir.SizeLimit}})
+		}
+	}
+	if len(volumes) > 0 {
+		spec["volumes"] = volumes
+	}
+	return spec
+}
+
+func containerSizes(local []corev1.Container, due map[string]bool) []object {
+	var changed []object
+	for i := range local {
+		if due[local[i].Name] {
+			changed = append(changed, object{"name": local[i].Name, "resources": cpuAndMemory(&local[i].Resources)})
+		}
+	}
+	return changed
+}
+
+func cpuAndMemory(r *corev1.ResourceRequirements) object {
+	return object{"requests": only(r.Requests), "limits": only(r.Limits)}
+}
+
+func only(list corev1.ResourceList) corev1.ResourceList {
+	kept := corev1.ResourceList{}
+	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+		if quantity, ok := list[name]; ok {
+			kept[name] = quantity
+		}
+	}
+	return kept
+}

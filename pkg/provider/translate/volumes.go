@@ -1,0 +1,120 @@
+package translate
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// refuse returns a *Refusal for a pod that cannot work remotely, or nil.
+func refuse(local *corev1.Pod) error {
+	if len(local.Spec.ResourceClaims) > 0 {
+		return &Refusal{ReasonUnsupportedResourceClaim, fmt.Sprintf(
+			"Resource claim %q is allocated in the local cluster and cannot be used remotely: remove it, or run the pod on another node.",
+			local.Spec.ResourceClaims[0].Name)}
+	}
+	for i := range local.Spec.Volumes {
+		if why := unsupported(&local.Spec.Volumes[i].VolumeSource); why != "" {
+			return &Refusal{ReasonUnsupportedVolume, fmt.Sprintf("Volume %q %s.", local.Spec.Volumes[i].Name, why)}
+		}
+	}
+	return refuseReserved(local)
+}
+
+// unsupported returns the rest of a sentence that begins with "Volume X" when
+// such a volume cannot work remotely.
+func unsupported(source *corev1.VolumeSource) string {
+	switch {
+	case source.PersistentVolumeClaim != nil:
+		return fmt.Sprintf("uses PersistentVolumeClaim %q, whose volume is in the local cluster and not mirrored yet: use another kind of volume, or run the pod on another node",
+			source.PersistentVolumeClaim.ClaimName)
+	case source.Ephemeral != nil:
+		return "is a generic ephemeral volume, whose claim is made in the local cluster and not mirrored yet: use emptyDir, or run the pod on another node"
+	case source.Projected != nil:
+		return unsupportedProjection(source.Projected)
+	}
+	return ""
+}
+
+func unsupportedProjection(projected *corev1.ProjectedVolumeSource) string {
+	for i := range projected.Sources {
+		switch {
+		case projected.Sources[i].ClusterTrustBundle != nil:
+			return "projects a ClusterTrustBundle, which the remote cluster has not, or with other content: put the certificates into a ConfigMap, or run the pod on another node"
+		case projected.Sources[i].PodCertificate != nil:
+			return "projects a pod certificate, which the remote cluster would issue for a remote identity: use a Secret, or run the pod on another node"
+		}
+	}
+	return ""
+}
+
+// refuseReserved refuses references to names that akd makes itself: a pod could
+// read another pod's tokens through them.
+func refuseReserved(local *corev1.Pod) error {
+	needs := NeedsOf(local)
+	for kind, names := range map[string][]string{"ConfigMap": needs.ConfigMaps, "Secret": needs.Secrets} {
+		for _, name := range names {
+			if strings.HasPrefix(name, reservedPrefix) {
+				return &Refusal{ReasonReservedName, fmt.Sprintf(
+					"%s %q has a name that begins with %q, which akd keeps for its own: rename it.", kind, name, reservedPrefix)}
+			}
+		}
+	}
+	return nil
+}
+
+// translateVolumes changes the volumes of a copy of the local pod's.
+func translateVolumes(volumes []corev1.Volume, local *corev1.Pod) {
+	for i := range volumes {
+		volume := &volumes[i]
+		switch {
+		case volume.ConfigMap != nil:
+			volume.ConfigMap.Name = ConfigMapName(volume.ConfigMap.Name)
+		case volume.DownwardAPI != nil:
+			translateFiles(volume.DownwardAPI.Items)
+		case volume.Projected != nil:
+			translateProjected(volume, local)
+		}
+	}
+}
+
+func translateProjected(volume *corev1.Volume, local *corev1.Pod) {
+	for i := range volume.Projected.Sources {
+		source := &volume.Projected.Sources[i]
+		switch {
+		case source.ConfigMap != nil:
+			source.ConfigMap.Name = ConfigMapName(source.ConfigMap.Name)
+		case source.DownwardAPI != nil:
+			translateFiles(source.DownwardAPI.Items)
+		case source.ServiceAccountToken != nil:
+			token := source.ServiceAccountToken
+			source.ServiceAccountToken = nil
+			source.Secret = &corev1.SecretProjection{
+				LocalObjectReference: corev1.LocalObjectReference{Name: TokenSecretName(local.UID)},
+				Items:                []corev1.KeyToPath{{Key: tokenKey(volume.Name, i), Path: token.Path, User: token.User}},
+			}
+		}
+	}
+}
+
+// tokenKey returns the key of a projected token in the pod's token Secret.
+func tokenKey(volume string, source int) string { return volume + "." + strconv.Itoa(source) }
+
+// translateFiles points at the labels that hold the local truth. Files of the
+// downward API know no other fields that differ remotely.
+func translateFiles(files []corev1.DownwardAPIVolumeFile) {
+	for i := range files {
+		ref := files[i].FieldRef
+		if ref == nil {
+			continue
+		}
+		switch ref.FieldPath {
+		case "metadata.namespace":
+			ref.FieldPath = "metadata.labels['" + LabelNamespace + "']"
+		case "metadata.uid":
+			ref.FieldPath = "metadata.labels['" + LabelUID + "']"
+		}
+	}
+}
