@@ -1,0 +1,346 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// enum is a type with a few allowed values.
+type enum interface{ values() []string }
+
+// longestValue of a number, quantity or duration, in bytes. Nothing longer
+// means anything.
+const longestValue = 64
+
+// unusable are the fields of Kubernetes' own types that a configuration cannot
+// use, with the reason.
+func unusable(owner reflect.Type, name string) (reason string, is bool) {
+	switch {
+	case owner == reflect.TypeFor[corev1.EnvVar]() && name == "valueFrom":
+		return "want a value: a source would have to exist in every namespace", true
+	case owner == reflect.TypeFor[corev1.Taint]() && name == "timeAdded":
+		return "want it left out: Kubernetes sets it", true
+	}
+	return "", false
+}
+
+// decode writes the node into the value, which holds the defaults.
+func decode(node *yaml.Node, into reflect.Value, found *problems) {
+	decoder{found}.value(node, into, "")
+}
+
+type decoder struct{ found *problems }
+
+// value decodes by the Go type. How deep it goes is bounded by the types, so
+// an alias that contains itself does no harm.
+func (d decoder) value(node *yaml.Node, into reflect.Value, path string) {
+	if path != "" {
+		d.found.origins[path] = origin{line: node.Line}
+	}
+	for node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	if node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null" && path != "" {
+		return // as good as left out
+	}
+	if isScalar(into.Type()) {
+		d.scalar(node, into, path)
+		return
+	}
+	switch into.Kind() {
+	case reflect.Struct:
+		d.object(node, into, path)
+	case reflect.Map:
+		d.entries(node, into, path)
+	case reflect.Slice:
+		d.items(node, into, path)
+	default:
+		panic(fmt.Sprintf("config: no decision for type %s of %s", into.Type(), path)) // a test walks all types
+	}
+}
+
+func (d decoder) object(node *yaml.Node, into reflect.Value, path string) {
+	known := jsonFields(into.Type())
+	d.pairs(node, path, func(key, value *yaml.Node) {
+		child := join(path, key.Value)
+		index, ok := known[key.Value]
+		if reason, is := unusable(into.Type(), key.Value); is {
+			d.found.add(child, key.Line, "cannot be used here", reason)
+			return
+		}
+		if !ok {
+			d.found.add(child, key.Line, "unknown field", wantField(key.Value, into.Type()))
+			return
+		}
+		d.value(value, into.Field(index), child)
+	})
+}
+
+func (d decoder) entries(node *yaml.Node, into reflect.Value, path string) {
+	entries := reflect.MakeMap(into.Type())
+	d.pairs(node, path, func(key, value *yaml.Node) {
+		entry := reflect.New(into.Type().Elem()).Elem()
+		before := len(d.found.list)
+		d.value(value, entry, path+"["+key.Value+"]")
+		if len(d.found.list) == before {
+			entries.SetMapIndex(reflect.ValueOf(key.Value).Convert(into.Type().Key()), entry)
+		}
+	})
+	into.Set(entries)
+}
+
+func (d decoder) items(node *yaml.Node, into reflect.Value, path string) {
+	if node.Kind != yaml.SequenceNode {
+		d.found.at(path, "found "+describe(node), "want a list, each item after a dash")
+		return
+	}
+	items := reflect.MakeSlice(into.Type(), len(node.Content), len(node.Content))
+	for i, item := range node.Content {
+		d.value(item, items.Index(i), path+"["+strconv.Itoa(i)+"]")
+	}
+	into.Set(items)
+}
+
+// pairs visits the keys and values of a mapping, each key once.
+func (d decoder) pairs(node *yaml.Node, path string, visit func(key, value *yaml.Node)) {
+	if node.Kind != yaml.MappingNode {
+		want := "want fields, each as name: value"
+		if path == "" {
+			want = wantHeader
+		}
+		d.found.add(path, node.Line, "found "+describe(node), want)
+		return
+	}
+	seen := map[string]int{}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key, value := node.Content[i], node.Content[i+1]
+		if key.Kind != yaml.ScalarNode {
+			d.found.add(path, key.Line, "found "+describe(key)+" as the name of a field", "want text")
+			continue
+		}
+		if first, again := seen[key.Value]; again {
+			d.found.add(join(path, key.Value), key.Line, "found a second time", fmt.Sprintf("want it once: it is already on line %d", first))
+			continue
+		}
+		seen[key.Value] = key.Line
+		visit(key, value)
+	}
+}
+
+func (d decoder) scalar(node *yaml.Node, into reflect.Value, path string) {
+	want := wantOf(into.Type())
+	if node.Kind == yaml.ScalarNode && accepts(into.Type(), node.ShortTag()) {
+		if err := setScalar(into, node.Value); err == nil {
+			return
+		}
+		d.found.at(path, "found "+quote(node.Value), want)
+		return
+	}
+	if node.Kind == yaml.ScalarNode && into.Kind() == reflect.String {
+		want += ", in quotes"
+	}
+	d.found.at(path, "found "+describe(node), want)
+}
+
+// isScalar: one word in YAML, one argument of a flag.
+func isScalar(t reflect.Type) bool {
+	switch t {
+	case reflect.TypeFor[metav1.Duration](), reflect.TypeFor[resource.Quantity](), reflect.TypeFor[*int64]():
+		return true
+	}
+	switch t.Kind() {
+	case reflect.String, reflect.Bool, reflect.Int32:
+		return true
+	}
+	return false
+}
+
+// accepts says which YAML types can be this Go type. Text that looks like a
+// number is not text: it may have lost its zeros before anybody reads it.
+func accepts(t reflect.Type, tag string) bool {
+	switch {
+	case t == reflect.TypeFor[resource.Quantity]():
+		return tag == "!!str" || tag == "!!int" || tag == "!!float"
+	case t == reflect.TypeFor[metav1.Duration](), t.Kind() == reflect.String:
+		return tag == "!!str"
+	case t.Kind() == reflect.Bool:
+		return tag == "!!bool"
+	default:
+		return tag == "!!int"
+	}
+}
+
+// setScalar parses the text of a file or of a flag.
+func setScalar(into reflect.Value, text string) error {
+	if into.Kind() == reflect.String {
+		allowed, limited := into.Interface().(enum)
+		if limited && !slices.Contains(allowed.values(), text) {
+			return fmt.Errorf("found %s; %s", quote(text), wantOf(into.Type()))
+		}
+		into.SetString(text)
+		return nil
+	}
+	if parsed, ok := parseScalar(into.Type(), text); ok {
+		into.Set(parsed)
+		return nil
+	}
+	return fmt.Errorf("found %s; %s", quote(text), wantOf(into.Type()))
+}
+
+func parseScalar(t reflect.Type, text string) (reflect.Value, bool) {
+	if len(text) > longestValue {
+		return reflect.Value{}, false
+	}
+	switch {
+	case t == reflect.TypeFor[metav1.Duration]():
+		duration, err := time.ParseDuration(text)
+		return reflect.ValueOf(metav1.Duration{Duration: duration}), err == nil
+	case t == reflect.TypeFor[resource.Quantity]():
+		quantity, err := resource.ParseQuantity(text)
+		return reflect.ValueOf(quantity), err == nil
+	case t == reflect.TypeFor[*int64]():
+		number, err := strconv.ParseInt(text, 10, 64)
+		return reflect.ValueOf(&number), err == nil
+	case t.Kind() == reflect.Bool:
+		yes, err := strconv.ParseBool(text)
+		return reflect.ValueOf(yes), err == nil
+	default:
+		number, err := strconv.ParseInt(text, 10, 32)
+		return reflect.ValueOf(int32(number)), err == nil && number <= math.MaxInt32
+	}
+}
+
+// wantOf says what a scalar may be.
+func wantOf(t reflect.Type) string {
+	if allowed, limited := reflect.Zero(t).Interface().(enum); limited {
+		return "want " + list(allowed.values())
+	}
+	switch {
+	case t == reflect.TypeFor[metav1.Duration]():
+		return "want a duration such as 30s, 5m or 1h30m"
+	case t == reflect.TypeFor[resource.Quantity]():
+		return "want a quantity such as 4, 500m or 16Gi"
+	case t.Kind() == reflect.String:
+		return "want text"
+	case t.Kind() == reflect.Bool:
+		return "want true or false"
+	default:
+		return "want a whole number"
+	}
+}
+
+// describe names what a node is. Text is shown only where it cannot be a
+// secret: describe is for values of the wrong type.
+func describe(node *yaml.Node) string {
+	for node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	switch node.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	switch node.ShortTag() {
+	case "!!int", "!!float":
+		return "a number"
+	case "!!bool":
+		return "a boolean"
+	case "!!null":
+		return "nothing"
+	case "!!timestamp":
+		return "a date"
+	case "!!str":
+		return "text"
+	default:
+		return "a value of YAML type " + quote(node.ShortTag())
+	}
+}
+
+// jsonFields gives the index of each field by its name in YAML.
+func jsonFields(t reflect.Type) map[string]int {
+	known := map[string]int{}
+	for i := range t.NumField() {
+		name := jsonName(t.Field(i))
+		if _, not := unusable(t, name); name != "" && !not {
+			known[name] = i
+		}
+	}
+	return known
+}
+
+func jsonName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	return name
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+// wantField names the nearest field, or all of them.
+func wantField(name string, owner reflect.Type) string {
+	var names []string
+	for i := range owner.NumField() {
+		known := jsonName(owner.Field(i))
+		if _, not := unusable(owner, known); !not {
+			names = append(names, known)
+		}
+	}
+	if near := nearest(name, names); near != "" {
+		return "did you mean " + near + "?"
+	}
+	return "want " + list(names)
+}
+
+// nearest is the name that is a typing error away, or "".
+func nearest(name string, names []string) string {
+	best, near := 1+max(1, min(len(name), longestValue)/3), ""
+	for _, candidate := range names {
+		if len(name) > longestValue {
+			break
+		}
+		if strings.EqualFold(name, candidate) {
+			return candidate
+		}
+		if away := distance(strings.ToLower(name), strings.ToLower(candidate)); away < best {
+			best, near = away, candidate
+		}
+	}
+	return near
+}
+
+// distance is Levenshtein's: how many letters to add, drop or replace.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			above := row[j+1]
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			row[j+1] = min(above+1, row[j]+1, diagonal+cost)
+			diagonal = above
+		}
+	}
+	return row[len(b)]
+}

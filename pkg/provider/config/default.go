@@ -1,0 +1,35 @@
+package config
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Default returns the configuration of an akd that was told nothing. It lacks
+// a node name.
+func Default() *Configuration {
+	return &Configuration{
+		APIVersion: APIVersion,
+		Kind:       Kind,
+		Local:      LocalConfiguration{Identity: LocalIdentityNode},
+		Node:       NodeConfiguration{ClusterDomain: "cluster.local"},
+		Pods:       PodsConfiguration{PodSecurity: PodSecurityBaseline},
+		KubeletAPI: KubeletAPIConfiguration{
+			Port:           10250,
+			Certificate:    CertificateConfiguration{Mode: CertificateCSR},
+			MaxConnections: 4096,
+			MaxStreams:     1024,
+		},
+		Metrics: MetricsConfiguration{Address: ":10254"},
+		Sync: SyncConfiguration{
+			ResyncPeriod:       metav1.Duration{Duration: 10 * time.Minute},
+			ConcurrentSyncs:    16,
+			UnusedNamespaceTTL: metav1.Duration{Duration: 5 * time.Minute},
+			// As kube-controller-manager's --node-monitor-grace-period once was:
+			// the control plane then treats the node as it treats any lost one.
+			RemoteGracePeriod: metav1.Duration{Duration: 40 * time.Second},
+		},
+		Logging: LoggingConfiguration{Level: LogLevelInfo, Format: LogFormatText},
+	}
+}

@@ -1,0 +1,41 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+)
+
+// leaf is a field of the configuration that holds a value, not more fields.
+type leaf struct {
+	path   string
+	index  []int
+	typ    reflect.Type
+	flag   string
+	isPath bool // a path of the file system
+}
+
+// fields are the leaves in the order of the types.
+func fields() []leaf {
+	return leaves(reflect.TypeFor[Configuration](), "", nil)
+}
+
+func leaves(owner reflect.Type, path string, index []int) []leaf {
+	var all []leaf
+	for i := range owner.NumField() {
+		f := owner.Field(i)
+		at := append(append([]int(nil), index...), i)
+		child := join(path, jsonName(f))
+		if f.Type.Kind() == reflect.Struct && !isScalar(f.Type) {
+			all = append(all, leaves(f.Type, child, at)...)
+			continue
+		}
+		all = append(all, leaf{path: child, index: at, typ: f.Type, flag: f.Tag.Get("flag"), isPath: f.Tag.Get("path") != ""})
+	}
+	return all
+}
+
+// sentence is the first of a text.
+func sentence(text string) string {
+	first, _, _ := strings.Cut(text, ". ")
+	return strings.TrimSuffix(strings.ReplaceAll(first, "\n", " "), ".")
+}

@@ -1,0 +1,3 @@
+package config
+
+func usage(known leaf) string { return sentence(known.path) }
