@@ -24,7 +24,7 @@ func (s *Server) authenticated(next http.Handler) http.Handler {
 			return
 		}
 		defer s.open.leave()
-		if s.cfg.AnonymousHealth && (r.URL.Path == "/healthz" || strings.HasPrefix(r.URL.Path, "/healthz/")) {
+		if s.cfg.AnonymousHealth && slices.Contains(healthPaths[:], r.URL.Path) {
 			s.healthz(w, r)
 			return
 		}

@@ -89,7 +89,7 @@ type Config struct {
 	Configz any
 	// Health is asked by /healthz; nil means healthy.
 	Health func(context.Context) error
-	// AnonymousHealth serves /healthz and below without authentication, for
+	// AnonymousHealth serves the health checks without authentication, for
 	// probes that cannot present any.
 	AnonymousHealth bool
 
@@ -273,7 +273,7 @@ func (s *Server) routes() http.Handler {
 	add("GET", pods, s.pods, "/pods", "/pods/{$}")
 	add("GET", pods, s.runningPods, "/runningpods", "/runningpods/{$}")
 	add("GET", configz, s.configz, "/configz")
-	add("GET HEAD", healthz, s.healthz, "/healthz", "/healthz/{$}", "/healthz/ping", "/healthz/log", "/healthz/syncloop")
+	add("GET HEAD", healthz, s.healthz, healthPaths[:]...)
 	add("GET", metrics, s.metrics, "/metrics", "/metrics/{$}")
 	add("GET", metrics, s.resourceMetrics, "/metrics/resource")
 	add("GET POST", stats, s.summary, "/stats/summary")

@@ -157,16 +157,16 @@ func orElse(s, otherwise string) string {
 var (
 	anyURL     = regexp.MustCompile(`"?[a-z][a-z0-9+.-]*://[^\s"']+"?`)
 	anyAddress = regexp.MustCompile(`(\b\d{1,3}(\.\d{1,3}){3}\b|\[[0-9a-fA-F:.%]+\])(:\d+)?`)
-	anyLookup  = regexp.MustCompile(`\blookup \S+( on \S+)?`)
-	anyDial    = regexp.MustCompile(`\bdial tcp \S+`)
+	anyLookup  = regexp.MustCompile(`\blookup [^\s:]+( on \S+:\d+)?`)
+	anyDial    = regexp.MustCompile(`\bdial tcp [^\s:]\S*:`)
 	anyUser    = regexp.MustCompile(`\b[Uu]ser "[^"]*"`)
 )
 
 // localize rewrites a sentence of the remote API server into local names.
 func (s stream) localize(message string) string {
 	message = anyURL.ReplaceAllString(message, "the remote kubelet")
+	message = anyDial.ReplaceAllString(message, "dial tcp:")
 	message = anyLookup.ReplaceAllString(message, "lookup of the remote host")
-	message = anyDial.ReplaceAllString(message, "dial tcp")
 	message = anyAddress.ReplaceAllString(message, "the remote host")
 	message = anyUser.ReplaceAllString(message, "akd")
 	message = strings.ReplaceAll(message, s.remoteNamespace, s.namespace)
