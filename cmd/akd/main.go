@@ -1,0 +1,114 @@
+// Command akd serves one node of the local cluster from the kubelets of the
+// remote one. See docs/configuration.md for its flags and its file.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/pflag"
+	"k8s.io/klog/v2"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
+)
+
+// Exit codes of akd.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// version is set by the linker; see the Makefile.
+var version string //nolint:gochecknoglobals // the linker has no other place
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := pflag.NewFlagSet("akd", pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	bound := config.BindFlags(flags)
+	showVersion := flags.Bool("version", false, "print the version and exit")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, pflag.ErrHelp):
+		printHelp(stdout, flags)
+		return exitOK
+	case err != nil:
+		return fail(stderr, &provider.UsageError{Err: fmt.Errorf("%w: see akd --help", err)})
+	case flags.NArg() > 0:
+		return fail(stderr, &provider.UsageError{Err: fmt.Errorf("unexpected argument %q: akd takes flags only, see akd --help", flags.Arg(0))})
+	case *showVersion:
+		_, _ = fmt.Fprintln(stdout, "akd", currentVersion())
+		return exitOK
+	}
+	cfg, err := bound.Load()
+	if err != nil {
+		return fail(stderr, err)
+	}
+	logger := newLogger(cfg.Logging, stderr)
+	// client-go logs through klog; without this its lines have another form.
+	klog.SetSlogLogger(logger)
+	return fail(stderr, provider.Run(ctx, cfg, logger))
+}
+
+func printHelp(out io.Writer, flags *pflag.FlagSet) {
+	_, _ = fmt.Fprintf(out, `akd joins the local cluster as one virtual node and runs the node's pods in
+the remote cluster.
+
+Usage:
+  akd --node-name NAME --local-kubeconfig FILE --remote-kubeconfig FILE [flags]
+  akd --config FILE [flags]
+
+Flags:
+%s
+Exit codes: 0 stopped by a signal, 1 failed, 2 wrong flags, file or clusters.
+`, flags.FlagUsages())
+}
+
+// fail says in one sentence what went wrong, and returns the exit code.
+func fail(stderr io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	_, _ = fmt.Fprintln(stderr, "akd:", err)
+	var usage *provider.UsageError
+	var mistake *config.Error
+	if errors.As(err, &usage) || errors.As(err, &mistake) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func newLogger(cfg config.LoggingConfiguration, out io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{}
+	if cfg.Level == config.LogLevelDebug {
+		options.Level = slog.LevelDebug
+	}
+	if cfg.Format == config.LogFormatJSON {
+		return slog.New(slog.NewJSONHandler(out, options))
+	}
+	return slog.New(slog.NewTextHandler(out, options))
+}
+
+func currentVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}

@@ -1,0 +1,167 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+const (
+	nodeUserPrefix = "system:node:"
+	nodesGroup     = "system:nodes"
+)
+
+// UsageError is a mistake in what the user gave akd: exit code 2.
+type UsageError struct{ Err error }
+
+// Error implements error.
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *UsageError) Unwrap() error { return e.Err }
+
+func usagef(format string, args ...any) error {
+	return &UsageError{fmt.Errorf(format, args...)}
+}
+
+// clientConfig reads a kubeconfig, or the pod's own service account when none
+// is named. There is no limit on requests per second: API priority and
+// fairness on the server is what should limit akd, not a guess of its client.
+func clientConfig(side, kubeconfig, kubeContext string) (*rest.Config, error) {
+	cfg, err := load(kubeconfig, kubeContext)
+	if err != nil {
+		return nil, usagef("%s cluster: %w: give a kubeconfig that works with --%s-kubeconfig", side, err, side)
+	}
+	cfg.QPS = -1
+	cfg.UserAgent = "akd"
+	cfg.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	cfg.ContentType = "application/vnd.kubernetes.protobuf"
+	return cfg, nil
+}
+
+func load(kubeconfig, kubeContext string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		cfg, err := rest.InClusterConfig()
+		if errors.Is(err, rest.ErrNotInCluster) {
+			return nil, errors.New("no kubeconfig was given, and akd does not run in a pod")
+		}
+		return cfg, err
+	}
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+		&clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig},
+		&clientcmd.ConfigOverrides{CurrentContext: kubeContext},
+	).ClientConfig()
+}
+
+// asNode makes the client act as the node, so that the Node authorizer and
+// NodeRestriction grant exactly a kubelet's rights.
+// https://kubernetes.io/docs/reference/access-authn-authz/node/
+func asNode(cfg *rest.Config, node string) *rest.Config {
+	cfg = rest.CopyConfig(cfg)
+	cfg.Impersonate = rest.ImpersonationConfig{UserName: nodeUserPrefix + node, Groups: []string{nodesGroup}}
+	return cfg
+}
+
+// clusterUID identifies a cluster by the UID of its kube-system namespace,
+// which no cluster lives without.
+func clusterUID(ctx context.Context, side string, client kubernetes.Interface) (types.UID, error) {
+	namespace, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("identify the %s cluster by its namespace %s: %w", side, metav1.NamespaceSystem, err)
+	}
+	return namespace.UID, nil
+}
+
+// apiServer finds where remote pods reach the local API server: as configured,
+// or as the cluster itself publishes it, or as akd itself reaches it.
+func apiServer(ctx context.Context, configured string, client kubernetes.Interface, cfg *rest.Config) (translate.APIServer, error) {
+	if configured != "" {
+		return parseAPIServer(configured)
+	}
+	//nolint:staticcheck // A node may get Endpoints, not EndpointSlices.
+	published, err := client.CoreV1().Endpoints(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{})
+	if err == nil {
+		if found, ok := firstEndpoint(published); ok {
+			return found, nil
+		}
+	}
+	server, err := url.Parse(cfg.Host)
+	if err != nil || server.Hostname() == "" || loopback(server.Hostname()) {
+		return translate.APIServer{}, usagef("how remote pods reach the local API server is not known: give its address with --local-api-server HOST:PORT")
+	}
+	port := server.Port()
+	if port == "" {
+		port = "443"
+	}
+	return parseAPIServer(net.JoinHostPort(server.Hostname(), port))
+}
+
+//nolint:staticcheck // see apiServer
+func firstEndpoint(endpoints *corev1.Endpoints) (translate.APIServer, bool) {
+	for _, subset := range endpoints.Subsets {
+		for _, address := range subset.Addresses {
+			for _, port := range subset.Ports {
+				if !loopback(address.IP) {
+					return translate.APIServer{Host: address.IP, Port: port.Port}, true
+				}
+			}
+		}
+	}
+	return translate.APIServer{}, false
+}
+
+func parseAPIServer(hostPort string) (translate.APIServer, error) {
+	host, portText, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		return translate.APIServer{}, usagef("address %q of the local API server: want HOST:PORT", hostPort)
+	}
+	port, err := strconv.ParseInt(portText, 10, 32)
+	if err != nil || port < 1 || port > 65535 {
+		return translate.APIServer{}, usagef("address %q of the local API server: want a port from 1 to 65535", hostPort)
+	}
+	if loopback(host) {
+		return translate.APIServer{}, usagef("address %q of the local API server is this machine's own: give one that pods in the remote cluster reach", hostPort)
+	}
+	return translate.APIServer{Host: host, Port: int32(port)}, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// ownAddress is the address from which this machine reaches the local API
+// server, where that server in turn can reach akd. Nothing is sent: UDP only
+// looks up a route.
+func ownAddress(ctx context.Context, cfg *rest.Config) (string, error) {
+	server, err := url.Parse(cfg.Host)
+	if err != nil {
+		return "", usagef("server %q of the local kubeconfig: %w", cfg.Host, err)
+	}
+	port := server.Port()
+	if port == "" {
+		port = "443"
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "udp", net.JoinHostPort(server.Hostname(), port))
+	if err != nil {
+		return "", usagef("find akd's own address: %w: give it with --node-address", err)
+	}
+	defer func() { _ = conn.Close() }()
+	host, _, err := net.SplitHostPort(conn.LocalAddr().String())
+	if err != nil {
+		return "", fmt.Errorf("read akd's own address: %w", err)
+	}
+	return host, nil
+}

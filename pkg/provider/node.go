@@ -1,0 +1,245 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+)
+
+const (
+	// conditionSweepStopped is True while the sweep of orphans has stopped itself.
+	conditionSweepStopped corev1.NodeConditionType = "actual.vk/SweepStopped"
+	// nodeLabel marks nodes that akd serves.
+	nodeLabel = "actual.vk/node"
+	// nodeRefresh is how often the node's status is computed anew.
+	nodeRefresh = 10 * time.Second
+	// capacityRefresh is how often the remote nodes are listed.
+	capacityRefresh = time.Minute
+)
+
+// nodeSpec is what the configuration says about the node.
+type nodeSpec struct {
+	name     string
+	hostname string
+	address  string              // InternalIP
+	port     int32               // of the kubelet API
+	capacity corev1.ResourceList // replaces what the remote nodes add up to
+	labels   map[string]string
+	taints   []corev1.Taint
+}
+
+// node makes the Node object, and says when it has changed. It implements
+// virtual-kubelet's NodeProvider.
+type node struct {
+	spec   nodeSpec
+	remote *remoteCluster
+	probe  *probe
+	brake  *brake
+	clock  clock.PassiveClock
+	logger *slog.Logger
+
+	mu     sync.Mutex
+	notify func(*corev1.Node)
+	last   *corev1.Node
+	remoteNodes
+	refreshed time.Time
+}
+
+// remoteNodes is what the remote cluster's nodes add up to.
+type remoteNodes struct {
+	capacity    corev1.ResourceList
+	allocatable corev1.ResourceList
+	info        corev1.NodeSystemInfo
+}
+
+// Ping implements virtual-kubelet's NodeProvider. The lease says that akd is
+// alive; that the remote does not answer is the Ready condition's to say.
+func (n *node) Ping(context.Context) error { return nil }
+
+// NotifyNodeStatus implements virtual-kubelet's NodeProvider.
+func (n *node) NotifyNodeStatus(_ context.Context, notify func(*corev1.Node)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.notify = notify
+}
+
+// run refreshes the node until ctx ends.
+func (n *node) run(ctx context.Context) {
+	ticker := time.NewTicker(nodeRefresh)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			n.refresh(ctx)
+		}
+	}
+}
+
+func (n *node) refresh(ctx context.Context) {
+	if err := n.readRemote(ctx); err != nil {
+		n.logger.Debug("capacity not refreshed", "error", err)
+	}
+	next := n.object()
+	n.mu.Lock()
+	changed := n.last == nil || !equality.Semantic.DeepEqual(n.last.Status, next.Status)
+	n.last = next
+	notify := n.notify
+	n.mu.Unlock()
+	if changed && notify != nil {
+		notify(next.DeepCopy())
+	}
+}
+
+// readRemote sums up the remote's schedulable nodes. A tenant that may not
+// list nodes lives with the configured capacity.
+func (n *node) readRemote(ctx context.Context) error {
+	n.mu.Lock()
+	due := n.refreshed.IsZero() || n.clock.Since(n.refreshed) >= capacityRefresh
+	n.mu.Unlock()
+	if !due {
+		return nil
+	}
+	nodes, err := n.remote.nodes(ctx)
+	if apierrors.IsForbidden(err) && len(n.spec.capacity) > 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.remoteNodes = sum(nodes)
+	n.refreshed = n.clock.Now()
+	return nil
+}
+
+// sum adds up the nodes that take pods.
+func sum(nodes []corev1.Node) remoteNodes {
+	total := remoteNodes{capacity: corev1.ResourceList{}, allocatable: corev1.ResourceList{}}
+	slices.SortFunc(nodes, func(a, b corev1.Node) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	for i := range nodes {
+		if !takesPods(&nodes[i]) {
+			continue
+		}
+		if total.info.KubeletVersion == "" {
+			total.info = nodes[i].Status.NodeInfo
+		}
+		add(total.capacity, nodes[i].Status.Capacity)
+		add(total.allocatable, nodes[i].Status.Allocatable)
+	}
+	return total
+}
+
+func takesPods(node *corev1.Node) bool {
+	if node.Spec.Unschedulable {
+		return false
+	}
+	for _, condition := range node.Status.Conditions {
+		if condition.Type == corev1.NodeReady {
+			return condition.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+func add(total, more corev1.ResourceList) {
+	for name, quantity := range more {
+		sum := total[name]
+		sum.Add(quantity)
+		total[name] = sum
+	}
+}
+
+// object builds the Node as it should be now.
+func (n *node) object() *corev1.Node {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	info := n.info
+	// What identifies a machine is not this node's: there is no machine.
+	info.MachineID, info.SystemUUID, info.BootID = "", "", ""
+	if info.OperatingSystem == "" {
+		info.OperatingSystem, info.Architecture = "linux", "amd64"
+	}
+	capacity, allocatable := n.capacity.DeepCopy(), n.allocatable.DeepCopy()
+	if capacity == nil {
+		capacity, allocatable = corev1.ResourceList{}, corev1.ResourceList{}
+	}
+	maps.Copy(capacity, n.spec.capacity)
+	maps.Copy(allocatable, n.spec.capacity)
+	labels := map[string]string{
+		corev1.LabelHostname:   n.spec.hostname,
+		corev1.LabelOSStable:   info.OperatingSystem,
+		corev1.LabelArchStable: info.Architecture,
+		nodeLabel:              "true",
+	}
+	maps.Copy(labels, n.spec.labels)
+	return &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: n.spec.name, Labels: labels, Annotations: map[string]string{}},
+		Spec:       corev1.NodeSpec{Taints: n.spec.taints},
+		Status: corev1.NodeStatus{
+			NodeInfo:        info,
+			Capacity:        capacity,
+			Allocatable:     allocatable,
+			Conditions:      n.conditionsLocked(),
+			DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: n.spec.port}},
+			Addresses: []corev1.NodeAddress{
+				{Type: corev1.NodeInternalIP, Address: n.spec.address},
+				{Type: corev1.NodeHostName, Address: n.spec.hostname},
+			},
+		},
+	}
+}
+
+func (n *node) conditionsLocked() []corev1.NodeCondition {
+	ready := corev1.NodeCondition{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "RemoteReady", Message: "the remote cluster answers"}
+	if ok, why := n.probe.ready(); !ok {
+		ready.Status, ready.Reason, ready.Message = corev1.ConditionFalse, "RemoteUnreachable", why
+	}
+	sweep := corev1.NodeCondition{Type: conditionSweepStopped, Status: corev1.ConditionFalse, Reason: "SweepAllowed", Message: "few remote pods lack a local pod"}
+	if n.brake.isStopped() {
+		sweep.Status, sweep.Reason = corev1.ConditionTrue, "TooManyOrphans"
+		sweep.Message = "most remote pods lack a local pod and are kept: check that akd serves the right cluster, then delete the remote namespaces by hand"
+	}
+	conditions := []corev1.NodeCondition{ready, sweep}
+	for _, pressure := range []corev1.NodeConditionType{corev1.NodeMemoryPressure, corev1.NodeDiskPressure, corev1.NodePIDPressure} {
+		conditions = append(conditions, corev1.NodeCondition{
+			Type: pressure, Status: corev1.ConditionFalse, Reason: "RemoteNodesDecide", Message: "each remote node guards itself",
+		})
+	}
+	for i := range conditions {
+		conditions[i].LastTransitionTime = n.transitionLocked(conditions[i])
+	}
+	return conditions
+}
+
+// transitionLocked keeps the time of a condition whose status stays the same.
+func (n *node) transitionLocked(next corev1.NodeCondition) metav1.Time {
+	if n.last != nil {
+		for _, old := range n.last.Status.Conditions {
+			if old.Type == next.Type && old.Status == next.Status {
+				return old.LastTransitionTime
+			}
+		}
+	}
+	return metav1.NewTime(n.clock.Now())
+}
+
+func (c *remoteCluster) nodes(ctx context.Context) ([]corev1.Node, error) {
+	list, err := c.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	if err != nil {
+		return nil, fmt.Errorf("list remote nodes: %w", err)
+	}
+	return list.Items, nil
+}

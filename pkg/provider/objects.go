@@ -1,0 +1,315 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+)
+
+// object is what a set of watched objects needs to know of each: a pointer
+// type with Kubernetes' metadata.
+type object interface {
+	comparable
+	metav1.Object
+	runtime.Object
+}
+
+// source lists and watches one selection of one kind in one cluster.
+type source struct {
+	// name says in logs what is watched.
+	name  string
+	list  func(context.Context, metav1.ListOptions) (runtime.Object, error)
+	watch func(context.Context, metav1.ListOptions) (watch.Interface, error)
+	// client tells the reflector whether streamed lists work: client-go's
+	// fake clientsets cannot.
+	client any
+}
+
+// resource is one kind of one namespace as a typed client offers it.
+type resource[L runtime.Object] interface {
+	List(context.Context, metav1.ListOptions) (L, error)
+	Watch(context.Context, metav1.ListOptions) (watch.Interface, error)
+}
+
+// selection is the source of what pick selects of a resource.
+func selection[L runtime.Object](name string, client any, r resource[L], pick func(*metav1.ListOptions)) source {
+	return source{
+		name:   name,
+		client: client,
+		list: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+			pick(&opts)
+			return r.List(ctx, opts)
+		},
+		watch: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+			pick(&opts)
+			return r.Watch(ctx, opts)
+		},
+	}
+}
+
+func everything(*metav1.ListOptions) {}
+
+func byField(field, value string) func(*metav1.ListOptions) {
+	return func(opts *metav1.ListOptions) {
+		opts.FieldSelector = fields.OneTermEqualSelector(field, value).String()
+	}
+}
+
+// change is what became of one object. A zero old or new value means that the
+// object was not there before, or is not there now.
+type change[T object] struct {
+	old, new T
+	// watched says that a watch reported the deletion itself, rather than a
+	// later list that no longer held the object.
+	watched bool
+}
+
+// objects is the newest known state of a watched selection: a reflector's
+// store that never goes back in time, so that what a write returned can be
+// remembered before the watch tells of it.
+//
+// client-go's informers would do but for that: what they hold lags behind
+// akd's own writes, and each lagging read costs a write that changes nothing.
+type objects[T object] struct {
+	changed func(change[T])
+	ready   func() // called once the selection was read, or is known to be refused
+
+	mu     sync.RWMutex
+	items  map[types.NamespacedName]T
+	newest string // the highest resourceVersion that the watch has shown
+	synced bool
+	denied error // the server's last refusal to let us read, nil once it did
+}
+
+func newObjects[T object](changed func(change[T]), ready func()) *objects[T] {
+	return &objects[T]{changed: changed, ready: ready, items: map[types.NamespacedName]T{}}
+}
+
+// get returns the object, which is read-only, or nil.
+func (o *objects[T]) get(namespace, name string) T {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.items[types.NamespacedName{Namespace: namespace, Name: name}]
+}
+
+// all returns every object, in no order. They are read-only.
+func (o *objects[T]) all() []T {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	all := make([]T, 0, len(o.items))
+	for _, item := range o.items {
+		all = append(all, item)
+	}
+	return all
+}
+
+// in returns the objects of one namespace, in no order. They are read-only.
+func (o *objects[T]) in(namespace string) []T {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	var found []T
+	for id, item := range o.items {
+		if id.Namespace == namespace {
+			found = append(found, item)
+		}
+	}
+	return found
+}
+
+func (o *objects[T]) size() int {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return len(o.items)
+}
+
+// hasSynced reports whether the whole selection has been read once.
+func (o *objects[T]) hasSynced() bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.synced
+}
+
+// refusal returns the error with which the server refuses to let us read the
+// selection, or nil.
+func (o *objects[T]) refusal() error {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.denied
+}
+
+// put remembers what a write returned, unless the watch has already shown
+// that state or a later one.
+func (o *objects[T]) put(item T) {
+	o.mu.Lock()
+	if !newer(item.GetResourceVersion(), o.newest) {
+		o.mu.Unlock()
+		return
+	}
+	c, ok := o.setLocked(item)
+	o.mu.Unlock()
+	if ok {
+		o.changed(c)
+	}
+}
+
+func (o *objects[T]) setLocked(item T) (change[T], bool) {
+	item.SetManagedFields(nil) // of no use here, and often half of an object
+	key := types.NamespacedName{Namespace: item.GetNamespace(), Name: item.GetName()}
+	old := o.items[key]
+	var none T
+	if old != none && newer(old.GetResourceVersion(), item.GetResourceVersion()) {
+		return change[T]{}, false
+	}
+	o.items[key] = item
+	return change[T]{old: old, new: item}, true
+}
+
+func (o *objects[T]) advanceLocked(resourceVersion string) {
+	if newer(resourceVersion, o.newest) {
+		o.newest = resourceVersion
+	}
+}
+
+// Add implements cache.ReflectorStore.
+func (o *objects[T]) Add(obj any) error { return o.Update(obj) }
+
+// Update implements cache.ReflectorStore.
+func (o *objects[T]) Update(obj any) error {
+	item, ok := obj.(T)
+	if !ok {
+		return fmt.Errorf("watched a %T, want a %T", obj, item)
+	}
+	o.mu.Lock()
+	o.advanceLocked(item.GetResourceVersion())
+	c, ok := o.setLocked(item)
+	o.mu.Unlock()
+	if ok {
+		o.changed(c)
+	}
+	return nil
+}
+
+// Delete implements cache.ReflectorStore.
+func (o *objects[T]) Delete(obj any) error {
+	item, ok := obj.(T)
+	if !ok {
+		return fmt.Errorf("watched a %T, want a %T", obj, item)
+	}
+	key := types.NamespacedName{Namespace: item.GetNamespace(), Name: item.GetName()}
+	o.mu.Lock()
+	o.advanceLocked(item.GetResourceVersion())
+	delete(o.items, key)
+	o.mu.Unlock()
+	o.changed(change[T]{old: item, watched: true})
+	return nil
+}
+
+// Replace implements cache.ReflectorStore. What is newer than the list, which
+// the server may answer from a lagging cache, is kept.
+func (o *objects[T]) Replace(list []any, resourceVersion string) error {
+	var changes []change[T]
+	o.mu.Lock()
+	listed := make(map[types.NamespacedName]bool, len(list))
+	for _, obj := range list {
+		item, ok := obj.(T)
+		if !ok {
+			o.mu.Unlock()
+			return fmt.Errorf("listed a %T, want a %T", obj, item)
+		}
+		listed[types.NamespacedName{Namespace: item.GetNamespace(), Name: item.GetName()}] = true
+		if c, ok := o.setLocked(item); ok {
+			changes = append(changes, c)
+		}
+	}
+	for key, item := range o.items {
+		if !listed[key] && !newer(item.GetResourceVersion(), resourceVersion) {
+			delete(o.items, key)
+			changes = append(changes, change[T]{old: item})
+		}
+	}
+	o.advanceLocked(resourceVersion)
+	first := !o.synced
+	o.synced, o.denied = true, nil
+	o.mu.Unlock()
+	for _, c := range changes {
+		o.changed(c)
+	}
+	if first {
+		o.ready()
+	}
+	return nil
+}
+
+// Resync implements cache.ReflectorStore; reconciling is driven by the queue.
+func (o *objects[T]) Resync() error { return nil }
+
+// newer reports whether resource version a is later than b; the empty one is
+// earlier than any. Comparing them as numbers is sound within one resource of
+// one cluster (KEP-5504).
+func newer(a, b string) bool {
+	if a == "" || b == "" {
+		return a != ""
+	}
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	return err != nil || order > 0
+}
+
+// run keeps the objects up to date until ctx ends.
+func (o *objects[T]) run(ctx context.Context, src source) {
+	var expected T
+	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+			list, err := patiently(ctx, func() (runtime.Object, error) { return src.list(ctx, opts) })
+			o.noteRefusal(err)
+			return list, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+			return patiently(ctx, func() (watch.Interface, error) { return src.watch(ctx, opts) })
+		},
+	}, src.client)
+	cache.NewReflectorWithOptions(lw, expected, o, cache.ReflectorOptions{
+		Name:    src.name,
+		Backoff: &wait.Backoff{Duration: 100 * time.Millisecond, Cap: 15 * time.Second, Steps: 9, Factor: 2, Jitter: 0.5},
+	}).RunWithContext(ctx)
+}
+
+// noteRefusal remembers a refusal that lasts, and ends the wait for the first
+// read: a kubelet starts the pod without what it may not read, and says so.
+func (o *objects[T]) noteRefusal(err error) {
+	if !apierrors.IsForbidden(err) {
+		return
+	}
+	o.mu.Lock()
+	first := o.denied == nil && !o.synced
+	o.denied = err
+	o.mu.Unlock()
+	if first {
+		o.ready()
+	}
+}
+
+// patiently retries a refused read for about two seconds. The Node
+// authorizer's graph, and a fresh RoleBinding, lag behind the binding of a pod
+// by milliseconds: a refusal is believed only when it lasts.
+// https://kubernetes.io/docs/reference/access-authn-authz/node/
+func patiently[R any](ctx context.Context, read func() (R, error)) (R, error) {
+	var result R
+	var last error
+	backoff := wait.Backoff{Duration: 5 * time.Millisecond, Factor: 2, Steps: 10, Cap: 500 * time.Millisecond, Jitter: 0.1}
+	_ = wait.ExponentialBackoffWithContext(ctx, backoff, func(context.Context) (bool, error) {
+		result, last = read()
+		return !apierrors.IsForbidden(last), nil
+	})
+	return result, last
+}

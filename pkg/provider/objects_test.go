@@ -1,0 +1,134 @@
+package provider
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+func podAt(name, uid, resourceVersion string) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, UID: types.UID(uid), ResourceVersion: resourceVersion}}
+}
+
+// A cache that goes back in time makes akd repeat writes, or take a pod that it
+// just created for one that somebody deleted.
+func TestObjectsNeverGoBack(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		reason string
+		steps  func(*objects[*corev1.Pod]) error
+		want   map[string]string // name → resourceVersion
+	}{
+		"put before the watch": {
+			reason: "what a write returned is known at once",
+			steps:  func(o *objects[*corev1.Pod]) error { o.put(podAt("a", "1", "5")); return nil },
+			want:   map[string]string{"a": "5"},
+		},
+		"put after the watch saw the deletion": {
+			reason: "a late answer to a write does not raise the dead",
+			steps: func(o *objects[*corev1.Pod]) error {
+				if err := o.Add(podAt("a", "1", "5")); err != nil {
+					return err
+				}
+				if err := o.Delete(podAt("a", "1", "9")); err != nil {
+					return err
+				}
+				o.put(podAt("a", "1", "5"))
+				return nil
+			},
+			want: map[string]string{},
+		},
+		"watch lags behind a put": {
+			reason: "an event older than the write's answer changes nothing",
+			steps: func(o *objects[*corev1.Pod]) error {
+				o.put(podAt("a", "1", "10"))
+				return o.Update(podAt("a", "1", "7"))
+			},
+			want: map[string]string{"a": "10"},
+		},
+		"list older than a put": {
+			reason: "a list that the write is not in yet does not remove it",
+			steps: func(o *objects[*corev1.Pod]) error {
+				o.put(podAt("a", "1", "100"))
+				return o.Replace([]any{podAt("b", "2", "50")}, "99")
+			},
+			want: map[string]string{"a": "100", "b": "50"},
+		},
+		"list newer than the object": {
+			reason: "what a newer list lacks has gone",
+			steps: func(o *objects[*corev1.Pod]) error {
+				if err := o.Add(podAt("a", "1", "5")); err != nil {
+					return err
+				}
+				return o.Replace(nil, "9")
+			},
+			want: map[string]string{},
+		},
+		"versions are numbers": {
+			reason: "as text, 9 would be later than 10",
+			steps: func(o *objects[*corev1.Pod]) error {
+				if err := o.Add(podAt("a", "1", "9")); err != nil {
+					return err
+				}
+				return o.Update(podAt("a", "1", "10"))
+			},
+			want: map[string]string{"a": "10"},
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := newObjects(func(change[*corev1.Pod]) {}, func() {})
+			if err := tc.steps(o); err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]string{}
+			for _, pod := range o.all() {
+				got[pod.Name] = pod.ResourceVersion
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// Only a deletion that the watch itself reported may end a remote pod without
+// a further question.
+func TestObjectsTellDeletionsApart(t *testing.T) {
+	t.Parallel()
+	var got []change[*corev1.Pod]
+	o := newObjects(func(c change[*corev1.Pod]) { got = append(got, c) }, func() {})
+	a, b := podAt("a", "1", "1"), podAt("b", "2", "2")
+	if err := o.Replace([]any{a, b}, "3"); err != nil {
+		t.Fatal(err)
+	}
+	got = nil
+	if err := o.Delete(a); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Replace(nil, "9"); err != nil {
+		t.Fatal(err)
+	}
+	want := []change[*corev1.Pod]{{old: a, watched: true}, {old: b}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(change[*corev1.Pod]{})); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
+func TestObjectsTellOnceWhenRead(t *testing.T) {
+	t.Parallel()
+	times := 0
+	o := newObjects(func(change[*corev1.Pod]) {}, func() { times++ })
+	for range 2 {
+		if err := o.Replace(nil, "1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if times != 1 || !o.hasSynced() {
+		t.Errorf("told %d times, synced %v; want once and true", times, o.hasSynced())
+	}
+}

@@ -1,0 +1,107 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+)
+
+const (
+	probeInterval = 5 * time.Second
+	probeTimeout  = 10 * time.Second
+	// probesToRecover successes in a row make an unreachable remote ready
+	// again, so that a flapping link does not flap the node.
+	probesToRecover = 2
+)
+
+// probe asks the remote API server time and again whether it reads and writes.
+type probe struct {
+	remote  *remoteCluster
+	timeout time.Duration // how long it may be silent before the node is not ready
+	clock   clock.PassiveClock
+
+	mu        sync.Mutex
+	answered  time.Time // when it last answered
+	lastError error
+	inRow     int
+	down      bool
+}
+
+// run probes until ctx ends.
+func (p *probe) run(ctx context.Context) {
+	ticker := time.NewTicker(probeInterval)
+	defer ticker.Stop()
+	for {
+		p.once(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (p *probe) once(ctx context.Context) {
+	bounded, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	err := p.remote.answers(bounded)
+	if ctx.Err() == nil {
+		p.note(err)
+	}
+}
+
+func (p *probe) note(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lastError = err
+	now := p.clock.Now()
+	if err != nil {
+		p.inRow = 0
+		p.down = p.down || now.Sub(p.answered) >= p.timeout
+		return
+	}
+	p.inRow++
+	p.answered = now
+	if p.inRow >= probesToRecover {
+		p.down = false
+	}
+}
+
+// ready reports whether the remote can be relied on, or since when it cannot
+// and why.
+func (p *probe) ready() (bool, string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.down {
+		return true, ""
+	}
+	return false, fmt.Sprintf("the remote API server has not answered reliably since %s: %v", p.answered.UTC().Format(time.RFC3339), p.lastError)
+}
+
+// silence returns how long the remote has not answered.
+func (p *probe) silence() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.clock.Since(p.answered)
+}
+
+// answers makes one read that needs storage and one write that needs
+// authorization. Neither leaves a trace.
+func (c *remoteCluster) answers(ctx context.Context) error {
+	if err := c.client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error(); err != nil {
+		return fmt.Errorf("get /readyz: %w", err)
+	}
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "namespaces"},
+	}}
+	_, err := c.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("create selfsubjectaccessreview: %w", err)
+	}
+	return nil
+}

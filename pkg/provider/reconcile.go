@@ -1,0 +1,310 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// reconciler brings one pod, or one mirrored object, to where it should be:
+// level-triggered, from caches, writing differences only. It never waits; what
+// it needs first is queued, and queues the pod again.
+type reconciler struct {
+	site     *translate.Site
+	local    *localCluster
+	remote   *remoteCluster
+	spaces   *spaces
+	tokens   *tokens
+	pods     *objects[*corev1.Pod]
+	services *objects[*corev1.Service]
+	register *register
+	brake    *brake
+	recorder record.EventRecorder
+	queue    queue
+	clock    clock.PassiveClock
+	logger   *slog.Logger
+
+	configMaps *copies[*corev1.ConfigMap]
+	secrets    *copies[*corev1.Secret]
+}
+
+// pair is a local pod and its remote counterpart; either may be nil.
+type pair struct {
+	key    key
+	space  *space
+	local  *corev1.Pod
+	remote *corev1.Pod
+}
+
+// reconcile handles one key of the queue. attempts is how often it failed in a row.
+func (r *reconciler) reconcile(ctx context.Context, k key, attempts int) error {
+	switch k.kind {
+	case kindConfigMap:
+		return r.reconcileConfigMap(ctx, k)
+	case kindSecret:
+		return r.reconcileSecret(ctx, k)
+	default:
+		return r.reconcilePod(ctx, k, attempts)
+	}
+}
+
+func (r *reconciler) reconcileConfigMap(ctx context.Context, k key) error {
+	space := r.spaces.get(k.namespace)
+	if space == nil {
+		return nil
+	}
+	return r.configMaps.reconcile(ctx, space, k.name)
+}
+
+// reconcileSecret handles mirrored Secrets and, in their own remote names, the
+// Secrets that hold a pod's tokens.
+func (r *reconciler) reconcileSecret(ctx context.Context, k key) error {
+	space := r.spaces.get(k.namespace)
+	if space == nil {
+		return nil
+	}
+	have := space.secrets.get(space.remote, k.name)
+	if have == nil || !translate.IsTokenSecret(have) {
+		return r.secrets.reconcile(ctx, space, k.name)
+	}
+	if r.register.has(types.UID(have.Labels[translate.LabelUID])) {
+		return nil
+	}
+	return r.tokens.remove(ctx, space, have)
+}
+
+func (r *reconciler) reconcilePod(ctx context.Context, k key, attempts int) error {
+	local := r.pods.get(k.namespace, k.name)
+	space := r.spaces.get(k.namespace)
+	if space == nil {
+		if local == nil {
+			return nil
+		}
+		var err error
+		if space, err = r.spaces.ensure(ctx, k.namespace); err != nil {
+			return r.report(ctx, local, err, attempts)
+		}
+		if space == nil {
+			return nil
+		}
+	}
+	p := pair{key: k, space: space, local: local, remote: space.pod(k.name)}
+	err := r.take(ctx, p, r.site.Next(local, p.remote))
+	if err != nil && local != nil {
+		return r.report(ctx, local, err, attempts)
+	}
+	return err
+}
+
+// take carries out one step of the lifecycle table.
+func (r *reconciler) take(ctx context.Context, p pair, step translate.Step) error {
+	switch step.Action {
+	case translate.Create:
+		return r.create(ctx, p)
+	case translate.Update:
+		return r.update(ctx, p)
+	case translate.CopyStatus:
+		return r.follow(ctx, p)
+	case translate.Fail:
+		return r.fail(ctx, p, step)
+	case translate.DeleteRemote:
+		return r.deleteRemote(ctx, p, step)
+	case translate.Wait:
+		return r.copyStatus(ctx, p)
+	case translate.Release:
+		return r.release(ctx, p)
+	case translate.Refuse:
+		return &translate.Refusal{Reason: step.Reason, Message: step.Message}
+	case translate.None:
+		return nil
+	}
+	return fmt.Errorf("unknown step %q of the lifecycle table", step.Action)
+}
+
+// create mirrors what the pod needs and then creates it.
+func (r *reconciler) create(ctx context.Context, p pair) error {
+	if !r.services.hasSynced() {
+		return errors.New("services have not been read yet")
+	}
+	wanted, err := r.site.Pod(p.local, r.servicesOf(p.local))
+	if err != nil {
+		return err
+	}
+	ready := r.needsSettled(p)
+	if err := r.tokens.ensure(ctx, p.space, p.local); err != nil {
+		return err
+	}
+	if !ready {
+		return nil
+	}
+	created, err := r.remote.createPod(ctx, wanted)
+	switch {
+	case err == nil:
+		p.space.pods.put(created)
+		return nil
+	case apierrors.IsAlreadyExists(err):
+		return r.reread(ctx, p)
+	case apierrors.IsInvalid(err):
+		return r.fail(ctx, p, translate.Step{Reason: translate.ReasonRemotePodInvalid, Message: r.site.LocalText(p.local, err.Error())})
+	case apierrors.IsNotFound(err):
+		r.spaces.forget(p.space)
+		return err
+	}
+	return err
+}
+
+// needsSettled reports whether everything that the pod refers to has been
+// mirrored. It asks for all of it, not just for the first that is missing.
+func (r *reconciler) needsSettled(p pair) bool {
+	needs := translate.NeedsOf(p.local)
+	settled := true
+	for _, name := range needs.ConfigMaps {
+		settled = r.configMaps.settled(p.space, name, p.key) && settled
+	}
+	for _, name := range needs.Secrets {
+		settled = r.secrets.settled(p.space, name, p.key) && settled
+	}
+	return settled
+}
+
+// servicesOf returns the services that a kubelet would consider for the pod's
+// environment.
+func (r *reconciler) servicesOf(pod *corev1.Pod) []*corev1.Service {
+	links := pod.Spec.EnableServiceLinks == nil || *pod.Spec.EnableServiceLinks
+	if !links {
+		return nil
+	}
+	return r.services.in(pod.Namespace)
+}
+
+// reread takes the remote pod from the API server into the cache, because a
+// write found another state than the cache holds.
+func (r *reconciler) reread(ctx context.Context, p pair) error {
+	found, err := r.remote.pod(ctx, p.space.remote, p.key.name)
+	if err != nil {
+		return err
+	}
+	p.space.pods.put(found)
+	r.queue.Add(p.key)
+	return nil
+}
+
+// update applies what differs in the mutable fields.
+func (r *reconciler) update(ctx context.Context, p pair) error {
+	patches, err := r.site.Update(p.local, p.remote)
+	if err != nil {
+		return err
+	}
+	for _, patch := range patches {
+		patched, err := r.remote.patchPod(ctx, refTo(p.remote), patch)
+		if err != nil {
+			return err
+		}
+		p.remote = patched
+		p.space.pods.put(patched)
+	}
+	return r.follow(ctx, p)
+}
+
+// follow copies the remote status up and keeps the pod's needs fresh.
+func (r *reconciler) follow(ctx context.Context, p pair) error {
+	if err := r.copyStatus(ctx, p); err != nil {
+		return err
+	}
+	return r.tokens.ensure(ctx, p.space, p.local)
+}
+
+func (r *reconciler) copyStatus(ctx context.Context, p pair) error {
+	if p.local == nil || p.remote == nil || p.remote.Labels[translate.LabelUID] != string(p.local.UID) {
+		return nil // the remote pod is another local pod's, which is gone
+	}
+	status := r.site.Status(p.local, p.remote, metav1.NewTime(r.clock.Now()))
+	return r.patchStatus(ctx, p.local, status, r.site.Annotations(p.local, p.remote))
+}
+
+// patchStatus writes the difference between the local pod and status, if any.
+func (r *reconciler) patchStatus(ctx context.Context, local *corev1.Pod, status *corev1.PodStatus, annotations map[string]string) error {
+	patch, err := translate.StatusPatch(local, status, annotations)
+	if err != nil || patch == nil {
+		return err
+	}
+	patched, err := r.local.patchStatus(ctx, refTo(local), patch)
+	if gone(err) {
+		return nil // the watch tells what became of it
+	}
+	if err != nil {
+		return err
+	}
+	r.pods.put(patched)
+	return nil
+}
+
+// fail ends a local pod for good. That its remote pod is gone is asked of the
+// remote API server itself: a cache may lag, and this cannot be undone.
+func (r *reconciler) fail(ctx context.Context, p pair, step translate.Step) error {
+	if step.Reason != translate.ReasonRemotePodInvalid {
+		found, err := r.remote.pod(ctx, p.space.remote, p.key.name)
+		if err == nil {
+			p.space.pods.put(found)
+			return fmt.Errorf("remote pod %s/%s is there, but was not seen", p.space.remote, p.key.name)
+		}
+		if !apierrors.IsNotFound(err) {
+			return err
+		}
+	}
+	status := r.site.FailedStatus(p.local, step.Reason, step.Message, metav1.NewTime(r.clock.Now()))
+	if err := r.patchStatus(ctx, p.local, status, nil); err != nil {
+		return err
+	}
+	r.recorder.Event(p.local, corev1.EventTypeWarning, step.Reason, step.Message)
+	return nil
+}
+
+// deleteRemote deletes the remote pod of a local one that ends or has gone.
+func (r *reconciler) deleteRemote(ctx context.Context, p pair, step translate.Step) error {
+	if p.local == nil {
+		allowed, err := r.mayDeleteOrphan(ctx, p)
+		if err != nil || !allowed {
+			return err
+		}
+	}
+	if err := r.remote.deletePod(ctx, refTo(p.remote), step.GracePeriodSeconds); err != nil {
+		return err
+	}
+	return r.copyStatus(ctx, p)
+}
+
+// mayDeleteOrphan decides whether a remote pod without a local one may go. The
+// deletion was watched, or the local API server itself must say that the pod
+// is gone, and the sweep must not have stopped itself.
+func (r *reconciler) mayDeleteOrphan(ctx context.Context, p pair) (bool, error) {
+	uid := types.UID(p.remote.Labels[translate.LabelUID])
+	if r.register.sawDeleted(uid) {
+		return true, nil
+	}
+	there, err := r.local.hasPod(ctx, podRef{p.key.namespace, p.key.name, uid})
+	if err != nil || there {
+		return false, err
+	}
+	return r.brake.allows(), nil
+}
+
+// release lets the local pod go, now that nothing of it runs any more.
+func (r *reconciler) release(ctx context.Context, p pair) error {
+	if secret := p.space.secrets.get(p.space.remote, translate.TokenSecretName(p.local.UID)); secret != nil {
+		if err := r.tokens.remove(ctx, p.space, secret); err != nil {
+			return err
+		}
+	}
+	return r.local.release(ctx, refTo(p.local))
+}

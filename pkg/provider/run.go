@@ -1,0 +1,261 @@
+package provider
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	vknode "github.com/virtual-kubelet/virtual-kubelet/node"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/kubeletapi"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// connectTimeout bounds the questions that akd asks both clusters at its start.
+const connectTimeout = 30 * time.Second
+
+// Run serves the configured node until ctx ends. A *UsageError says what the
+// user has to change; any other error, why akd could not go on.
+func Run(ctx context.Context, cfg *config.Configuration, logger *slog.Logger) error {
+	d := &daemon{cfg: cfg, logger: logger, clock: clock.RealClock{}}
+	if err := d.connect(ctx); err != nil {
+		return err
+	}
+	if err := d.assemble(ctx); err != nil {
+		return err
+	}
+	logger.Info("akd starts", "node", cfg.NodeName, "localCluster", d.localUID, "remoteCluster", d.remoteUID,
+		"localAPIServer", net.JoinHostPort(d.apiServer.Host, strconv.Itoa(int(d.apiServer.Port))))
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.kubelet.Run(ctx) })
+	group.Go(func() error { d.probe.run(ctx); return nil })
+	group.Go(func() error {
+		return d.loops.run(ctx, func() { group.Go(func() error { return d.runNode(ctx) }) })
+	})
+	err := group.Wait()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	logger.Info("akd stopped", "node", cfg.NodeName)
+	return err
+}
+
+// daemon is akd, wired.
+type daemon struct {
+	cfg    *config.Configuration
+	logger *slog.Logger
+	clock  clock.WithTicker
+
+	localConfig  *rest.Config // as the node, or as configured
+	remoteConfig *rest.Config
+	own          kubernetes.Interface // the local cluster, as akd itself
+	local        *localCluster
+	remote       *remoteCluster
+	localUID     types.UID
+	remoteUID    types.UID
+	apiServer    translate.APIServer
+	address      string
+
+	loops   *loops
+	probe   *probe
+	node    *node
+	kubelet *kubeletapi.Server
+}
+
+// connect makes the clients and learns which clusters they lead to.
+func (d *daemon) connect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	ownConfig, err := clientConfig("local", d.cfg.Local.Kubeconfig, d.cfg.Local.Context)
+	if err != nil {
+		return err
+	}
+	if d.remoteConfig, err = clientConfig("remote", d.cfg.Remote.Kubeconfig, d.cfg.Remote.Context); err != nil {
+		return err
+	}
+	if d.own, err = kubernetes.NewForConfig(ownConfig); err != nil {
+		return usagef("local cluster: %w", err)
+	}
+	d.localConfig = ownConfig
+	if d.cfg.Local.Identity == config.LocalIdentityNode {
+		d.localConfig = asNode(ownConfig, d.cfg.NodeName)
+	}
+	localClient, err := kubernetes.NewForConfig(d.localConfig)
+	if err != nil {
+		return usagef("local cluster: %w", err)
+	}
+	remoteClient, err := kubernetes.NewForConfig(d.remoteConfig)
+	if err != nil {
+		return usagef("remote cluster: %w", err)
+	}
+	d.local = &localCluster{client: localClient, node: d.cfg.NodeName}
+	d.remote = &remoteCluster{client: remoteClient, node: d.cfg.NodeName}
+	if err := d.identify(ctx); err != nil {
+		return err
+	}
+	if d.apiServer, err = apiServer(ctx, d.cfg.Local.APIServer, localClient, ownConfig); err != nil {
+		return err
+	}
+	if d.address = d.cfg.Node.Address; d.address == "" {
+		d.address, err = ownAddress(ctx, ownConfig)
+	}
+	return err
+}
+
+// identify refuses to proxy a cluster to itself: its pods would be created
+// again and again, each for the one before.
+func (d *daemon) identify(ctx context.Context) (err error) {
+	if d.localUID, err = clusterUID(ctx, "local", d.own); err != nil {
+		return err
+	}
+	if d.remoteUID, err = clusterUID(ctx, "remote", d.remote.client); err != nil {
+		return err
+	}
+	if d.localUID == d.remoteUID {
+		return usagef("the local and the remote kubeconfig lead to the same cluster (kube-system has UID %s in both): give two different clusters", d.localUID)
+	}
+	return nil
+}
+
+// assemble wires the parts; it starts nothing.
+func (d *daemon) assemble(ctx context.Context) error {
+	d.probe = &probe{remote: d.remote, timeout: d.cfg.Sync.RemoteGracePeriod.Duration, clock: d.clock, answered: d.clock.Now()}
+	d.loops = newLoops(d.local, d.remote, loopSettings{
+		site:           d.site(),
+		workers:        int(d.cfg.Sync.ConcurrentSyncs),
+		resync:         d.cfg.Sync.ResyncPeriod.Duration,
+		unusedTTL:      d.cfg.Sync.UnusedNamespaceTTL.Duration,
+		maxOrphanShare: maxOrphanShare,
+		clock:          d.clock,
+		observe:        func(string, time.Duration) {},
+		countToken:     func(string) {},
+	}, d.logger)
+	d.node = &node{spec: d.nodeSpec(), remote: d.remote, probe: d.probe, brake: d.loops.brake, clock: d.clock, logger: d.logger}
+	if err := d.node.readRemote(ctx); err != nil {
+		if apierrors.IsForbidden(err) {
+			return usagef("akd may not list the remote nodes to learn their capacity: say what the node has with --node-capacity cpu=…,memory=…,pods=…, or grant list on nodes: %w", err)
+		}
+		return err
+	}
+	return d.assembleKubelet()
+}
+
+func (d *daemon) site() *translate.Site {
+	return &translate.Site{
+		Node:              d.cfg.NodeName,
+		ClusterUID:        d.localUID,
+		APIServer:         d.apiServer,
+		ClusterDomain:     d.cfg.Node.ClusterDomain,
+		PodSecurity:       string(d.cfg.Pods.PodSecurity),
+		Env:               d.cfg.Pods.Env,
+		NodeSelector:      d.cfg.Pods.NodeSelector,
+		Tolerations:       d.cfg.Pods.Tolerations,
+		RuntimeClassName:  d.cfg.Pods.RuntimeClassName,
+		PriorityClassName: d.cfg.Pods.PriorityClassName,
+	}
+}
+
+func (d *daemon) nodeSpec() nodeSpec {
+	return nodeSpec{
+		name:     d.cfg.NodeName,
+		hostname: cmp.Or(d.cfg.Node.Hostname, d.cfg.NodeName),
+		address:  d.address,
+		port:     d.cfg.KubeletAPI.Port,
+		capacity: d.cfg.Node.Capacity,
+		labels:   d.cfg.Node.Labels,
+		taints:   d.cfg.Node.Taints,
+	}
+}
+
+func (d *daemon) assembleKubelet() error {
+	auth, err := kubeletapi.NewAuth(kubeletapi.AuthConfig{
+		NodeName: d.cfg.NodeName, Reviews: d.local.client, ClientCA: d.own, Logger: d.logger,
+	})
+	if err != nil {
+		return err
+	}
+	certificates, err := kubeletapi.NewCertificates(kubeletapi.CertificateConfig{
+		Mode:      kubeletapi.CertificateMode(d.cfg.KubeletAPI.Certificate.Mode),
+		NodeName:  d.cfg.NodeName,
+		Addresses: func() []corev1.NodeAddress { return d.node.object().Status.Addresses },
+		Client:    d.local.client,
+		Dir:       d.cfg.KubeletAPI.Certificate.Directory,
+		CertFile:  d.cfg.KubeletAPI.Certificate.CertFile,
+		KeyFile:   d.cfg.KubeletAPI.Certificate.KeyFile,
+		Logger:    d.logger,
+	})
+	if err != nil {
+		return &UsageError{err}
+	}
+	pods := podLookup{local: d.loops.pods, spaces: d.loops.spaces}
+	usage, err := kubeletapi.RemoteUsage(d.remoteConfig, pods)
+	if err != nil {
+		return err
+	}
+	d.kubelet, err = kubeletapi.New(kubeletapi.Config{
+		NodeName:        d.cfg.NodeName,
+		Address:         net.JoinHostPort(d.cfg.KubeletAPI.Address, strconv.Itoa(int(d.cfg.KubeletAPI.Port))),
+		Pods:            pods,
+		Remote:          d.remoteConfig,
+		Auth:            auth,
+		Certificates:    certificates,
+		Usage:           usage,
+		Configz:         d.cfg,
+		Limits:          kubeletapi.Limits{Streams: int(d.cfg.KubeletAPI.MaxStreams), Connections: int(d.cfg.KubeletAPI.MaxConnections)},
+		AnonymousHealth: d.cfg.KubeletAPI.AnonymousHealth,
+		Clock:           d.clock,
+		Logger:          d.logger,
+	})
+	return err
+}
+
+// runNode registers the node and keeps its lease and status until ctx ends.
+func (d *daemon) runNode(ctx context.Context) error {
+	const pause = 2 * time.Second
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { d.node.run(ctx); return nil })
+	group.Go(func() error {
+		return wait.PollUntilContextCancel(ctx, pause, true, func(ctx context.Context) (bool, error) {
+			controller, err := d.nodeController()
+			if err != nil {
+				return false, fmt.Errorf("make node controller: %w", err)
+			}
+			if err := controller.Run(ctx); err != nil && ctx.Err() == nil {
+				d.logger.Warn("the node is not registered; trying again", "error", err)
+			}
+			return false, nil
+		})
+	})
+	return group.Wait()
+}
+
+func (d *daemon) nodeController() (*vknode.NodeController, error) {
+	nodes := d.local.client.CoreV1().Nodes()
+	leases := d.local.client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
+	return vknode.NewNodeController(d.node, d.node.object(), nodes,
+		vknode.WithNodeEnableLeaseV1(leases, vknode.DefaultLeaseDuration),
+		vknode.WithNodeStatusUpdateErrorHandler(func(ctx context.Context, err error) error {
+			if !apierrors.IsNotFound(err) {
+				return err
+			}
+			d.logger.Warn("the node was deleted and is registered anew", "node", d.cfg.NodeName)
+			_, err = nodes.Create(ctx, d.node.object(), metav1.CreateOptions{})
+			return err
+		}))
+}

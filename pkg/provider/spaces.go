@@ -1,0 +1,249 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// space is one mapped namespace: the remote namespace that serves a local one,
+// and what is known of its content.
+type space struct {
+	local  string
+	remote string
+	uid    types.UID // the remote namespace's
+
+	pods       *objects[*corev1.Pod]
+	configMaps *objects[*corev1.ConfigMap]
+	secrets    *objects[*corev1.Secret]
+
+	waiting   atomic.Int32 // selections that have not been read yet
+	stop      context.CancelFunc
+	unusedFor time.Time // since when no pod has used it; guarded by spaces.mu
+}
+
+// pod returns the remote pod of that local name, or nil.
+func (s *space) pod(name string) *corev1.Pod { return s.pods.get(s.remote, name) }
+
+// spaces are the mapped namespaces. A namespace is proved ours before
+// anything in it is watched or written.
+type spaces struct {
+	site   *translate.Site
+	remote *remoteCluster
+	events *eventMirror
+	queue  queue
+	logger *slog.Logger
+	// remap returns the keys to look at once a namespace can be used.
+	remap func(localNamespace string) []key
+
+	run     context.Context // what the watches live in; see start
+	watches sync.WaitGroup
+
+	mu      sync.Mutex
+	open    map[string]*space // by local namespace
+	opening map[string]bool
+}
+
+// start opens the spaces that an earlier akd left behind, so that what became
+// superfluous meanwhile is found. The watches run until ctx ends.
+func (s *spaces) start(ctx context.Context) error {
+	s.run = ctx
+	left, err := s.remote.mapped(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range left {
+		namespace := &left[i]
+		local := namespace.Labels[translate.LabelNamespace]
+		if err := s.site.OwnsNamespace(namespace, local); err != nil {
+			s.logger.Warn("leave a remote namespace alone that carries this node's label", "namespace", namespace.Name, "reason", err)
+			continue
+		}
+		if namespace.DeletionTimestamp == nil {
+			s.watch(namespace, local)
+		}
+	}
+	return nil
+}
+
+// wait returns when every watch has ended.
+func (s *spaces) wait() { s.watches.Wait() }
+
+// get returns the space of a local namespace once its content is known, or nil.
+func (s *spaces) get(local string) *space {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if found := s.open[local]; found != nil && found.waiting.Load() == 0 {
+		return found
+	}
+	return nil
+}
+
+// all returns every space, known or not.
+func (s *spaces) all() []*space {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*space, 0, len(s.open))
+	for _, space := range s.open {
+		all = append(all, space)
+	}
+	return all
+}
+
+// known reports whether the content of every open space is known.
+func (s *spaces) known() bool {
+	for _, space := range s.all() {
+		if space.waiting.Load() != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// ensure returns the space of a local namespace, and creates the remote
+// namespace when there is none. Without a space and without an error it is on
+// its way, and remap's keys are queued when it has come.
+func (s *spaces) ensure(ctx context.Context, local string) (*space, error) {
+	if found, begun := s.begin(local); found != nil || !begun {
+		if found != nil && found.waiting.Load() != 0 {
+			return nil, nil
+		}
+		return found, nil
+	}
+	defer s.end(local)
+
+	want := s.site.Namespace(local)
+	namespace, err := s.remote.namespace(ctx, want.Name)
+	if apierrors.IsNotFound(err) {
+		namespace, err = s.remote.createNamespace(ctx, want)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.site.OwnsNamespace(namespace, local); err != nil {
+		return nil, &translate.Refusal{Reason: "RemoteNamespaceRefused", Message: err.Error()}
+	}
+	if namespace.DeletionTimestamp != nil {
+		return nil, fmt.Errorf("remote namespace %s is still being deleted", namespace.Name)
+	}
+	s.watch(namespace, local)
+	return nil, nil
+}
+
+// begin claims the opening of a space that is not open.
+func (s *spaces) begin(local string) (found *space, begun bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if found := s.open[local]; found != nil {
+		return found, false
+	}
+	if s.opening[local] {
+		return nil, false
+	}
+	s.opening[local] = true
+	return nil, true
+}
+
+// end gives the claim back. Those who came meanwhile found the claim taken and
+// have nobody else to wake them when the opening failed.
+func (s *spaces) end(local string) {
+	s.mu.Lock()
+	delete(s.opening, local)
+	failed := s.open[local] == nil
+	s.mu.Unlock()
+	if failed {
+		for _, key := range s.remap(local) {
+			s.queue.AddAfter(key, time.Second)
+		}
+	}
+}
+
+// watch follows the content of a namespace that is ours.
+func (s *spaces) watch(namespace *corev1.Namespace, local string) {
+	ctx, stop := context.WithCancel(s.run)
+	opened := &space{local: local, remote: namespace.Name, uid: namespace.UID, stop: stop, unusedFor: time.Time{}}
+	ready := func() {
+		if opened.waiting.Add(-1) == 0 {
+			for _, key := range s.remap(local) {
+				s.queue.Add(key)
+			}
+		}
+	}
+	opened.pods = newObjects(func(c change[*corev1.Pod]) {
+		s.queue.Add(key{kindPod, local, either(c).Name})
+	}, ready)
+	opened.configMaps = newObjects(func(c change[*corev1.ConfigMap]) {
+		s.queue.Add(key{kindConfigMap, local, translate.LocalConfigMapName(either(c).Name)})
+	}, ready)
+	opened.secrets = newObjects(func(c change[*corev1.Secret]) {
+		s.queue.Add(key{kindSecret, local, either(c).Name})
+	}, ready)
+	opened.waiting.Store(3)
+
+	s.mu.Lock()
+	s.open[local] = opened
+	s.mu.Unlock()
+	s.watches.Go(func() { opened.pods.run(ctx, s.remote.pods(namespace.Name)) })
+	s.watches.Go(func() { opened.configMaps.run(ctx, s.remote.configMaps(namespace.Name)) })
+	s.watches.Go(func() { opened.secrets.run(ctx, s.remote.secrets(namespace.Name)) })
+	s.watches.Go(func() { s.events.follow(ctx, opened, s.remote.events(namespace.Name)) })
+}
+
+// forget stops watching a namespace, which is then looked up anew when it is
+// needed: somebody deleted it.
+func (s *spaces) forget(gone *space) {
+	s.mu.Lock()
+	if s.open[gone.local] == gone {
+		delete(s.open, gone.local)
+	}
+	s.mu.Unlock()
+	gone.stop()
+}
+
+// retire deletes the remote namespaces that no pod has used for ttl: a node
+// may not read namespaces, so that the end of a local one shows in its pods
+// alone. used reports whether a local pod is, or may come to be, in the space.
+func (s *spaces) retire(ctx context.Context, now time.Time, ttl time.Duration, used func(*space) bool) error {
+	for _, space := range s.all() {
+		if !s.expired(space, now, ttl, used(space)) {
+			continue
+		}
+		s.logger.Info("delete a remote namespace that no pod uses", "namespace", space.remote, "localNamespace", space.local)
+		s.forget(space)
+		if err := s.remote.deleteNamespace(ctx, space.remote, space.uid); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *spaces) expired(space *space, now time.Time, ttl time.Duration, used bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if used || space.waiting.Load() != 0 || space.pods.size() != 0 {
+		space.unusedFor = time.Time{}
+		return false
+	}
+	if space.unusedFor.IsZero() {
+		space.unusedFor = now
+	}
+	return now.Sub(space.unusedFor) >= ttl
+}
+
+// either returns the object that a change is about.
+func either[T object](c change[T]) T {
+	var none T
+	if c.new != none {
+		return c.new
+	}
+	return c.old
+}

@@ -1,0 +1,14 @@
+// Package e2e runs akd between two real clusters and looks at what users see.
+//
+// It owns the end-to-end tests and the harness that starts and stops what they
+// need: the clusters of test/clusters and akd processes in the local cluster's
+// network. It must not reach into akd: it sees both API servers, akd's exit
+// code and its log, as an operator does.
+//
+//	go test ── clusters up ──► local cluster ◄── akd (a process) ──► remote cluster
+//	      └──── client-go, kubectl ──┘                                    │
+//	      └───────────────────────── client-go, kubectl ──────────────────┘
+//
+// The tests need root on Linux and carry the build tag e2e; `make test-e2e`
+// builds what they need and runs them.
+package e2e
