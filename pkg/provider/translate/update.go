@@ -316,15 +316,41 @@ func (u *update) ephemeral() object {
 	if len(missing) == 0 {
 		return nil
 	}
+	variables := u.variables()
 	containers := make([]*corev1.EphemeralContainer, 0, len(missing))
-	variables := u.site.variables(u.local, nil)
 	for _, container := range missing {
-		added := container.DeepCopy()
-		u.site.translateEnv(&added.Env, u.local, variables)
-		translateEnvFrom(added.EnvFrom)
-		containers = append(containers, added)
+		containers = append(containers, u.site.ephemeralContainer(container, u.local, variables))
 	}
 	return object{"spec": object{"ephemeralContainers": containers}}
+}
+
+func (s *Site) ephemeralContainer(container *corev1.EphemeralContainer, local *corev1.Pod, variables []corev1.EnvVar) *corev1.EphemeralContainer {
+	added := container.DeepCopy()
+	s.translateEnv(&added.Env, local, variables)
+	translateEnvFrom(added.EnvFrom)
+	return added
+}
+
+// variables returns what the pod's first container was given beyond its own:
+// an ephemeral container shows what the others see, which is why it is there.
+func (u *update) variables() []corev1.EnvVar {
+	first := &u.local.Spec.Containers[0]
+	at := slices.IndexFunc(u.remote.Spec.Containers, func(c corev1.Container) bool { return c.Name == first.Name })
+	if at < 0 {
+		return u.site.variables(u.local, nil)
+	}
+	var given []corev1.EnvVar
+	for _, variable := range u.remote.Spec.Containers[at].Env {
+		if !slices.ContainsFunc(first.Env, func(own corev1.EnvVar) bool { return own.Name == variable.Name }) {
+			given = append(given, variable)
+		}
+	}
+	for _, variable := range u.site.variables(u.local, nil) {
+		if !slices.ContainsFunc(given, func(v corev1.EnvVar) bool { return v.Name == variable.Name }) {
+			given = append(given, variable)
+		}
+	}
+	return given
 }
 
 func missingEphemeral(local, remote *corev1.Pod) []*corev1.EphemeralContainer {

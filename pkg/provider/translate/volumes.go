@@ -32,6 +32,8 @@ func unsupported(source *corev1.VolumeSource) string {
 			source.PersistentVolumeClaim.ClaimName)
 	case source.Ephemeral != nil:
 		return "is a generic ephemeral volume, whose claim is made in the local cluster and not mirrored yet: use emptyDir, or run the pod on another node"
+	case source.Glusterfs != nil:
+		return fmt.Sprintf("uses Endpoints %q, which are in the local cluster: use another kind of volume, or run the pod on another node", source.Glusterfs.EndpointsName)
 	case source.Projected != nil:
 		return unsupportedProjection(source.Projected)
 	}
@@ -54,11 +56,14 @@ func unsupportedProjection(projected *corev1.ProjectedVolumeSource) string {
 // read another pod's tokens through them.
 func refuseReserved(local *corev1.Pod) error {
 	needs := NeedsOf(local)
-	for kind, names := range map[string][]string{"ConfigMap": needs.ConfigMaps, "Secret": needs.Secrets} {
-		for _, name := range names {
+	for _, kind := range []struct {
+		name  string
+		names []string
+	}{{"ConfigMap", needs.ConfigMaps}, {"Secret", needs.Secrets}} {
+		for _, name := range kind.names {
 			if strings.HasPrefix(name, reservedPrefix) {
 				return &Refusal{ReasonReservedName, fmt.Sprintf(
-					"%s %q has a name that begins with %q, which akd keeps for its own: rename it.", kind, name, reservedPrefix)}
+					"%s %q has a name that begins with %q, which akd keeps for its own: rename it.", kind.name, name, reservedPrefix)}
 			}
 		}
 	}
@@ -76,6 +81,8 @@ func translateVolumes(volumes []corev1.Volume, local *corev1.Pod) {
 			translateFiles(volume.DownwardAPI.Items)
 		case volume.Projected != nil:
 			translateProjected(volume, local)
+		case volume.StorageOS != nil && volume.StorageOS.VolumeNamespace == "":
+			volume.StorageOS.VolumeNamespace = local.Namespace
 		}
 	}
 }

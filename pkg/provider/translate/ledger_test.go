@@ -1,0 +1,455 @@
+package translate
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+var updateGoldens = flag.Bool("update", false, "write the golden files and docs/fields.md anew")
+
+// roots are the types whose fields the ledger lists by themselves, because they
+// appear in several places.
+var roots = map[reflect.Type]string{
+	reflect.TypeFor[corev1.Container]():                "container",
+	reflect.TypeFor[corev1.EphemeralContainer]():       "ephemeralContainer",
+	reflect.TypeFor[corev1.EphemeralContainerCommon](): "container",
+	reflect.TypeFor[corev1.Volume]():                   "volume",
+	reflect.TypeFor[corev1.ContainerStatus]():          "containerStatus",
+}
+
+// leaves are structs that are one value to a user.
+var leaves = []reflect.Type{
+	reflect.TypeFor[metav1.Time](), reflect.TypeFor[resource.Quantity](), reflect.TypeFor[intstr.IntOrString](),
+	reflect.TypeFor[metav1.FieldsV1](),
+}
+
+// fieldName returns the name that the API gives a field, "" when it is inlined.
+func fieldName(field reflect.StructField) string {
+	name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+	return name
+}
+
+// walk visits the fields of a type by the ledger's paths, and goes deeper where
+// visit says so.
+func walk(t reflect.Type, path string, visit func(path string, leaf bool) (deeper bool)) {
+	switch {
+	case t.Kind() == reflect.Pointer:
+		walk(t.Elem(), path, visit)
+	case t.Kind() == reflect.Slice:
+		walk(t.Elem(), path+"[]", visit)
+	case t.Kind() == reflect.Struct && !slices.Contains(leaves, t):
+		if root, ok := roots[t]; ok {
+			path = root
+		}
+		for i := range t.NumField() {
+			field := t.Field(i)
+			if fieldName(field) == "" {
+				walk(field.Type, path, visit)
+				continue
+			}
+			at := strings.TrimPrefix(path+"."+fieldName(field), ".")
+			if visit(at, isLeaf(field.Type)) {
+				walk(field.Type, at, visit)
+			}
+		}
+	}
+}
+
+func isLeaf(t reflect.Type) bool {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	return t.Kind() != reflect.Struct || slices.Contains(leaves, t)
+}
+
+func decisions(t *testing.T) map[string]Decision {
+	t.Helper()
+	found := map[string]Decision{}
+	for _, field := range Ledger() {
+		if _, twice := found[field.Path]; twice {
+			t.Errorf("%s is in the ledger twice", field.Path)
+		}
+		if !strings.HasSuffix(field.Why, ".") {
+			t.Errorf("%s: the reason %q is no sentence", field.Path, field.Why)
+		}
+		found[field.Path] = field.Decision
+	}
+	return found
+}
+
+// A Kubernetes upgrade that adds a field must not pass unnoticed.
+func TestLedgerHasEveryField(t *testing.T) {
+	decided := decisions(t)
+	used := map[string]bool{}
+	walk(reflect.TypeFor[corev1.Pod](), "", func(path string, leaf bool) bool {
+		if _, ok := decided[path]; ok {
+			used[path] = true
+			return false
+		}
+		if leaf {
+			t.Errorf("%s has no decision: add it to the ledger, and see that the translation does what it says", path)
+		}
+		return true
+	})
+	for path := range decided {
+		if !used[path] {
+			t.Errorf("%s is in the ledger, but no field of a pod, or below one that has a decision", path)
+		}
+	}
+}
+
+// A decision holds for all that is below a field. That list is kept, so that a
+// field that Kubernetes adds below one is looked at by somebody.
+func TestLedgerFieldsBelow(t *testing.T) {
+	below := map[string]bool{}
+	walk(reflect.TypeFor[corev1.Pod](), "", func(path string, leaf bool) bool {
+		if leaf {
+			below[path] = true
+		}
+		// The only type that a pod has and that has itself below it.
+		return !strings.HasSuffix(path, "volumeClaimTemplate.spec")
+	})
+	golden(t, filepath.Join("testdata", "fields.txt"), strings.Join(slices.Sorted(maps.Keys(below)), "\n")+"\n")
+}
+
+// golden compares a file with what it should hold, or writes it.
+func golden(t *testing.T, path, want string) {
+	t.Helper()
+	if *updateGoldens {
+		if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	have, err := os.ReadFile(path) //nolint:gosec // a path of this test
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, string(have)); diff != "" {
+		t.Errorf("%s is not up to date: run go test ./pkg/provider/translate -update, and read the difference (-want +have):\n%s", path, diff)
+	}
+}
+
+// The ledger is a promise to users: the translation must do what it says. Every
+// field of a pod is set and looked up again on the other side.
+func TestLedgerIsTrue(t *testing.T) {
+	site := testSite()
+	variants := map[string]func(*corev1.PodSpec){
+		"own network":  func(spec *corev1.PodSpec) { spec.HostNetwork, spec.HostnameOverride = false, nil },
+		"host network": func(spec *corev1.PodSpec) { spec.SetHostnameAsFQDN = nil },
+	}
+	before, after := map[string][]any{}, map[string][]any{}
+	for _, change := range variants {
+		local := filledPod(1)
+		local.Spec.ResourceClaims = nil // refused
+		change(&local.Spec)
+		remote := translated(t, site, local)
+		reported := filledPod(2)
+		reported.ObjectMeta = *remote.ObjectMeta.DeepCopy()
+		status := &corev1.Pod{Status: *site.Status(local, reported, metav1.Now())}
+		for _, field := range Ledger() {
+			from, to := local, remote
+			if strings.HasPrefix(field.Path, "status.") || strings.HasPrefix(field.Path, "containerStatus.") {
+				to = status
+				if field.Decision != Local {
+					from = reported
+				}
+			}
+			before[field.Path] = append(before[field.Path], fieldsAt(from, field.Path)...)
+			after[field.Path] = append(after[field.Path], fieldsAt(to, field.Path)...)
+		}
+	}
+	for _, field := range Ledger() {
+		check(t, field, before[field.Path], after[field.Path])
+	}
+}
+
+// translated returns the remote pod with its ephemeral containers, and without
+// the Secrets that tokens become.
+func translated(t *testing.T, site *Site, local *corev1.Pod) *corev1.Pod {
+	t.Helper()
+	remote, err := site.Pod(local, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range local.Spec.EphemeralContainers {
+		remote.Spec.EphemeralContainers = append(remote.Spec.EphemeralContainers, *site.ephemeralContainer(&local.Spec.EphemeralContainers[i], local, nil))
+	}
+	for i := range remote.Spec.Volumes {
+		if projected := remote.Spec.Volumes[i].Projected; projected != nil {
+			projected.Sources = slices.DeleteFunc(projected.Sources, func(p corev1.VolumeProjection) bool {
+				return p.Secret != nil && p.Secret.Name == TokenSecretName(local.UID)
+			})
+		}
+	}
+	return remote
+}
+
+func check(t *testing.T, field Field, before, after []any) {
+	t.Helper()
+	// Variables of ours come before a container's own.
+	if strings.HasPrefix(field.Path, "container.env[].") && len(after) > len(before) {
+		own := make([]any, 0, len(before))
+		for _, value := range after {
+			if slices.ContainsFunc(before, func(b any) bool { return cmp.Equal(b, value) }) {
+				own = append(own, value)
+			}
+		}
+		after = own
+	}
+	if len(before) == 0 && !slices.Contains([]string{"kind", "apiVersion", "spec.resourceClaims", "volume.storageos.volumeNamespace"}, field.Path) && field.Decision != Refused {
+		t.Errorf("%s: this test sets no such field", field.Path)
+	}
+	switch field.Decision {
+	case Kept, Local:
+		if diff := cmp.Diff(before, after); diff != "" {
+			t.Errorf("%s is %s, but changed (-before +after):\n%s", field.Path, field.Decision, diff)
+		}
+	case Stripped, Refused:
+		if len(after) > 0 {
+			t.Errorf("%s is %s, but there: %v", field.Path, field.Decision, after)
+		}
+	case Translated:
+		if cmp.Diff(before, after) == "" {
+			t.Errorf("%s is translated, but unchanged: %v", field.Path, before)
+		}
+	}
+}
+
+// fieldsAt returns the values of all fields at a path of the ledger that are not zero.
+func fieldsAt(pod *corev1.Pod, path string) []any {
+	var found []any
+	collect(reflect.ValueOf(pod).Elem(), "", path, &found)
+	return found
+}
+
+func collect(v reflect.Value, path, want string, found *[]any) {
+	switch {
+	case v.Kind() == reflect.Pointer:
+		if !v.IsNil() {
+			collect(v.Elem(), path, want, found)
+		}
+	case v.Kind() == reflect.Slice:
+		for i := range v.Len() {
+			collect(v.Index(i), path+"[]", want, found)
+		}
+	case v.Kind() == reflect.Struct && !slices.Contains(leaves, v.Type()):
+		if root, ok := roots[v.Type()]; ok {
+			path = root
+		}
+		for i := range v.NumField() {
+			field := v.Type().Field(i)
+			at := path
+			if name := fieldName(field); name != "" {
+				at = strings.TrimPrefix(path+"."+name, ".")
+			}
+			if at == want && at != path {
+				if !v.Field(i).IsZero() {
+					*found = append(*found, v.Field(i).Interface())
+				}
+				continue
+			}
+			collect(v.Field(i), at, want, found)
+		}
+	}
+}
+
+// filledPod returns a pod with every field set, made from a number: volumes, env
+// and the like once for each of their kinds, but for those that are refused.
+func filledPod(seed int64) *corev1.Pod {
+	pod := &corev1.Pod{}
+	fill(reflect.ValueOf(pod).Elem(), seed)
+	pod.Spec.NodeName = "n1"
+	pod.TypeMeta = metav1.TypeMeta{} // as from an informer
+	pod.Annotations = map[string]string{"note": fmt.Sprint("n", seed), "actual.vk/x": "y"}
+	pod.Status.Phase = corev1.PodRunning
+	pod.Spec.Tolerations = append(pod.Spec.Tolerations,
+		corev1.Toleration{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute})
+
+	refused := []string{"PersistentVolumeClaim", "Ephemeral", "Glusterfs"}
+	pod.Spec.Volumes = perKind[corev1.Volume](reflect.TypeFor[corev1.VolumeSource](), "VolumeSource", seed, refused)
+	for i := range pod.Spec.Volumes {
+		if pod.Spec.Volumes[i].Projected != nil {
+			pod.Spec.Volumes[i].Projected.Sources = perKind[corev1.VolumeProjection](reflect.TypeFor[corev1.VolumeProjection](), "", seed,
+				[]string{"ClusterTrustBundle", "PodCertificate"})
+		}
+		if pod.Spec.Volumes[i].ConfigMap != nil {
+			pod.Spec.Volumes[i].ConfigMap.Name = rootCAConfigMap
+		}
+		if pod.Spec.Volumes[i].StorageOS != nil {
+			pod.Spec.Volumes[i].StorageOS.VolumeNamespace = ""
+		}
+		localReferences(&pod.Spec.Volumes[i])
+	}
+	for _, env := range []*[]corev1.EnvVar{&pod.Spec.InitContainers[0].Env, &pod.Spec.Containers[0].Env, &pod.Spec.EphemeralContainers[0].Env} {
+		*env = []corev1.EnvVar{{Name: "A", Value: "a"}}
+		kinds := reflect.TypeFor[corev1.EnvVarSource]()
+		for i := range kinds.NumField() {
+			source := &corev1.EnvVarSource{}
+			fill(reflect.ValueOf(source).Elem().Field(i), seed)
+			if source.FieldRef != nil {
+				source.FieldRef.FieldPath = "metadata.namespace"
+			}
+			if source.ConfigMapKeyRef != nil {
+				source.ConfigMapKeyRef.Name = rootCAConfigMap
+			}
+			*env = append(*env, corev1.EnvVar{Name: kinds.Field(i).Name, ValueFrom: source})
+		}
+	}
+	for _, from := range []*[]corev1.EnvFromSource{&pod.Spec.InitContainers[0].EnvFrom, &pod.Spec.Containers[0].EnvFrom} {
+		(*from)[0].ConfigMapRef.Name = rootCAConfigMap
+	}
+	for _, statuses := range [][]corev1.ContainerStatus{pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses} {
+		for i := range statuses {
+			statuses[i].Name = "s1"
+			statuses[i].State.Waiting.Message = RemoteNamespace("n1", "s1")
+			statuses[i].LastTerminationState.Waiting.Message = RemoteNamespace("n1", "s1")
+		}
+	}
+	pod.Status.Message = RemoteNamespace("n1", "s1")
+	pod.Status.VolumeHealth[0].Name = "HostPath"
+	return pod
+}
+
+// localReferences makes a volume refer to what differs remotely.
+func localReferences(volume *corev1.Volume) {
+	files := func(items []corev1.DownwardAPIVolumeFile) {
+		for i := range items {
+			items[i].FieldRef.FieldPath = "metadata.namespace"
+		}
+	}
+	if volume.DownwardAPI != nil {
+		files(volume.DownwardAPI.Items)
+	}
+	if volume.Projected == nil {
+		return
+	}
+	for i := range volume.Projected.Sources {
+		if source := volume.Projected.Sources[i].ConfigMap; source != nil {
+			source.Name = rootCAConfigMap
+		}
+		if source := volume.Projected.Sources[i].DownwardAPI; source != nil {
+			files(source.Items)
+		}
+	}
+}
+
+// perKind returns one T for each field of kinds, filled there.
+func perKind[T any](kinds reflect.Type, inner string, seed int64, but []string) []T {
+	var all []T
+	for i := range kinds.NumField() {
+		if slices.Contains(but, kinds.Field(i).Name) {
+			continue
+		}
+		var one T
+		v := reflect.ValueOf(&one).Elem()
+		if inner != "" {
+			v.FieldByName("Name").SetString(kinds.Field(i).Name)
+			v = v.FieldByName(inner)
+		}
+		fill(v.Field(i), seed)
+		all = append(all, one)
+	}
+	return all
+}
+
+// fill sets every field to something that is not zero.
+func fill(v reflect.Value, seed int64) {
+	switch v.Interface().(type) {
+	case metav1.Time:
+		v.Set(reflect.ValueOf(metav1.Unix(seed*1000, 0)))
+		return
+	case resource.Quantity:
+		v.Set(reflect.ValueOf(resource.MustParse(fmt.Sprint(seed))))
+		return
+	case intstr.IntOrString:
+		v.Set(reflect.ValueOf(intstr.FromInt32(int32(seed)))) //nolint:gosec // small
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString("s1")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int32, reflect.Int64:
+		v.SetInt(seed)
+	case reflect.Uint8:
+		v.SetUint(1)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem(), seed)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0), seed)
+	case reflect.Map:
+		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		fill(key, seed)
+		fill(value, seed)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(key, value)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				fill(v.Field(i), seed)
+			}
+		}
+	default:
+	}
+}
+
+func TestFieldsDoc(t *testing.T) {
+	golden(t, filepath.Join("..", "..", "..", "docs", "fields.md"), fieldsDoc())
+}
+
+func fieldsDoc() string {
+	var doc strings.Builder
+	doc.WriteString(`# What becomes of each field of a pod
+
+<!-- Generated from pkg/provider/translate/ledger.go: go test ./pkg/provider/translate -run TestFieldsDoc -update -->
+
+A pod on an actual-kubelets node is a local pod, which you see, and a remote pod, which runs. This table says of every
+field how it comes from the one to the other. A decision holds for everything below its field.
+
+- **kept**: goes along as it is.
+- **translated**: goes along, changed.
+- **stripped**: does not go along; the pod runs without it.
+- **refused**: a pod that sets it is not run, and an event and the condition ` + "`" + string(ConditionRemoteCreated) + "`" + ` say so.
+- **local**: of a status: stays as the local cluster has it.
+
+Metadata and spec go from local to remote, the status comes from remote to local.
+`)
+	for _, part := range []struct {
+		title, intro string
+		fields       []Field
+	}{
+		{"Metadata", "", metadataFields()},
+		{"Spec", "", specFields()},
+		{"Containers", "`container` stands for each of spec.containers, spec.initContainers and spec.ephemeralContainers.", containerFields()},
+		{"Volumes", "`volume` stands for each of spec.volumes.", volumeFields()},
+		{"Status", "", statusFields()},
+		{"Container statuses", "`containerStatus` stands for each of status.containerStatuses, status.initContainerStatuses and status.ephemeralContainerStatuses.", containerStatusFields()},
+	} {
+		fmt.Fprintf(&doc, "\n## %s\n\n", part.title)
+		if part.intro != "" {
+			doc.WriteString(part.intro + "\n\n")
+		}
+		doc.WriteString("| field | decision | why |\n|---|---|---|\n")
+		for _, field := range part.fields {
+			fmt.Fprintf(&doc, "| `%s` | %s | %s |\n", field.Path, field.Decision, strings.ReplaceAll(field.Why, "|", `\|`))
+		}
+	}
+	return doc.String()
+}
