@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -242,6 +243,9 @@ func (a *Auth) tokenUser(r *http.Request) (authenticationv1.UserInfo, error) {
 	scheme, token, _ := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " ")
 	token = strings.TrimSpace(token)
 	if !strings.EqualFold(scheme, "bearer") || token == "" {
+		token = takeProtocolToken(r.Header.Clone())
+	}
+	if token == "" {
 		return authenticationv1.UserInfo{}, errNoCredentials
 	}
 	key := sha256.Sum256([]byte(token))
@@ -259,6 +263,33 @@ func (a *Auth) tokenUser(r *http.Request) (authenticationv1.UserInfo, error) {
 	user := authenticated(status.User)
 	a.tokens.Add(key, user, tokenAllowTTL)
 	return reviewed(user)
+}
+
+// takeProtocolToken removes from header the bearer token that a browser can
+// send only as one of the WebSocket's subprotocols, and returns it.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/staging/src/k8s.io/apiserver/pkg/authentication/request/websocket/protocol.go
+func takeProtocolToken(header http.Header) (token string) {
+	const name, prefix = "Sec-Websocket-Protocol", "base64url.bearer.authorization.k8s.io."
+	var kept []string
+	for _, line := range header.Values(name) {
+		for protocol := range strings.SplitSeq(line, ",") {
+			protocol = strings.TrimSpace(protocol)
+			encoded, ok := strings.CutPrefix(protocol, prefix)
+			if !ok {
+				kept = append(kept, protocol)
+				continue
+			}
+			if decoded, err := base64.RawURLEncoding.DecodeString(encoded); err == nil {
+				token = string(decoded)
+			}
+		}
+	}
+	if len(kept) == 0 {
+		header.Del(name)
+		return token
+	}
+	header.Set(name, strings.Join(kept, ", "))
+	return token
 }
 
 func reviewed(known any) (authenticationv1.UserInfo, error) {

@@ -39,6 +39,7 @@ import (
 	"k8s.io/client-go/util/exec"
 	"k8s.io/cri-streaming/pkg/streaming/portforward"
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
+	"k8s.io/streaming/pkg/httpstream/wsstream"
 	"k8s.io/utils/ptr"
 )
 
@@ -233,6 +234,10 @@ func (r *remote) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		Stdin: query.Get("stdin") == "true", Stdout: query.Get("stdout") == "true",
 		Stderr: query.Get("stderr") == "true", TTY: query.Get("tty") == "true",
 	}
+	if wsstream.IsWebSocketRequestWithStreamCloseProtocol(req) {
+		r.serveV5(w, req, query["command"])
+		return
+	}
 	switch path {
 	case "exec":
 		remotecommand.ServeExec(w, req, r, "web", "", query.Get("container"), query["command"], options, 0, patience, remotecommandProtocols)
@@ -244,6 +249,23 @@ func (r *remote) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.logs(w, req)
 	default:
 		http.NotFound(w, req)
+	}
+}
+
+// serveV5 speaks version 5 of the WebSocket protocol, in which stdin can be
+// half-closed, as API servers do.
+func (r *remote) serveV5(w http.ResponseWriter, req *http.Request, cmd []string) {
+	conn := wsstream.NewConn(map[string]wsstream.ChannelProtocolConfig{"v5.channel.k8s.io": {
+		Binary:   true,
+		Channels: []wsstream.ChannelType{wsstream.ReadChannel, wsstream.WriteChannel, wsstream.WriteChannel, wsstream.WriteChannel, wsstream.ReadChannel},
+	}})
+	_, streams, err := conn.Open(w, req)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	if err := r.command(req.Context(), streams[0], streams[1], streams[2], cmd, nil); err == nil {
+		_, _ = io.WriteString(streams[3], `{"metadata":{},"status":"Success"}`)
 	}
 }
 
@@ -348,6 +370,7 @@ type bed struct {
 	addr    string
 	files   [2]string
 	local   *fake.Clientset
+	stop    func() // ends Run and waits for it
 }
 
 func newBed(t testing.TB, changes ...func(*Config)) *bed {
@@ -386,12 +409,13 @@ func newBed(t testing.TB, changes ...func(*Config)) *bed {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- b.Run(ctx) }()
-	t.Cleanup(func() {
+	b.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(b.stop)
 	b.ask(t, http.MethodGet, "/healthz", "") // it runs, and its goroutines are there to be counted
 	return b
 }

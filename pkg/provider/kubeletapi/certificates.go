@@ -72,8 +72,7 @@ type CertificateState struct {
 // Certificates hold the serving certificate and renew it without a restart.
 type Certificates struct {
 	cfg     CertificateConfig
-	store   certificate.Store
-	manager interface{ Current() *tls.Certificate }
+	manager certificate.Manager // mode csr only
 
 	mu         sync.Mutex
 	selfSigned *tls.Certificate
@@ -106,7 +105,7 @@ func NewCertificates(cfg CertificateConfig) (*Certificates, error) {
 		if cfg.Client == nil {
 			return nil, errors.New("serving certificate by CSR needs a client of the local cluster")
 		}
-		if err := c.openStore(); err != nil {
+		if err := c.makeManager(); err != nil {
 			return nil, err
 		}
 	default:
@@ -115,48 +114,51 @@ func NewCertificates(cfg CertificateConfig) (*Certificates, error) {
 	return c, nil
 }
 
-func (c *Certificates) openStore() error {
-	if c.cfg.Dir == "" {
-		c.store = &memoryStore{}
-		return nil
-	}
-	if err := os.MkdirAll(c.cfg.Dir, 0o700); err != nil {
-		return fmt.Errorf("make directory of the serving certificate: %w", err)
-	}
-	store, err := certificate.NewFileStore("kubelet-server", c.cfg.Dir, c.cfg.Dir, "", "")
+func (c *Certificates) makeManager() error {
+	store, err := c.openStore()
 	if err != nil {
-		return fmt.Errorf("open store of the serving certificate: %w", err)
+		return err
 	}
-	c.store = store
-	return nil
-}
-
-// Run requests and renews certificates until ctx ends. In the other modes
-// there is nothing to run.
-func (c *Certificates) Run(ctx context.Context) {
-	if c.cfg.Mode != CertificateCSR {
-		return
-	}
-	ctx = klog.NewContext(ctx, logr.FromSlogHandler(c.cfg.Logger.Handler()))
-	manager, err := certificate.NewManager(&certificate.Config{
+	// Carries the logger only: the manager's life is Run's.
+	ctx := klog.NewContext(context.Background(), logr.FromSlogHandler(c.cfg.Logger.Handler()))
+	c.manager, err = certificate.NewManager(&certificate.Config{
 		Name:             "kubelet API serving certificate",
 		Ctx:              &ctx,
 		ClientsetFn:      func(*tls.Certificate) (kubernetes.Interface, error) { return c.cfg.Client, nil },
 		GetTemplate:      c.request,
 		SignerName:       certificatesv1.KubeletServingSignerName,
 		GetUsages:        certificate.DefaultKubeletServingGetUsages,
-		CertificateStore: c.store,
+		CertificateStore: store,
 	})
 	if err != nil {
-		c.cfg.Logger.Error("Cannot read the stored serving certificate; delete its directory's files and restart", "error", err)
+		return fmt.Errorf("read stored serving certificate (delete the files in %s to request a new one): %w", c.cfg.Dir, err)
+	}
+	return nil
+}
+
+func (c *Certificates) openStore() (certificate.Store, error) {
+	if c.cfg.Dir == "" {
+		return &memoryStore{}, nil
+	}
+	if err := os.MkdirAll(c.cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make directory of the serving certificate: %w", err)
+	}
+	store, err := certificate.NewFileStore("kubelet-server", c.cfg.Dir, c.cfg.Dir, "", "")
+	if err != nil {
+		return nil, fmt.Errorf("open store of the serving certificate: %w", err)
+	}
+	return store, nil
+}
+
+// Run requests and renews certificates until ctx ends. In the other modes
+// there is nothing to run.
+func (c *Certificates) Run(ctx context.Context) {
+	if c.manager == nil {
 		return
 	}
-	c.mu.Lock()
-	c.manager = manager
-	c.mu.Unlock()
-	manager.Start()
+	c.manager.Start()
 	<-ctx.Done()
-	manager.Stop()
+	c.manager.Stop()
 }
 
 // request is the CSR's template: the form that the signer demands.
@@ -213,11 +215,8 @@ func (c *Certificates) current() (current *tls.Certificate, selfSigned bool, err
 		}
 		return nil, false, err
 	}
-	c.mu.Lock()
-	manager := c.manager
-	c.mu.Unlock()
-	if manager != nil {
-		if signed := manager.Current(); signed != nil {
+	if c.manager != nil {
+		if signed := c.manager.Current(); signed != nil {
 			return signed, false, nil
 		}
 	}

@@ -18,24 +18,30 @@ type userKey struct{}
 // path is looked at.
 func (s *Server) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		counted := &countedWriter{ResponseWriter: w, code: http.StatusOK}
+		route := ""
+		defer func() { s.instruments.answered(route, counted.code) }()
 		if !s.open.enter() {
-			writeError(w, r, newStatus(http.StatusBadGateway, metav1.StatusReasonServiceUnavailable,
+			writeError(counted, r, newStatus(http.StatusBadGateway, metav1.StatusReasonServiceUnavailable,
 				"node %q is shutting down: retry in a few seconds", s.cfg.NodeName))
 			return
 		}
 		defer s.open.leave()
 		if s.cfg.AnonymousHealth && slices.Contains(healthPaths[:], r.URL.Path) {
-			s.healthz(w, r)
+			route = "/healthz"
+			s.healthz(counted, r)
 			return
 		}
 		user, err := s.cfg.Auth.Authenticate(r)
 		if err != nil {
-			writeError(w, r, err)
+			writeError(counted, r, err)
 			return
 		}
 		// The token has done its work; nothing behind this needs it.
 		r.Header.Del("Authorization")
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), userKey{}, user)))
+		r = r.WithContext(context.WithValue(r.Context(), userKey{}, user))
+		defer func() { route = r.Pattern }() // the mux sets it
+		next.ServeHTTP(counted, r)
 	})
 }
 

@@ -3,9 +3,7 @@ package kubeletapi
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -120,6 +118,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, str stream) {
 			pr.Out.URL = s.remotes.url(str)
 			pr.Out.Host = ""
 			pr.Out.Header = allowed(pr.Out.Header, requestHeaders[:])
+			takeProtocolToken(pr.Out.Header)
 		},
 		ModifyResponse: func(res *http.Response) error {
 			return s.receive(r, res, str)
@@ -186,9 +185,7 @@ func replaceBody(r *http.Request, res *http.Response, status metav1.Status) {
 }
 
 func (s *Server) streamFailed(w http.ResponseWriter, r *http.Request, str stream, err error) {
-	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
-		return // the caller hung up
-	}
+	// Also when the caller hung up, who does not read it, or akd shuts down.
 	s.log.Debug("Stream to the remote cluster failed", "namespace", str.namespace, "pod", str.pod,
 		"subresource", str.subresource, "error", err)
 	writeError(w, r, unreachable(s.cfg.NodeName, str.target))
@@ -197,6 +194,8 @@ func (s *Server) streamFailed(w http.ResponseWriter, r *http.Request, str stream
 // The headers that mean something to the other side. Everything else stays
 // here: the caller's credentials and impersonation, cookies and forwarding
 // headers on the way out; the remote's audit and flow-control ids on the way in.
+//
+// Sec-Websocket-Protocol may carry a token as well: takeProtocolToken.
 var (
 	requestHeaders = [...]string{
 		"Connection", "Upgrade", "Content-Type", "Content-Length",

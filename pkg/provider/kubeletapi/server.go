@@ -84,6 +84,8 @@ type Config struct {
 	Usage Usage
 	// Gatherer is served at /metrics.
 	Gatherer prometheus.Gatherer
+	// Registerer gets the server's own metrics, akd_kubelet_api_*; nil for none.
+	Registerer prometheus.Registerer
 	// Configz is served at /configz as JSON, under the key kubeletconfig, where
 	// readers of a kubelet's look. It must hold no secret.
 	Configz any
@@ -109,7 +111,9 @@ type Server struct {
 	streams chan struct{}
 	buffers buffers
 	handler http.Handler
-	open    inFlight
+	// instruments are nil without a Registerer.
+	instruments *instruments
+	open        inFlight
 }
 
 // New returns a Server. It opens nothing until Run.
@@ -137,6 +141,9 @@ func New(cfg Config) (*Server, error) {
 		remotes: remotes,
 		usage:   newAccounts(cfg.Usage, cfg.Clock),
 		streams: make(chan struct{}, cfg.Limits.Streams),
+	}
+	if s.instruments, err = newInstruments(cfg.Registerer, s); err != nil {
+		return nil, err
 	}
 	s.handler = s.routes()
 	return s, nil

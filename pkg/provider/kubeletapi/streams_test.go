@@ -92,17 +92,26 @@ func TestExecCarriesMuchDataBothWays(t *testing.T) {
 		_, err := io.Copy(out, in)
 		return err
 	}
-	executor := executors(t, b, "/exec/shop/web/uid-web/main?command=cat&input=1&output=1")["SPDY"]
-	before := runtime.NumGoroutine()
-	in, sent := noise(size)
-	received := sha256.New()
-	if err := executor.StreamWithContext(t.Context(), client.StreamOptions{Stdin: in, Stdout: received}); err != nil {
+	const path = "/exec/shop/web/uid-web/main?command=cat&input=1&output=1"
+	// Version 4 of the WebSocket protocol has no half-close, version 5 has.
+	v5, err := client.NewWebSocketExecutor(b.config(t), http.MethodGet, "https://"+b.addr+path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(sent.Sum(nil), received.Sum(nil)); diff != "" {
-		t.Errorf("checksums (-sent +received):\n%s", diff)
+	for name, executor := range map[string]client.Executor{"SPDY": executors(t, b, path)["SPDY"], "WebSocket": v5} {
+		t.Run(name, func(t *testing.T) {
+			before := runtime.NumGoroutine()
+			in, sent := noise(size)
+			received := sha256.New()
+			if err := executor.StreamWithContext(t.Context(), client.StreamOptions{Stdin: in, Stdout: received}); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(sent.Sum(nil), received.Sum(nil)); diff != "" {
+				t.Errorf("checksums (-sent +received):\n%s", diff)
+			}
+			b.settled(t, before)
+		})
 	}
-	b.settled(t, before)
 }
 
 type sizes chan client.TerminalSize
@@ -346,6 +355,31 @@ func TestCallersHeadersStayHere(t *testing.T) {
 	}
 	if got.Get("Authorization") != "Bearer "+remoteToken {
 		t.Error("the remote did not get akd's own credentials alone")
+	}
+}
+
+// A browser's token travels as a subprotocol: good for us, not for the remote.
+func TestProtocolTokenIsTakenOut(t *testing.T) {
+	const encoded = "base64url.bearer.authorization.k8s.io.dG9rZW4td2l0aC1yaWdodHM" // goodToken
+	b := newBed(t)
+	b.remote.fail = refuse(400, metav1.StatusReasonBadRequest, "enough")
+	req, err := http.NewRequest(http.MethodGet, "https://"+b.addr+execPath, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", "websocket")
+	req.Header.Set("Sec-Websocket-Protocol", encoded+", v5.channel.k8s.io")
+	res, err := b.client(t).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusBadRequest {
+		t.Errorf("got %d: the token was not accepted", res.StatusCode)
+	}
+	if diff := cmp.Diff([]string{"v5.channel.k8s.io"}, b.remote.last().Header.Values("Sec-Websocket-Protocol")); diff != "" {
+		t.Errorf("protocols at the remote (-want +got):\n%s", diff)
 	}
 }
 
