@@ -200,8 +200,10 @@ func translated(t *testing.T, site *Site, local *corev1.Pod) *corev1.Pod {
 
 func check(t *testing.T, field Field, before, after []any) {
 	t.Helper()
-	// Variables of ours come before a container's own.
-	if strings.HasPrefix(field.Path, "container.env[].") && len(after) > len(before) {
+	// Variables of ours come before a container's own, and setHostnameAsFQDN
+	// becomes another field.
+	added := strings.HasPrefix(field.Path, "container.env[].") || field.Path == "spec.hostnameOverride"
+	if added && len(after) > len(before) {
 		own := make([]any, 0, len(before))
 		for _, value := range after {
 			if slices.ContainsFunc(before, func(b any) bool { return cmp.Equal(b, value) }) {
