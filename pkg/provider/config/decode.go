@@ -101,7 +101,7 @@ func (d decoder) entries(node *yaml.Node, into reflect.Value, path string) {
 
 func (d decoder) items(node *yaml.Node, into reflect.Value, path string) {
 	if node.Kind != yaml.SequenceNode {
-		d.found.at(path, "found "+describe(node), "want a list, each item after a dash")
+		d.found.at(path, "found "+describe(node, path), "want a list, each item after a dash")
 		return
 	}
 	items := reflect.MakeSlice(into.Type(), len(node.Content), len(node.Content))
@@ -118,14 +118,14 @@ func (d decoder) pairs(node *yaml.Node, path string, visit func(key, value *yaml
 		if path == "" {
 			want = wantHeader
 		}
-		d.found.add(path, node.Line, "found "+describe(node), want)
+		d.found.add(path, node.Line, "found "+describe(node, path), want)
 		return
 	}
 	seen := map[string]int{}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
 		if key.Kind != yaml.ScalarNode {
-			d.found.add(path, key.Line, "found "+describe(key)+" as the name of a field", "want text")
+			d.found.add(path, key.Line, "found "+kindOf(key)+" as the name of a field", "want text")
 			continue
 		}
 		if first, again := seen[key.Value]; again {
@@ -149,7 +149,7 @@ func (d decoder) scalar(node *yaml.Node, into reflect.Value, path string) {
 	if node.Kind == yaml.ScalarNode && into.Kind() == reflect.String {
 		want += ", in quotes"
 	}
-	d.found.at(path, "found "+describe(node), want)
+	d.found.at(path, "found "+describe(node, path), want)
 }
 
 // isScalar: one word in YAML, one argument of a flag.
@@ -239,13 +239,27 @@ func wantOf(t reflect.Type) string {
 	}
 }
 
-// describe names what a node is. Text is shown only where it cannot be a
-// secret: describe is for values of the wrong type.
-func describe(node *yaml.Node) string {
-	for node.Kind == yaml.AliasNode {
-		node = node.Alias
+// describe names what a node is, with its value unless the field is one that
+// may hold a secret.
+func describe(node *yaml.Node, path string) string {
+	kind := kindOf(node)
+	if node.Kind != yaml.ScalarNode || node.ShortTag() == "!!null" {
+		return kind
 	}
+	if secret(path) {
+		return kind + " given"
+	}
+	return kind + " " + quote(node.Value)
+}
+
+func secret(path string) bool {
+	return strings.HasPrefix(path, "pods.env[") && strings.HasSuffix(path, ".value")
+}
+
+func kindOf(node *yaml.Node) string {
 	switch node.Kind {
+	case yaml.AliasNode:
+		return "an alias"
 	case yaml.MappingNode:
 		return "a mapping"
 	case yaml.SequenceNode:
@@ -253,17 +267,17 @@ func describe(node *yaml.Node) string {
 	}
 	switch node.ShortTag() {
 	case "!!int", "!!float":
-		return "a number"
+		return "the number"
 	case "!!bool":
-		return "a boolean"
+		return "the boolean"
 	case "!!null":
 		return "nothing"
 	case "!!timestamp":
-		return "a date"
+		return "the date"
 	case "!!str":
-		return "text"
+		return "the text"
 	default:
-		return "a value of YAML type " + quote(node.ShortTag())
+		return "the " + node.ShortTag() + " value"
 	}
 }
 

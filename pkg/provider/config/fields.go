@@ -11,6 +11,7 @@ type leaf struct {
 	index  []int
 	typ    reflect.Type
 	flag   string
+	doc    string
 	isPath bool // a path of the file system
 }
 
@@ -29,7 +30,7 @@ func leaves(owner reflect.Type, path string, index []int) []leaf {
 			all = append(all, leaves(f.Type, child, at)...)
 			continue
 		}
-		all = append(all, leaf{path: child, index: at, typ: f.Type, flag: f.Tag.Get("flag"), isPath: f.Tag.Get("path") != ""})
+		all = append(all, leaf{path: child, index: at, typ: f.Type, flag: f.Tag.Get("flag"), doc: docOf(owner, jsonName(f)), isPath: f.Tag.Get("path") != ""})
 	}
 	return all
 }

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Flags are the command line's part of the configuration. Make them with
@@ -22,7 +24,7 @@ type Flags struct {
 // them after the flag set has parsed its arguments.
 func BindFlags(flags *pflag.FlagSet) *Flags {
 	bound := &Flags{}
-	flags.StringVar(&bound.File, "config", "", "configuration file, apiVersion "+APIVersion+", kind "+Kind+"; the other flags override it")
+	flags.StringVar(&bound.File, "config", "", "Configuration file, apiVersion "+APIVersion+", kind "+Kind+"; the other flags override it")
 	defaults := reflect.ValueOf(Default()).Elem()
 	for _, known := range fields() {
 		if known.flag == "" {
@@ -137,13 +139,13 @@ func (f *flagValue) Type() string {
 	case f.typ.Kind() == reflect.Bool:
 		return "bool" // pflag then shows none
 	case f.typ == reflect.TypeFor[[]corev1.Taint]():
-		return "KEY=VALUE:EFFECT,…"
+		return "KEY=VALUE:EFFECT,..."
 	case f.typ == reflect.TypeFor[[]corev1.EnvVar]():
 		return "NAME=VALUE"
 	case f.typ.Kind() == reflect.Map:
-		return "NAME=VALUE,…"
+		return "NAME=VALUE,..."
 	case f.typ == reflect.TypeFor[[]string]():
-		return "string,…"
+		return "string,..."
 	}
 	return typeName(f.typ)
 }
@@ -166,21 +168,31 @@ func split(text string) []string {
 	return strings.Split(text, ",")
 }
 
-// render shows a value as a flag or the reference does.
+// render shows a scalar as a person writes it. Lists and maps are empty by
+// default and not shown.
 func render(value reflect.Value) string {
 	switch known := value.Interface().(type) {
-	case fmt.Stringer:
-		return known.String()
+	case metav1.Duration:
+		return duration(known.Duration)
 	case resource.Quantity:
 		return known.String()
 	}
-	if value.IsZero() && value.Kind() != reflect.Bool && value.Kind() != reflect.Int32 {
+	if value.Kind() == reflect.Map || value.Kind() == reflect.Slice {
 		return ""
 	}
-	if value.Kind() == reflect.Map || value.Kind() == reflect.Slice {
-		return "" // pflag would call it the default; all of them are empty
-	}
 	return fmt.Sprint(value.Interface())
+}
+
+// duration without the zeros of Go's own: 10m, not 10m0s.
+func duration(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 // typeName is how the usage and the reference call a type.
@@ -188,7 +200,7 @@ func typeName(t reflect.Type) string {
 	switch {
 	case t == reflect.TypeFor[resource.Quantity]():
 		return "quantity"
-	case isScalar(t) && t.Kind() == reflect.Struct:
+	case t == reflect.TypeFor[metav1.Duration]():
 		return "duration"
 	case t.Kind() == reflect.String:
 		return "string"

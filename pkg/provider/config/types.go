@@ -47,9 +47,8 @@ type Configuration struct {
 
 // LocalConfiguration says how akd, and the pods, reach the local cluster.
 type LocalConfiguration struct {
-	// Path of the kubeconfig of the local cluster, relative to this file. Empty
-	// means akd's own service account, which works when akd runs in a pod of
-	// the local cluster.
+	// Path of the kubeconfig of the local cluster. Empty means akd's own service
+	// account, which works when akd runs in a pod of the local cluster.
 	Kubeconfig string `json:"kubeconfig" flag:"local-kubeconfig" path:"file"`
 	// Context of the kubeconfig. Empty means its current context.
 	Context string `json:"context" flag:"local-context"`
@@ -66,9 +65,9 @@ type LocalConfiguration struct {
 
 // RemoteConfiguration says how akd reaches the remote cluster.
 type RemoteConfiguration struct {
-	// Path of the kubeconfig of the remote cluster, relative to this file.
-	// Empty means akd's own service account, which works when akd runs in a pod
-	// of the remote cluster.
+	// Path of the kubeconfig of the remote cluster. Empty means akd's own
+	// service account, which works when akd runs in a pod of the remote
+	// cluster; only one of the two can be empty.
 	Kubeconfig string `json:"kubeconfig" flag:"remote-kubeconfig" path:"file"`
 	// Context of the kubeconfig. Empty means its current context.
 	Context string `json:"context" flag:"remote-context"`
@@ -80,7 +79,7 @@ type NodeConfiguration struct {
 	// the kubelet API of akd. Empty means the address from which akd reaches
 	// the local API server.
 	Address string `json:"address" flag:"node-address"`
-	// Hostname of the node in its addresses and in its label
+	// Hostname of the node, in its addresses and in its label
 	// kubernetes.io/hostname. Empty means nodeName.
 	Hostname string `json:"hostname" flag:"node-hostname"`
 	// Capacity of the node by resource: cpu, memory, pods, ephemeral-storage,
@@ -145,14 +144,12 @@ type CertificateConfiguration struct {
 	// that verify refuse. With files, from certFile and keyFile, read again when
 	// they change.
 	Mode CertificateMode `json:"mode" flag:"tls-mode"`
-	// Folder that keeps the certificate and its key across restarts in mode csr,
-	// relative to this file. Empty keeps them in memory: each start then makes
-	// a new request.
+	// Folder that keeps the certificate and its key across restarts in mode csr.
+	// Empty keeps them in memory: each start then makes a new request.
 	Directory string `json:"directory" flag:"tls-directory" path:"file"`
-	// Path of the certificate and its chain, PEM, relative to this file. For
-	// mode files.
+	// Path of the certificate and its chain, PEM. For mode files.
 	CertFile string `json:"certFile" flag:"tls-cert-file" path:"file"`
-	// Path of the private key, PEM, relative to this file. For mode files.
+	// Path of the private key, PEM. For mode files.
 	KeyFile string `json:"keyFile" flag:"tls-private-key-file" path:"file"`
 }
 

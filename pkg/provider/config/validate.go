@@ -44,6 +44,7 @@ func (c *Configuration) Validate() field.ErrorList {
 	}
 	all = append(all, validateNodeName(c.NodeName, field.NewPath("nodeName"))...)
 	all = append(all, c.Local.validate(field.NewPath("local"))...)
+	all = append(all, validateDifferent(c.Local, c.Remote, field.NewPath("remote"))...)
 	all = append(all, c.Node.validate(field.NewPath("node"), c.Local.Identity)...)
 	all = append(all, c.Pods.validate(field.NewPath("pods"))...)
 	all = append(all, c.KubeletAPI.validate(field.NewPath("kubeletAPI"))...)
@@ -78,6 +79,20 @@ func (l LocalConfiguration) validate(path *field.Path) field.ErrorList {
 		return append(all, field.Invalid(at, l.APIServer, "want an address that pods in the remote cluster reach, not this machine's own"))
 	}
 	return all
+}
+
+// validateDifferent refuses what is surely one cluster on both sides: akd would
+// proxy its pods to itself. That two kubeconfigs lead to one cluster is seen
+// only when they are used.
+func validateDifferent(local LocalConfiguration, remote RemoteConfiguration, path *field.Path) field.ErrorList {
+	switch {
+	case local.Kubeconfig != remote.Kubeconfig || local.Context != remote.Context:
+		return nil
+	case remote.Kubeconfig == "":
+		return field.ErrorList{field.Required(path.Child("kubeconfig"),
+			"want the kubeconfig of the remote cluster, here or with --remote-kubeconfig, or that of the local one: only one can be akd's own service account")}
+	}
+	return field.ErrorList{field.Invalid(path.Child("kubeconfig"), remote.Kubeconfig, "want another kubeconfig or context than the local cluster's")}
 }
 
 func (n NodeConfiguration) validate(path *field.Path, identity LocalIdentity) field.ErrorList {
@@ -323,14 +338,14 @@ func (m MetricsConfiguration) validate(path *field.Path, profiling bool) field.E
 func (s SyncConfiguration) validate(path *field.Path) field.ErrorList {
 	var all field.ErrorList
 	if d := s.ResyncPeriod.Duration; d != 0 && d < shortestResync {
-		all = append(all, field.Invalid(path.Child("resyncPeriod"), d.String(), "want 10s or more, or 0s to turn it off"))
+		all = append(all, field.Invalid(path.Child("resyncPeriod"), duration(d), "want 10s or more, or 0s to turn it off"))
 	}
 	all = append(all, within32(s.ConcurrentSyncs, 1, maxConcurrentSyncs, path.Child("concurrentSyncs"))...)
 	if d := s.UnusedNamespaceTTL.Duration; d < 0 {
-		all = append(all, field.Invalid(path.Child("unusedNamespaceTTL"), d.String(), "want 0s or more"))
+		all = append(all, field.Invalid(path.Child("unusedNamespaceTTL"), duration(d), "want 0s or more"))
 	}
 	if d := s.RemoteGracePeriod.Duration; d < shortestGrace {
-		all = append(all, field.Invalid(path.Child("remoteGracePeriod"), d.String(), "want 10s or more"))
+		all = append(all, field.Invalid(path.Child("remoteGracePeriod"), duration(d), "want 10s or more"))
 	}
 	return all
 }
