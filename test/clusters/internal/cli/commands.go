@@ -1,0 +1,191 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/lab"
+	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/link"
+)
+
+func (a *app) down() *cobra.Command {
+	return &cobra.Command{
+		Use:   "down",
+		Short: "End the clusters and remove every trace of them",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			l, err := a.lab()
+			if err != nil {
+				return err
+			}
+			if err := l.Down(cmd.Context()); err != nil {
+				return err
+			}
+			a.progress.end()
+			fmt.Fprintf(cmd.OutOrStdout(), "The clusters in %s are down.\n", l.Dir)
+			return nil
+		},
+	}
+}
+
+func (a *app) kubeconfig() *cobra.Command {
+	return &cobra.Command{
+		Use:   "kubeconfig local|remote",
+		Short: "Print the path of a cluster's kubeconfig",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := clusterName(args[0])
+			if err != nil {
+				return err
+			}
+			l, err := a.lab()
+			if err != nil {
+				return err
+			}
+			if _, err := l.Running(); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), l.Kubeconfig(name))
+			return nil
+		},
+	}
+}
+
+func (a *app) loadImage() *cobra.Command {
+	var cluster string
+	cmd := &cobra.Command{
+		Use:   "load-image FILE",
+		Short: "Give an image (docker-archive or OCI tar) to all nodes",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			names := []string{lab.Local, lab.Remote}
+			if cluster != "" {
+				name, err := clusterName(cluster)
+				if err != nil {
+					return err
+				}
+				names = []string{name}
+			}
+			l, err := a.lab()
+			if err != nil {
+				return err
+			}
+			return l.LoadImage(cmd.Context(), args[0], names...)
+		},
+	}
+	cmd.Flags().StringVar(&cluster, "cluster", "", "local or remote; both unless given")
+	return cmd
+}
+
+func (a *app) logs() *cobra.Command {
+	return &cobra.Command{
+		Use:   "logs COMPONENT",
+		Short: "Print the log of a component, as status names them",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := a.lab()
+			if err != nil {
+				return err
+			}
+			path, err := l.Log(args[0])
+			if err != nil {
+				return err
+			}
+			file, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			defer file.Close()
+			_, err = io.Copy(cmd.OutOrStdout(), file)
+			return err
+		},
+	}
+}
+
+func (a *app) link() *cobra.Command {
+	var state link.State
+	var restore bool
+	cmd := &cobra.Command{
+		Use:   "link --latency 50ms | --cut | --restore",
+		Short: "Spoil or mend the link between akd's side and the remote API server",
+		Long: `Spoil or mend the link between akd's side and the remote API server, which is
+where akd-remote.kubeconfig leads.
+
+--latency adds to each round trip, on present and new connections.
+--cut behaves as a partition: bytes vanish in both directions and nothing is
+reset. New connections are accepted and then hear nothing. When the link is
+restored, connections that lived through the cut are closed.
+--restore undoes both.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if state.Latency < 0 {
+				return usageError{fmt.Errorf("--latency %s: it cannot be negative", state.Latency)}
+			}
+			l, err := a.lab()
+			if err != nil {
+				return err
+			}
+			return l.SetLink(cmd.Context(), state)
+		},
+	}
+	cmd.Flags().DurationVar(&state.Latency, "latency", 0, "added to each round trip, such as 50ms")
+	cmd.Flags().BoolVar(&state.Cut, "cut", false, "let nothing through")
+	cmd.Flags().BoolVar(&restore, "restore", false, "undo --latency and --cut")
+	cmd.MarkFlagsOneRequired("latency", "cut", "restore")
+	cmd.MarkFlagsMutuallyExclusive("latency", "cut", "restore")
+	return cmd
+}
+
+func (a *app) kubectl() *cobra.Command {
+	return a.passOn(&cobra.Command{
+		Use:   "kubectl local|remote ARGS...",
+		Short: "Run the cluster's kubectl",
+	}, func(l *lab.Lab, name string, rest []string) error { return l.Kubectl(name, rest) })
+}
+
+func (a *app) exec() *cobra.Command {
+	return a.passOn(&cobra.Command{
+		Use:   "exec local|remote -- CMD ARGS...",
+		Short: "Run a process inside a cluster's network namespace; it ends with the run",
+	}, func(l *lab.Lab, name string, rest []string) error {
+		if len(rest) == 0 {
+			return usageError{errors.New("which command? see clusters exec --help")}
+		}
+		return l.Exec(name, rest)
+	})
+}
+
+// forward is what runs inside a namespace, with a listener from outside as
+// descriptor 3.
+func (a *app) forward() *cobra.Command {
+	return &cobra.Command{
+		Use: "forward ADDRESS", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file := os.NewFile(3, "listener")
+			listener, err := net.FileListener(file)
+			if err != nil {
+				return fmt.Errorf("take over listener: %w", err)
+			}
+			file.Close()
+			log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+			return link.Forward(cmd.Context(), log, listener, args[0])
+		},
+	}
+}
+
+func (a *app) linkProxy() *cobra.Command {
+	return &cobra.Command{
+		Use: "link-proxy LISTEN UPSTREAM SOCKET", Hidden: true, Args: cobra.ExactArgs(3),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return link.ServeProxy(cmd.Context(), args[0], args[1], args[2])
+		},
+	}
+}
+
+// seconds is how durations are told to people.
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }

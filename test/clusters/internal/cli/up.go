@@ -1,0 +1,199 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/build"
+	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/lab"
+)
+
+func (a *app) up() *cobra.Command {
+	var plan lab.Plan
+	var version string
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Bring both clusters up, or repair them, and wait until they are usable",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			l, err := a.lab()
+			if err != nil {
+				return err
+			}
+			plan, err := choose(cmd, l, plan, version)
+			if err != nil {
+				return err
+			}
+			if err := l.Up(cmd.Context(), plan); err != nil {
+				return err
+			}
+			a.progress.end()
+			elapsed := a.progress.now().Sub(a.progress.began)
+			fmt.Fprintf(cmd.OutOrStdout(), "The clusters are up (%s).\n", seconds(elapsed))
+			return printStatus(cmd, l, "")
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&version, "version", build.DefaultKubernetes, "Kubernetes `version` of both clusters")
+	flags.StringVar(&plan.LocalVersion, "local-version", "", "Kubernetes `version` of the local cluster")
+	flags.StringVar(&plan.RemoteVersion, "remote-version", "", "Kubernetes `version` of the remote cluster")
+	flags.IntVar(&plan.LocalNodes, "local-nodes", 1, "real nodes of the local cluster, 0 or 1 or more; they are tainted")
+	flags.IntVar(&plan.RemoteNodes, "remote-nodes", 1, "nodes of the remote cluster")
+	flags.IntVar(&plan.LocalPort, "local-port", 0, "port on 127.0.0.1 of the local API server; 0 is any free one")
+	flags.IntVar(&plan.RemotePort, "remote-port", 0, "port on 127.0.0.1 of the remote API server; 0 is any free one")
+	flags.BoolVar(&plan.Simulated, "simulated", !lab.Possible(), lab.SimulatedNotice)
+	return cmd
+}
+
+// choose completes the flags: those not given are as the run has them.
+func choose(cmd *cobra.Command, l *lab.Lab, plan lab.Plan, version string) (lab.Plan, error) {
+	state, ok, err := l.Load()
+	if err != nil {
+		return plan, err
+	}
+	given := cmd.Flags().Changed
+	if plan.LocalVersion == "" {
+		plan.LocalVersion = version
+	}
+	if plan.RemoteVersion == "" {
+		plan.RemoteVersion = version
+	}
+	if ok {
+		if !given("version") && !given("local-version") {
+			plan.LocalVersion = state.Plan.LocalVersion
+		}
+		if !given("version") && !given("remote-version") {
+			plan.RemoteVersion = state.Plan.RemoteVersion
+		}
+		if !given("local-nodes") {
+			plan.LocalNodes = state.Plan.LocalNodes
+		}
+		if !given("remote-nodes") {
+			plan.RemoteNodes = state.Plan.RemoteNodes
+		}
+		if !given("simulated") {
+			plan.Simulated = state.Plan.Simulated
+		}
+	}
+	return plan, check(plan)
+}
+
+// check refuses what cannot work, before anything is built.
+func check(plan lab.Plan) error {
+	for _, version := range []string{plan.LocalVersion, plan.RemoteVersion} {
+		if err := build.CheckVersion(version); err != nil {
+			return err
+		}
+	}
+	limit := lab.MaxNodes
+	if plan.Simulated {
+		limit = lab.MaxSimulatedNodes
+	}
+	switch {
+	case !plan.Simulated && !lab.Possible():
+		return usageError{fmt.Errorf("real nodes need root on Linux: run as root, or leave --simulated as it is")}
+	case plan.LocalNodes < 0 || plan.LocalNodes > limit:
+		return usageError{fmt.Errorf("--local-nodes %d: it is 0 to %d", plan.LocalNodes, limit)}
+	case plan.RemoteNodes < 1 || plan.RemoteNodes > limit:
+		return usageError{fmt.Errorf("--remote-nodes %d: it is 1 to %d", plan.RemoteNodes, limit)}
+	case plan.LocalPort < 0 || plan.LocalPort > 65535 || plan.RemotePort < 0 || plan.RemotePort > 65535:
+		return usageError{fmt.Errorf("--local-port %d, --remote-port %d: a port is 0 to 65535", plan.LocalPort, plan.RemotePort)}
+	case plan.LocalPort != 0 && plan.LocalPort == plan.RemotePort:
+		return usageError{fmt.Errorf("--local-port and --remote-port are both %d: choose two", plan.LocalPort)}
+	}
+	return nil
+}
+
+func (a *app) status() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what runs, and where it is reached",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if output != "" && output != "json" {
+				return usageError{fmt.Errorf("--output %q: it is json, or nothing for people", output)}
+			}
+			l, err := a.lab()
+			if err != nil {
+				return err
+			}
+			return printStatus(cmd, l, output)
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "", "json for programs")
+	return cmd
+}
+
+func printStatus(cmd *cobra.Command, l *lab.Lab, output string) error {
+	status, err := l.Status(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if output == "json" {
+		encoder := json.NewEncoder(cmd.OutOrStdout())
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(status)
+	}
+	return describe(cmd.OutOrStdout(), status)
+}
+
+func describe(out io.Writer, status lab.Status) error {
+	if status.Clusters == nil {
+		_, err := fmt.Fprintf(out, "No clusters run in %s.\n", status.Dir)
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	if status.Notice != "" {
+		fmt.Fprintln(table, status.Notice)
+	}
+	for _, name := range []string{lab.Local, lab.Remote} {
+		c := status.Clusters[name]
+		fmt.Fprintf(table, "%s\tKubernetes %s\t%s\n", name, c.Version, readiness(c.Ready, c.Note))
+		fmt.Fprintf(table, "\tserver\t%s (in its network %s)\n", c.Server, c.InNetworkServer)
+		fmt.Fprintf(table, "\tkubeconfig\t%s\n", c.Kubeconfig)
+		if c.NetworkNamespace != "" {
+			fmt.Fprintf(table, "\tnetwork\t%s, pods %s, services %s\n", c.NetworkNamespace, c.Pods, c.Services)
+		}
+		describeNodes(table, c.Nodes)
+	}
+	fmt.Fprintf(table, "akd\taddress\t%s\n", status.AKDAddress)
+	fmt.Fprintf(table, "\tkubeconfigs\t%s %s\n", status.Clusters[lab.Local].AKDKubeconfig, status.Clusters[lab.Remote].AKDKubeconfig)
+	fmt.Fprintf(table, "\tlink\t%s to %s, cut %t, latency %s\n", status.Link.Address, status.Link.Upstream, status.Link.Cut, status.Link.Latency)
+	for _, component := range status.Components {
+		if !component.Alive {
+			fmt.Fprintf(table, "dead\t%s\t%s\n", component.Name, component.Log)
+		}
+	}
+	return table.Flush()
+}
+
+// describeNodes lists a few nodes by name; a thousand are a number.
+func describeNodes(out io.Writer, nodes []lab.NodeStatus) {
+	const few = 10
+	ready := 0
+	for _, node := range nodes {
+		if node.Ready {
+			ready++
+		}
+		if len(nodes) <= few {
+			fmt.Fprintf(out, "\tnode\t%s %s %s\n", node.Name, node.Address, readiness(node.Ready, ""))
+		}
+	}
+	if len(nodes) > few {
+		fmt.Fprintf(out, "\tnodes\t%d, %d of them ready\n", len(nodes), ready)
+	}
+}
+
+func readiness(ready bool, note string) string {
+	text := "not ready"
+	if ready {
+		text = "ready"
+	}
+	if note != "" {
+		text += " (" + note + ")"
+	}
+	return text
+}

@@ -1,0 +1,126 @@
+package cluster
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+
+	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/process"
+)
+
+// InfraTaint is the key of the taint, and of the label, of the local cluster's
+// real nodes: they carry the cluster's own DNS, not the users' pods.
+const InfraTaint = "actual.vk/infra"
+
+// Cluster is one Kubernetes cluster of a run.
+type Cluster struct {
+	// Name is "local" or "remote".
+	Name string
+	// Version is Kubernetes' version, without v.
+	Version string
+	// Dir is the cluster's folder, absolute.
+	Dir string
+	// Tool returns the file of a program by its name.
+	Tool func(name string) string
+	// BinDir holds the CNI plugins; RuntimeDirs are put on containerd's PATH.
+	BinDir      string
+	RuntimeDirs []string
+	// Simulated says that nodes are kwok's and that everything is on loopback.
+	Simulated bool
+	// Enter is where the control plane runs.
+	Enter process.Enter
+	// Cgroup is the run's control group name, without slash.
+	Cgroup string
+	Net    Network
+	Nodes  []Node
+	Images Images
+}
+
+// Images are the references that the cluster's own pods use.
+type Images struct {
+	Pause, CoreDNS string
+}
+
+// Network is where a cluster's parts are found.
+type Network struct {
+	// Address is the API server's in the routed network, or 127.0.0.1.
+	Address netip.Addr
+	Ports   Ports
+	// Pods and Services are disjoint from the other cluster's.
+	Pods, Services netip.Prefix
+	// Extra are further names and addresses that the API server is reached by.
+	Extra []string
+}
+
+// Ports of the control plane. They are fixed where the cluster has a network
+// namespace of its own, and found free elsewhere.
+type Ports struct {
+	API               int `json:"api"`
+	Etcd              int `json:"etcd"`
+	EtcdPeer          int `json:"etcdPeer"`
+	ControllerManager int `json:"controllerManager"`
+	Scheduler         int `json:"scheduler"`
+}
+
+// StandardPorts are the ones that Kubernetes documents.
+func StandardPorts() Ports {
+	return Ports{API: 6443, Etcd: 2379, EtcdPeer: 2380, ControllerManager: 10257, Scheduler: 10259}
+}
+
+// Node is one real node.
+type Node struct {
+	// Name is the Node object's; Index counts from 1 in the cluster.
+	Name  string
+	Index int
+	// Address is the node's own, in the cluster's network namespace.
+	Address netip.Addr
+	// Dir is the node's folder, absolute.
+	Dir string
+	// Procs are the cgroup.procs files that its programs join.
+	Procs []string
+}
+
+// InNetwork returns the API server's URL for those in the routed network.
+func (c Cluster) InNetwork() string { return "https://" + c.serverAddress() }
+
+func (c Cluster) serverAddress() string {
+	return netip.AddrPortFrom(c.Net.Address, uint16(c.Net.Ports.API)).String()
+}
+
+// DNS is the virtual address of the cluster's DNS: the tenth, as is customary.
+func (c Cluster) DNS() netip.Addr { return nth(c.Net.Services, 10) }
+
+// nth returns the n-th address of prefix, for an n below 256 and an aligned one.
+func nth(prefix netip.Prefix, n byte) netip.Addr {
+	bytes := prefix.Masked().Addr().As4()
+	bytes[3] += n
+	return netip.AddrFrom4(bytes)
+}
+
+// Component returns the name of the process that runs program in the cluster.
+func (c Cluster) Component(program string) string { return c.Name + "-" + program }
+
+func (c Cluster) file(name string) string { return filepath.Join(c.Dir, name) }
+
+func (c Cluster) pki(name string) string { return filepath.Join(c.Dir, "pki", name) }
+
+func (c Cluster) spec(program string, args ...string) process.Spec {
+	return process.Spec{
+		Name:  c.Component(program),
+		Path:  c.Tool(program),
+		Args:  args,
+		Env:   c.env(),
+		Enter: c.Enter,
+	}
+}
+
+// env is what every component gets. The caller's own environment stays out:
+// its proxies and kubeconfigs are not ours.
+func (c Cluster) env() []string {
+	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + c.Dir}
+}
+
+func flag(name string, value any) string { return fmt.Sprintf("--%s=%v", name, value) }
+
+func port(n int) string { return strconv.Itoa(n) }

@@ -1,0 +1,33 @@
+package cluster
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"text/template"
+)
+
+//go:embed manifests.yaml
+var manifests string
+
+// Manifests returns, as YAML documents, the objects that make the cluster
+// usable: rights for the API server at kubelets, and DNS where a node can run it.
+func (c Cluster) Manifests() ([]byte, error) {
+	parsed, err := template.New("manifests").Parse(manifests)
+	if err != nil {
+		return nil, fmt.Errorf("parse manifests: %w", err)
+	}
+	var out bytes.Buffer
+	err = parsed.Execute(&out, map[string]any{
+		"KubeletClient": kubeletClientUser,
+		"DNS":           len(c.Nodes) > 0 && !c.Simulated,
+		"DNSAddress":    c.DNS().String(),
+		"DNSImage":      c.Images.CoreDNS,
+		"Infra":         InfraTaint,
+		"OnInfra":       c.Name == "local",
+	})
+	if err != nil {
+		return nil, fmt.Errorf("render manifests: %w", err)
+	}
+	return out.Bytes(), nil
+}

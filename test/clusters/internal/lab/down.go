@@ -1,0 +1,98 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/netns"
+)
+
+// Down ends everything of the run and removes what it made. It needs no state
+// and is no error when there is nothing.
+func (l *Lab) Down(ctx context.Context) error {
+	unlock, err := l.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := l.mayRemove(); err != nil {
+		return err
+	}
+	if err := l.remove(ctx); err != nil {
+		return err
+	}
+	// A folder that holds other things stays, with them.
+	err = os.Remove(l.Dir)
+	if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// mayRemove refuses to take down root's run as another user: half of it would
+// stay.
+func (l *Lab) mayRemove() error {
+	state, ok, err := l.Load()
+	var damaged Mistake
+	if errors.As(err, &damaged) && os.Geteuid() == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if ok && !state.Plan.Simulated && os.Geteuid() != 0 {
+		return mistakef("%s has real nodes: run clusters down as root", l.Dir)
+	}
+	return nil
+}
+
+func (l *Lab) remove(ctx context.Context) error {
+	l.env.Report("ending processes")
+	if err := l.endProcesses(ctx); err != nil {
+		return err
+	}
+	if Possible() {
+		if err := netns.Delete(l.id + "-"); err != nil {
+			return err
+		}
+	}
+	l.env.Report("removing files")
+	for _, entry := range entries {
+		if err := os.RemoveAll(l.path(entry)); err != nil {
+			return fmt.Errorf("remove %s: %w", l.path(entry), err)
+		}
+	}
+	return nil
+}
+
+// endProcesses ends all processes of the run. With control groups there is no
+// point in asking nicely: all data goes, and containers are in there as well.
+func (l *Lab) endProcesses(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if Possible() {
+		if err := l.group().Remove(ctx); err != nil {
+			return err
+		}
+	}
+	records, err := l.table().All()
+	if err != nil {
+		return err
+	}
+	for _, record := range append(records, l.table().Strays()...) {
+		if err := record.Stop(ctx, 5*time.Second); err != nil {
+			return err
+		}
+	}
+	for _, record := range records {
+		if err := l.table().Forget(record.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,141 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// The two things that can be wrong with the link, as toxics of the proxy. Each
+// is made for both directions; the direction is part of the name.
+const (
+	latencyToxic = "latency"
+	cutToxic     = "cut"
+)
+
+// State is what the link does to connections.
+type State struct {
+	// Cut says that nothing gets through.
+	Cut bool `json:"cut"`
+	// Latency is added to each direction's round trip half: a request and its
+	// answer together take this much longer.
+	Latency time.Duration `json:"latencyNanoseconds"`
+}
+
+// Control gives orders to the proxy whose control socket it names.
+type Control struct {
+	Socket string
+}
+
+type toxic struct {
+	Name       string           `json:"name"`
+	Type       string           `json:"type"`
+	Stream     string           `json:"stream"`
+	Toxicity   float32          `json:"toxicity"`
+	Attributes map[string]int64 `json:"attributes"`
+}
+
+// Set makes the link do to connections, present and future, what state says.
+//
+// A cut link behaves as a partition: bytes vanish in both directions and no
+// connection is reset. New connections are accepted, because the proxy does so
+// before it looks upstream, and then hear nothing. When the link is restored,
+// connections that lived through the cut are closed: bytes are missing in them.
+func (c Control) Set(ctx context.Context, state State) error {
+	for _, stream := range []string{"upstream", "downstream"} {
+		cut := toxic{Name: cutToxic + "-" + stream, Type: "timeout", Attributes: map[string]int64{"timeout": 0}}
+		slow := toxic{Name: latencyToxic + "-" + stream, Type: "latency"}
+		slow.Attributes = map[string]int64{"latency": (state.Latency / 2).Milliseconds()}
+		for _, change := range []struct {
+			toxic  toxic
+			wanted bool
+		}{{slow, state.Latency > 0}, {cut, state.Cut}} {
+			change.toxic.Stream, change.toxic.Toxicity = stream, 1
+			if err := c.change(ctx, change.toxic, change.wanted); err != nil {
+				return fmt.Errorf("change link: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (c Control) change(ctx context.Context, t toxic, wanted bool) error {
+	path := "/proxies/" + proxyName + "/toxics"
+	if !wanted {
+		return c.call(ctx, http.MethodDelete, path+"/"+t.Name, nil, nil)
+	}
+	err := c.call(ctx, http.MethodPost, path+"/"+t.Name, t, nil)
+	var status statusError
+	if errors.As(err, &status) && status == http.StatusNotFound {
+		return c.call(ctx, http.MethodPost, path, t, nil)
+	}
+	return err
+}
+
+// State returns what the link does at present.
+func (c Control) State(ctx context.Context) (State, error) {
+	var toxics []toxic
+	if err := c.call(ctx, http.MethodGet, "/proxies/"+proxyName+"/toxics", nil, &toxics); err != nil {
+		return State{}, fmt.Errorf("read link state: %w", err)
+	}
+	var state State
+	for _, t := range toxics {
+		switch t.Type {
+		case "timeout":
+			state.Cut = true
+		case "latency":
+			state.Latency += time.Duration(t.Attributes["latency"]) * time.Millisecond
+		}
+	}
+	return state, nil
+}
+
+// statusError is an HTTP status that is not success.
+type statusError int
+
+func (s statusError) Error() string { return http.StatusText(int(s)) }
+
+func (c Control) call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		data, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(data)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, "http://link"+path, body)
+	if err != nil {
+		return err
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: c.dial, DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	switch {
+	case method == http.MethodDelete && response.StatusCode == http.StatusNotFound:
+		return nil
+	case response.StatusCode >= http.StatusBadRequest:
+		return statusError(response.StatusCode)
+	case out != nil:
+		return json.NewDecoder(response.Body).Decode(out)
+	}
+	return nil
+}
+
+func (c Control) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	short, done, err := shorten(c.Socket)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return new(net.Dialer).DialContext(ctx, "unix", short)
+}
