@@ -87,7 +87,9 @@ type Auth struct {
 	clientCA atomic.Pointer[x509.CertPool]
 	tokens   *cache.LRUExpireCache
 	access   *cache.LRUExpireCache
-	reviews  chan struct{}
+	// Two bounds, so that strangers who flood akd with tokens do not hold up
+	// the question what known callers may do.
+	tokenReviews, accessReviews chan struct{}
 }
 
 // NewAuth returns an Auth. It answers before Run is called, but knows no
@@ -106,10 +108,11 @@ func NewAuth(cfg AuthConfig) (*Auth, error) {
 		cfg.ClientCAInterval = time.Minute
 	}
 	a := &Auth{
-		cfg:     cfg,
-		tokens:  cache.NewLRUExpireCacheWithClock(reviewCacheLen, cfg.Clock),
-		access:  cache.NewLRUExpireCacheWithClock(reviewCacheLen, cfg.Clock),
-		reviews: make(chan struct{}, maxReviews),
+		cfg:           cfg,
+		tokens:        cache.NewLRUExpireCacheWithClock(reviewCacheLen, cfg.Clock),
+		access:        cache.NewLRUExpireCacheWithClock(reviewCacheLen, cfg.Clock),
+		tokenReviews:  make(chan struct{}, maxReviews),
+		accessReviews: make(chan struct{}, maxReviews),
 	}
 	if cfg.ClientCAPEM != nil {
 		if err := a.setClientCA(cfg.ClientCAPEM); err != nil {
@@ -301,9 +304,9 @@ func reviewed(known any) (authenticationv1.UserInfo, error) {
 }
 
 func (a *Auth) reviewToken(ctx context.Context, token string) (authenticationv1.TokenReviewStatus, error) {
-	var review *authenticationv1.TokenReview
-	err := a.review(ctx, func(ctx context.Context) (err error) {
-		review, err = a.cfg.Reviews.AuthenticationV1().TokenReviews().Create(ctx, &authenticationv1.TokenReview{
+	var answer *authenticationv1.TokenReview
+	err := review(ctx, a.tokenReviews, func(ctx context.Context) (err error) {
+		answer, err = a.cfg.Reviews.AuthenticationV1().TokenReviews().Create(ctx, &authenticationv1.TokenReview{
 			Spec: authenticationv1.TokenReviewSpec{Token: token},
 		}, metav1.CreateOptions{})
 		return err
@@ -311,16 +314,16 @@ func (a *Auth) reviewToken(ctx context.Context, token string) (authenticationv1.
 	if err != nil {
 		return authenticationv1.TokenReviewStatus{}, fmt.Errorf("create tokenreview: %w", err)
 	}
-	return review.Status, nil
+	return answer.Status, nil
 }
 
 // review bounds how many questions callers can make akd ask at a time.
-func (a *Auth) review(ctx context.Context, ask func(context.Context) error) error {
+func review(ctx context.Context, turns chan struct{}, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, reviewTime)
 	defer cancel()
 	select {
-	case a.reviews <- struct{}{}:
-		defer func() { <-a.reviews }()
+	case turns <- struct{}{}:
+		defer func() { <-turns }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -399,14 +402,14 @@ func (a *Auth) mayAccess(ctx context.Context, user authenticationv1.UserInfo, ve
 }
 
 func (a *Auth) reviewAccess(ctx context.Context, spec authorizationv1.SubjectAccessReviewSpec) (bool, error) {
-	var review *authorizationv1.SubjectAccessReview
-	err := a.review(ctx, func(ctx context.Context) (err error) {
-		review, err = a.cfg.Reviews.AuthorizationV1().SubjectAccessReviews().Create(ctx,
+	var answer *authorizationv1.SubjectAccessReview
+	err := review(ctx, a.accessReviews, func(ctx context.Context) (err error) {
+		answer, err = a.cfg.Reviews.AuthorizationV1().SubjectAccessReviews().Create(ctx,
 			&authorizationv1.SubjectAccessReview{Spec: spec}, metav1.CreateOptions{})
 		return err
 	})
 	if err != nil {
 		return false, fmt.Errorf("create subjectaccessreview: %w", err)
 	}
-	return review.Status.Allowed && !review.Status.Denied, nil
+	return answer.Status.Allowed && !answer.Status.Denied, nil
 }

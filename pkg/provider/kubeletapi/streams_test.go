@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	client "k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/transport/spdy"
 	"k8s.io/client-go/util/exec"
@@ -110,6 +111,48 @@ func TestExecCarriesMuchDataBothWays(t *testing.T) {
 				t.Errorf("checksums (-sent +received):\n%s", diff)
 			}
 			b.settled(t, before)
+		})
+	}
+}
+
+// BenchmarkExec compares the bytes of an exec through akd with the same asked
+// of the remote directly.
+func BenchmarkExec(b *testing.B) {
+	const size = 64 << 20
+	block := make([]byte, 32<<10)
+	bed := newBed(b)
+	bed.remote.command = func(_ context.Context, _ io.Reader, out, _ io.WriteCloser, _ []string, _ <-chan server.TerminalSize) error {
+		for range size / len(block) {
+			if _, err := out.Write(block); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	direct := bed.remote.config()
+	through, err := url.Parse("https://" + bed.addr + "/exec/shop/web/main?command=cat&output=1")
+	if err != nil {
+		b.Fatal(err)
+	}
+	past, err := url.Parse(direct.Host + "/api/v1/namespaces/" + remoteNamespace + "/pods/web/exec?command=cat&stdout=true")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, way := range map[string]struct {
+		config *rest.Config
+		url    *url.URL
+	}{"Direct": {direct, past}, "ThroughAkd": {bed.config(b), through}} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(size)
+			for b.Loop() {
+				executor, err := client.NewSPDYExecutor(way.config, http.MethodPost, way.url)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := executor.StreamWithContext(b.Context(), client.StreamOptions{Stdout: io.Discard}); err != nil {
+					b.Fatal(err)
+				}
+			}
 		})
 	}
 }
