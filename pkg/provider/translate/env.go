@@ -16,13 +16,20 @@ const masterService = "kubernetes"
 
 // variables returns what every container of the pod finds in its environment
 // unless it sets it itself: where the local API server is, the Services of the
-// local namespace, and what the configuration adds.
+// local namespace, and what the configuration adds. As in a kubelet, a Service
+// of the namespace that is called kubernetes hides the API server's.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/kubelet_pods.go (getServiceEnvVarMap)
 func (s *Site) variables(local *corev1.Pod, services []*corev1.Service) []corev1.EnvVar {
-	env := serviceVariables(s.apiServerService())
+	var links []*corev1.Service
 	if local.Spec.EnableServiceLinks == nil || *local.Spec.EnableServiceLinks {
-		for _, service := range linked(local.Namespace, services) {
-			env = append(env, serviceVariables(service)...)
-		}
+		links = linked(local.Namespace, services)
+	}
+	if !slices.ContainsFunc(links, func(service *corev1.Service) bool { return service.Name == masterService }) {
+		links = slices.Insert(links, 0, s.apiServerService())
+	}
+	var env []corev1.EnvVar
+	for _, service := range links {
+		env = append(env, serviceVariables(service)...)
 	}
 	return append(env, s.Env...)
 }

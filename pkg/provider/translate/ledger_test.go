@@ -146,16 +146,18 @@ func golden(t *testing.T, path, want string) {
 // The ledger is a promise to users: the translation must do what it says. Every
 // field of a pod is set and looked up again on the other side.
 func TestLedgerIsTrue(t *testing.T) {
-	site := testSite()
-	variants := map[string]func(*corev1.PodSpec){
-		"own network":  func(spec *corev1.PodSpec) { spec.HostNetwork, spec.HostnameOverride = false, nil },
-		"host network": func(spec *corev1.PodSpec) { spec.SetHostnameAsFQDN = nil },
+	variants := map[string]func(*Site, *corev1.PodSpec){
+		"own network, local DNS": func(site *Site, spec *corev1.PodSpec) {
+			site.Nameservers = []string{"10.96.0.10"}
+			spec.HostNetwork, spec.HostnameOverride, spec.DNSPolicy = false, nil, corev1.DNSClusterFirst
+		},
+		"host network": func(_ *Site, spec *corev1.PodSpec) { spec.SetHostnameAsFQDN = nil },
 	}
 	before, after := map[string][]any{}, map[string][]any{}
 	for _, change := range variants {
-		local := filledPod(1)
+		site, local := testSite(), filledPod(1)
 		local.Spec.ResourceClaims = nil // refused
-		change(&local.Spec)
+		change(site, &local.Spec)
 		remote := translated(t, site, local)
 		reported := filledPod(2)
 		reported.ObjectMeta = *remote.ObjectMeta.DeepCopy()

@@ -128,6 +128,11 @@ type Site struct {
 	APIServer APIServer
 	// ClusterDomain is the local cluster's DNS domain, mostly cluster.local.
 	ClusterDomain string
+	// Nameservers are the addresses of the local cluster's DNS, where remote
+	// pods reach it. Pods whose dnsPolicy is that of the cluster then use it,
+	// and it leads them to the API server too; without, they use the remote
+	// cluster's DNS, and host aliases lead to the API server.
+	Nameservers []string
 	// PodSecurity is the Pod Security level that remote namespaces enforce.
 	PodSecurity string
 	// Env is set in every container that does not set it itself.

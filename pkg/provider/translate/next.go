@@ -39,7 +39,7 @@ func (s *Site) Next(local, remote *corev1.Pod) Step {
 	switch {
 	case local == nil:
 		return s.nextOrphan(remote)
-	case local.Spec.NodeName != s.Node || local.Annotations[mirrorAnnotation] != "":
+	case local.Spec.NodeName != s.Node || local.Annotations[corev1.MirrorPodAnnotationKey] != "":
 		// Not bound to us, or a static pod of a kubelet: never ours.
 		return Step{Action: None}
 	case remote == nil:
@@ -82,7 +82,7 @@ func nextWithoutRemote(local *corev1.Pod) Step {
 		return Step{Action: None}
 	case started:
 		return Step{Action: Fail, Reason: ReasonRemotePodDeleted,
-			Message: "The remote pod was deleted in the remote cluster."}
+			Message: messageRemotePodDeleted}
 	}
 	return Step{Action: Create}
 }

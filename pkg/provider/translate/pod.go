@@ -3,11 +3,11 @@ package translate
 import (
 	"fmt"
 	"maps"
-	"net"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // Reasons of conditions and events on local pods.
@@ -33,6 +33,8 @@ const (
 	ReasonInvalidHostname = "InvalidHostname"
 )
 
+const messageRemotePodDeleted = "The remote pod was deleted in the remote cluster."
+
 // Refusal is the error of a pod that cannot work remotely. Message is a sentence
 // for the pod's owner.
 type Refusal struct {
@@ -43,9 +45,8 @@ type Refusal struct {
 func (r *Refusal) Error() string { return r.Message }
 
 const (
-	lastMirrorAnnotation = "kubernetes.io/config."
-	mirrorAnnotation     = corev1.MirrorPodAnnotationKey
-
+	// kubeletAnnotations are what a kubelet writes to pods of its own files.
+	kubeletAnnotations = "kubernetes.io/config."
 	// maxHostname is what a Linux kernel takes as host name (HOST_NAME_MAX).
 	maxHostname = 64
 )
@@ -67,7 +68,7 @@ func (s *Site) Pod(local *corev1.Pod, services []*corev1.Service) (*corev1.Pod, 
 	if err := s.setHostname(&spec, local); err != nil {
 		return nil, err
 	}
-	s.addHostAliases(&spec)
+	s.resolve(&spec, local.Namespace)
 	translateVolumes(spec.Volumes, local)
 	variables := s.variables(local, services)
 	for i := range spec.InitContainers {
@@ -104,7 +105,7 @@ func (s *Site) podMeta(local *corev1.Pod) metav1.ObjectMeta {
 // keepsKey reports whether a label or annotation of the local pod goes along.
 // Ours do not, nor do the kubelet's marks of static pods.
 func keepsKey(key string) bool {
-	return !strings.HasPrefix(key, domain) && !strings.HasPrefix(key, lastMirrorAnnotation)
+	return !strings.HasPrefix(key, domain) && !strings.HasPrefix(key, kubeletAnnotations)
 }
 
 // place strips what made the local scheduler choose our node and sets what the
@@ -161,6 +162,7 @@ func stripIdentity(spec *corev1.PodSpec) {
 
 // setHostname gives the pod its local fully qualified name as host name when it
 // asks for that: the remote kubelet would make it from the remote namespace.
+// A pod in the node's network has the node's name, whatever it asks for.
 func (s *Site) setHostname(spec *corev1.PodSpec, local *corev1.Pod) error {
 	wants := spec.SetHostnameAsFQDN != nil && *spec.SetHostnameAsFQDN
 	if !wants || spec.Subdomain == "" || spec.HostNetwork {
@@ -170,8 +172,8 @@ func (s *Site) setHostname(spec *corev1.PodSpec, local *corev1.Pod) error {
 	if name == "" {
 		name = local.Name
 	}
-	if len(name) > 63 {
-		name = strings.TrimRight(name[:63], "-.")
+	if len(name) > validation.DNS1123LabelMaxLength {
+		name = strings.TrimRight(name[:validation.DNS1123LabelMaxLength], "-.")
 	}
 	fqdn := fmt.Sprintf("%s.%s.%s.svc.%s", name, spec.Subdomain, local.Namespace, s.ClusterDomain)
 	if len(fqdn) > maxHostname {
@@ -181,18 +183,4 @@ func (s *Site) setHostname(spec *corev1.PodSpec, local *corev1.Pod) error {
 	spec.SetHostnameAsFQDN = nil
 	spec.HostnameOverride = &fqdn
 	return nil
-}
-
-// addHostAliases lets the names of the local API server lead to it. A name
-// instead of an address cannot be an alias; then the environment alone leads there.
-func (s *Site) addHostAliases(spec *corev1.PodSpec) {
-	if net.ParseIP(s.APIServer.Host) == nil {
-		return
-	}
-	spec.HostAliases = append(spec.HostAliases, corev1.HostAlias{
-		IP: s.APIServer.Host,
-		Hostnames: []string{
-			"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + s.ClusterDomain,
-		},
-	})
 }

@@ -62,7 +62,7 @@ func (s *Site) Status(local, remote *corev1.Pod, now metav1.Time) *corev1.PodSta
 	status.Reason, status.Message = from.Reason, m.text(from.Message)
 	status.HostIP, status.HostIPs = from.HostIP, from.HostIPs
 	status.PodIP, status.PodIPs = from.PodIP, from.PodIPs
-	status.StartTime = startTime(local, remote)
+	status.StartTime = startTime(local, remote, now)
 	status.InitContainerStatuses = m.containers(from.InitContainerStatuses)
 	status.ContainerStatuses = m.containers(from.ContainerStatuses)
 	status.EphemeralContainerStatuses = m.containers(from.EphemeralContainerStatuses)
@@ -71,21 +71,28 @@ func (s *Site) Status(local, remote *corev1.Pod, now metav1.Time) *corev1.PodSta
 	status.VolumeHealth = m.volumeHealth(from.VolumeHealth)
 	status.ObservedGeneration = m.generation(from.ObservedGeneration, status.ObservedGeneration)
 	m.merge()
+	if m.deleted() {
+		status.Phase = corev1.PodFailed
+		if status.Reason == "" {
+			status.Reason, status.Message = ReasonRemotePodDeleted, messageRemotePodDeleted
+		}
+	}
 	status.Conditions = m.conditions
 	return &status
 }
 
 // startTime is when the pod was first seen to be there remotely. It marks the
 // local pod as started, and never changes.
-func startTime(local, remote *corev1.Pod) *metav1.Time {
+func startTime(local, remote *corev1.Pod, now metav1.Time) *metav1.Time {
 	switch {
 	case local.Status.StartTime != nil:
 		return local.Status.StartTime
 	case remote.Status.StartTime != nil:
 		return remote.Status.StartTime
+	case !remote.CreationTimestamp.IsZero():
+		return &remote.CreationTimestamp
 	}
-	created := remote.CreationTimestamp
-	return &created
+	return &now
 }
 
 // merge is one merging of a remote status into a local one.
@@ -125,6 +132,17 @@ func containerNames(spec *corev1.PodSpec) map[string]bool {
 }
 
 func (m *merge) text(remote string) string { return m.texts.translate(remote) }
+
+// deleted reports whether the remote pod ended because somebody deleted it
+// there, and not because it was done. Its containers may well have exited with
+// 0 then, but a pod that is to run always has not succeeded by that.
+func (m *merge) deleted() bool {
+	if m.remote.DeletionTimestamp == nil || m.local.DeletionTimestamp != nil {
+		return false
+	}
+	always := m.local.Spec.RestartPolicy == corev1.RestartPolicyAlways
+	return m.remote.Status.Phase == corev1.PodFailed || always && m.remote.Status.Phase == corev1.PodSucceeded
+}
 
 // generation returns the local generation once the remote kubelet has observed
 // the one that carries everything of it, and what it was before until then.
@@ -243,8 +261,21 @@ func (m *merge) gates() string {
 func (m *merge) disruption() {
 	have := condition(m.conditions, corev1.DisruptionTarget)
 	from := condition(m.remote.Status.Conditions, corev1.DisruptionTarget)
-	if from != nil && (have == nil || have.Status != corev1.ConditionTrue) {
+	switch {
+	case have != nil && have.Status == corev1.ConditionTrue:
+	case from != nil:
 		m.copy(from)
+	case m.deleted():
+		m.set(disruptionTarget(m.local.Generation))
+	}
+}
+
+// disruptionTarget lets a Job's podFailurePolicy tell the loss of the remote pod
+// from a failure of the program.
+func disruptionTarget(generation int64) corev1.PodCondition {
+	return corev1.PodCondition{
+		Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue,
+		Reason: ReasonRemotePodDeleted, Message: messageRemotePodDeleted, ObservedGeneration: generation,
 	}
 }
 
@@ -328,10 +359,7 @@ func (s *Site) FailedStatus(local *corev1.Pod, reason, message string, now metav
 		}, now)
 	}
 	if reason == ReasonRemotePodDeleted && condition(status.Conditions, corev1.DisruptionTarget) == nil {
-		// A Job's podFailurePolicy can tell this from a failure of the program.
-		status.Conditions = setCondition(status.Conditions, corev1.PodCondition{
-			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: reason, Message: message, ObservedGeneration: local.Generation,
-		}, now)
+		status.Conditions = setCondition(status.Conditions, disruptionTarget(local.Generation), now)
 	}
 	return status
 }

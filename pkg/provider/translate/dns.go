@@ -1,0 +1,87 @@
+package translate
+
+import (
+	"net"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// What the API takes, and a kubelet uses, in dnsConfig.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/apis/core/validation/validation.go
+const (
+	maxNameservers = 3
+	maxSearches    = 32
+	// clusterDots is a kubelet's ndots for the cluster's DNS.
+	clusterDots = "5"
+)
+
+// resolve lets the pod find names as in the local cluster.
+func (s *Site) resolve(spec *corev1.PodSpec, namespace string) {
+	if len(s.Nameservers) == 0 || !usesClusterDNS(spec) {
+		s.addHostAliases(spec)
+		return
+	}
+	dots := clusterDots
+	config := &corev1.PodDNSConfig{
+		Nameservers: slices.Clone(s.Nameservers),
+		Searches:    []string{namespace + ".svc." + s.ClusterDomain, "svc." + s.ClusterDomain, s.ClusterDomain},
+		Options:     []corev1.PodDNSConfigOption{{Name: "ndots", Value: &dots}},
+	}
+	if own := spec.DNSConfig; own != nil {
+		config.Nameservers = union(config.Nameservers, own.Nameservers, maxNameservers)
+		config.Searches = union(config.Searches, own.Searches, maxSearches)
+		config.Options = mergeOptions(config.Options, own.Options)
+	}
+	spec.DNSPolicy, spec.DNSConfig = corev1.DNSNone, config
+}
+
+// usesClusterDNS reports whether a kubelet would give the pod the cluster's DNS.
+func usesClusterDNS(spec *corev1.PodSpec) bool {
+	switch spec.DNSPolicy {
+	case corev1.DNSClusterFirstWithHostNet:
+		return true
+	case corev1.DNSClusterFirst, "":
+		return !spec.HostNetwork
+	case corev1.DNSDefault, corev1.DNSNone:
+	}
+	return false
+}
+
+// union appends what is not yet in the list, up to a length.
+func union(list, more []string, length int) []string {
+	for _, one := range more {
+		if !slices.Contains(list, one) {
+			list = append(list, one)
+		}
+	}
+	return list[:min(len(list), length)]
+}
+
+// mergeOptions lets the pod's own options win.
+func mergeOptions(options, own []corev1.PodDNSConfigOption) []corev1.PodDNSConfigOption {
+	options = slices.DeleteFunc(options, func(o corev1.PodDNSConfigOption) bool {
+		return slices.ContainsFunc(own, func(p corev1.PodDNSConfigOption) bool { return p.Name == o.Name })
+	})
+	return append(options, own...)
+}
+
+// addHostAliases lets the names of the local API server lead to it. A name
+// instead of an address cannot be an alias; then the environment alone leads there.
+func (s *Site) addHostAliases(spec *corev1.PodSpec) {
+	if net.ParseIP(s.APIServer.Host) == nil {
+		return
+	}
+	names := []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc"}
+	if s.ClusterDomain != "" {
+		names = append(names, "kubernetes.default.svc."+s.ClusterDomain)
+	}
+	// The API knows host aliases by their address: each appears once.
+	for i := range spec.HostAliases {
+		if spec.HostAliases[i].IP == s.APIServer.Host {
+			spec.HostAliases[i].Hostnames = union(spec.HostAliases[i].Hostnames, names, len(names)+len(spec.HostAliases[i].Hostnames))
+			return
+		}
+	}
+	spec.HostAliases = append(spec.HostAliases, corev1.HostAlias{IP: s.APIServer.Host, Hostnames: names})
+}
