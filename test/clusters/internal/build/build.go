@@ -1,60 +1,39 @@
 package build
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// neededBytes is what a cold build of one version takes in the cache and in
-// Go's own caches, rounded up.
-const neededBytes = 12 << 30
-
-// Builder builds programs into a cache and finds them there.
+// Builder builds programs into a cache and finds them there. Its zero value
+// works.
 type Builder struct {
 	// Cache is the folder for what was built; DefaultCache unless set.
 	Cache string
-	// Report is told what is being built; it may be nil.
+	// Env is the environment of the go command; this process' unless set.
+	Env []string
+	// Now is the clock; time.Now unless set.
+	Now func() time.Time
+	// Report is told what is being built; it may be nil. It is called from one
+	// goroutine at a time.
 	Report func(Progress)
 }
 
 // Progress is how far building has come.
 type Progress struct {
-	Name    string // what is being built
-	I, N    int    // the i-th of n
-	Elapsed time.Duration
+	Name    string        // what is being built
+	I, N    int           // the I-th of the N that the cache lacks
+	Elapsed time.Duration // since its beginning; 0 at its beginning
 	Done    bool
 }
-
-// Error says in one sentence what keeps a program from being built and what to
-// do about it.
-type Error struct {
-	What string
-	Err  error
-}
-
-// Error implements error.
-func (e *Error) Error() string {
-	if e.Err == nil {
-		return e.What
-	}
-	return fmt.Sprintf("%s: %v", e.What, e.Err)
-}
-
-// Unwrap gives the cause.
-func (e *Error) Unwrap() error { return e.Err }
 
 // DefaultCache is a folder in the user's cache folder.
 func DefaultCache() (string, error) {
@@ -67,12 +46,16 @@ func DefaultCache() (string, error) {
 
 // Programs returns the file of each program by its name, and builds what the
 // cache lacks: Kubernetes of that version with etcd, and either what a real
-// node runs or, for simulated nodes, kwok.
+// node runs or, for simulated nodes, kwok. Files that are no programs come
+// under the names of this package's constants.
+//
+// An error is a *VersionError if there is no such version, and an *Error if the
+// machine lacks something; both say what to do.
 func (b *Builder) Programs(ctx context.Context, version string, simulated bool) (map[string]string, error) {
 	if err := CheckVersion(version); err != nil {
 		return nil, err
 	}
-	recipes := []recipe{etcd(), kubernetes(version)}
+	recipes := []recipe{kubernetes(version), etcd()}
 	if simulated {
 		recipes = append(recipes, kwok())
 	} else {
@@ -82,27 +65,37 @@ func (b *Builder) Programs(ctx context.Context, version string, simulated bool) 
 }
 
 func (b *Builder) ensure(ctx context.Context, recipes []recipe) (map[string]string, error) {
+	cache, err := b.cache()
+	if err != nil {
+		return nil, err
+	}
 	files := map[string]string{}
-	for i, r := range recipes {
-		dir, err := b.dir(r)
-		if err != nil {
+	var missing []recipe
+	for _, r := range recipes {
+		dir := r.dir(cache)
+		if !r.built(dir) {
+			missing = append(missing, r)
+		}
+		for _, name := range r.names() {
+			files[name] = filepath.Join(dir, name)
+		}
+	}
+	if len(missing) == 0 {
+		return files, nil
+	}
+	if err := b.ready(ctx, cache, missing); err != nil {
+		return nil, err
+	}
+	for i, r := range missing {
+		if err := b.build(ctx, r, r.dir(cache), Progress{Name: r.name, I: i + 1, N: len(missing)}); err != nil {
 			return nil, err
-		}
-		if !built(dir) {
-			if err := b.build(ctx, r, dir, Progress{Name: r.name, I: i + 1, N: len(recipes)}); err != nil {
-				return nil, err
-			}
-		}
-		for _, binary := range r.binaries {
-			files[binary] = filepath.Join(dir, binary)
 		}
 	}
 	return files, nil
 }
 
-// dir is where a recipe's binaries are kept. The hash makes a changed recipe
-// another one.
-func (b *Builder) dir(r recipe) (string, error) {
+// cache is the folder of what was built; it exists.
+func (b *Builder) cache() (string, error) {
 	cache := b.Cache
 	if cache == "" {
 		var err error
@@ -110,62 +103,98 @@ func (b *Builder) dir(r recipe) (string, error) {
 			return "", err
 		}
 	}
-	sum := sha256.Sum256([]byte(fmt.Sprintf("%+v", r)))
-	return filepath.Join(cache, "bin", r.name+"-"+hex.EncodeToString(sum[:4])), nil
+	cache = filepath.Join(cache, "bin")
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", &Error{"make the cache folder: choose another with XDG_CACHE_HOME", err}
+	}
+	return cache, nil
 }
 
-func built(dir string) bool {
-	info, err := os.Stat(dir)
-	return err == nil && info.IsDir()
+// dir is where the recipe's files are kept. The hash is of all that the recipe
+// says, so that a changed one is another one.
+func (r recipe) dir(cache string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s %+v", runtime.GOOS, runtime.GOARCH, r))
+	return filepath.Join(cache, r.name+"-"+hex.EncodeToString(sum[:4]))
+}
+
+// names are of all files and links that the recipe makes.
+func (r recipe) names() []string { return slices.Concat(r.files, r.links) }
+
+// built says whether dir has all. A folder appears whole, but a user who makes
+// room may delete single files.
+func (r recipe) built(dir string) bool {
+	for _, name := range r.names() {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // build makes dir, alone among all who want to.
 func (b *Builder) build(ctx context.Context, r recipe, dir string, progress Progress) error {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return &Error{"make the cache folder: choose another with XDG_CACHE_HOME", err}
+	end := b.report(progress, "")
+	waiting := func() {
+		end()
+		end = b.report(progress, ", which another caller builds")
 	}
-	unlock, err := lock(ctx, dir+".lock")
+	defer func() { end() }()
+	unlock, err := lock(ctx, dir+".lock", waiting)
 	if err != nil {
-		return &Error{"lock the cache", err}
-	}
-	defer unlock()
-	if built(dir) {
-		return nil // by another caller, while we waited
-	}
-	if err := b.ready(r, filepath.Dir(dir)); err != nil {
 		return err
 	}
-	defer b.report(progress)()
-	// An interrupted build's folder is of no use to anyone.
-	work := dir + ".work"
-	if err := os.RemoveAll(work); err != nil {
-		return &Error{"remove an interrupted build", err}
+	defer unlock()
+	if r.built(dir) {
+		return nil // by another caller, while we waited
+	}
+	work, err := workFolder(dir)
+	if err != nil {
+		return err
 	}
 	defer func() { _ = os.RemoveAll(work) }()
 	out := filepath.Join(work, "out")
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return &Error{"make a folder to build in", err}
+	if err := os.Mkdir(out, 0o755); err != nil {
+		return fmt.Errorf("build %s: %w", r.name, err)
 	}
-	if err := r.compile(ctx, work, out); err != nil {
+	if err := b.compile(ctx, r, work, out); err != nil {
 		return err
 	}
-	for _, binary := range r.binaries {
-		if _, err := os.Stat(filepath.Join(out, binary)); err != nil {
-			return &Error{"build " + r.name, err}
-		}
+	if !r.built(out) {
+		return fmt.Errorf("build %s: not all of %s were made", r.name, strings.Join(r.names(), ", "))
 	}
 	if err := os.Rename(out, dir); err != nil {
-		return &Error{"move " + r.name + " into the cache", err}
+		return fmt.Errorf("keep %s: %w", r.name, err)
 	}
 	return nil
 }
 
-// report tells the progress now, every few seconds, and at the end.
-func (b *Builder) report(progress Progress) func() {
+// workFolder makes a folder to build dir in, on the same disk, and removes what
+// an interrupted build and a plundered cache left. A go command that outlived
+// its caller may still write to the old one, hence a new name each time.
+func workFolder(dir string) (string, error) {
+	left, err := filepath.Glob(dir + ".work-*")
+	if err != nil {
+		return "", fmt.Errorf("look for interrupted builds: %w", err)
+	}
+	for _, path := range append(left, dir) {
+		if err := os.RemoveAll(path); err != nil {
+			return "", fmt.Errorf("remove an interrupted build: %w", err)
+		}
+	}
+	work, err := os.MkdirTemp(filepath.Dir(dir), filepath.Base(dir)+".work-")
+	if err != nil {
+		return "", fmt.Errorf("make a folder to build in: %w", err)
+	}
+	return work, nil
+}
+
+// report tells the progress now, every second, and at the end.
+func (b *Builder) report(progress Progress, suffix string) (end func()) {
 	if b.Report == nil {
 		return func() {}
 	}
-	began := time.Now()
+	progress.Name += suffix
+	began := b.now()
 	done, ended := make(chan struct{}), make(chan struct{})
 	b.Report(progress)
 	go func() {
@@ -177,7 +206,7 @@ func (b *Builder) report(progress Progress) func() {
 			case <-done:
 				return
 			case <-ticker.C:
-				progress.Elapsed = time.Since(began)
+				progress.Elapsed = b.now().Sub(began)
 				b.Report(progress)
 			}
 		}
@@ -185,210 +214,21 @@ func (b *Builder) report(progress Progress) func() {
 	return func() {
 		close(done)
 		<-ended
-		progress.Elapsed, progress.Done = time.Since(began), true
+		progress.Elapsed, progress.Done = b.now().Sub(began), true
 		b.Report(progress)
 	}
 }
 
-// ready checks what would otherwise fail minutes later.
-func (b *Builder) ready(r recipe, cache string) error {
-	if _, err := exec.LookPath("go"); err != nil {
-		return &Error{"build " + r.name + ": install Go 1.26 or later and put it on PATH", err}
+func (b *Builder) now() time.Time {
+	if b.Now == nil {
+		return time.Now()
 	}
-	if _, err := exec.LookPath("gcc"); r.cgo && err != nil {
-		return &Error{"build " + r.name + ": install gcc, libseccomp-dev and pkg-config", err}
-	}
-	var disk unix.Statfs_t
-	if err := unix.Statfs(cache, &disk); err != nil {
-		return &Error{"look at the disk of the cache", err}
-	}
-	if free := disk.Bavail * uint64(disk.Bsize); r.kubernetes != "" && free < neededBytes { //nolint:gosec // a block size is positive
-		return &Error{What: fmt.Sprintf("build %s: %s has %d MiB free, and about %d MiB are needed: free some, or set XDG_CACHE_HOME and GOCACHE to another disk",
-			r.name, cache, free>>20, uint64(neededBytes)>>20)}
-	}
-	return nil
+	return b.Now()
 }
 
-// compile builds the recipe's binaries into out.
-func (r recipe) compile(ctx context.Context, work, out string) error {
-	flags := []string{"-trimpath", "-ldflags=-s -w " + r.ldflags, "-tags=" + r.tags}
-	if len(r.install) > 0 {
-		return r.run(ctx, work, append(append([]string{"install"}, flags...), r.install...), "GOBIN="+out)
+func (b *Builder) environ() []string {
+	if b.Env == nil {
+		return os.Environ()
 	}
-	if err := os.WriteFile(filepath.Join(work, "go.mod"), []byte("module clusters.test/build\n\ngo 1.26\n"), 0o600); err != nil {
-		return &Error{"write the module of " + r.name, err}
-	}
-	if r.kubernetes != "" {
-		if err := r.requireKubernetes(ctx, work); err != nil {
-			return err
-		}
-		return r.run(ctx, work, append(append([]string{"build", "-mod=mod", "-o", out}, flags...), r.packages...))
-	}
-	if err := os.WriteFile(filepath.Join(work, "main.go"), []byte(r.source), 0o600); err != nil {
-		return &Error{"write the module of " + r.name, err}
-	}
-	if r.require != "" {
-		if err := r.run(ctx, work, []string{"get", r.require}); err != nil {
-			return err
-		}
-	}
-	args := append([]string{"build", "-mod=mod", "-o", filepath.Join(out, r.binaries[0])}, flags...)
-	return r.run(ctx, work, append(args, "."))
-}
-
-// requireKubernetes writes a go.mod that depends on k8s.io/kubernetes. Its own
-// go.mod requires the staging modules at v0.0.0, which only replacements in
-// the main module can resolve.
-// https://github.com/kubernetes/kubernetes/issues/79384
-func (r recipe) requireKubernetes(ctx context.Context, work string) error {
-	module := "k8s.io/kubernetes@v" + r.kubernetes
-	var downloaded struct{ GoMod, Error string }
-	if err := r.json(ctx, work, &downloaded, "mod", "download", "-json", module); err != nil || downloaded.Error != "" {
-		return &Error{fmt.Sprintf("download %s: %s: does this release exist, and is the Go module proxy reachable?", module, downloaded.Error), err}
-	}
-	var parsed struct {
-		Require []struct{ Path, Version string }
-	}
-	if err := r.json(ctx, work, &parsed, "mod", "edit", "-json", downloaded.GoMod); err != nil {
-		return err
-	}
-	var file strings.Builder
-	fmt.Fprintf(&file, "module clusters.test/build\n\ngo 1.26\n\nrequire k8s.io/kubernetes v%s\n\n", r.kubernetes)
-	staging := "v0." + strings.TrimPrefix(r.kubernetes, "1.")
-	for _, required := range parsed.Require {
-		if required.Version == "v0.0.0" {
-			fmt.Fprintf(&file, "replace %s => %s %s\n", required.Path, required.Path, staging)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(work, "go.mod"), []byte(file.String()), 0o600); err != nil {
-		return &Error{"write the module of " + r.name, err}
-	}
-	// With the packages imported, tidy finds the sums of all they need.
-	var imports strings.Builder
-	imports.WriteString("//go:build never\n\npackage build\n\nimport (\n")
-	for _, path := range r.packages {
-		fmt.Fprintf(&imports, "\t_ %q\n", path)
-	}
-	imports.WriteString(")\n")
-	if err := os.WriteFile(filepath.Join(work, "imports.go"), []byte(imports.String()), 0o600); err != nil {
-		return &Error{"write the module of " + r.name, err}
-	}
-	return r.run(ctx, work, []string{"mod", "tidy", "-e"})
-}
-
-func (r recipe) json(ctx context.Context, work string, into any, args ...string) error {
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = work
-	out, err := cmd.Output()
-	if jsonErr := json.Unmarshal(out, into); jsonErr != nil {
-		return &Error{"go " + strings.Join(args, " "), errors.Join(err, jsonErr)}
-	}
-	return err
-}
-
-func (r recipe) run(ctx context.Context, work string, args []string, env ...string) error {
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = work
-	cgo := "CGO_ENABLED=0"
-	if r.cgo {
-		cgo = "CGO_ENABLED=1"
-	}
-	// GOFLAGS of the caller, such as -race or -mod=vendor, are not for these.
-	cmd.Env = append(os.Environ(), append(env, cgo, "GOFLAGS=-buildvcs=false", "GOWORK=off")...)
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return &Error{fmt.Sprintf("build %s (go %s):\n%s", r.name, args[0], lastLines(output.String(), 12)), err}
-	}
-	return nil
-}
-
-func lastLines(text string, n int) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
-}
-
-// lock takes the file's lock, which ends with the process that holds it.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // a descriptor fits
-		if err == nil {
-			return func() { _ = file.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			_ = file.Close()
-			return nil, err
-		}
-		select {
-		case <-ctx.Done():
-			_ = file.Close()
-			return nil, ctx.Err()
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
-}
-
-// Packages are Debian's packages that programs are built with or run beside.
-var packages = []string{ //nolint:gochecknoglobals // a constant list
-	"busybox-static", "ca-certificates", "conntrack", "curl", "ethtool", "gcc", "iproute2", "iptables", "libc6-dev",
-	"libseccomp-dev", "mount", "pkg-config", "socat", "util-linux",
-}
-
-// Packages installs the Debian packages that the clusters need and that are
-// missing. Without the right to, the error names them.
-func (b *Builder) Packages(ctx context.Context) error {
-	missing := missingPackages(ctx)
-	if len(missing) == 0 {
-		return nil
-	}
-	names := strings.Join(missing, " ")
-	if os.Geteuid() != 0 {
-		return &Error{What: "the clusters need Debian packages that are not installed: run as root: apt-get install " + names}
-	}
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		return &Error{"install these packages with your system's package manager: " + names, err}
-	}
-	defer b.report(Progress{Name: "packages " + names, I: 1, N: 1})()
-	install := append([]string{"install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"}, missing...)
-	if apt(ctx, install) == nil {
-		return nil
-	}
-	// A fresh machine has no lists yet, an old one has stale ones.
-	if err := apt(ctx, []string{"update", "-o", "DPkg::Lock::Timeout=300"}); err != nil {
-		return &Error{"apt-get update, to install " + names, err}
-	}
-	if err := apt(ctx, install); err != nil {
-		return &Error{"apt-get install " + names, err}
-	}
-	return nil
-}
-
-func missingPackages(ctx context.Context) []string {
-	var missing []string
-	for _, name := range packages {
-		out, err := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${db:Status-Status}", name).Output()
-		if err != nil || string(out) != "installed" {
-			missing = append(missing, name)
-		}
-	}
-	slices.Sort(missing)
-	return missing
-}
-
-func apt(ctx context.Context, args []string) error {
-	cmd := exec.CommandContext(ctx, "apt-get", args...)
-	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%w: %s", err, lastLines(output.String(), 4))
-	}
-	return nil
+	return b.Env
 }

@@ -1,11 +1,16 @@
 // Package build makes the programs that a cluster consists of, from Go modules.
 //
-// It owns the pinned versions, the cache of binaries and the Debian packages
+// It owns the pinned versions, the cache of programs and the Debian packages
 // that cannot come from Go modules. It must not start or configure anything.
 //
-//	recipe ──go build──► work folder ──rename──► cache/NAME-HASH/{binaries}
-//	   (one lock per recipe: two callers build it once)
+//	recipe ──go build──► CACHE/bin/NAME-HASH.work-N/ ──rename──► CACHE/bin/NAME-HASH/FILES
+//	   (CACHE/bin/NAME-HASH.lock: two callers build it once)
 //
 // A recipe's folder appears in the cache whole or not at all, so that an
-// interrupted build leaves nothing that a later one would trust.
+// interrupted build leaves nothing that a later one would trust. The hash is of
+// the recipe: a changed version, flag or source is built anew beside the old.
+//
+// What is built is the same everywhere: each recipe names one module at one
+// version, whose own go.mod selects all others and whose go.sum, or Go's
+// checksum database, says what they contain.
 package build

@@ -1,78 +1,146 @@
 package build
 
 import (
+	"embed"
 	"fmt"
+	"io/fs"
+	"path"
 	"regexp"
+	"runtime"
 	"strings"
 )
 
-// Versions of what surrounds Kubernetes. Each is the newest that builds with
-// the Go version of this repository.
+// Versions of what surrounds Kubernetes, from each project's own releases.
+// Each builds with the Go version of this repository and works with every
+// Kubernetes version that CheckVersion allows.
 const (
-	EtcdVersion       = "v3.6.16"
+	// EtcdVersion is of the line that Kubernetes 1.34 and 1.35 name in their
+	// build/dependencies.yaml; 1.36 and 1.37 accept it.
+	EtcdVersion = "v3.6.16"
+	// ContainerdVersion is https://github.com/containerd/containerd/releases.
 	ContainerdVersion = "v2.4.2"
-	RuncVersion       = "v1.5.2"
-	CNIVersion        = "v1.9.1"
-	CoreDNSVersion    = "v1.14.7"
-	KwokVersion       = "v0.7.0"
+	// RuncVersion is https://github.com/opencontainers/runc/releases.
+	RuncVersion = "v1.5.2"
+	// CNIVersion is https://github.com/containernetworking/plugins/releases.
+	CNIVersion = "v1.9.1"
+	// CoreDNSVersion is https://github.com/coredns/coredns/releases.
+	CoreDNSVersion = "v1.14.7"
+	// KwokVersion is https://github.com/kubernetes-sigs/kwok/releases.
+	KwokVersion = "v0.7.0"
 
 	// DefaultKubernetes is the version of the clusters unless another is asked for.
 	DefaultKubernetes = "1.37.1"
 )
 
-// recipe builds some binaries, from one generated module or by go install.
+// Names under which Programs returns files that are no programs: what the
+// end-to-end tests of that Kubernetes version expect of their images.
+const (
+	ImageNames    = "image-manifest.go" // k8s.io/kubernetes/test/utils/image/manifest.go
+	LocalhostCert = "localhost.crt"     // what agnhost's https servers show
+	LocalhostKey  = "localhost.key"
+)
+
+//go:embed source
+var source embed.FS
+
+// recipe says how some files are made, all in one go.
 type recipe struct {
-	name     string
-	binaries []string
+	name string
+	// files are what the recipe makes: programs, and what is beside them.
+	files []string
 	// install are package@version arguments of go install, all of one module.
 	install []string
-	// kubernetes is the version for a generated module that builds packages
-	// of k8s.io/kubernetes, which go install refuses for its replacements.
-	kubernetes string
-	packages   []string
-	// source is the main.go of a generated module, and require what it needs.
-	source  string
-	require string
+	// module is module@version for a generated module that requires it, which
+	// is how a module is built whose go.mod has replacements.
+	module string
+	// staging replaces the modules that module requires at v0.0.0.
+	staging string
+	// main is the generated module's own program, main.go and others by name,
+	// and becomes files[0].
+	main map[string]string
+	// packages are more programs to build there.
+	packages []string
+	// links are programs that are links to files[0].
+	links []string
+	// copies are files of module: path in it by name here.
+	copies map[string]string
+	// c is a program in C that becomes files[0].
+	c string
+
 	tags    string
 	cgo     bool
 	ldflags string
+	// space is what a first build takes of disks, in MiB.
+	space space
 }
 
-// kubernetesBinaries come with every version; agnhost is the e2e suite's image.
-var kubernetesPackages = []string{ //nolint:gochecknoglobals // a constant list
-	"cmd/kube-apiserver", "cmd/kube-controller-manager", "cmd/kube-scheduler",
-	"cmd/kubelet", "cmd/kube-proxy", "cmd/kubectl", "test/images/agnhost",
+// space is a need of disk space in MiB: of the cache of programs, of Go's
+// cache of packages and of Go's cache of modules.
+type space struct{ programs, packages, modules uint64 }
+
+var versionForm = regexp.MustCompile(`^1\.3[4-7]\.(0|[1-9][0-9]*)$`) //nolint:gochecknoglobals // a constant expression
+
+// VersionError says that a Kubernetes version is none that the clusters can
+// run. It is the mistake of whoever chose the version.
+type VersionError struct {
+	// Version is as it was given.
+	Version string
+	// Err says why, where the version has the right form.
+	Err error
 }
-
-var versionForm = regexp.MustCompile(`^1\.(3[4-7])\.(0|[1-9][0-9]*)$`) //nolint:gochecknoglobals // a constant expression
-
-// VersionError says that a Kubernetes version is none that the clusters can run.
-type VersionError struct{ Version string }
 
 // Error implements error.
 func (e *VersionError) Error() string {
-	return fmt.Sprintf("Kubernetes version %q: want a release from 1.34 to 1.37, such as %s, without a leading v", e.Version, DefaultKubernetes)
+	if e.Err == nil {
+		return fmt.Sprintf("no Kubernetes version %q: choose a patch release of 1.34 to 1.37, such as %s", e.Version, DefaultKubernetes)
+	}
+	return fmt.Sprintf("Kubernetes %s cannot be had: choose a patch release that exists, such as %s: %v", e.Version, DefaultKubernetes, e.Err)
 }
 
-// CheckVersion returns a *VersionError unless the version is one to build.
+// Unwrap gives the cause.
+func (e *VersionError) Unwrap() error { return e.Err }
+
+// CheckVersion returns a VersionError unless version has the form of a release
+// that the clusters can run: 1.34 to 1.37, without a leading v. Whether that
+// release exists turns out when it is built.
 func CheckVersion(version string) error {
 	if !versionForm.MatchString(version) {
-		return &VersionError{version}
+		return &VersionError{Version: version}
 	}
 	return nil
 }
 
+// kubernetes makes one file for the servers, and links to it, and the programs
+// whose own main is more than a line.
 func kubernetes(version string) recipe {
-	r := recipe{name: "kubernetes-" + version, kubernetes: version, ldflags: kubernetesLDFlags(version)}
-	for _, path := range kubernetesPackages {
-		r.packages = append(r.packages, "k8s.io/kubernetes/"+path)
-		r.binaries = append(r.binaries, path[strings.LastIndex(path, "/")+1:])
+	r := recipe{
+		name:     "kubernetes-" + version,
+		files:    []string{"kubernetes", "kubectl"},
+		links:    []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"},
+		main:     sources("kubernetes"),
+		packages: []string{"k8s.io/kubernetes/cmd/kubectl"},
+		module:   "k8s.io/kubernetes@v" + version,
+		staging:  "v0." + strings.TrimPrefix(version, "1."),
+		ldflags:  kubernetesLDFlags(version),
+		space:    space{programs: 800, packages: 3000, modules: 1500},
+	}
+	if runtime.GOOS != "linux" {
+		return r
+	}
+	r.links = append(r.links, "kubelet", "kube-proxy")
+	r.files = append(r.files, "agnhost", ImageNames, LocalhostCert, LocalhostKey)
+	r.packages = append(r.packages, "k8s.io/kubernetes/test/images/agnhost")
+	r.copies = map[string]string{
+		ImageNames:    "test/utils/image/manifest.go",
+		LocalhostCert: "test/images/agnhost/porter/localhost.crt",
+		LocalhostKey:  "test/images/agnhost/porter/localhost.key",
 	}
 	return r
 }
 
 // kubernetesLDFlags stamp the version that clients negotiate with; without it
 // every server claims to be 0.0.0.
+// https://github.com/kubernetes/kubernetes/blob/master/hack/lib/version.sh
 func kubernetesLDFlags(version string) string {
 	parts := strings.Split(version, ".")
 	const at = "k8s.io/component-base/version."
@@ -82,80 +150,72 @@ func kubernetesLDFlags(version string) string {
 
 func etcd() recipe {
 	return recipe{
-		name:     "etcd-" + EtcdVersion,
-		binaries: []string{"etcd"},
-		require:  "go.etcd.io/etcd/server/v3@" + EtcdVersion,
-		source: `package main
-
-import (
-	"os"
-
-	"go.etcd.io/etcd/server/v3/etcdmain"
-)
-
-func main() { etcdmain.Main(os.Args) }
-`,
+		name:   "etcd-" + EtcdVersion,
+		files:  []string{"etcd"},
+		main:   sources("etcd"),
+		module: "go.etcd.io/etcd/server/v3@" + EtcdVersion,
+		space:  space{programs: 60, packages: 300, modules: 200},
 	}
 }
 
 func pause() recipe {
-	return recipe{
-		name:     "pause",
-		binaries: []string{"pause"},
-		// The first process of a pod's sandbox: it reaps orphans when the
-		// process namespace is shared, and ends when it is told to.
-		source: `package main
-
-import (
-	"os"
-	"os/signal"
-	"syscall"
-)
-
-func main() {
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGCHLD)
-	for s := range signals {
-		if s != syscall.SIGCHLD {
-			return
-		}
-		for {
-			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {
-				break
-			}
-		}
-	}
-}
-`,
-	}
+	return recipe{name: "pause", files: []string{"pause"}, c: sources("pause")["pause.c"]}
 }
 
+// sources returns the files of a folder of source, by name. They end in .txt
+// there, because they are no part of this module.
+func sources(folder string) map[string]string {
+	files := map[string]string{}
+	entries, err := fs.ReadDir(source, path.Join("source", folder))
+	if err != nil {
+		panic(err) // the folder is embedded
+	}
+	for _, entry := range entries {
+		content, err := source.ReadFile(path.Join("source", folder, entry.Name()))
+		if err != nil {
+			panic(err)
+		}
+		files[strings.TrimSuffix(entry.Name(), ".txt")] = string(content)
+	}
+	return files
+}
+
+// installed is a recipe for commands, by their folders, of one module.
 func installed(name, module, version string, commands ...string) recipe {
 	r := recipe{name: name + "-" + version}
 	for _, command := range commands {
-		path := module
-		if command != "." {
-			path += "/" + command
-		}
-		r.install = append(r.install, path+"@"+version)
-		r.binaries = append(r.binaries, path[strings.LastIndex(path, "/")+1:])
+		full := path.Join(module, command)
+		r.install = append(r.install, full+"@"+version)
+		r.files = append(r.files, path.Base(full))
 	}
 	return r
 }
 
 func kwok() recipe {
-	return installed("kwok", "sigs.k8s.io/kwok", KwokVersion, "cmd/kwok")
+	r := installed("kwok", "sigs.k8s.io/kwok", KwokVersion, "cmd/kwok")
+	r.ldflags = "-X sigs.k8s.io/kwok/pkg/consts.Version=" + KwokVersion
+	r.space = space{programs: 90, packages: 400, modules: 200}
+	return r
 }
 
 // nodeRecipes build what a real node runs besides Kubernetes' own programs.
 func nodeRecipes() []recipe {
 	containerd := installed("containerd", "github.com/containerd/containerd/v2", ContainerdVersion,
 		"cmd/containerd", "cmd/containerd-shim-runc-v2", "cmd/ctr")
+	// Storage that needs headers or devices which a node here does not have.
 	containerd.tags = "no_btrfs no_devmapper no_zfs"
+	containerd.ldflags = "-X github.com/containerd/containerd/v2/version.Version=" + ContainerdVersion
+	containerd.space = space{programs: 160, packages: 700, modules: 300}
+	// Static, so that the cached program does not depend on this machine's
+	// libraries; as in runc's own releases.
 	runc := installed("runc", "github.com/opencontainers/runc", RuncVersion, ".")
-	runc.tags, runc.cgo = "seccomp", true
+	runc.tags, runc.ldflags, runc.cgo = "seccomp netgo osusergo static_build", "-extldflags=-static", true
+	runc.space = space{programs: 30, packages: 300, modules: 50}
 	cni := installed("cni-plugins", "github.com/containernetworking/plugins", CNIVersion,
 		"plugins/main/bridge", "plugins/main/loopback", "plugins/ipam/host-local", "plugins/meta/portmap")
+	cni.ldflags = "-X github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion=" + CNIVersion
+	cni.space = space{programs: 40, packages: 200, modules: 50}
 	coredns := installed("coredns", "github.com/coredns/coredns", CoreDNSVersion, ".")
+	coredns.space = space{programs: 160, packages: 1700, modules: 900}
 	return []recipe{containerd, runc, cni, coredns, pause()}
 }
