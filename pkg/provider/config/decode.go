@@ -71,8 +71,9 @@ func (d decoder) value(node *yaml.Node, into reflect.Value, path string) {
 
 func (d decoder) object(node *yaml.Node, into reflect.Value, path string) {
 	known := jsonFields(into.Type())
-	d.pairs(node, path, func(key, value *yaml.Node) {
-		child := join(path, key.Value)
+	name := func(key string) string { return join(path, key) }
+	d.pairs(node, path, name, func(key, value *yaml.Node) {
+		child := name(key.Value)
 		index, ok := known[key.Value]
 		if reason, is := unusable(into.Type(), key.Value); is {
 			d.found.add(child, key.Line, "cannot be used here", reason)
@@ -88,10 +89,11 @@ func (d decoder) object(node *yaml.Node, into reflect.Value, path string) {
 
 func (d decoder) entries(node *yaml.Node, into reflect.Value, path string) {
 	entries := reflect.MakeMap(into.Type())
-	d.pairs(node, path, func(key, value *yaml.Node) {
+	name := func(key string) string { return path + "[" + key + "]" }
+	d.pairs(node, path, name, func(key, value *yaml.Node) {
 		entry := reflect.New(into.Type().Elem()).Elem()
 		before := len(d.found.list)
-		d.value(value, entry, path+"["+key.Value+"]")
+		d.element(value, entry, name(key.Value))
 		if len(d.found.list) == before {
 			entries.SetMapIndex(reflect.ValueOf(key.Value).Convert(into.Type().Key()), entry)
 		}
@@ -106,13 +108,24 @@ func (d decoder) items(node *yaml.Node, into reflect.Value, path string) {
 	}
 	items := reflect.MakeSlice(into.Type(), len(node.Content), len(node.Content))
 	for i, item := range node.Content {
-		d.value(item, items.Index(i), path+"["+strconv.Itoa(i)+"]")
+		d.element(item, items.Index(i), path+"["+strconv.Itoa(i)+"]")
 	}
 	into.Set(items)
 }
 
-// pairs visits the keys and values of a mapping, each key once.
-func (d decoder) pairs(node *yaml.Node, path string, visit func(key, value *yaml.Node)) {
+// element decodes what is in a list or a map, where nothing is no default but
+// a mistake: a capacity of 0, a label without a value.
+func (d decoder) element(node *yaml.Node, into reflect.Value, path string) {
+	if node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null" {
+		d.found.add(path, node.Line, "found nothing", "want a value, or the line left out")
+		return
+	}
+	d.value(node, into, path)
+}
+
+// pairs visits the keys and values of a mapping, each key once. name gives the
+// path of a key.
+func (d decoder) pairs(node *yaml.Node, path string, name func(key string) string, visit func(key, value *yaml.Node)) {
 	if node.Kind != yaml.MappingNode {
 		want := "want fields, each as name: value"
 		if path == "" {
@@ -129,7 +142,7 @@ func (d decoder) pairs(node *yaml.Node, path string, visit func(key, value *yaml
 			continue
 		}
 		if first, again := seen[key.Value]; again {
-			d.found.add(join(path, key.Value), key.Line, "found a second time", fmt.Sprintf("want it once: it is already on line %d", first))
+			d.found.add(name(key.Value), key.Line, "found a second time", fmt.Sprintf("want it once: it is already on line %d", first))
 			continue
 		}
 		seen[key.Value] = key.Line
@@ -206,6 +219,9 @@ func parseScalar(t reflect.Type, text string) (reflect.Value, bool) {
 		duration, err := time.ParseDuration(text)
 		return reflect.ValueOf(metav1.Duration{Duration: duration}), err == nil
 	case t == reflect.TypeFor[resource.Quantity]():
+		if !smallExponent(text) {
+			return reflect.Value{}, false
+		}
 		quantity, err := resource.ParseQuantity(text)
 		return reflect.ValueOf(quantity), err == nil
 	case t == reflect.TypeFor[*int64]():
@@ -218,6 +234,16 @@ func parseScalar(t reflect.Type, text string) (reflect.Value, bool) {
 		number, err := strconv.ParseInt(text, 10, 32)
 		return reflect.ValueOf(int32(number)), err == nil && number <= math.MaxInt32
 	}
+}
+
+// smallExponent keeps 1e-9999999 from resource.ParseQuantity, which would take
+// seconds over it.
+func smallExponent(text string) bool {
+	at := strings.LastIndexAny(text, "eE")
+	if at < 0 {
+		return true
+	}
+	return len(strings.TrimLeft(text[at+1:], "+-")) <= 2
 }
 
 // wantOf says what a scalar may be.
@@ -247,7 +273,7 @@ func describe(node *yaml.Node, path string) string {
 		return kind
 	}
 	if secret(path) {
-		return kind + " given"
+		return strings.Replace(kind, "the ", "a ", 1)
 	}
 	return kind + " " + quote(node.Value)
 }

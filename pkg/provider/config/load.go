@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -47,12 +48,11 @@ func load(path string, flags *Flags) (*Configuration, error) {
 		return nil, found.err()
 	}
 	flags.apply(cfg, found)
-	broken := map[string]bool{}
-	for _, problem := range found.list {
-		broken[problem.Field] = true
-	}
+	unread := slices.Clone(found.list)
 	for _, problem := range cfg.Validate() {
-		if !broken[problem.Field] {
+		// What could not be read still has its default, of which there is
+		// nothing to say.
+		if !slices.ContainsFunc(unread, func(p Problem) bool { return below(problem.Field, p.Field) }) {
 			found.at(problem.Field, foundIn(problem), problem.Detail)
 		}
 	}

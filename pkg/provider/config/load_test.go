@@ -218,7 +218,7 @@ func TestLoadRefuses(t *testing.T) {
 			text:   minimal + "nodeName: other\nnode: {labels: {a: b, a: c}}\n",
 			want: []string{
 				`akd.yaml:5: nodeName: found a second time; want it once: it is already on line 3`,
-				`akd.yaml:6: node.labels.a: found a second time; want it once: it is already on line 6`,
+				`akd.yaml:6: node.labels[a]: found a second time; want it once: it is already on line 6`,
 			},
 		},
 		"WrongTypes": {
@@ -314,6 +314,32 @@ logging: {level: warn}
 			text:   minimal + "node:\n  labels:\n    node-restriction.kubernetes.io/a: b\n",
 			want:   []string{`akd.yaml:7: node.labels[node-restriction.kubernetes.io/a]: not allowed; want it set with kubectl: NodeRestriction keeps node-restriction.kubernetes.io from nodes`},
 		},
+		"Quantities": {
+			reason: "A number that takes seconds to read, and those that no node has.",
+			text:   minimal + "node: {capacity: {cpu: 1e-9999999, memory: 1e99, pods: 8Ei}}\n",
+			want: []string{
+				`akd.yaml:5: node.capacity[cpu]: found "1e-9999999"; want a quantity such as 4, 500m or 16Gi`,
+				`akd.yaml:5: node.capacity[memory]: found "1e99"; want less than 8Ei`,
+				`akd.yaml:5: node.capacity[pods]: found "9223372036854775807"; want less than 8Ei`,
+			},
+		},
+		"NullElements": {
+			reason: "In a list or a map, nothing would become a capacity of 0 or an empty label.",
+			text:   minimal + "node:\n  capacity: {cpu: }\n  labels: {a: ~}\n  clusterDNS: [null]\n",
+			want: []string{
+				`akd.yaml:6: node.capacity[cpu]: found nothing; want a value, or the line left out`,
+				`akd.yaml:7: node.labels[a]: found nothing; want a value, or the line left out`,
+				`akd.yaml:8: node.clusterDNS[0]: found nothing; want a value, or the line left out`,
+			},
+		},
+		"NoFollowUps": {
+			reason: "What could not be read is not also blamed for being empty.",
+			text:   minimal + "node: {taints: [x]}\npods: {env: [{name: 5}]}\n",
+			want: []string{
+				`akd.yaml:5: node.taints[0]: found the text "x"; want fields, each as name: value`,
+				`akd.yaml:6: pods.env[0].name: found the number "5"; want text, in quotes`,
+			},
+		},
 		"NotOurs": {
 			reason: "Fields of Kubernetes' types that make no sense here say why.",
 			text:   minimal + "pods:\n  env: [{name: A, valueFrom: {}}]\n",
@@ -322,7 +348,7 @@ logging: {level: warn}
 		"Secret": {
 			reason: "The value of a variable may be a secret and is never shown.",
 			text:   minimal + "pods:\n  env: [{name: A, value: 12345}]\n",
-			want:   []string{`akd.yaml:6: pods.env[0].value: found the number given; want text, in quotes`},
+			want:   []string{`akd.yaml:6: pods.env[0].value: found a number; want text, in quotes`},
 		},
 		"LongValue": {
 			reason: "An error stays readable whatever is in the file.",
@@ -500,6 +526,19 @@ func TestFlagsRefuse(t *testing.T) {
 	}
 }
 
+// TestRedacted: what /configz shows holds no secret, and the original is whole.
+func TestRedacted(t *testing.T) {
+	cfg := Default()
+	cfg.Pods.Env = []corev1.EnvVar{{Name: "TOKEN", Value: "hidden"}, {Name: "EMPTY"}}
+	want := []corev1.EnvVar{{Name: "TOKEN", Value: "<hidden>"}, {Name: "EMPTY"}}
+	if diff := cmp.Diff(want, cfg.Redacted().Pods.Env); diff != "" {
+		t.Errorf("Redacted (-want, +got):\n%s", diff)
+	}
+	if cfg.Pods.Env[0].Value != "hidden" {
+		t.Error("Redacted changed the configuration")
+	}
+}
+
 // TestUsage shows that --help tells the meaning, the default and what is allowed.
 func TestUsage(t *testing.T) {
 	set := pflag.NewFlagSet("akd", pflag.ContinueOnError)
@@ -524,7 +563,8 @@ func FuzzLoad(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, seed := range []string{
-		string(example), minimal, "", "a: &a [*a]", "? {a: b}\n: c", "- x", "node: {capacity: {cpu: 1e999999999}}", "\xff", "!!binary x",
+		string(example), minimal, "", "a: &a [*a]", "? {a: b}\n: c", "- x", "node: {capacity: {cpu: 1e999999999}}",
+		minimal + "node: {capacity: {cpu: 1e-9999999, memory: 1e99, pods: 8Ei}}\n", "\xff", "!!binary x",
 		minimal + "node: &n {labels: *n}\n", minimal + "pods: {env: [*x]}\n", "%YAML 9.9\n---\na", "{", "\"\\x", "a:\n\t- b", "---\n...\n---\n",
 	} {
 		f.Add([]byte(seed))

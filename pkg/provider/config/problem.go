@@ -131,15 +131,17 @@ func list(values []string) string {
 
 // overridden forgets what the file has at the field and below: the flag counts.
 func (p *problems) overridden(field, flag string) {
-	below := func(path string) bool {
-		rest, ok := strings.CutPrefix(path, field)
-		return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
-	}
-	p.list = slices.DeleteFunc(p.list, func(problem Problem) bool { return below(problem.Field) })
+	p.list = slices.DeleteFunc(p.list, func(problem Problem) bool { return below(problem.Field, field) })
 	for path := range p.origins {
-		if below(path) {
+		if below(path, field) {
 			delete(p.origins, path)
 		}
 	}
 	p.origins[field] = origin{flag: flag}
+}
+
+// below says whether the path is that of the field, or of something in it.
+func below(path, field string) bool {
+	rest, ok := strings.CutPrefix(path, field)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }

@@ -1,6 +1,10 @@
 package config
 
 import (
+	"net"
+	"slices"
+	"strconv"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -183,6 +187,24 @@ type LoggingConfiguration struct {
 	Level LogLevel `json:"level" flag:"log-level"`
 	// Form of a line: text as key=value, or json.
 	Format LogFormat `json:"format" flag:"log-format"`
+}
+
+// Redacted returns a copy without what may be secret, the values of pods.env,
+// to be shown at /configz and in logs.
+func (c *Configuration) Redacted() *Configuration {
+	shown := *c
+	shown.Pods.Env = slices.Clone(c.Pods.Env)
+	for i := range shown.Pods.Env {
+		if shown.Pods.Env[i].Value != "" {
+			shown.Pods.Env[i].Value = "<hidden>"
+		}
+	}
+	return &shown
+}
+
+// ListenAddress is where the kubelet API listens, HOST:PORT.
+func (k KubeletAPIConfiguration) ListenAddress() string {
+	return net.JoinHostPort(k.Address, strconv.Itoa(int(k.Port)))
 }
 
 // LocalIdentity is who akd is in the local cluster.

@@ -129,7 +129,9 @@ func validateCapacity(capacity corev1.ResourceList, path *field.Path) field.Erro
 			all = append(all, field.Invalid(at, string(name), "want cpu, memory, pods, ephemeral-storage, hugepages-SIZE or an extended resource such as example.com/gpu"))
 		case amount.Sign() < 0:
 			all = append(all, field.Invalid(at, amount.String(), "want 0 or more"))
-		case name != corev1.ResourceCPU && amount.Cmp(*resource.NewQuantity(amount.Value(), amount.Format)) != 0:
+		case amount.CmpInt64(math.MaxInt64) >= 0:
+			all = append(all, field.Invalid(at, amount.String(), "want less than 8Ei"))
+		case name != corev1.ResourceCPU && amount.Cmp(*resource.NewQuantity(amount.Value(), resource.DecimalSI)) != 0:
 			all = append(all, field.Invalid(at, amount.String(), "want a whole number: only cpu has fractions"))
 		}
 	}
