@@ -1,0 +1,321 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"k8s.io/client-go/util/workqueue"
+	clocktesting "k8s.io/utils/clock/testing"
+)
+
+var update = flag.Bool("update", false, "write docs/metrics.md anew")
+
+const reference = "../../../docs/metrics.md"
+
+// exercised gives metrics with every series of one scripted life.
+func exercised(t *testing.T) *Metrics {
+	t.Helper()
+	clock := clocktesting.NewFakePassiveClock(time.Unix(1000, 0))
+	m := New(Build{Version: "v1.2.3", Revision: "abc"}, clock)
+	m.CountPods(func() map[string]int { return map[string]int{"Running": 2, "Strange": 9} })
+	m.CountMirrored(func() map[string]int { return map[string]int{"Secret": 3} })
+	m.WatchRemote(func() time.Time { return time.Unix(1000, 0) })
+	m.ObserveReconcile(ResultSuccess, 3*time.Millisecond)
+	m.ObserveReconcile(ResultError, time.Second)
+	m.CountTokenRenewal(ResultSuccess)
+	queue := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[string]{Name: "pods", MetricsProvider: m.Queues()})
+	queue.Add("a")
+	queue.ShutDown()
+	m.Queues().NewRetriesMetric("pods").Inc()
+	send(t, m, http.MethodGet, "/api/v1/namespaces/a/pods/b", http.StatusOK, nil)
+	clock.SetTime(time.Unix(1040, 0))
+	return m
+}
+
+// answer is a RoundTripper that knows what to say.
+type answer func(*http.Request) (*http.Response, error)
+
+func (a answer) RoundTrip(r *http.Request) (*http.Response, error) { return a(r) }
+
+func send(t *testing.T, m *Metrics, method, path string, status int, err error) {
+	t.Helper()
+	next := answer(func(*http.Request) (*http.Response, error) {
+		if err != nil {
+			return nil, err
+		}
+		return &http.Response{StatusCode: status, Body: http.NoBody}, nil
+	})
+	response, got := m.Transport(Remote)(next).RoundTrip(httptest.NewRequest(method, path, nil))
+	if !errors.Is(got, err) {
+		t.Errorf("RoundTrip: want error %v, got %v", err, got)
+	}
+	if response != nil {
+		_ = response.Body.Close()
+	}
+}
+
+func TestValues(t *testing.T) {
+	want := `
+# HELP akd_mirrored_objects Objects that akd keeps in the remote cluster, by kind.
+# TYPE akd_mirrored_objects gauge
+akd_mirrored_objects{kind="ConfigMap"} 0
+akd_mirrored_objects{kind="Namespace"} 0
+akd_mirrored_objects{kind="Pod"} 0
+akd_mirrored_objects{kind="Secret"} 3
+# HELP akd_pods Local pods bound to the node, by phase.
+# TYPE akd_pods gauge
+akd_pods{phase="Failed"} 0
+akd_pods{phase="Pending"} 0
+akd_pods{phase="Running"} 2
+akd_pods{phase="Succeeded"} 0
+akd_pods{phase="Unknown"} 0
+# HELP akd_reconcile_total Reconciles of a pod, a namespace or another object, by result: success, or error, which is retried.
+# TYPE akd_reconcile_total counter
+akd_reconcile_total{result="error"} 1
+akd_reconcile_total{result="success"} 1
+# HELP akd_remote_silence_seconds Seconds since the remote API server last answered reads and writes; since the start of akd when it never has.
+# TYPE akd_remote_silence_seconds gauge
+akd_remote_silence_seconds 40
+# HELP akd_token_renewals_total Service account tokens requested for pods, the first of each pod included, by result: success or error.
+# TYPE akd_token_renewals_total counter
+akd_token_renewals_total{result="error"} 0
+akd_token_renewals_total{result="success"} 1
+# HELP akd_workqueue_depth Keys that wait in the queue, by its name.
+# TYPE akd_workqueue_depth gauge
+akd_workqueue_depth{name="pods"} 1
+`
+	expose(t, exercised(t), want, "akd_mirrored_objects", "akd_pods", "akd_reconcile_total", "akd_remote_silence_seconds",
+		"akd_token_renewals_total", "akd_workqueue_depth")
+}
+
+// expose compares the named metrics with their text.
+func expose(t *testing.T, m *Metrics, want string, names ...string) {
+	t.Helper()
+	families, err := m.Gatherer().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got strings.Builder
+	for _, family := range families {
+		if !slices.Contains(names, family.GetName()) {
+			continue
+		}
+		if _, err := expfmt.MetricFamilyToText(&got, family); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(strings.TrimSpace(want), strings.TrimSpace(got.String())); diff != "" {
+		t.Errorf("metrics (-want, +got):\n%s", diff)
+	}
+}
+
+func TestSilenceBeforeAnAnswer(t *testing.T) {
+	clock := clocktesting.NewFakePassiveClock(time.Unix(1000, 0))
+	m := New(Build{}, clock)
+	m.WatchRemote(func() time.Time { return time.Time{} })
+	clock.SetTime(time.Unix(1007, 0))
+	want := `
+# HELP akd_remote_silence_seconds Seconds since the remote API server last answered reads and writes; since the start of akd when it never has.
+# TYPE akd_remote_silence_seconds gauge
+akd_remote_silence_seconds 7
+`
+	expose(t, m, want, "akd_remote_silence_seconds")
+}
+
+// TestLint holds the names to Prometheus' conventions.
+func TestLint(t *testing.T) {
+	families, err := exercised(t).Gatherer().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, problem := range problems {
+		t.Errorf("%s: %s", problem.Metric, problem.Text)
+	}
+}
+
+func TestAttributes(t *testing.T) {
+	cases := map[string]struct {
+		reason         string
+		method, path   string
+		verb, resource string
+	}{
+		"Get":              {"One object.", "GET", "/api/v1/namespaces/a/pods/b", "get", "pods"},
+		"List":             {"All of a namespace.", "GET", "/api/v1/namespaces/a/pods", "list", "pods"},
+		"ListAll":          {"All of the node, over all namespaces.", "GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dvk", "list", "pods"},
+		"Watch":            {"A watch is no list: it lasts minutes.", "GET", "/api/v1/pods?watch=true&resourceVersion=1", "watch", "pods"},
+		"Watch1":           {"Old clients write it so.", "GET", "/api/v1/pods?watch=1", "watch", "pods"},
+		"NotWatch":         {"watch=false is a list.", "GET", "/api/v1/pods?watch=false", "list", "pods"},
+		"Create":           {"", "POST", "/api/v1/namespaces/a/pods", "create", "pods"},
+		"Update":           {"", "PUT", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/vk", "update", "leases"},
+		"Status":           {"A subresource is another right.", "PATCH", "/api/v1/namespaces/a/pods/b/status", "patch", "pods/status"},
+		"Resize":           {"", "PATCH", "/api/v1/namespaces/a/pods/b/resize", "patch", "pods/resize"},
+		"Token":            {"", "POST", "/api/v1/namespaces/a/serviceaccounts/b/token", "create", "serviceaccounts/token"},
+		"Delete":           {"", "DELETE", "/api/v1/namespaces/a/pods/b", "delete", "pods"},
+		"DeleteCollection": {"", "DELETE", "/api/v1/namespaces/a/configmaps", "deletecollection", "configmaps"},
+		"Namespace":        {"A namespace is an object itself.", "GET", "/api/v1/namespaces/a", "get", "namespaces"},
+		"Namespaces":       {"", "GET", "/api/v1/namespaces", "list", "namespaces"},
+		"NamespaceStatus":  {"And has subresources.", "PUT", "/api/v1/namespaces/a/finalize", "update", "namespaces/finalize"},
+		"NamedStatus":      {"A pod named status is a pod.", "GET", "/api/v1/namespaces/status/pods/status", "get", "pods"},
+		"Exec":             {"A stream.", "POST", "/api/v1/namespaces/a/pods/b/exec?command=sh", "connect", "pods/exec"},
+		"Log":              {"A log that ends.", "GET", "/api/v1/namespaces/a/pods/b/log", "get", "pods/log"},
+		"Follow":           {"A log that does not.", "GET", "/api/v1/namespaces/a/pods/b/log?follow=true", "connect", "pods/log"},
+		"Usage":            {"The pods of another group.", "GET", "/apis/metrics.k8s.io/v1beta1/namespaces/a/pods", "list", "pods.metrics.k8s.io"},
+		"Prefix":           {"An API server behind a path.", "GET", "/k8s/clusters/c-1/api/v1/nodes/vk", "get", "nodes"},
+		"Unknown":          {"Names of resources that akd never asks for do not become labels.", "GET", "/apis/example.com/v1/namespaces/a/widgets/b", "get", "other"},
+		"UnknownSub":       {"", "GET", "/api/v1/namespaces/a/pods/b/whatever", "get", "pods/other"},
+		"Version":          {"", "GET", "/version", "get", "other"},
+		"Root":             {"", "GET", "/", "get", "other"},
+		"Group":            {"Discovery.", "GET", "/apis/apps/v1", "get", "other"},
+		"Method":           {"", "BREW", "/api/v1/pods", "other", "pods"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			verb, resource := attributes(httptest.NewRequest(tc.method, tc.path, nil))
+			if diff := cmp.Diff([]string{tc.verb, tc.resource}, []string{verb, resource}); diff != "" {
+				t.Errorf("%s\nattributes (-want, +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func FuzzAttributes(f *testing.F) {
+	f.Add("GET", "/api/v1/namespaces/a/pods/b/log", "follow=true")
+	f.Add("", "//api//v1///", "watch=;;")
+	f.Add("PUT", "/apis/a/v1/namespaces//pods", "")
+	f.Fuzz(func(t *testing.T, method, path, query string) {
+		request := httptest.NewRequest(http.MethodGet, "/", nil)
+		request.Method, request.URL.Path, request.URL.RawQuery = method, path, query
+		verb, resource := attributes(request)
+		known := append(resources(), "other")
+		name, sub, _ := strings.Cut(resource, "/")
+		if !slices.Contains(known, name) || sub != "" && !slices.Contains(append(subresources(), "other"), sub) {
+			t.Errorf("resource %q is not one of few", resource)
+		}
+		if !slices.Contains([]string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "connect", "other"}, verb) {
+			t.Errorf("verb %q is not one of few", verb)
+		}
+	})
+}
+
+func TestTransport(t *testing.T) {
+	m := New(Build{}, clocktesting.NewFakePassiveClock(time.Unix(0, 0)))
+	send(t, m, "GET", "/api/v1/pods?watch=1", 200, nil)
+	send(t, m, "GET", "/api/v1/pods", 200, nil)
+	send(t, m, "GET", "/api/v1/pods", 999, nil)
+	send(t, m, "PATCH", "/api/v1/namespaces/a/pods/b/status", 409, nil)
+	send(t, m, "GET", "/api/v1/pods", 0, fmt.Errorf("dial: %w", context.Canceled))
+	send(t, m, "GET", "/api/v1/pods", 0, errors.New("connection refused"))
+	want := `
+# HELP akd_requests_total Requests to the API servers, by cluster (local or remote), verb, resource with its subresource, and HTTP status code; error instead of a code when there was no answer, canceled when akd did not wait for one.
+# TYPE akd_requests_total counter
+akd_requests_total{cluster="remote",code="200",resource="pods",verb="list"} 1
+akd_requests_total{cluster="remote",code="200",resource="pods",verb="watch"} 1
+akd_requests_total{cluster="remote",code="409",resource="pods/status",verb="patch"} 1
+akd_requests_total{cluster="remote",code="canceled",resource="pods",verb="list"} 1
+akd_requests_total{cluster="remote",code="error",resource="pods",verb="list"} 1
+akd_requests_total{cluster="remote",code="other",resource="pods",verb="list"} 1
+`
+	expose(t, m, want, "akd_requests_total")
+	families, err := m.Gatherer().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if n := len(family.GetMetric()); family.GetName() == "akd_request_duration_seconds" && n != 2 {
+			t.Errorf("durations: want series for list and patch only, got %d", n)
+		}
+	}
+}
+
+// TestReference keeps docs/metrics.md equal to the registry.
+func TestReference(t *testing.T) {
+	families, err := exercised(t).Gatherer().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString(introduction)
+	b.WriteString("| metric | type | labels | meaning |\n|---|---|---|---|\n")
+	for _, family := range families {
+		if !strings.HasPrefix(family.GetName(), prefix+"_") {
+			continue
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", family.GetName(), strings.ToLower(family.GetType().String()), labels(family), family.GetHelp())
+	}
+	b.WriteString(probes)
+	if *update {
+		if err := os.WriteFile(reference, []byte(b.String()), 0o644); err != nil { //nolint:gosec // a source file
+			t.Fatal(err)
+		}
+		return
+	}
+	have, err := os.ReadFile(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(b.String(), string(have)); diff != "" {
+		t.Errorf("docs/metrics.md is stale; run go generate ./pkg/provider/metrics (-want, +have):\n%s", diff)
+	}
+}
+
+func labels(family *dto.MetricFamily) string {
+	var names []string
+	for _, label := range family.GetMetric()[0].GetLabel() {
+		names = append(names, "`"+label.GetName()+"`")
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+const introduction = `<!-- Generated by go generate ./pkg/provider/metrics from the registry. Do not edit. -->
+
+# Metrics and probes of akd
+
+akd serves them over plain HTTP, without authentication, at ` + "`metrics.address`" + ` of its [configuration](configuration.md). No label holds the
+name of a pod or a namespace: the number of series does not grow with use.
+
+## Metrics
+
+` + "`/metrics`" + ` is in Prometheus' text format. Next to those below it has Go's own, ` + "`go_*`" + `, and those of the process, ` + "`process_*`" + `.
+
+`
+
+const probes = `
+What to watch:
+
+    akd_remote_silence_seconds > 40                                   # the remote does not answer; the node is not ready
+    rate(akd_reconcile_total{result="error"}[5m]) > 1                 # the log says why, with the pod
+    increase(akd_token_renewals_total{result="error"}[10m]) > 0       # pods will lose the local API server
+    histogram_quantile(0.99, rate(akd_workqueue_queue_duration_seconds_bucket[5m])) > 5   # more sync.concurrentSyncs may help
+    akd_workqueue_unfinished_work_seconds > 60                        # a worker hangs
+
+## Probes
+
+| path | 200 when | otherwise |
+|---|---|---|
+| ` + "`/healthz`" + ` | akd works; use it as the liveness probe | 503: a restart may help |
+| ` + "`/readyz`" + ` | akd can do its work now; use it as the readiness probe | 503 |
+
+Each answers with one line for each check, ` + "`[+]remote ok` or `[-]remote failed`" + `; the reason is in akd's log, once for each change.
+
+## Profiles
+
+With ` + "`profiling: true`, `/debug/pprof/`" + ` serves Go's profiles: ` + "`go tool pprof http://HOST:10254/debug/pprof/profile`" + `.
+`
