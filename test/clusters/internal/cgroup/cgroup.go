@@ -141,15 +141,15 @@ func (g Group) Procs(sub string) ([]string, error) {
 	return []string{filepath.Join(best, g.Name, sub, "cgroup.procs")}, nil
 }
 
-// folders returns all folders of the run, deepest first.
-func (g Group) folders() ([]string, error) {
+// folders returns all folders below sub ("" is the run's own), deepest first.
+func (g Group) folders(sub string) ([]string, error) {
 	hierarchies, err := g.hierarchies()
 	if err != nil {
 		return nil, err
 	}
 	var found []string
 	for _, hierarchy := range hierarchies {
-		top := filepath.Join(hierarchy, g.Name)
+		top := filepath.Join(hierarchy, g.Name, sub)
 		err := filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil
@@ -167,9 +167,9 @@ func (g Group) folders() ([]string, error) {
 	return found, nil
 }
 
-// PIDs returns the processes in the run's control groups.
-func (g Group) PIDs() ([]int, error) {
-	folders, err := g.folders()
+// PIDs returns the processes in sub ("" is the run's own) and below.
+func (g Group) PIDs(sub string) ([]int, error) {
+	folders, err := g.folders(sub)
 	if err != nil {
 		return nil, err
 	}
@@ -193,43 +193,65 @@ func (g Group) PIDs() ([]int, error) {
 // own and removes the groups. It returns when both are gone, and is no error
 // when nothing was there.
 func (g Group) Remove(ctx context.Context) error {
+	return retry(ctx, func() (left string, err error) {
+		if _, err := g.kill(""); err != nil {
+			return "", err
+		}
+		return g.prune()
+	})
+}
+
+// Empty kills every process in the groups subs and below, and returns when they
+// are gone. The groups stay.
+func (g Group) Empty(ctx context.Context, subs ...string) error {
+	return retry(ctx, func() (left string, err error) {
+		for _, sub := range subs {
+			pids, err := g.kill(sub)
+			if err != nil {
+				return "", err
+			}
+			if len(pids) > 0 {
+				left = sub
+			}
+		}
+		return left, nil
+	})
+}
+
+// retry calls step until nothing is left.
+func retry(ctx context.Context, step func() (left string, err error)) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if err := g.kill(); err != nil {
-			return err
-		}
-		left, err := g.prune()
+		left, err := step()
 		if err != nil || left == "" {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("remove control group %s: processes remain: %w", left, ctx.Err())
+			return fmt.Errorf("empty control group %s: processes remain: %w", left, ctx.Err())
 		case <-tick.C:
 		}
 	}
 }
 
-func (g Group) kill() error {
-	pids, err := g.PIDs()
+func (g Group) kill(sub string) ([]int, error) {
+	pids, err := g.PIDs(sub)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	pids = slices.DeleteFunc(pids, func(pid int) bool { return pid == os.Getpid() })
 	for _, pid := range pids {
-		if pid == os.Getpid() {
-			continue
-		}
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("kill pid %d: %w", pid, err)
+			return nil, fmt.Errorf("kill pid %d: %w", pid, err)
 		}
 	}
-	return nil
+	return pids, nil
 }
 
 // prune removes the groups that are empty and returns one that is not.
 func (g Group) prune() (left string, err error) {
-	folders, err := g.folders()
+	folders, err := g.folders("")
 	if err != nil {
 		return "", err
 	}

@@ -6,7 +6,8 @@
 // not touch a folder of any other name.
 //
 //	/sys/fs/cgroup/HIERARCHY/ak-1a2b3c4d/
-//	    system/      the run's own components
-//	    exec/        what `clusters exec` started
-//	    remote-1/    the kubelet's cgroup root: kubepods/…
+//	    system/           control planes, kube-proxy, link
+//	    exec/             what `clusters exec` started
+//	    remote-1/         the kubelet's cgroup root: kubepods/…
+//	    remote-1-system/  the node's containerd, shims and kubelet
 package cgroup

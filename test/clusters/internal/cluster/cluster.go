@@ -77,8 +77,8 @@ type Node struct {
 	Address netip.Addr
 	// Dir is the node's folder, absolute.
 	Dir string
-	// Procs are the cgroup.procs files that its programs join.
-	Procs []string
+	// Enter is where the node's programs run.
+	Enter process.Enter
 }
 
 // InNetwork returns the API server's URL for those in the routed network.

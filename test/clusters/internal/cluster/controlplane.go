@@ -94,6 +94,8 @@ func (c Cluster) controllerManager() process.Spec {
 			flag("cluster-signing-cert-file", c.pki("ca.crt")),
 			flag("cluster-signing-key-file", c.pki("ca.key")),
 			flag("cluster-name", c.Name),
+			// The default is a folder of the machine's, which it makes.
+			flag("flex-volume-plugin-dir", c.file("volume-plugins")),
 			flag("cluster-cidr", c.Net.Pods),
 			flag("service-cluster-ip-range", c.Net.Services),
 			// kwok gives its pods addresses of its own, and a thousand nodes

@@ -36,7 +36,6 @@ func (c Cluster) Containerd(node Node) process.Spec {
 		"HOME=" + node.Dir,
 		"TMPDIR=/var/lib/containerd/tmp",
 	}
-	spec.Enter.MountNS = ""
 	spec.Enter.Private = []process.Mount{
 		// Programs make further folders below these two; the overlays keep them
 		// from reaching the machine.
@@ -84,6 +83,8 @@ func (c Cluster) Kubelet(node Node, pid int) process.Spec {
 func (c Cluster) KubeProxy(node Node, pid int) process.Spec {
 	spec := c.inNode(node, "kube-proxy", pid, flag("config", c.file("kube-proxy.yaml")))
 	spec.Name = c.Component("kube-proxy")
+	// It serves all nodes and outlives the first one's restart.
+	spec.Enter.CgroupProcs = c.Enter.CgroupProcs
 	return spec
 }
 
@@ -95,7 +96,7 @@ func (n Node) Component(program string) string { return n.Name + "-" + program }
 func (c Cluster) nodeSpec(node Node, program string, args ...string) process.Spec {
 	spec := c.spec(program, args...)
 	spec.Name = node.Component(program)
-	spec.Enter.CgroupProcs = node.Procs
+	spec.Enter = node.Enter
 	return spec
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,26 +17,24 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/cluster"
 )
 
-// startRuntimes starts every node's containerd and gives it the images. A
-// containerd that had to be started anew takes its kubelet with it: its mount
-// namespace is gone.
+// startRuntimes starts every node's containerd and gives it the images. For a
+// containerd that has died this is as if the node were switched off and on: its
+// mount namespace is gone, and what still runs there must not run twice.
 func (l *Lab) startRuntimes(ctx context.Context, state State, c cluster.Cluster) error {
 	return eachNode(c, func(node cluster.Node) error {
-		if record, ok := l.table().Find(node.Component("containerd")); ok && record.Alive() && state.Ready {
+		if record, ok := l.table().Find(node.Component("containerd")); ok && record.Alive() {
 			return nil
 		}
-		if record, ok := l.table().Find(node.Component("kubelet")); ok {
-			if err := record.Stop(ctx, time.Second); err != nil {
-				return err
-			}
+		if err := l.group().Empty(ctx, node.Name, nodeGroup(node.Name)); err != nil {
+			return err
 		}
-		l.env.Report("%s: starting containerd and importing images", node.Name)
 		if err := l.ensure(c.Containerd(node)); err != nil {
 			return err
 		}
 		if err := l.waitRuntime(ctx, c, node); err != nil {
 			return err
 		}
+		l.env.Report("%s: importing images", node.Name)
 		for _, archive := range state.Images.Archives {
 			if err := l.importImage(ctx, c, node, archive); err != nil {
 				return err
@@ -116,7 +113,6 @@ func (l *Lab) startNodes(ctx context.Context, state State, c cluster.Cluster) er
 		if err != nil {
 			return err
 		}
-		l.env.Report("%s: starting the kubelet", node.Name)
 		if err := l.ensure(c.Kubelet(node, pid)); err != nil {
 			return err
 		}
@@ -204,7 +200,7 @@ func (l *Lab) simulateNodes(ctx context.Context, state State, c cluster.Cluster,
 }
 
 func simulatedNode(clusterName string, index int) *corev1.Node {
-	name := fmt.Sprintf("%s-%d", clusterName, index)
+	name := nodeName(clusterName, index)
 	capacity := corev1.ResourceList{
 		corev1.ResourceCPU:    resource.MustParse("32"),
 		corev1.ResourceMemory: resource.MustParse("256Gi"),

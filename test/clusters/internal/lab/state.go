@@ -237,20 +237,38 @@ func (l *Lab) cluster(state State, name string) (cluster.Cluster, error) {
 	c.Net.Extra = []string{address(Local, linkHost).String()}
 	c.BinDir = filepath.Dir(c.Tool("bridge"))
 	c.RuntimeDirs = []string{filepath.Dir(c.Tool("containerd-shim-runc-v2")), filepath.Dir(c.Tool("runc"))}
-	system, err := l.group().Procs("system")
-	if err != nil {
+	var err error
+	if c.Enter, err = l.enter(name, systemGroup); err != nil {
 		return c, err
 	}
-	c.Enter = process.Enter{NetNS: l.namespacePath(name), CgroupProcs: system}
 	for i := range state.Plan.nodes(name) {
 		node := cluster.Node{
-			Name:    fmt.Sprintf("%s-%d", name, i+1),
+			Name:    nodeName(name, i+1),
 			Index:   i + 1,
 			Address: address(name, byte(firstNode+i)),
-			Procs:   system,
+		}
+		if node.Enter, err = l.enter(name, nodeGroup(node.Name)); err != nil {
+			return c, err
 		}
 		node.Dir = l.path(name, "nodes", node.Name)
 		c.Nodes = append(c.Nodes, node)
 	}
 	return c, nil
+}
+
+// Control groups of a run. A node has two: its pods' has its name.
+const (
+	systemGroup = "system"
+	execGroup   = "exec"
+)
+
+// nodeGroup is where a node's own programs are.
+func nodeGroup(node string) string { return node + "-" + systemGroup }
+
+func nodeName(clusterName string, index int) string { return fmt.Sprintf("%s-%d", clusterName, index) }
+
+// enter says how a process gets into a cluster's network and a control group.
+func (l *Lab) enter(clusterName, group string) (process.Enter, error) {
+	procs, err := l.group().Procs(group)
+	return process.Enter{NetNS: l.namespacePath(clusterName), CgroupProcs: procs}, err
 }

@@ -35,16 +35,18 @@ func (l *Lab) Up(ctx context.Context, plan Plan) error {
 	if err != nil {
 		return err
 	}
-	if err := l.connect(ctx, state); err != nil {
+	fresh, err := l.connect(ctx, state)
+	if err != nil {
 		return err
 	}
+	whole := !fresh && l.whole()
 	if err := l.parallel(ctx, state, l.raise); err != nil {
 		return err
 	}
 	if err := l.startLink(ctx, state); err != nil {
 		return err
 	}
-	if !state.Ready {
+	if !whole {
 		if err := l.parallel(ctx, state, l.prove); err != nil {
 			return err
 		}
@@ -148,33 +150,39 @@ func (l *Lab) equip(ctx context.Context, state *State) error {
 	return nil
 }
 
-// connect makes what the clusters stand on: control groups and namespaces.
-func (l *Lab) connect(ctx context.Context, state State) error {
+// connect makes what the clusters stand on: control groups and namespaces. It
+// says whether it began anew.
+func (l *Lab) connect(ctx context.Context, state State) (fresh bool, err error) {
+	whole := state.Plan.Simulated || netns.Exists(l.namespace(Local)) && netns.Exists(l.namespace(Remote))
+	if state.Ready && whole {
+		return false, l.makeGroups(state)
+	}
+	// Half-made namespaces cannot be told from whole ones, and a process may
+	// run that was not recorded: end them all. The data stays.
+	if err := l.endProcesses(ctx); err != nil {
+		return true, err
+	}
 	if state.Plan.Simulated {
-		return nil
+		return true, nil
 	}
-	fresh := !state.Ready || !netns.Exists(l.namespace(Local)) || !netns.Exists(l.namespace(Remote))
-	if fresh {
-		// Half-made namespaces cannot be told from whole ones, and whatever ran
-		// in them is not ready: begin them anew.
-		if err := l.endProcesses(ctx); err != nil {
-			return err
-		}
-		if err := netns.Delete(l.id + "-"); err != nil {
-			return err
-		}
-		if err := netns.Create(l.side(Local), l.side(Remote)); err != nil {
-			return err
-		}
+	if err := netns.Delete(l.id + "-"); err != nil {
+		return true, err
 	}
-	return l.makeGroups(state)
+	if err := netns.Create(l.side(Local), l.side(Remote)); err != nil {
+		return true, err
+	}
+	return true, l.makeGroups(state)
 }
 
 func (l *Lab) makeGroups(state State) error {
-	groups := []string{"system", "exec"}
+	if state.Plan.Simulated {
+		return nil
+	}
+	groups := []string{systemGroup, execGroup}
 	for _, name := range []string{Local, Remote} {
 		for i := range state.Plan.nodes(name) {
-			groups = append(groups, fmt.Sprintf("%s-%d", name, i+1))
+			node := nodeName(name, i+1)
+			groups = append(groups, node, nodeGroup(node))
 		}
 	}
 	for _, sub := range groups {
@@ -231,7 +239,6 @@ func (l *Lab) raise(ctx context.Context, state State, c cluster.Cluster) error {
 	if err := c.WriteFiles(); err != nil {
 		return err
 	}
-	l.env.Report("%s: starting the control plane of Kubernetes %s", c.Name, c.Version)
 	for _, spec := range []process.Spec{c.Etcd(), c.APIServer()} {
 		if err := l.ensure(spec); err != nil {
 			return err
@@ -255,7 +262,6 @@ func (l *Lab) raise(ctx context.Context, state State, c cluster.Cluster) error {
 }
 
 func (l *Lab) startControllers(ctx context.Context, c cluster.Cluster) error {
-	l.env.Report("%s: waiting for the API server", c.Name)
 	if err := l.waitAPI(ctx, c); err != nil {
 		return err
 	}
@@ -267,11 +273,23 @@ func (l *Lab) startControllers(ctx context.Context, c cluster.Cluster) error {
 	return l.applyManifests(ctx, c)
 }
 
+// whole says whether every program that was started still runs.
+func (l *Lab) whole() bool {
+	records, err := l.table().All()
+	for _, record := range records {
+		if !record.Alive() {
+			return false
+		}
+	}
+	return err == nil
+}
+
 // ensure starts the program unless it runs.
 func (l *Lab) ensure(spec process.Spec) error {
 	if record, ok := l.table().Find(spec.Name); ok && record.Alive() {
 		return nil
 	}
+	l.env.Report("starting %s", spec.Name)
 	if spec.Path == "" {
 		return fmt.Errorf("start %s: its program was not built", spec.Name)
 	}

@@ -61,11 +61,9 @@ func (l *Lab) Exec(name string, command []string) error {
 		if !Possible() {
 			return mistakef("network namespaces need root: run clusters exec as root")
 		}
-		procs, err := l.group().Procs("exec")
-		if err != nil {
+		if spec.Enter, err = l.enter(name, execGroup); err != nil {
 			return err
 		}
-		spec.Enter = process.Enter{NetNS: l.namespacePath(name), CgroupProcs: procs}
 	}
 	if err := os.Setenv(process.Marker, l.id); err != nil {
 		return err
@@ -79,7 +77,9 @@ func (l *Lab) Kubectl(name string, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Setenv("KUBECONFIG", l.Kubeconfig(name)); err != nil {
+	// Its cache would otherwise stay in the user's home folder.
+	err = errors.Join(os.Setenv("KUBECONFIG", l.Kubeconfig(name)), os.Setenv("KUBECACHEDIR", l.path("run", "kubectl")))
+	if err != nil {
 		return err
 	}
 	return process.Exec(process.Spec{Name: "kubectl", Path: state.Clusters[name].Programs["kubectl"], Args: args})
