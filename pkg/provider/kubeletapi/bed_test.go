@@ -473,7 +473,8 @@ func (b *bed) ask(t testing.TB, method, path, token string) (*http.Response, str
 }
 
 // settled waits until no more goroutines run than before, and no request is in
-// the remote.
+// the remote. It takes 5 s after WebSockets: so long their client's heartbeat
+// sleeps before it sees that its connection has closed.
 func (b *bed) settled(t *testing.T, before int) {
 	t.Helper()
 	t.Cleanup(func() {

@@ -199,6 +199,8 @@ func (c *Certificates) State() CertificateState {
 		if _, err := c.fromFiles(); err != nil {
 			state.Message = err.Error()
 		}
+	case c.cfg.Mode == CertificateCSR && selfSigned && c.request() == nil:
+		state.Message = "self-signed until the node has an address: only then a certificate for it can be requested"
 	case c.cfg.Mode == CertificateCSR && selfSigned:
 		state.Message = fmt.Sprintf("self-signed until the CertificateSigningRequest of system:node:%s for signer %s is approved: "+
 			"check its names, then `kubectl certificate approve` it, or run `kubectl actual install`",

@@ -205,6 +205,8 @@ func (s *Server) httpServer(requests context.Context) *http.Server {
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		Protocols:         new(http.Protocols),
+		// Go would answer "OPTIONS *" by itself, to anybody.
+		DisableGeneralOptionsHandler: true,
 	}
 	// One stream per connection: a reader who stalls stalls nobody else, and
 	// limits on connections mean what they say.

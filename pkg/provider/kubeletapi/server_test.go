@@ -125,6 +125,17 @@ func TestHeaderLimit(t *testing.T) {
 	}
 }
 
+// Go's server has an answer of its own to this one.
+func TestOptionsAreNotAnonymous(t *testing.T) {
+	b := newBed(t)
+	conn := b.rawConn(t)
+	fmt.Fprint(conn, "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
+	answer := make([]byte, len("HTTP/1.1 401"))
+	if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 401" {
+		t.Errorf("got %q, error %v", answer, err)
+	}
+}
+
 func TestRefusedPeersKeepNoConnection(t *testing.T) {
 	b := newBed(t, func(c *Config) { c.Limits.Connections = 2 })
 	for range 10 { // more than there are connections: each must be given back

@@ -86,7 +86,7 @@ func noise(n int64) (io.Reader, hash.Hash) {
 }
 
 func TestExecCarriesMuchDataBothWays(t *testing.T) {
-	const size = 32 << 20
+	const size = 16 << 20
 	b := newBed(t)
 	// The command ends when its stdin does: the half-close must arrive.
 	b.remote.command = func(_ context.Context, in io.Reader, out, _ io.WriteCloser, _ []string, _ <-chan server.TerminalSize) error {
