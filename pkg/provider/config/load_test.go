@@ -340,6 +340,14 @@ logging: {level: warn}
 				`akd.yaml:6: pods.env[0].name: found the number "5"; want text, in quotes`,
 			},
 		},
+		"Nameservers": {
+			reason: "Every pod would be refused.",
+			text:   minimal + "node:\n  clusterDNS: [192.0.2.1, 192.0.2.2, 192.0.2.3, dns]\n",
+			want: []string{
+				`akd.yaml:6: node.clusterDNS: found "4"; want at most 3 addresses: a pod's DNS configuration takes no more`,
+				`akd.yaml:6: node.clusterDNS[3]: found "dns"; want an IP address`,
+			},
+		},
 		"NotOurs": {
 			reason: "Fields of Kubernetes' types that make no sense here say why.",
 			text:   minimal + "pods:\n  env: [{name: A, valueFrom: {}}]\n",

@@ -98,7 +98,7 @@ type NodeConfiguration struct {
 	// later changes are made with kubectl.
 	Taints []corev1.Taint `json:"taints" flag:"node-taints"`
 	// IP addresses of the local cluster's DNS, as pods in the remote cluster
-	// reach it. Empty means that pods use the remote cluster's DNS.
+	// reach it, at most 3. Empty means that pods use the remote cluster's DNS.
 	ClusterDNS []string `json:"clusterDNS" flag:"cluster-dns"`
 	// DNS domain of the local cluster.
 	ClusterDomain string `json:"clusterDomain" flag:"cluster-domain"`

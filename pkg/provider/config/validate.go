@@ -28,6 +28,8 @@ const (
 	// answer can change: the remote is probed every 5 s.
 	shortestResync = 10 * time.Second
 	shortestGrace  = 10 * time.Second
+	// maxNameservers is what the API server takes in a pod's dnsConfig.
+	maxNameservers = 3
 	// reserved are the labels that are akd's own contract.
 	reserved = "actual.vk"
 )
@@ -106,6 +108,9 @@ func (n NodeConfiguration) validate(path *field.Path, identity LocalIdentity) fi
 	all = append(all, validateCapacity(n.Capacity, path.Child("capacity"))...)
 	all = append(all, validateNodeLabels(n.Labels, path.Child("labels"), identity)...)
 	all = append(all, validateTaints(n.Taints, path.Child("taints"))...)
+	if len(n.ClusterDNS) > maxNameservers {
+		all = append(all, field.Invalid(path.Child("clusterDNS"), len(n.ClusterDNS), "want at most 3 addresses: a pod's DNS configuration takes no more"))
+	}
 	for i, address := range n.ClusterDNS {
 		if net.ParseIP(address) == nil {
 			all = append(all, field.Invalid(path.Child("clusterDNS").Index(i), address, "want an IP address"))

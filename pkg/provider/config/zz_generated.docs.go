@@ -86,7 +86,7 @@ var map_NodeConfiguration = map[string]string{
 	"capacity":      "Capacity of the node by resource: cpu, memory, pods, ephemeral-storage, and extended resources. A resource that is named here replaces what akd finds by adding up the schedulable nodes of the remote cluster; where akd may not list them, this is all there is.",
 	"labels":        "Labels of the node, added to those that akd sets itself. With local.identity node, only what NodeRestriction lets a kubelet set.",
 	"taints":        "Taints that the node registers with. A node may set them only then: later changes are made with kubectl.",
-	"clusterDNS":    "IP addresses of the local cluster's DNS, as pods in the remote cluster reach it. Empty means that pods use the remote cluster's DNS.",
+	"clusterDNS":    "IP addresses of the local cluster's DNS, as pods in the remote cluster reach it, at most 3. Empty means that pods use the remote cluster's DNS.",
 	"clusterDomain": "DNS domain of the local cluster.",
 }
 
