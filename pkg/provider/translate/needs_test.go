@@ -1,0 +1,115 @@
+package translate
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestConfigMap(t *testing.T) {
+	local := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: "kube-root-ca.crt", Namespace: "shop", UID: "cm-uid", Labels: map[string]string{"a": "b"}, ResourceVersion: "4"},
+		Data:       map[string]string{"ca.crt": "local"}, BinaryData: map[string][]byte{"b": {1}}, Immutable: new(true),
+	}
+	want := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: "actual-vk-kube-root-ca.crt", Namespace: "n1-93104c7ea350e1e1",
+			Labels: map[string]string{LabelNodeName: "n1", LabelNamespace: "shop", LabelUID: "cm-uid"}},
+		Data: map[string]string{"ca.crt": "local"}, BinaryData: map[string][]byte{"b": {1}}, Immutable: new(true),
+	}
+	got := testSite().ConfigMap(local)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("ConfigMap (-want +got):\n%s", diff)
+	}
+	if back := LocalConfigMapName(got.Name); back != local.Name {
+		t.Errorf("LocalConfigMapName(%q) = %q, want %q", got.Name, back, local.Name)
+	}
+	if name := LocalConfigMapName(ConfigMapName("other")); name != "other" {
+		t.Errorf("other names are kept, got %q", name)
+	}
+}
+
+func TestSameConfigMap(t *testing.T) {
+	want := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{LabelUID: "1"}}, Data: map[string]string{"a": "b"}}
+	cases := map[string]struct {
+		reason string
+		change func(*corev1.ConfigMap)
+		same   bool
+	}{
+		"Equal":       {reason: "Nothing to write.", change: func(*corev1.ConfigMap) {}, same: true},
+		"OthersLabel": {reason: "Labels that others added stay.", change: func(c *corev1.ConfigMap) { c.Labels["x"] = "y" }, same: true},
+		"NilIsEmpty":  {reason: "The API does not tell them apart.", change: func(c *corev1.ConfigMap) { c.BinaryData = map[string][]byte{}; c.Immutable = new(bool) }, same: true},
+		"Data":        {reason: "Edits follow.", change: func(c *corev1.ConfigMap) { c.Data["a"] = "c" }},
+		"MoreData":    {reason: "The local one wins.", change: func(c *corev1.ConfigMap) { c.Data["b"] = "c" }},
+		"OurLabel":    {reason: "A copy of another object is not like this one.", change: func(c *corev1.ConfigMap) { c.Labels[LabelUID] = "2" }},
+		"Immutable":   {reason: "Whether it may change follows, too.", change: func(c *corev1.ConfigMap) { c.Immutable = new(true) }},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			have := want.DeepCopy()
+			tc.change(have)
+			if got := SameConfigMap(have, want); got != tc.same {
+				t.Errorf("%s\nSameConfigMap = %t, want %t", tc.reason, got, tc.same)
+			}
+		})
+	}
+}
+
+func TestSecret(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		local  corev1.SecretType
+		want   corev1.SecretType
+	}{
+		"Opaque":     {reason: "Types are kept.", local: corev1.SecretTypeOpaque, want: corev1.SecretTypeOpaque},
+		"PullSecret": {reason: "The remote kubelet pulls with it.", local: corev1.SecretTypeDockerConfigJson, want: corev1.SecretTypeDockerConfigJson},
+		"Token":      {reason: "The remote token controller deletes such Secrets of accounts that it does not know.", local: corev1.SecretTypeServiceAccountToken, want: "actual.vk/replicated-service-account-token"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			local := &corev1.Secret{
+				ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: "shop", UID: "uid", Annotations: map[string]string{corev1.ServiceAccountNameKey: "sa"}},
+				Type:       tc.local, Data: map[string][]byte{"k": {1}},
+			}
+			want := &corev1.Secret{
+				ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: "n1-93104c7ea350e1e1", Labels: map[string]string{LabelNodeName: "n1", LabelNamespace: "shop", LabelUID: "uid"}},
+				Type:       tc.want, Data: map[string][]byte{"k": {1}},
+			}
+			got := testSite().Secret(local)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s\nSecret (-want +got):\n%s", tc.reason, diff)
+			}
+			if !SameSecret(got, want) || IsTokenSecret(got) {
+				t.Errorf("%s\na copy is like itself, and no Secret of tokens", tc.reason)
+			}
+		})
+	}
+}
+
+func TestTokenSecret(t *testing.T) {
+	renew := time.Date(2030, 1, 1, 12, 0, 0, 0, time.FixedZone("x", 3600))
+	secret := testSite().TokenSecret(localPod(), map[string]string{"api.0": "t"}, renew)
+	want := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "actual-vk-token-local-uid", Namespace: "n1-93104c7ea350e1e1",
+			Labels:      map[string]string{LabelNodeName: "n1", LabelNamespace: "shop", LabelUID: "local-uid"},
+			Annotations: map[string]string{AnnotationRenewAfter: "2030-01-01T11:00:00Z"},
+		},
+		Type: "actual.vk/pod-tokens", Data: map[string][]byte{"api.0": []byte("t")},
+	}
+	if diff := cmp.Diff(want, secret); diff != "" {
+		t.Errorf("TokenSecret (-want +got):\n%s", diff)
+	}
+	if when, ok := RenewAfter(secret); !ok || !when.Equal(renew) {
+		t.Errorf("RenewAfter = %v, %t, want %v", when, ok, renew)
+	}
+	if _, ok := RenewAfter(&corev1.Secret{}); ok {
+		t.Error("a Secret without the annotation says when to renew it")
+	}
+	secret.Name = "mine"
+	if IsTokenSecret(secret) {
+		t.Error("a user's Secret of our type is taken for ours: its copy would be deleted")
+	}
+}
