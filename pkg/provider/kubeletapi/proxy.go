@@ -52,6 +52,9 @@ func newRemotes(config *rest.Config) (*remotes, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse address of the remote API server: %w", err)
 	}
+	if base.Path == "" {
+		base.Path = "/" // JoinPath would make a relative path
+	}
 	transport, err := rest.TransportFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("make transport to the remote API server: %w", err)

@@ -1,6 +1,7 @@
 package kubeletapi
 
 import (
+	"k8s.io/client-go/rest"
 	"net/url"
 	"testing"
 
@@ -45,5 +46,25 @@ func TestQueries(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 		})
+	}
+}
+
+// A kubeconfig's server rarely has a path, and a request line without a
+// leading slash is refused by every API server.
+func TestRemoteURL(t *testing.T) {
+	t.Parallel()
+	str := stream{remoteNamespace: "ak-1", remoteName: "web", subresource: "log"}
+	for host, want := range map[string]string{
+		"https://192.0.2.1:6443":      "/api/v1/namespaces/ak-1/pods/web/log",
+		"https://192.0.2.1:6443/":     "/api/v1/namespaces/ak-1/pods/web/log",
+		"https://192.0.2.1:6443/k8s/": "/k8s/api/v1/namespaces/ak-1/pods/web/log",
+	} {
+		remotes, err := newRemotes(&rest.Config{Host: host})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := remotes.url(str).RequestURI(); got != want {
+			t.Errorf("%s: requests %s, want %s", host, got, want)
+		}
 	}
 }
