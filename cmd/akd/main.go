@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	logger := newLogger(cfg.Logging, stderr)
 	// client-go logs through klog; without this its lines have another form.
 	klog.SetSlogLogger(logger)
-	return fail(stderr, provider.Run(ctx, cfg, logger))
+	return fail(stderr, provider.Run(ctx, cfg, provider.Build{Version: currentVersion(), Revision: revision()}, logger))
 }
 
 func printHelp(out io.Writer, flags *pflag.FlagSet) {
@@ -101,6 +101,18 @@ func newLogger(cfg config.LoggingConfiguration, out io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(out, options))
 	}
 	return slog.New(slog.NewTextHandler(out, options))
+}
+
+// revision is the commit that akd was built from, where Go recorded it.
+func revision() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				return setting.Value
+			}
+		}
+	}
+	return ""
 }
 
 func currentVersion() string {

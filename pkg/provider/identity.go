@@ -46,6 +46,7 @@ func clientConfig(side, kubeconfig, kubeContext string) (*rest.Config, error) {
 	}
 	cfg.QPS = -1
 	cfg.UserAgent = "akd"
+	cfg.WarningHandler = rest.NoWarnings{} // deprecations are not the operator's to act on
 	cfg.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	cfg.ContentType = "application/vnd.kubernetes.protobuf"
 	return cfg, nil

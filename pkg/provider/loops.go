@@ -260,6 +260,26 @@ func (l *loops) housekeep(ctx context.Context) {
 	}
 }
 
+// isSynced is a readiness check: what both clusters hold has been read.
+func (l *loops) isSynced(context.Context) error {
+	if !l.pods.hasSynced() || !l.services.hasSynced() || !l.spaces.known() {
+		return errors.New("the clusters have not been read yet")
+	}
+	return nil
+}
+
+// mirrored counts what akd keeps in the remote cluster by kind, for metrics.
+func (l *loops) mirrored() map[string]int {
+	counts := map[string]int{}
+	for _, space := range l.spaces.all() {
+		counts["Namespace"]++
+		counts["Pod"] += space.pods.size()
+		counts["ConfigMap"] += space.configMaps.size()
+		counts["Secret"] += space.secrets.size()
+	}
+	return counts
+}
+
 // phases counts the local pods by phase, for metrics.
 func (l *loops) phases() map[string]int {
 	counts := map[string]int{}

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -83,11 +84,19 @@ func (p *probe) ready() (bool, string) {
 	return false, fmt.Sprintf("the remote API server has not answered reliably since %s: %v", p.answered.UTC().Format(time.RFC3339), p.lastError)
 }
 
-// silence returns how long the remote has not answered.
-func (p *probe) silence() time.Duration {
+// lastAnswered returns when the remote last answered a probe.
+func (p *probe) lastAnswered() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.clock.Since(p.answered)
+	return p.answered
+}
+
+// check is ready as a readiness check.
+func (p *probe) check(context.Context) error {
+	if ok, why := p.ready(); !ok {
+		return errors.New(why)
+	}
+	return nil
 }
 
 // answers makes one read that needs storage and one write that needs

@@ -23,16 +23,22 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/kubeletapi"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/metrics"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
 // connectTimeout bounds the questions that akd asks both clusters at its start.
 const connectTimeout = 30 * time.Second
 
+// Build says which akd this is.
+type Build struct {
+	Version, Revision string
+}
+
 // Run serves the configured node until ctx ends. A *UsageError says what the
 // user has to change; any other error, why akd could not go on.
-func Run(ctx context.Context, cfg *config.Configuration, logger *slog.Logger) error {
-	d := &daemon{cfg: cfg, logger: logger, clock: clock.RealClock{}}
+func Run(ctx context.Context, cfg *config.Configuration, build Build, logger *slog.Logger) error {
+	d := &daemon{cfg: cfg, logger: logger, clock: clock.RealClock{}, metrics: metrics.New(metrics.Build(build), clock.RealClock{})}
 	if err := d.connect(ctx); err != nil {
 		return err
 	}
@@ -43,6 +49,9 @@ func Run(ctx context.Context, cfg *config.Configuration, logger *slog.Logger) er
 		"localAPIServer", net.JoinHostPort(d.apiServer.Host, strconv.Itoa(int(d.apiServer.Port))))
 
 	group, ctx := errgroup.WithContext(ctx)
+	if d.metricsServer != nil {
+		group.Go(func() error { return d.metricsServer.Run(ctx) })
+	}
 	group.Go(func() error { return d.kubelet.Run(ctx) })
 	group.Go(func() error { d.probe.run(ctx); return nil })
 	group.Go(func() error {
@@ -62,15 +71,17 @@ type daemon struct {
 	logger *slog.Logger
 	clock  clock.WithTicker
 
-	localConfig  *rest.Config // as the node, or as configured
-	remoteConfig *rest.Config
-	own          kubernetes.Interface // the local cluster, as akd itself
-	local        *localCluster
-	remote       *remoteCluster
-	localUID     types.UID
-	remoteUID    types.UID
-	apiServer    translate.APIServer
-	address      string
+	metrics       *metrics.Metrics
+	metricsServer *metrics.Server // nil when it is turned off
+	localConfig   *rest.Config    // as the node, or as configured
+	remoteConfig  *rest.Config
+	own           kubernetes.Interface // the local cluster, as akd itself
+	local         *localCluster
+	remote        *remoteCluster
+	localUID      types.UID
+	remoteUID     types.UID
+	apiServer     translate.APIServer
+	address       string
 
 	loops   *loops
 	probe   *probe
@@ -89,6 +100,8 @@ func (d *daemon) connect(ctx context.Context) error {
 	if d.remoteConfig, err = clientConfig("remote", d.cfg.Remote.Kubeconfig, d.cfg.Remote.Context); err != nil {
 		return err
 	}
+	ownConfig.Wrap(d.metrics.Transport(metrics.Local))
+	d.remoteConfig.Wrap(d.metrics.Transport(metrics.Remote))
 	if d.own, err = kubernetes.NewForConfig(ownConfig); err != nil {
 		return usagef("local cluster: %w", err)
 	}
@@ -143,8 +156,9 @@ func (d *daemon) assemble(ctx context.Context) error {
 		unusedTTL:      d.cfg.Sync.UnusedNamespaceTTL.Duration,
 		maxOrphanShare: maxOrphanShare,
 		clock:          d.clock,
-		observe:        func(string, time.Duration) {},
-		countToken:     func(string) {},
+		queueMetrics:   d.metrics.Queues(),
+		observe:        d.metrics.ObserveReconcile,
+		countToken:     d.metrics.CountTokenRenewal,
 	}, d.logger)
 	d.node = &node{spec: d.nodeSpec(), remote: d.remote, probe: d.probe, brake: d.loops.brake, clock: d.clock, logger: d.logger}
 	if err := d.node.readRemote(ctx); err != nil {
@@ -153,7 +167,24 @@ func (d *daemon) assemble(ctx context.Context) error {
 		}
 		return err
 	}
+	if err := d.assembleMetrics(); err != nil {
+		return err
+	}
 	return d.assembleKubelet()
+}
+
+func (d *daemon) assembleMetrics() (err error) {
+	d.metrics.CountPods(d.loops.phases)
+	d.metrics.CountMirrored(d.loops.mirrored)
+	d.metrics.WatchRemote(d.probe.lastAnswered)
+	if d.cfg.Metrics.Address == "" {
+		return nil
+	}
+	d.metricsServer, err = metrics.NewServer(metrics.ServerConfig{
+		Address: d.cfg.Metrics.Address, Gatherer: d.metrics.Gatherer(), Profiling: d.cfg.Profiling, Logger: d.logger,
+		Ready: []metrics.Check{{Name: "caches", Check: d.loops.isSynced}, {Name: "remote", Check: d.probe.check}},
+	})
+	return err
 }
 
 func (d *daemon) site() *translate.Site {
@@ -162,6 +193,7 @@ func (d *daemon) site() *translate.Site {
 		ClusterUID:        d.localUID,
 		APIServer:         d.apiServer,
 		ClusterDomain:     d.cfg.Node.ClusterDomain,
+		Nameservers:       d.cfg.Node.ClusterDNS,
 		PodSecurity:       string(d.cfg.Pods.PodSecurity),
 		Env:               d.cfg.Pods.Env,
 		NodeSelector:      d.cfg.Pods.NodeSelector,

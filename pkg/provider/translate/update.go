@@ -334,19 +334,28 @@ func (s *Site) ephemeralContainer(container *corev1.EphemeralContainer, local *c
 // variables returns what the pod's first container was given beyond its own:
 // an ephemeral container shows what the others see, which is why it is there.
 func (u *update) variables() []corev1.EnvVar {
-	first := &u.local.Spec.Containers[0]
-	at := slices.IndexFunc(u.remote.Spec.Containers, func(c corev1.Container) bool { return c.Name == first.Name })
-	if at < 0 {
-		return u.site.variables(u.local, nil)
-	}
 	var given []corev1.EnvVar
-	for _, variable := range u.remote.Spec.Containers[at].Env {
-		if !slices.ContainsFunc(first.Env, func(own corev1.EnvVar) bool { return own.Name == variable.Name }) {
-			given = append(given, variable)
-		}
+	if len(u.local.Spec.Containers) > 0 {
+		given = beyond(&u.local.Spec.Containers[0], u.remote.Spec.Containers)
 	}
 	for _, variable := range u.site.variables(u.local, nil) {
 		if !slices.ContainsFunc(given, func(v corev1.EnvVar) bool { return v.Name == variable.Name }) {
+			given = append(given, variable)
+		}
+	}
+	return given
+}
+
+// beyond returns what the remote container of the same name has in its
+// environment beyond the local one's.
+func beyond(local *corev1.Container, remote []corev1.Container) []corev1.EnvVar {
+	at := slices.IndexFunc(remote, func(c corev1.Container) bool { return c.Name == local.Name })
+	if at < 0 {
+		return nil
+	}
+	var given []corev1.EnvVar
+	for _, variable := range remote[at].Env {
+		if !slices.ContainsFunc(local.Env, func(own corev1.EnvVar) bool { return own.Name == variable.Name }) {
 			given = append(given, variable)
 		}
 	}

@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# The story of Actual Kubelets on two real clusters, told by real commands and
+# their real output. A step that does not do what it claims ends the demo with
+# a non-zero exit code. On running clusters it starts where they are.
+#
+# Usage: make demo
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+node=vk-ak-example
+namespace=crossplane-system
+remote_namespace=vk-ak-example-d05fe343c4951ecb
+dir=${CLUSTERS_DIR:-.clusters}
+pidfile=$dir/akd-demo.pid
+log=$dir/logs/akd-demo.log
+
+clusters() { bin/clusters --dir "$dir" "$@"; }
+
+say() { printf '\n# %s\n' "$*"; }
+fail() {
+  printf '\ndemo: %s\n' "$*" >&2
+  [ ! -f "$log" ] || { printf 'demo: the end of akd'\''s log:\n' >&2; tail -n 20 "$log" >&2; }
+  exit 1
+}
+
+# on CLUSTER ARGS... shows a kubectl command, then runs it.
+on() {
+  printf '$ kubectl --context=%s' "$1"
+  printf ' %q' "${@:2}"
+  printf '\n'
+  clusters kubectl "$@" || fail "the command above failed"
+}
+
+# akd_pid prints the process id of a running akd of an earlier demo. A pid
+# alone may since have become another program's: its command must be akd's.
+akd_pid() {
+  local pid
+  [ -f "$pidfile" ] || return 1
+  pid=$(cat "$pidfile")
+  [ "$(readlink "/proc/$pid/exe" 2>/dev/null)" = "$PWD/bin/akd" ] && echo "$pid"
+}
+
+start_akd() {
+  if akd_pid >/dev/null; then
+    echo "akd is running already, with process id $(akd_pid)."
+    return
+  fi
+  local address
+  address=$(clusters status -o json | sed -n 's/.*"akdAddress": *"\([^"]*\)".*/\1/p')
+  [ -n "$address" ] || fail "the clusters did not say where akd may listen"
+  local command=(bin/akd --node-name "$node"
+    --local-kubeconfig "$dir/akd-local.kubeconfig" --remote-kubeconfig "$dir/akd-remote.kubeconfig"
+    --node-address "$address")
+  printf '$ %s\n' "${command[*]}"
+  # exec, so that the process id is akd's own.
+  (exec setsid bin/clusters --dir "$dir" exec local -- "$PWD/${command[0]}" "${command[@]:1}") >>"$log" 2>&1 </dev/null &
+  echo $! >"$pidfile"
+}
+
+manifest() {
+  cat <<EOF
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: $namespace
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: hello
+  namespace: $namespace
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: hello}}
+  template:
+    metadata: {labels: {app: hello}}
+    spec:
+      nodeSelector: {kubernetes.io/hostname: $node}
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: hello
+        image: busybox:1.36
+        command: [sh, -c, 'echo "hello from \$HOSTNAME"; trap exit TERM; while :; do sleep 1 & wait; done']
+EOF
+}
+
+say "Two real clusters: a local one for users, and a remote one with the kubelets."
+clusters up
+on local get nodes
+on remote get nodes
+
+say "akd joins the local cluster as the node $node."
+start_akd
+on local wait --for=create "node/$node" --timeout=60s
+on local wait --for=condition=Ready "node/$node" --timeout=60s
+on local get nodes -o wide
+
+say "A Deployment in the local namespace $namespace, scheduled to that node."
+manifest
+manifest | clusters kubectl local apply -f - || fail "the Deployment was not accepted"
+on local rollout status -n "$namespace" deployment/hello --timeout=120s
+on local get pods -n "$namespace" -o wide
+
+say "Logs and exec work as on any node."
+pod=$(clusters kubectl local get pods -n "$namespace" -l app=hello -o 'jsonpath={.items[0].metadata.name}')
+on local logs -n "$namespace" "$pod"
+on local exec -n "$namespace" "$pod" -- hostname
+[ "$(clusters kubectl local logs -n "$namespace" "$pod")" = "hello from $pod" ] || fail "the log is not the container's"
+[ "$(clusters kubectl local exec -n "$namespace" "$pod" -- hostname)" = "$pod" ] || fail "exec did not reach the container"
+
+say "The containers really run in the remote cluster, in a namespace of this node and this local namespace."
+selector=actual.vk/node-name=$node,actual.vk/namespace=$namespace
+on remote get namespaces -l "$selector" --show-labels
+found=$(clusters kubectl remote get namespaces -l "$selector" -o 'jsonpath={.items[*].metadata.name}')
+[ "$found" = "$remote_namespace" ] || fail "the remote namespace is '$found' and not $remote_namespace"
+on remote get pods -n "$remote_namespace" -o wide
+names='{range .items[*]}{.metadata.name}{"\n"}{end}'
+[ "$(clusters kubectl local get pods -n "$namespace" -l app=hello -o "jsonpath=$names" | sort)" = \
+  "$(clusters kubectl remote get pods -n "$remote_namespace" -l app=hello -o "jsonpath=$names" | sort)" ] ||
+  fail "the pods of both sides differ"
+nodes=$(clusters kubectl remote get pods -n "$remote_namespace" -o 'jsonpath={.items[*].spec.nodeName}')
+case " $nodes " in *" $node "* | "  ") fail "the remote pods are not on real nodes: $nodes" ;; esac
+
+cat <<EOF
+
+# That is Actual Kubelets. Both clusters and akd go on running. Look around:
+bin/clusters --dir $dir kubectl local get pods -A -o wide
+bin/clusters --dir $dir kubectl remote get pods -A -o wide
+bin/clusters --dir $dir kubectl local scale -n $namespace deployment/hello --replicas=5
+bin/clusters --dir $dir kubectl local logs -n $namespace deployment/hello
+tail -f $log
+
+# And take everything down:
+make down
+EOF
