@@ -1,0 +1,176 @@
+package translate
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/yaml"
+)
+
+// seeds returns the local and remote pods of the goldens as JSON.
+func seeds(tb testing.TB) [][]byte {
+	tb.Helper()
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var all [][]byte
+	for _, file := range files {
+		archive, err := txtar.ParseFile(file)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, part := range archive.Files {
+			if part.Name != "local.yaml" && part.Name != "remote.yaml" {
+				continue
+			}
+			data, err := yaml.YAMLToJSON(part.Data)
+			if err != nil {
+				tb.Fatal(err)
+			}
+			all = append(all, data)
+		}
+	}
+	return all
+}
+
+// Whatever the local pod is: what is made of it is the same each time, nothing
+// of it is changed, and once it is applied there is nothing to update.
+func FuzzPod(f *testing.F) {
+	for _, seed := range seeds(f) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		local := &corev1.Pod{}
+		if json.Unmarshal(data, local) != nil {
+			t.Skip()
+		}
+		local.UID = "local-uid" // the API server gives each pod one
+		site, before := testSite(), local.DeepCopy()
+		remote, err := site.Pod(local, nil)
+		if err != nil {
+			return
+		}
+		again, _ := site.Pod(local, nil)
+		if !apiequality.Semantic.DeepEqual(remote, again) {
+			t.Errorf("the same pod is translated in two ways:\n%s", cmp.Diff(remote, again))
+		}
+		if !apiequality.Semantic.DeepEqual(before, local) {
+			t.Errorf("the local pod was changed:\n%s", cmp.Diff(before, local))
+		}
+		if remote.Spec.NodeName != "" || remote.Spec.ServiceAccountName != "" || *remote.Spec.AutomountServiceAccountToken {
+			t.Errorf("the remote pod has a node or an identity: %+v", remote.Spec)
+		}
+		patches, err := site.Update(local, remote)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, patch := range patches {
+			if patch.Subresource != "ephemeralcontainers" {
+				t.Errorf("what was just made is to be updated: %s", patch.Data)
+			}
+		}
+		for _, name := range NeedsOf(local).Secrets {
+			if strings.HasPrefix(name, reservedPrefix) {
+				t.Errorf("the pod may refer to %s", name)
+			}
+		}
+	})
+}
+
+// Whatever both pods are: a status that was patched is not patched again, and
+// neither pod is changed.
+func FuzzStatus(f *testing.F) {
+	all := seeds(f)
+	for i := range all {
+		f.Add(all[i], all[(i+1)%len(all)])
+	}
+	f.Fuzz(func(t *testing.T, localData, remoteData []byte) {
+		local, remote := &corev1.Pod{}, &corev1.Pod{}
+		if json.Unmarshal(localData, local) != nil || json.Unmarshal(remoteData, remote) != nil {
+			t.Skip()
+		}
+		site := testSite()
+		remote.Name, remote.Namespace = local.Name, RemoteNamespace(site.Node, local.Namespace)
+		remote.Labels = site.labels(local.Namespace, local.UID)
+		localBefore, remoteBefore := local.DeepCopy(), remote.DeepCopy()
+		site.Next(local, remote)
+		status := site.Status(local, remote, goldenNow)
+		if !apiequality.Semantic.DeepEqual(localBefore, local) || !apiequality.Semantic.DeepEqual(remoteBefore, remote) {
+			t.Errorf("an argument was changed:\n%s%s", cmp.Diff(localBefore, local), cmp.Diff(remoteBefore, remote))
+		}
+		local.Status = *status
+		local.Annotations = site.Annotations(local, remote)
+		later := metav1.NewTime(goldenNow.AddDate(1, 0, 0))
+		patch, err := StatusPatch(local, site.Status(local, remote, later), site.Annotations(local, remote))
+		if err != nil || patch != nil {
+			t.Errorf("a status is patched twice: %s, %v", patch, err)
+		}
+	})
+}
+
+func FuzzRemoteNamespace(f *testing.F) {
+	f.Add("vk-ak-example", "crossplane-system")
+	f.Add(strings.Repeat("n", maxNodeName), "a")
+	f.Fuzz(func(t *testing.T, node, namespace string) {
+		if CheckNodeName(node) != nil {
+			t.Skip()
+		}
+		if problems := validation.IsDNS1123Label(RemoteNamespace(node, namespace)); len(problems) > 0 {
+			t.Errorf("RemoteNamespace(%q, %q) is no name of a namespace: %v", node, namespace, problems)
+		}
+	})
+}
+
+// A reconcile of a pod of which nothing changed must cost next to nothing: at
+// 10,000 pods it is what akd does most.
+func BenchmarkUnchanged(b *testing.B) {
+	site, local := testSite(), filledPod(1)
+	local.Spec.ResourceClaims = nil
+	local.Spec.SetHostnameAsFQDN, local.Spec.EphemeralContainers = nil, nil
+	remote, err := site.Pod(local, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	remote.Status = *filledPod(2).Status.DeepCopy()
+	local.Status = *site.Status(local, remote, goldenNow)
+	annotations := site.Annotations(local, remote)
+	for key, value := range annotations {
+		local.Annotations[key] = value
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		site.Next(local, remote)
+		patch, err := StatusPatch(local, site.Status(local, remote, goldenNow), site.Annotations(local, remote))
+		if err != nil || patch != nil {
+			b.Fatalf("something changed: %s, %v", patch, err)
+		}
+	}
+}
+
+func BenchmarkPod(b *testing.B) {
+	data, err := os.ReadFile("testdata/service-account-token.txtar")
+	if err != nil {
+		b.Fatal(err)
+	}
+	local := &corev1.Pod{}
+	if err := yaml.Unmarshal(txtar.Parse(data).Files[0].Data, local); err != nil {
+		b.Fatal(err)
+	}
+	site := testSite()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := site.Pod(local, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
