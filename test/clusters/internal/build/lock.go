@@ -10,6 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Lock takes the lock of a file in the cache, which ends with the process that
+// has it, and waits for it until ctx ends.
+func Lock(ctx context.Context, path string) (unlock func(), err error) {
+	return lock(ctx, path, nil)
+}
+
 // lock takes the file's lock, which ends with the process that holds it. It
 // calls waiting once if another caller has it.
 func lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {

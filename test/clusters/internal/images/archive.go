@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -16,11 +17,13 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// File is one file of an image: from a file of this machine, or of Content,
-// or a symbolic link to Link.
+// File is one file of an image: a copy of Source, a file of this machine, or
+// of Content, or a symbolic link to Link.
 type File struct {
 	Source  string
 	Content []byte
@@ -28,8 +31,11 @@ type File struct {
 	Mode    int64 // 0755 when zero
 }
 
-// Spec is an image of one layer.
+// Spec is an image.
 type Spec struct {
+	// Base is what the image adds its one layer to; none when nil. Of its
+	// configuration nothing is taken over.
+	Base *Spec
 	// Files by absolute path; the folders that they need are made.
 	Files map[string]File
 	// Folders are further ones, mode 01777: a container's user may write there.
@@ -37,60 +43,79 @@ type Spec struct {
 	Entrypoint []string
 	Cmd        []string
 	Env        []string
-	User       string
-	// Tags are the names that the image is known by.
+	// User is a user or user:group, by name or number; root when empty.
+	User string
+	// Tags are the names that the image is known by, with registry.
 	Tags []string
 }
 
-// Archive writes the image as a docker-archive, which `clusters load-image`
-// and `ctr images import` take. The same spec and files give the same bytes.
-func Archive(spec Spec, file string) error {
-	layer, err := spec.layer()
-	if err != nil {
-		return err
-	}
-	content, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layer)), nil })
-	if err != nil {
-		return fmt.Errorf("make image layer: %w", err)
-	}
-	image, err := mutate.AppendLayers(empty.Image, content)
-	if err != nil {
-		return fmt.Errorf("make image: %w", err)
-	}
-	image, err = mutate.ConfigFile(image, spec.config(image))
-	if err != nil {
-		return fmt.Errorf("configure image: %w", err)
-	}
+// Archive writes images as one docker-archive, which `clusters load-image` and
+// `ctr images import` take. The same specs and files give images with the same
+// identifiers.
+func Archive(file string, specs ...Spec) error {
 	tagged := map[name.Tag]v1.Image{}
-	for _, tag := range spec.Tags {
-		parsed, err := name.NewTag(tag)
+	for _, spec := range specs {
+		image, err := spec.image()
 		if err != nil {
-			return fmt.Errorf("name image: %w", err)
+			return err
 		}
-		tagged[parsed] = image
+		if len(spec.Tags) == 0 {
+			return fmt.Errorf("make an image of %v: it has no tag", slices.Sorted(maps.Keys(spec.Files)))
+		}
+		for _, tag := range spec.Tags {
+			parsed, err := name.NewTag(tag, name.StrictValidation)
+			if err != nil {
+				return fmt.Errorf("name an image: %w", err)
+			}
+			tagged[parsed] = image
+		}
 	}
 	if err := tarball.MultiWriteToFile(file, tagged); err != nil {
-		return fmt.Errorf("write image archive: %w", err)
+		return fmt.Errorf("write an image archive: %w", err)
 	}
 	return nil
 }
 
-func (s Spec) config(image v1.Image) *v1.ConfigFile {
+func (s Spec) image() (v1.Image, error) {
+	layers, err := s.layers()
+	if err != nil {
+		return nil, err
+	}
+	image, err := mutate.AppendLayers(empty.Image, layers...)
+	if err != nil {
+		return nil, fmt.Errorf("make image %v: %w", s.Tags, err)
+	}
 	config, err := image.ConfigFile()
 	if err != nil {
-		config = &v1.ConfigFile{}
+		return nil, fmt.Errorf("make image %v: %w", s.Tags, err)
 	}
 	config = config.DeepCopy()
-	config.OS, config.Architecture = "linux", goarch()
+	config.OS, config.Architecture = "linux", runtime.GOARCH
 	config.Config = v1.Config{
-		Entrypoint: s.Entrypoint, Cmd: s.Cmd, User: s.User,
+		Entrypoint: s.Entrypoint, Cmd: s.Cmd, User: s.User, WorkingDir: "/",
 		Env: append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, s.Env...),
 	}
-	return config
+	return mutate.ConfigFile(image, config)
 }
 
-// layer is a tar of the files, with times and owners that do not vary.
-func (s Spec) layer() ([]byte, error) {
+func (s Spec) layers() ([]v1.Layer, error) {
+	var below []v1.Layer
+	if s.Base != nil {
+		var err error
+		if below, err = s.Base.layers(); err != nil {
+			return nil, err
+		}
+	}
+	content, err := s.tar()
+	if err != nil {
+		return nil, err
+	}
+	// Not compressed: a node of this machine unpacks it at once.
+	return append(below, static.NewLayer(content, types.DockerUncompressedLayer)), nil
+}
+
+// tar has the files, with times and owners that do not vary.
+func (s Spec) tar() ([]byte, error) {
 	var buffer bytes.Buffer
 	archive := tar.NewWriter(&buffer)
 	for _, folder := range s.folders() {
@@ -140,17 +165,27 @@ func add(archive *tar.Writer, target string, file File) error {
 		header.Typeflag, header.Linkname = tar.TypeSymlink, file.Link
 		return archive.WriteHeader(header)
 	}
-	content := file.Content
-	if file.Source != "" {
-		var err error
-		if content, err = os.ReadFile(file.Source); err != nil {
+	if file.Source == "" {
+		header.Size = int64(len(file.Content))
+		if err := archive.WriteHeader(header); err != nil {
 			return err
 		}
+		_, err := archive.Write(file.Content)
+		return err
 	}
-	header.Size = int64(len(content))
+	content, err := os.Open(file.Source)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = content.Close() }()
+	info, err := content.Stat()
+	if err != nil {
+		return err
+	}
+	header.Size = info.Size()
 	if err := archive.WriteHeader(header); err != nil {
 		return err
 	}
-	_, err := archive.Write(content)
+	_, err = io.Copy(archive, content)
 	return err
 }

@@ -4,5 +4,8 @@
 // It owns what is in those images and under which names they are known. It
 // must not build programs (package build does) or talk to a container runtime.
 //
-//	programs, Debian's busybox and curl ──► one layer ──► cache/images/NAME-HASH.tar
+//	programs, Debian's busybox, bash, curl ─► Spec, Spec … ─► CACHE/images/node-HASH.tar
+//	names: ours, and those in Kubernetes' own list of test images
+//
+// Any other program becomes an image in the same way, with Archive.
 package images

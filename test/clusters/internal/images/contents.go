@@ -1,0 +1,100 @@
+package images
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os/exec"
+	"regexp"
+	"strings"
+
+	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/build"
+)
+
+// users are those of Kubernetes' agnhost image, which tests of supplemental
+// groups rely on, and root and nobody.
+const (
+	users = `root:x:0:0:root:/root:/bin/sh
+nobody:x:65534:65534:nobody:/:/bin/false
+user-defined-in-image:x:1000:1000::/home/user-defined-in-image:/bin/sh
+`
+	groups = `root:x:0:
+nogroup:x:65534:
+user-defined-in-image:x:1000:
+group-defined-in-image:x:50000:user-defined-in-image
+`
+)
+
+// shell is Debian's static busybox with a link for each of its commands.
+func shell(ctx context.Context) (Spec, error) {
+	program, err := exec.LookPath("busybox")
+	if err != nil {
+		return Spec{}, fmt.Errorf("find busybox: as root, apt-get install busybox-static: %w", err)
+	}
+	out, err := exec.CommandContext(ctx, program, "--list").Output()
+	if err != nil {
+		return Spec{}, fmt.Errorf("list busybox's commands: %w", err)
+	}
+	files := map[string]File{
+		"/bin/busybox": {Source: program},
+		// env is called by this path in scripts' first lines.
+		"/usr/bin/env":       {Link: "/bin/busybox"},
+		"/etc/passwd":        {Content: []byte(users), Mode: 0o644},
+		"/etc/group":         {Content: []byte(groups), Mode: 0o644},
+		"/etc/nsswitch.conf": {Content: []byte("hosts: files dns\n"), Mode: 0o644},
+	}
+	for command := range strings.FieldsSeq(string(out)) {
+		if command != "busybox" { // it lists itself
+			files["/bin/"+command] = File{Link: "/bin/busybox"}
+		}
+	}
+	return Spec{
+		Files:   files,
+		Folders: []string{"/tmp", "/var/tmp", "/root", "/home/user-defined-in-image"},
+		Cmd:     []string{"sh"},
+	}, nil
+}
+
+// agnhost is the image of Kubernetes' end-to-end tests: their program, what
+// its https servers show, a shell, and bash and curl, which tests call in it.
+// https://github.com/kubernetes/kubernetes/blob/master/test/images/agnhost/Dockerfile
+func agnhost(ctx context.Context, base *Spec, programs Programs) (Spec, error) {
+	files := map[string]File{
+		"/agnhost":       {Source: programs["agnhost"]},
+		"/agnhost-2":     {Link: "/agnhost"},
+		"/localhost.crt": {Source: programs[build.LocalhostCert], Mode: 0o644},
+		"/localhost.key": {Source: programs[build.LocalhostKey], Mode: 0o644},
+	}
+	for _, command := range []string{"bash", "curl"} {
+		more, err := withLibraries(ctx, command)
+		if err != nil {
+			return Spec{}, err
+		}
+		maps.Copy(files, more)
+	}
+	files["/bin/bash"] = File{Link: "/usr/bin/bash"}
+	return Spec{
+		Base: base, Files: files, Folders: []string{"/uploads"},
+		Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"},
+	}, nil
+}
+
+var libraryLine = regexp.MustCompile(`(/\S+) \(0x`) //nolint:gochecknoglobals // a constant expression
+
+// withLibraries returns a program of this machine and the shared libraries that
+// it is linked with, where it looks for them.
+func withLibraries(ctx context.Context, command string) (map[string]File, error) {
+	program, err := exec.LookPath(command)
+	if err != nil {
+		return nil, fmt.Errorf("find %s: as root, apt-get install %s: %w", command, command, err)
+	}
+	out, err := exec.CommandContext(ctx, "ldd", program).Output()
+	if err != nil {
+		return nil, fmt.Errorf("list the libraries of %s: %w", program, err)
+	}
+	files := map[string]File{"/usr/bin/" + command: {Source: program}}
+	for _, match := range libraryLine.FindAllStringSubmatch(string(out), -1) {
+		files[match[1]] = File{Source: match[1]}
+	}
+	return files, nil
+}
