@@ -104,21 +104,57 @@ func variableName(name string) string {
 	return strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
-// translateEnv puts the variables before the container's own and lets those
-// tell local truths. A kubelet takes the last of equal names, and resolves
-// $(NAME) in the order of the list, so that what a container sets itself wins.
-func (s *Site) translateEnv(env *[]corev1.EnvVar, local *corev1.Pod, variables []corev1.EnvVar) {
-	own := *env
+// environment is what the containers of one pod are given.
+type environment struct {
+	site      *Site
+	local     *corev1.Pod
+	variables []corev1.EnvVar
+	around    Surroundings
+}
+
+// translate changes a copy of a local container: the variables come before its
+// own, which tell local truths. A kubelet takes the last of equal names, and
+// resolves $(NAME) in the order of the list, so that what a container sets
+// itself wins.
+func (e *environment) translate(container *corev1.Container) {
+	own := container.Env
 	for i := range own {
-		s.translateVariable(&own[i], local)
+		e.site.translateVariable(&own[i], e.local)
 	}
-	merged := make([]corev1.EnvVar, 0, len(variables)+len(own))
-	for i := range variables {
-		if !shadowed(variables[i].Name, own) {
-			merged = append(merged, *variables[i].DeepCopy())
+	imported := e.around.imported(container.EnvFrom)
+	merged := make([]corev1.EnvVar, 0, len(e.variables)+len(own))
+	for i := range e.variables {
+		if name := e.variables[i].Name; !imported[name] && !shadowed(name, own) {
+			merged = append(merged, *e.variables[i].DeepCopy())
 		}
 	}
-	*env = append(merged, own...)
+	container.Env = append(merged, own...)
+	for i := range container.EnvFrom {
+		if ref := container.EnvFrom[i].ConfigMapRef; ref != nil {
+			ref.Name = ConfigMapName(ref.Name)
+		}
+	}
+}
+
+// imported returns the names that a container gets by envFrom. In a kubelet
+// they win over variables of Services: REDIS_PORT of a ConfigMap is a number,
+// and that of a Service redis is not. Our variables are env, which would win
+// over envFrom, and so they are left out.
+func (a *Surroundings) imported(from []corev1.EnvFromSource) map[string]bool {
+	names := map[string]bool{}
+	for i := range from {
+		if ref := from[i].ConfigMapRef; ref != nil && a.ConfigMaps[ref.Name] != nil {
+			for key := range a.ConfigMaps[ref.Name].Data {
+				names[from[i].Prefix+key] = true
+			}
+		}
+		if ref := from[i].SecretRef; ref != nil && a.Secrets[ref.Name] != nil {
+			for key := range a.Secrets[ref.Name].Data {
+				names[from[i].Prefix+key] = true
+			}
+		}
+	}
+	return names
 }
 
 // shadowed reports whether the container sets the variable itself and nothing
@@ -154,12 +190,4 @@ func (s *Site) localField(path string, local *corev1.Pod) (string, bool) {
 		return local.Spec.ServiceAccountName, true
 	}
 	return "", false
-}
-
-func translateEnvFrom(from []corev1.EnvFromSource) {
-	for i := range from {
-		if from[i].ConfigMapRef != nil {
-			from[i].ConfigMapRef.Name = ConfigMapName(from[i].ConfigMapRef.Name)
-		}
-	}
 }

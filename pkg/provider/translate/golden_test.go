@@ -22,6 +22,7 @@ import (
 //
 //	site.yaml      what differs from testSite
 //	services.yaml  the Services of the local namespace
+//	configmap.yaml and secret.yaml, one of each
 //	remote.yaml    what differs from the remote pod that akd made
 //
 // and its output want/…: the remote pod and its needs, or, with a remote.yaml,
@@ -68,8 +69,14 @@ func outputs(t *testing.T, input map[string][]byte) []txtar.File {
 			services = append(services, service)
 		}
 	}
+	around := Surroundings{Services: services}
+	configMap, secret := &corev1.ConfigMap{}, &corev1.Secret{}
+	decode(t, input["configmap.yaml"], configMap)
+	decode(t, input["secret.yaml"], secret)
+	around.ConfigMaps = map[string]*corev1.ConfigMap{configMap.Name: configMap}
+	around.Secrets = map[string]*corev1.Secret{secret.Name: secret}
 	localBefore := local.DeepCopy()
-	remote, err := site.Pod(local, services)
+	remote, err := site.PodIn(local, around)
 	if diff := cmp.Diff(localBefore, local); diff != "" {
 		t.Errorf("Pod changed the local pod (-before +after):\n%s", diff)
 	}
@@ -81,7 +88,7 @@ func outputs(t *testing.T, input map[string][]byte) []txtar.File {
 		t.Fatal(err)
 	}
 	if input["remote.yaml"] == nil {
-		again, err := site.Pod(local, services)
+		again, err := site.PodIn(local, around)
 		if diff := cmp.Diff(remote, again); diff != "" || err != nil {
 			t.Errorf("Pod is not deterministic: %v\n%s", err, diff)
 		}

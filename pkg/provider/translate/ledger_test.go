@@ -187,8 +187,9 @@ func translated(t *testing.T, site *Site, local *corev1.Pod) *corev1.Pod {
 	if err != nil {
 		t.Fatal(err)
 	}
+	env := &environment{site: site, local: local}
 	for i := range local.Spec.EphemeralContainers {
-		remote.Spec.EphemeralContainers = append(remote.Spec.EphemeralContainers, *site.ephemeralContainer(&local.Spec.EphemeralContainers[i], local, nil))
+		remote.Spec.EphemeralContainers = append(remote.Spec.EphemeralContainers, *env.ephemeral(&local.Spec.EphemeralContainers[i]))
 	}
 	for i := range remote.Spec.Volumes {
 		if projected := remote.Spec.Volumes[i].Projected; projected != nil {

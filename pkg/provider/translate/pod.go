@@ -51,13 +51,28 @@ const (
 	maxHostname = 64
 )
 
-// Pod returns the remote pod to create for a local one. services are the local
-// Services of its namespace; they become environment variables as a kubelet
-// makes them. The error is a *Refusal when the pod cannot work remotely.
+// Surroundings are the local objects, beside the pod, that a kubelet looks at
+// when it makes a pod's environment.
+type Surroundings struct {
+	// Services of the pod's namespace become variables.
+	Services []*corev1.Service
+	// ConfigMaps and Secrets that containers refer to by envFrom, by name. Their
+	// keys win over variables of Services; their values are not looked at.
+	ConfigMaps map[string]*corev1.ConfigMap
+	Secrets    map[string]*corev1.Secret
+}
+
+// Pod is PodIn without ConfigMaps and Secrets.
+func (s *Site) Pod(local *corev1.Pod, services []*corev1.Service) (*corev1.Pod, error) {
+	return s.PodIn(local, Surroundings{Services: services})
+}
+
+// PodIn returns the remote pod to create for a local one. The error is a
+// *Refusal when the pod cannot work remotely.
 //
 // Ephemeral containers are left out, because the API takes them only from a
 // subresource of an existing pod: see Update.
-func (s *Site) Pod(local *corev1.Pod, services []*corev1.Service) (*corev1.Pod, error) {
+func (s *Site) PodIn(local *corev1.Pod, around Surroundings) (*corev1.Pod, error) {
 	if err := refuse(local); err != nil {
 		return nil, err
 	}
@@ -70,14 +85,12 @@ func (s *Site) Pod(local *corev1.Pod, services []*corev1.Service) (*corev1.Pod, 
 	}
 	s.resolve(&spec, local.Namespace)
 	translateVolumes(spec.Volumes, local)
-	variables := s.variables(local, services)
+	env := &environment{site: s, local: local, variables: s.variables(local, around.Services), around: around}
 	for i := range spec.InitContainers {
-		s.translateEnv(&spec.InitContainers[i].Env, local, variables)
-		translateEnvFrom(spec.InitContainers[i].EnvFrom)
+		env.translate(&spec.InitContainers[i])
 	}
 	for i := range spec.Containers {
-		s.translateEnv(&spec.Containers[i].Env, local, variables)
-		translateEnvFrom(spec.Containers[i].EnvFrom)
+		env.translate(&spec.Containers[i])
 	}
 	return &corev1.Pod{ObjectMeta: s.podMeta(local), Spec: spec}, nil
 }

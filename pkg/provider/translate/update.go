@@ -170,6 +170,10 @@ func (s *Site) Update(local, remote *corev1.Pod) ([]Patch, error) {
 	if !s.isFor(remote, local) {
 		return nil, fmt.Errorf("update remote pod %s/%s: it is not the one of local pod %s/%s", remote.Namespace, remote.Name, local.Namespace, local.Name)
 	}
+	// Ephemeral containers come later, and may refer to what is not theirs.
+	if err := refuseReserved(local); err != nil {
+		return nil, err
+	}
 	u := &update{site: s, local: local, remote: remote, want: s.record(local), have: &record{}}
 	if text := remote.Annotations[AnnotationApplied]; text != "" {
 		// A record that cannot be read is like none: then everything is compared.
@@ -316,18 +320,17 @@ func (u *update) ephemeral() object {
 	if len(missing) == 0 {
 		return nil
 	}
-	variables := u.variables()
+	env := &environment{site: u.site, local: u.local, variables: u.variables()}
 	containers := make([]*corev1.EphemeralContainer, 0, len(missing))
 	for _, container := range missing {
-		containers = append(containers, u.site.ephemeralContainer(container, u.local, variables))
+		containers = append(containers, env.ephemeral(container))
 	}
 	return object{"spec": object{"ephemeralContainers": containers}}
 }
 
-func (s *Site) ephemeralContainer(container *corev1.EphemeralContainer, local *corev1.Pod, variables []corev1.EnvVar) *corev1.EphemeralContainer {
-	added := container.DeepCopy()
-	s.translateEnv(&added.Env, local, variables)
-	translateEnvFrom(added.EnvFrom)
+func (e *environment) ephemeral(local *corev1.EphemeralContainer) *corev1.EphemeralContainer {
+	added := local.DeepCopy()
+	e.translate((*corev1.Container)(&added.EphemeralContainerCommon))
 	return added
 }
 

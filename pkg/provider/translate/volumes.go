@@ -100,10 +100,51 @@ func translateProjected(volume *corev1.Volume, local *corev1.Pod) {
 			source.ServiceAccountToken = nil
 			source.Secret = &corev1.SecretProjection{
 				LocalObjectReference: corev1.LocalObjectReference{Name: TokenSecretName(local.UID)},
-				Items:                []corev1.KeyToPath{{Key: tokenKey(volume.Name, i), Path: token.Path, User: token.User}},
+				Items: []corev1.KeyToPath{{
+					Key: tokenKey(volume.Name, i), Path: token.Path, User: token.User, Mode: tokenMode(&local.Spec, volume.Projected.DefaultMode),
+				}},
 			}
 		}
 	}
+}
+
+// tokenMode returns the mode of a token's file, nil for the volume's. Where all
+// containers run as one user, a kubelet gives the file to that user; files of a
+// Secret are root's, so that it must be readable by others instead. With an
+// fsGroup both are readable by the group.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/volume/projected/projected.go (collectData)
+func tokenMode(spec *corev1.PodSpec, volume *int32) *int32 {
+	const readable, readableByOthers = int32(0o444), int32(0o004)
+	grouped := spec.SecurityContext != nil && spec.SecurityContext.FSGroup != nil
+	if volume == nil || *volume&readableByOthers != 0 || grouped || !oneUser(spec) {
+		return nil
+	}
+	return new(readable)
+}
+
+// oneUser reports whether all containers run as the same user that is not root.
+func oneUser(spec *corev1.PodSpec) bool {
+	var user *int64
+	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
+		for i := range containers {
+			runs := runAsUser(spec, &containers[i])
+			if runs == nil || user != nil && *user != *runs {
+				return false
+			}
+			user = runs
+		}
+	}
+	return user != nil && *user != 0
+}
+
+func runAsUser(spec *corev1.PodSpec, container *corev1.Container) *int64 {
+	switch {
+	case container.SecurityContext != nil && container.SecurityContext.RunAsUser != nil:
+		return container.SecurityContext.RunAsUser
+	case spec.SecurityContext != nil:
+		return spec.SecurityContext.RunAsUser
+	}
+	return nil
 }
 
 // tokenKey returns the key of a projected token in the pod's token Secret.

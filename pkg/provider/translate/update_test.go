@@ -1,0 +1,89 @@
+package translate
+
+import (
+	"errors"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// An ephemeral container comes after the pod was let in: it must not read by it
+// what the pod could not.
+func TestUpdateRefusesReservedNames(t *testing.T) {
+	debug := corev1.EphemeralContainer{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
+		Name: "debug",
+		EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: TokenSecretName("other-uid")},
+		}}},
+	}}
+	local := localPod(started, func(p *corev1.Pod) { p.Spec.EphemeralContainers = []corev1.EphemeralContainer{debug} })
+	_, err := testSite().Update(local, remotePod(t))
+	var refusal *Refusal
+	if !errors.As(err, &refusal) || refusal.Reason != ReasonReservedName {
+		t.Errorf("Update = %v, want a refusal for %s", err, ReasonReservedName)
+	}
+}
+
+// Applied patches leave nothing to do, whatever changed together.
+func TestUpdateSettles(t *testing.T) {
+	site, remote := testSite(), remotePod(t)
+	local := localPod(started, func(p *corev1.Pod) {
+		p.Labels = map[string]string{"tier": "web"}
+		p.Annotations = map[string]string{"note": "n"}
+		p.Spec.Containers[0].Image = "web:2"
+		p.Spec.ActiveDeadlineSeconds = new(int64(60))
+		p.Spec.Tolerations = []corev1.Toleration{{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute}}
+		p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug"}}}
+	})
+	patches, err := site.Update(local, remote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, patch := range patches {
+		remote = applied(t, remote, patch.Data)
+	}
+	if _, left := remote.Labels["app"]; left || remote.Labels["tier"] != "web" || remote.Labels[LabelUID] != "local-uid" {
+		t.Errorf("labels after the patches: %v", remote.Labels)
+	}
+	if patches, err = site.Update(local, remote); err != nil || len(patches) > 0 {
+		t.Errorf("after the patches there are more: %v, %v", patches, err)
+	}
+	if step := site.Next(local, remote); step.Action != CopyStatus {
+		t.Errorf("after the patches the next step is %s", step.Action)
+	}
+}
+
+// A resize takes two rounds: the record follows when the remote pod shows it.
+func TestUpdateResizeSettles(t *testing.T) {
+	site := testSite()
+	limited := func(cpu string) *corev1.Pod {
+		return localPod(started, func(p *corev1.Pod) {
+			p.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu)}
+		})
+	}
+	remote, err := site.Pod(limited("1"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	local := limited("2")
+	var subresources []string
+	for range 3 {
+		patches, err := site.Update(local, remote)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, patch := range patches {
+			subresources = append(subresources, patch.Subresource)
+			remote = applied(t, remote, patch.Data)
+		}
+	}
+	if len(subresources) != 2 || subresources[0] != "resize" || subresources[1] != "" {
+		t.Errorf("patches of %q, want one resize and then the record", subresources)
+	}
+	// The remote cluster's own resize (an autoscaler's) stays.
+	remote.Spec.Containers[0].Resources.Requests[corev1.ResourceCPU] = resource.MustParse("3")
+	if patches, err := site.Update(local, remote); err != nil || len(patches) > 0 {
+		t.Errorf("the remote cluster's own size is fought: %v, %v", patches, err)
+	}
+}
