@@ -111,7 +111,9 @@ func CheckVersion(version string) error {
 }
 
 // kubernetes makes one file for the servers, and links to it, and the programs
-// whose own main is more than a line.
+// whose own main is more than a line. Against servers built one by one, only
+// kube-proxy's help differs, which has cAdvisor's flags too, and the
+// scheduler's, which has one more feature gate.
 func kubernetes(version string) recipe {
 	r := recipe{
 		name:     "kubernetes-" + version,
