@@ -41,7 +41,7 @@ func Main(args []string) int {
 	return report(err)
 }
 
-// report tells the user about the error and chooses the exit code.
+// report tells the user about the error and returns the exit code.
 func report(err error) int {
 	if err == nil {
 		return exitDone
@@ -53,15 +53,23 @@ func report(err error) int {
 	}
 	if errors.Is(err, syscall.ENOSPC) {
 		fmt.Fprintln(os.Stderr, "The disk is full: free some space, then run the command again.")
-		return exitMistake
 	}
+	return exitCode(err)
+}
+
+// exitCode tells what the user can mend from what went wrong.
+func exitCode(err error) int {
 	var (
 		mistake     lab.Mistake
 		usage       usageError
 		version     *build.VersionError
 		environment *build.Error
 	)
-	if errors.As(err, &mistake) || errors.As(err, &usage) || errors.As(err, &version) || errors.As(err, &environment) {
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, syscall.ENOSPC), errors.As(err, &mistake), errors.As(err, &usage),
+		errors.As(err, &version), errors.As(err, &environment):
 		return exitMistake
 	}
 	return exitFailure

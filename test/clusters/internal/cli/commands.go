@@ -110,7 +110,6 @@ func (a *app) logs() *cobra.Command {
 
 func (a *app) link() *cobra.Command {
 	var state link.State
-	var restore bool
 	cmd := &cobra.Command{
 		Use:   "link --latency 50ms | --cut | --restore",
 		Short: "Spoil or mend the link between akd's side and the remote API server",
@@ -123,6 +122,15 @@ reset. New connections are accepted and then hear nothing. When the link is
 restored, connections that lived through the cut are closed.
 --restore undoes both.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			given := 0
+			for _, name := range []string{"latency", "cut", "restore"} {
+				if cmd.Flags().Changed(name) {
+					given++
+				}
+			}
+			if given != 1 {
+				return usageError{errors.New("give one of --latency 50ms, --cut and --restore")}
+			}
 			if state.Latency < 0 {
 				return usageError{fmt.Errorf("--latency %s: it cannot be negative", state.Latency)}
 			}
@@ -135,9 +143,7 @@ restored, connections that lived through the cut are closed.
 	}
 	cmd.Flags().DurationVar(&state.Latency, "latency", 0, "added to each round trip, such as 50ms")
 	cmd.Flags().BoolVar(&state.Cut, "cut", false, "let nothing through")
-	cmd.Flags().BoolVar(&restore, "restore", false, "undo --latency and --cut")
-	cmd.MarkFlagsOneRequired("latency", "cut", "restore")
-	cmd.MarkFlagsMutuallyExclusive("latency", "cut", "restore")
+	cmd.Flags().Bool("restore", false, "undo --latency and --cut")
 	return cmd
 }
 

@@ -18,7 +18,8 @@ type progress struct {
 	now      func() time.Time
 	began    time.Time
 
-	mu sync.Mutex
+	mu   sync.Mutex
+	last time.Time
 }
 
 func newProgress(out *os.File, now func() time.Time) *progress {
@@ -34,7 +35,10 @@ func (p *progress) step(format string, args ...any) {
 	p.print(fmt.Sprintf(format, args...), true)
 }
 
-// update tells more about the present step; only a terminal shows it.
+// quiet is how long a reader without a terminal waits for a sign of life.
+const quiet = 30 * time.Second
+
+// update tells more about the present step.
 func (p *progress) update(text string) { p.print(text, false) }
 
 func (p *progress) print(text string, step bool) {
@@ -44,7 +48,8 @@ func (p *progress) print(text string, step bool) {
 	case p.terminal:
 		// Carriage return, text, erase to the end of the line.
 		fmt.Fprintf(p.out, "\r%s  %.100s\x1b[K", p.elapsed(), text)
-	case step:
+	case step || p.now().Sub(p.last) > quiet:
+		p.last = p.now()
 		fmt.Fprintf(p.out, "%s  %s\n", p.elapsed(), text)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -70,6 +72,9 @@ func (l *Lab) remove(ctx context.Context) error {
 	return nil
 }
 
+// grace is for what a user has started; our own components have nothing to lose.
+const grace = 2 * time.Second
+
 // endProcesses ends all processes of the run. With control groups there is no
 // point in asking nicely: all data goes, and containers are in there as well.
 func (l *Lab) endProcesses(ctx context.Context) error {
@@ -84,10 +89,15 @@ func (l *Lab) endProcesses(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, record := range append(records, l.table().Strays()...) {
-		if err := record.Stop(ctx, 5*time.Second); err != nil {
-			return err
-		}
+	all := append(slices.Clone(records), l.table().Strays()...)
+	errs := make([]error, len(all))
+	var group sync.WaitGroup
+	for i, record := range all {
+		group.Go(func() { errs[i] = record.Stop(ctx, grace) })
+	}
+	group.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	for _, record := range records {
 		if err := l.table().Forget(record.Name); err != nil {

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -22,6 +23,9 @@ func (l *Lab) lock(ctx context.Context) (unlock func(), err error) {
 			return nil, mistakef("run folder: %v: choose another --dir", err)
 		}
 		file, err := os.Open(l.Dir)
+		if errors.Is(err, fs.ErrPermission) {
+			return nil, mistakef("%s belongs to another user: run this command as that user", l.Dir)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -77,6 +77,9 @@ func (l *Lab) Load() (state State, ok bool, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return State{}, false, nil
 	}
+	if errors.Is(err, syscall.ENOTDIR) {
+		return State{}, false, mistakef("run folder %s: it is a file: choose another --dir", l.Dir)
+	}
 	if errors.Is(err, fs.ErrPermission) {
 		return State{}, false, mistakef("%s belongs to another user: run this command as that user", l.Dir)
 	}

@@ -28,6 +28,8 @@ func (l *Lab) Up(ctx context.Context, plan Plan) error {
 		return err
 	}
 	defer unlock()
+	// Does nothing unless the folder is empty, because Up went no further.
+	defer os.Remove(l.Dir)
 	if err := l.checkFolder(); err != nil {
 		return err
 	}
