@@ -3,7 +3,7 @@
 // of the lifecycle follows.
 //
 // It owns the names, labels and annotations (names.go), every field of a pod
-// (pod.go, volumes.go, env.go and the ledger of all decisions in ledger.go), the
+// (pod.go, volumes.go, env.go, dns.go and the ledger of all decisions in ledger.go), the
 // ConfigMaps, Secrets and tokens that a pod needs (needs.go), the lifecycle table
 // (next.go), in-place updates (update.go), the merged status (status.go) and
 // events (events.go).

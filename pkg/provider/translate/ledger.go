@@ -209,8 +209,8 @@ func statusFields() []Field {
 	const claims = "Claims are allocated in the local cluster."
 	return []Field{
 		{"status.observedGeneration", Translated, "It is the local generation once the remote kubelet has observed all that is in it."},
-		{"status.phase", Kept, "Succeeded and Failed are final: the local pod stays so whatever the remote pod does. It is Failed when somebody deletes the remote pod."},
-		{"status.conditions", Translated, "PodReadyToStartContainers, Initialized, ContainersReady and those of restarts and resizes are the remote pod's; Ready adds the local readiness gates; DisruptionTarget comes from either cluster; PodScheduled and all others stay. `actual.vk/RemoteScheduled` tells of the remote scheduler, `actual.vk/RemoteCreated` of a remote pod that could not be created."},
+		{"status.phase", Kept, "Succeeded and Failed are final: the local pod stays so whatever the remote pod does. It becomes Failed when somebody deletes the remote pod."},
+		{"status.conditions", Translated, "PodReadyToStartContainers, Initialized, ContainersReady and those of restarts and resizes are the remote pod's; Ready is the remote pod's and needs the local readiness gates too; DisruptionTarget comes from either cluster, or tells that somebody deleted the remote pod; PodScheduled and all others stay. `actual.vk/RemoteScheduled` tells of the remote scheduler, `actual.vk/RemoteCreated` of a remote pod that could not be created."},
 		{"status.message", Translated, "Names of the remote cluster are replaced by the local ones."},
 		{"status.reason", Kept, "It is the remote pod's; RemotePodDeleted, RemotePodEnded and RemotePodInvalid are akd's own."},
 		{"status.nominatedNodeName", Local, "The local scheduler sets it."},

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -28,6 +29,8 @@ type Step struct {
 	Action Action
 	// GracePeriodSeconds is for DeleteRemote; nil leaves it to the remote pod.
 	GracePeriodSeconds *int64
+	// Again is when to ask Next again though nothing has changed; zero is never.
+	Again time.Time
 	// Reason and Message are for Fail and Refuse.
 	Reason  string
 	Message string
@@ -50,8 +53,10 @@ func (s *Site) Next(local, remote *corev1.Pod) Step {
 		return nextTerminating(local, remote)
 	case finished(local):
 		return nextFinished(remote)
-	case remote.DeletionTimestamp != nil:
+	case remote.DeletionTimestamp != nil && finished(remote):
 		return Step{Action: Wait}
+	case remote.DeletionTimestamp != nil:
+		return Step{Action: Wait, Again: lostAt(remote)} // Status then gives it up
 	case !finished(remote) && s.differs(local, remote):
 		return Step{Action: Update}
 	}

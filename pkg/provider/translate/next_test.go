@@ -2,6 +2,7 @@ package translate
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -128,7 +129,12 @@ func TestNext(t *testing.T) {
 		},
 		"RemoteTerminating": {
 			reason: "Somebody deletes the remote pod: its last states are copied, and nothing is changed.",
-			local:  localPod(started, func(p *corev1.Pod) { p.Labels["app"] = "web2" }), remote: remotePod(t, terminating(30)), want: Step{Action: Wait},
+			local:  localPod(started, func(p *corev1.Pod) { p.Labels["app"] = "web2" }), remote: remotePod(t, terminating(30)),
+			want: Step{Action: Wait, Again: time.Unix(2060, 0)},
+		},
+		"RemoteTerminatingFinished": {
+			reason: "It has ended; only the API still has it.",
+			local:  localPod(started), remote: remotePod(t, terminating(30), phase(corev1.PodFailed)), want: Step{Action: Wait},
 		},
 		// finished
 		"FinishedAndGone": {

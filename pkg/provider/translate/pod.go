@@ -33,7 +33,10 @@ const (
 	ReasonInvalidHostname = "InvalidHostname"
 )
 
-const messageRemotePodDeleted = "The remote pod was deleted in the remote cluster."
+const (
+	messageRemotePodDeleted = "The remote pod was deleted in the remote cluster."
+	messageRemotePodLost    = "The remote pod was deleted in the remote cluster, and its node does not tell that it has ended."
+)
 
 // Refusal is the error of a pod that cannot work remotely. Message is a sentence
 // for the pod's owner.

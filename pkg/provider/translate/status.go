@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -71,13 +72,18 @@ func (s *Site) Status(local, remote *corev1.Pod, now metav1.Time) *corev1.PodSta
 	status.VolumeHealth = m.volumeHealth(from.VolumeHealth)
 	status.ObservedGeneration = m.generation(from.ObservedGeneration, status.ObservedGeneration)
 	m.merge()
-	if m.deleted() {
+	status.Conditions = m.conditions
+	switch {
+	case m.lost():
+		with := *local
+		with.Status = status
+		return s.FailedStatus(&with, ReasonRemotePodDeleted, messageRemotePodLost, now)
+	case m.deleted() && m.failed():
 		status.Phase = corev1.PodFailed
 		if status.Reason == "" {
 			status.Reason, status.Message = ReasonRemotePodDeleted, messageRemotePodDeleted
 		}
 	}
-	status.Conditions = m.conditions
 	return &status
 }
 
@@ -133,16 +139,35 @@ func containerNames(spec *corev1.PodSpec) map[string]bool {
 
 func (m *merge) text(remote string) string { return m.texts.translate(remote) }
 
-// deleted reports whether the remote pod ended because somebody deleted it
-// there, and not because it was done. Its containers may well have exited with
-// 0 then, but a pod that is to run always has not succeeded by that.
-func (m *merge) deleted() bool {
-	if m.remote.DeletionTimestamp == nil || m.local.DeletionTimestamp != nil {
-		return false
-	}
+// deleted reports whether somebody deleted the remote pod, and not its owner.
+func (m *merge) deleted() bool { return deletedRemotely(m.local, m.remote) }
+
+func deletedRemotely(local, remote *corev1.Pod) bool {
+	return remote.DeletionTimestamp != nil && local.DeletionTimestamp == nil
+}
+
+// failed reports whether the remote pod's end is a failure. Its containers may
+// well have exited with 0 when it was deleted, but a pod that is to run always
+// has not succeeded by that.
+func (m *merge) failed() bool {
 	always := m.local.Spec.RestartPolicy == corev1.RestartPolicyAlways
 	return m.remote.Status.Phase == corev1.PodFailed || always && m.remote.Status.Phase == corev1.PodSucceeded
 }
+
+// lost reports whether a deleted remote pod should have ended long ago: its
+// node does not answer, and nobody knows when it will. A local controller must
+// not wait for that to replace the pod.
+func (m *merge) lost() bool {
+	return m.deleted() && !finished(m.remote) && !m.now.Time.Before(lostAt(m.remote))
+}
+
+// lostAt is when a deleted remote pod counts as lost. Its deletion timestamp is
+// the end of its grace period.
+func lostAt(remote *corev1.Pod) time.Time { return remote.DeletionTimestamp.Add(lostAfter) }
+
+// lostAfter leaves a kubelet the time to clean up after the grace period, and
+// the clocks some difference.
+const lostAfter = time.Minute
 
 // generation returns the local generation once the remote kubelet has observed
 // the one that carries everything of it, and what it was before until then.
@@ -217,26 +242,24 @@ func (m *merge) merge() {
 	}
 }
 
-// ready is ContainersReady and the readiness gates of the local pod, whose
-// conditions only the local cluster has.
+// ready is the remote pod's readiness and the readiness gates of the local pod,
+// whose conditions only the local cluster has. The remote pod has no gates, so
+// that its Ready differs from ContainersReady only when its node is lost.
 func (m *merge) ready() {
-	containers := condition(m.remote.Status.Conditions, corev1.ContainersReady)
-	from := condition(m.remote.Status.Conditions, corev1.PodReady)
-	if containers == nil {
-		if from != nil {
-			m.copy(from)
+	base := condition(m.remote.Status.Conditions, corev1.PodReady)
+	if base == nil || base.Status == corev1.ConditionTrue {
+		if containers := condition(m.remote.Status.Conditions, corev1.ContainersReady); containers != nil && containers.Status != corev1.ConditionTrue {
+			base = containers
 		}
+	}
+	if base == nil {
 		return
 	}
-	ready := corev1.PodCondition{
-		Type: corev1.PodReady, Status: containers.Status, Reason: containers.Reason, Message: containers.Message,
-		ObservedGeneration: containers.ObservedGeneration,
-	}
+	ready := *base
+	ready.Type = corev1.PodReady
 	if missing := m.gates(); ready.Status == corev1.ConditionTrue && missing != "" {
 		ready.Status, ready.Reason, ready.Message = corev1.ConditionFalse, reasonGatesNotReady, missing
-	}
-	if from != nil && from.Status == ready.Status {
-		ready.LastTransitionTime = from.LastTransitionTime
+		ready.LastTransitionTime = metav1.Time{}
 	}
 	m.copy(&ready)
 }
@@ -256,8 +279,8 @@ func (m *merge) gates() string {
 	return strings.Join(closed, ", ")
 }
 
-// disruption tells of an eviction or preemption in the remote cluster, unless
-// the local cluster has already told of its own.
+// disruption tells of an eviction, preemption or deletion in the remote cluster,
+// unless the local cluster has already told of its own.
 func (m *merge) disruption() {
 	have := condition(m.conditions, corev1.DisruptionTarget)
 	from := condition(m.remote.Status.Conditions, corev1.DisruptionTarget)

@@ -79,6 +79,22 @@ func TestStatusConditions(t *testing.T) {
 			remote: []change{withCondition(yes(corev1.ContainersReady, 2)), withCondition(yes(corev1.PodReady, 3))},
 			kind:   corev1.PodReady, want: new(yes(corev1.PodReady, 3)),
 		},
+		"NotReadyByLostRemoteNode": {
+			reason: "The remote node lifecycle controller says NotReady; ContainersReady is then what the lost kubelet said last.",
+			remote: []change{withCondition(yes(corev1.ContainersReady, 2)), withCondition(no(corev1.PodReady, 3))},
+			kind:   corev1.PodReady, want: new(no(corev1.PodReady, 3)),
+		},
+		"DeletedRemotely": {
+			reason: "It is told at once, while the remote kubelet still stops the containers.",
+			remote: []change{terminating(1 << 40)},
+			kind:   corev1.DisruptionTarget, want: &corev1.PodCondition{
+				Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: ReasonRemotePodDeleted, Message: messageRemotePodDeleted, LastTransitionTime: goldenNow,
+			},
+		},
+		"DeletedByOwner": {
+			reason: "The owner's own deletion is no disruption.",
+			local:  []change{terminating(30)}, remote: []change{terminating(30)}, kind: corev1.DisruptionTarget,
+		},
 		"TransitionTimeStays": {
 			reason: "It changes with the status alone.",
 			local:  []change{withCondition(yes(corev1.PodInitialized, 1))}, remote: []change{withCondition(yes(corev1.PodInitialized, 7))},
@@ -113,6 +129,39 @@ func TestStatusConditions(t *testing.T) {
 			status := testSite().Status(localPod(tc.local...), remotePod(t, tc.remote...), goldenNow)
 			if diff := cmp.Diff(tc.want, condition(status.Conditions, tc.kind)); diff != "" {
 				t.Errorf("%s\ncondition %s (-want +got):\n%s", tc.reason, tc.kind, diff)
+			}
+		})
+	}
+}
+
+// A remote pod that somebody deletes ends the local one, at the latest when its
+// node should have told long ago.
+func TestStatusDeletedRemotely(t *testing.T) {
+	always := func(p *corev1.Pod) { p.Spec.RestartPolicy = corev1.RestartPolicyAlways }
+	never := func(p *corev1.Pod) { p.Spec.RestartPolicy = corev1.RestartPolicyNever }
+	type want struct {
+		phase  corev1.PodPhase
+		reason string
+	}
+	cases := map[string]struct {
+		reason string
+		local  change
+		remote corev1.PodPhase
+		now    int64 // the grace period ends at 2000
+		want   want
+	}{
+		"Stopping":       {reason: "Containers still run: it is not over.", local: always, remote: corev1.PodRunning, now: 2059, want: want{corev1.PodRunning, ""}},
+		"Lost":           {reason: "A lost remote node tells nothing, and the pod is to be replaced.", local: always, remote: corev1.PodRunning, now: 2060, want: want{corev1.PodFailed, ReasonRemotePodDeleted}},
+		"ExitedWell":     {reason: "A pod that is to run always has not succeeded.", local: always, remote: corev1.PodSucceeded, now: 2001, want: want{corev1.PodFailed, ReasonRemotePodDeleted}},
+		"ExitedBadly":    {reason: "The deletion made it fail.", local: never, remote: corev1.PodFailed, now: 2001, want: want{corev1.PodFailed, ReasonRemotePodDeleted}},
+		"Done":           {reason: "All containers say that they are done, as with a local kubelet.", local: never, remote: corev1.PodSucceeded, now: 2001, want: want{corev1.PodSucceeded, ""}},
+		"DeletedByOwner": {reason: "The owner's own deletion ends as the kubelet says, whenever.", local: terminating(30), remote: corev1.PodRunning, now: 9999, want: want{corev1.PodRunning, ""}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			status := testSite().Status(localPod(started, tc.local), remotePod(t, terminating(30), phase(tc.remote)), metav1.Unix(tc.now, 0))
+			if got := (want{status.Phase, status.Reason}); got != tc.want {
+				t.Errorf("%s\nStatus has %v, want %v", tc.reason, got, tc.want)
 			}
 		})
 	}
