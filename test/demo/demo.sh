@@ -11,7 +11,7 @@ node=vk-ak-example
 namespace=crossplane-system
 remote_namespace=vk-ak-example-d05fe343c4951ecb
 dir=${CLUSTERS_DIR:-.clusters}
-pidfile=$dir/akd-demo.pid
+pidfile=$dir/logs/akd-demo.pid
 log=$dir/logs/akd-demo.log
 
 clusters() { bin/clusters --dir "$dir" "$@"; }
@@ -26,7 +26,7 @@ fail() {
 # on CLUSTER ARGS... shows a kubectl command, then runs it.
 on() {
   printf '$ kubectl --context=%s' "$1"
-  printf ' %q' "${@:2}"
+  printf ' %s' "${@:2}"
   printf '\n'
   clusters kubectl "$@" || fail "the command above failed"
 }
@@ -50,7 +50,7 @@ start_akd() {
   [ -n "$address" ] || fail "the clusters did not say where akd may listen"
   local command=(bin/akd --node-name "$node"
     --local-kubeconfig "$dir/akd-local.kubeconfig" --remote-kubeconfig "$dir/akd-remote.kubeconfig"
-    --node-address "$address")
+    --node-address "$address" --kubelet-api-address "$address")
   printf '$ %s\n' "${command[*]}"
   # exec, so that the process id is akd's own.
   (exec setsid bin/clusters --dir "$dir" exec local -- "$PWD/${command[0]}" "${command[@]:1}") >>"$log" 2>&1 </dev/null &

@@ -179,7 +179,7 @@ func (b *bed) launch(t *testing.T, node string, args ...string) *daemon {
 		"--dir", b.dir, "exec", "local", "--", b.akd, "--node-name", node,
 		"--local-kubeconfig", filepath.Join(b.dir, "akd-local.kubeconfig"),
 		"--remote-kubeconfig", filepath.Join(b.dir, "akd-remote.kubeconfig"),
-		"--node-address", b.address,
+		"--node-address", b.address, "--kubelet-api-address", b.address,
 	}, args...)
 	d.cmd = exec.Command(b.clusters, args...)
 	d.cmd.Stdout, d.cmd.Stderr = log, log
