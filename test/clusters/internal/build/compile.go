@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -101,7 +103,7 @@ func (b *Builder) writeModule(ctx context.Context, r recipe, dir string) (origin
 }
 
 // downloaded is what go mod download -json tells.
-type downloaded struct{ Dir, GoMod, Error string }
+type downloaded struct{ Path, Dir, GoMod, Error string }
 
 func (b *Builder) download(ctx context.Context, r recipe, dir string) (downloaded, error) {
 	var result downloaded
@@ -129,28 +131,97 @@ func (b *Builder) replacements(ctx context.Context, r recipe, origin downloaded)
 	if err := b.goJSON(ctx, r, origin.Dir, &parsed, "mod", "edit", "-json", origin.GoMod); err != nil {
 		return "", err
 	}
-	var lines strings.Builder
+	var paths []string
 	for _, required := range parsed.Require {
 		if required.Version == "v0.0.0" {
-			fmt.Fprintf(&lines, "\nreplace %s => %s %s\n", required.Path, required.Path, r.staging)
+			paths = append(paths, required.Path)
 		}
+	}
+	versions, err := b.stagingVersions(ctx, r, origin.Dir, paths)
+	if err != nil {
+		return "", err
+	}
+	var lines strings.Builder
+	for _, path := range paths {
+		fmt.Fprintf(&lines, "\nreplace %s => %s %s\n", path, path, versions[path])
 	}
 	return lines.String(), nil
 }
 
+// stagingVersions chooses the recipe's own version of each staging module, or
+// the release before, and so on, where a proxy lacks one of them or the checksum
+// database does not know it: patch releases of a module rarely differ. A module
+// that has none is left to fail where, and if, it is compiled.
+func (b *Builder) stagingVersions(ctx context.Context, r recipe, dir string, paths []string) (map[string]string, error) {
+	versions := map[string]string{}
+	for _, path := range paths {
+		versions[path] = r.staging
+	}
+	last := strings.LastIndex(r.staging, ".")
+	number, err := strconv.Atoi(r.staging[last+1:])
+	if err != nil {
+		return nil, fmt.Errorf("build %s: version %s: %w", r.name, r.staging, err)
+	}
+	for ; len(paths) > 0 && number >= 0; number-- {
+		version := r.staging[:last+1] + strconv.Itoa(number)
+		lacking, err := b.lacking(ctx, r, dir, version, paths)
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range paths {
+			if !slices.Contains(lacking, path) {
+				versions[path] = version
+			}
+		}
+		paths = lacking
+	}
+	return versions, nil
+}
+
+// lacking are those of the modules that cannot be had at version.
+func (b *Builder) lacking(ctx context.Context, r recipe, dir, version string, paths []string) ([]string, error) {
+	args := []string{"mod", "download", "-json"}
+	for _, path := range paths {
+		args = append(args, path+"@"+version)
+	}
+	stdout, stderr, err := b.goOutput(ctx, r, dir, args)
+	var lacking []string
+	for decoder := json.NewDecoder(bytes.NewReader(stdout)); ; {
+		var result downloaded
+		switch decodeErr := decoder.Decode(&result); {
+		case errors.Is(decodeErr, io.EOF) && len(stdout) > 0:
+			return lacking, nil
+		case decodeErr != nil:
+			return nil, explain(r.name, &commandError{command: "go mod download", output: stderr, err: errors.Join(err, decodeErr)})
+		case saysUnknown.MatchString(result.Error):
+			lacking = append(lacking, result.Path)
+		case result.Error != "":
+			return nil, explain(r.name, &commandError{command: "go mod download", output: result.Error, err: err})
+		}
+	}
+}
+
 // goJSON reads what a go command prints, which it does also when it fails.
 func (b *Builder) goJSON(ctx context.Context, r recipe, dir string, into any, args ...string) error {
-	cmd := b.command(ctx, r, dir, "go", args)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
+	stdout, stderr, err := b.goOutput(ctx, r, dir, args)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if json.Unmarshal(stdout.Bytes(), into) == nil && stdout.Len() > 0 {
+	if json.Unmarshal(stdout, into) == nil {
 		return err
 	}
-	return explain(r.name, &commandError{command: "go " + strings.Join(args, " "), output: stderr.String(), err: err})
+	return explain(r.name, &commandError{command: "go " + strings.Join(args, " "), output: stderr, err: err})
+}
+
+func (b *Builder) goOutput(ctx context.Context, r recipe, dir string, args []string) (stdout []byte, stderr string, err error) {
+	cmd := b.command(ctx, r, dir, "go", args)
+	var out, complaints bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaints
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return out.Bytes(), complaints.String(), err
 }
 
 func (b *Builder) goCommand(ctx context.Context, r recipe, dir string, args []string, env ...string) error {

@@ -38,7 +38,12 @@ func TestEnsureModule(t *testing.T) {
 			"test/names.txt":     "some names",
 		},
 		"k8s.io/api@v0.37.1": {"go.mod": "module k8s.io/api\n", "api.go": "package api\n\nconst Version = \"0.37.1\"\n"},
-		"k8s.io/api@v0.37.2": {"go.mod": "module k8s.io/api\n", "api.go": "package api\n\nconst Version = \"0.37.2\"\n"},
+		// The next release, whose staging module the proxy lacks.
+		"k8s.io/kubernetes@v1.37.3": {
+			"go.mod":             "module k8s.io/kubernetes\n\ngo 1.26.0\n\nrequire (\n\tk8s.io/api v0.0.0\n\tk8s.io/unused v0.0.0\n)\n",
+			"cmd/client/main.go": "package main\n\nfunc main() {}\n",
+			"test/names.txt":     "some names",
+		},
 	})
 	b := &Builder{Cache: t.TempDir(), Env: moduleEnv(t, proxy)}
 	files, err := b.ensure(t.Context(), []recipe{kubernetesLike("1.37.1", "0.37.1")})
@@ -58,12 +63,20 @@ func TestEnsureModule(t *testing.T) {
 		t.Errorf("copied file: -want, +got:\n%s", diff)
 	}
 
+	files, err = b.ensure(t.Context(), []recipe{kubernetesLike("1.37.3", "0.37.3")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("server 0.37.1", say(t, files["server"])); diff != "" {
+		t.Errorf("without staging modules of its own: -want, +got:\n%s", diff)
+	}
+
 	_, err = b.ensure(t.Context(), []recipe{kubernetesLike("1.37.99", "0.37.99")})
 	var version *VersionError
 	if !errors.As(err, &version) || version.Version != "1.37.99" {
 		t.Errorf("a release that the proxy does not have: got %v, want a *VersionError of 1.37.99", err)
 	}
-	wantOnly(t, b, 1)
+	wantOnly(t, b, 2)
 }
 
 // moduleEnv is an environment whose go command knows only the proxy's modules.
