@@ -5,7 +5,8 @@
 // It owns the names, labels and annotations (names.go), every field of a pod
 // (pod.go, volumes.go, env.go, dns.go and the ledger of all decisions in ledger.go), the
 // ConfigMaps, Secrets and tokens that a pod needs (needs.go), the lifecycle table
-// (next.go), in-place updates (update.go), the merged status (status.go) and
+// (next.go), in-place updates (update.go), the merged status (status.go,
+// conditions.go, text.go) and
 // events (events.go).
 //
 // It must not touch client-go, a context, a clock, a log or the environment:

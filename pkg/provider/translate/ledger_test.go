@@ -237,19 +237,19 @@ func check(t *testing.T, field Field, before, after []any) {
 // fieldsAt returns the values of all fields at a path of the ledger that are not zero.
 func fieldsAt(pod *corev1.Pod, path string) []any {
 	var found []any
-	collect(reflect.ValueOf(pod).Elem(), "", path, &found)
+	collectFields(reflect.ValueOf(pod).Elem(), "", path, &found)
 	return found
 }
 
-func collect(v reflect.Value, path, want string, found *[]any) {
+func collectFields(v reflect.Value, path, want string, found *[]any) {
 	switch {
 	case v.Kind() == reflect.Pointer:
 		if !v.IsNil() {
-			collect(v.Elem(), path, want, found)
+			collectFields(v.Elem(), path, want, found)
 		}
 	case v.Kind() == reflect.Slice:
 		for i := range v.Len() {
-			collect(v.Index(i), path+"[]", want, found)
+			collectFields(v.Index(i), path+"[]", want, found)
 		}
 	case v.Kind() == reflect.Struct && !slices.Contains(leaves, v.Type()):
 		if root, ok := roots[v.Type()]; ok {
@@ -267,7 +267,7 @@ func collect(v reflect.Value, path, want string, found *[]any) {
 				}
 				continue
 			}
-			collect(v.Field(i), at, want, found)
+			collectFields(v.Field(i), at, want, found)
 		}
 	}
 }

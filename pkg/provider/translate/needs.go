@@ -38,9 +38,22 @@ type Token struct {
 
 // NeedsOf returns what a local pod refers to: by its volumes, the environment of
 // all its containers, and its pull secrets. Optional references are among them,
-// for they may appear later.
+// for they may appear later. Names that akd keeps for itself are not: a pod that
+// refers to them is refused, and what it refers to must never be mirrored over
+// what akd made.
 func NeedsOf(local *corev1.Pod) Needs {
-	c := collector{configMaps: map[string]bool{}, secrets: map[string]bool{}}
+	found := collect(local)
+	return Needs{
+		ConfigMaps: slices.DeleteFunc(slices.Sorted(maps.Keys(found.configMaps)), reserved),
+		Secrets:    slices.DeleteFunc(slices.Sorted(maps.Keys(found.secrets)), reserved),
+		Tokens:     found.tokens,
+	}
+}
+
+func reserved(name string) bool { return strings.HasPrefix(name, reservedPrefix) }
+
+func collect(local *corev1.Pod) *collector {
+	c := &collector{configMaps: map[string]bool{}, secrets: map[string]bool{}}
 	for i := range local.Spec.ImagePullSecrets {
 		c.secret(local.Spec.ImagePullSecrets[i].Name)
 	}
@@ -56,11 +69,7 @@ func NeedsOf(local *corev1.Pod) Needs {
 	for i := range local.Spec.EphemeralContainers {
 		c.env(local.Spec.EphemeralContainers[i].Env, local.Spec.EphemeralContainers[i].EnvFrom)
 	}
-	return Needs{
-		ConfigMaps: slices.Sorted(maps.Keys(c.configMaps)),
-		Secrets:    slices.Sorted(maps.Keys(c.secrets)),
-		Tokens:     c.tokens,
-	}
+	return c
 }
 
 // collector gathers the needs of one pod.

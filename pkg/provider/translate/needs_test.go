@@ -5,9 +5,24 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
+
+// A pod that refers to what akd makes is refused; what is under those names in
+// the local cluster must not be mirrored for it either.
+func TestNeedsOfReservedNames(t *testing.T) {
+	local := localPod(func(p *corev1.Pod) {
+		p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: TokenSecretName("other-uid")}, {Name: "pull"}}
+		p.Spec.Volumes = []corev1.Volume{{Name: "ca", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: ConfigMapName("kube-root-ca.crt")},
+		}}}}
+	})
+	if diff := cmp.Diff(Needs{Secrets: []string{"pull"}}, NeedsOf(local), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("NeedsOf (-want +got):\n%s", diff)
+	}
+}
 
 func TestConfigMap(t *testing.T) {
 	local := &corev1.ConfigMap{

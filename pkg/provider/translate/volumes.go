@@ -2,8 +2,9 @@ package translate
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -55,13 +56,13 @@ func unsupportedProjection(projected *corev1.ProjectedVolumeSource) string {
 // refuseReserved refuses references to names that akd makes itself: a pod could
 // read another pod's tokens through them.
 func refuseReserved(local *corev1.Pod) error {
-	needs := NeedsOf(local)
+	found := collect(local)
 	for _, kind := range []struct {
 		name  string
-		names []string
-	}{{"ConfigMap", needs.ConfigMaps}, {"Secret", needs.Secrets}} {
-		for _, name := range kind.names {
-			if strings.HasPrefix(name, reservedPrefix) {
+		names map[string]bool
+	}{{"ConfigMap", found.configMaps}, {"Secret", found.secrets}} {
+		for _, name := range slices.Sorted(maps.Keys(kind.names)) {
+			if reserved(name) {
 				return &Refusal{ReasonReservedName, fmt.Sprintf(
 					"%s %q has a name that begins with %q, which akd keeps for its own: rename it.", kind.name, name, reservedPrefix)}
 			}

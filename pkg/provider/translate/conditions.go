@@ -1,0 +1,169 @@
+package translate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Conditions of local pods that are ours.
+const (
+	// ConditionRemoteScheduled tells whether the remote scheduler found a node.
+	// It stands apart from PodScheduled: an autoscaler of the local cluster
+	// would add nodes for an Unschedulable there.
+	ConditionRemoteScheduled corev1.PodConditionType = "actual.vk/RemoteScheduled"
+	// ConditionRemoteCreated is False, with the remote API server's own words,
+	// while a remote pod cannot be created.
+	ConditionRemoteCreated corev1.PodConditionType = "actual.vk/RemoteCreated"
+)
+
+// copied are the conditions that the remote kubelet writes and that hold for
+// the local pod too. Ready and PodScheduled are not among them.
+var copied = [...]corev1.PodConditionType{
+	corev1.PodReadyToStartContainers,
+	corev1.PodInitialized,
+	corev1.ContainersReady,
+	corev1.AllContainersRestarting,
+	corev1.PodResizePending,
+	corev1.PodResizeInProgress,
+}
+
+// merge fills in the conditions.
+func (m *merge) merge() {
+	for _, kind := range copied {
+		if from := condition(m.remote.Status.Conditions, kind); from != nil {
+			m.copy(from)
+		} else {
+			m.drop(kind)
+		}
+	}
+	m.ready()
+	m.disruption()
+	m.scheduled()
+	if have := condition(m.conditions, ConditionRemoteCreated); have != nil && have.Status != corev1.ConditionTrue {
+		m.set(corev1.PodCondition{Type: ConditionRemoteCreated, Status: corev1.ConditionTrue, LastTransitionTime: m.remote.CreationTimestamp})
+	}
+}
+
+// ready is the remote pod's readiness and the readiness gates of the local pod,
+// whose conditions only the local cluster has. The remote pod has no gates, so
+// that its Ready differs from ContainersReady only when its node is lost.
+func (m *merge) ready() {
+	base := condition(m.remote.Status.Conditions, corev1.PodReady)
+	if base == nil || base.Status == corev1.ConditionTrue {
+		if containers := condition(m.remote.Status.Conditions, corev1.ContainersReady); containers != nil && containers.Status != corev1.ConditionTrue {
+			base = containers
+		}
+	}
+	if base == nil {
+		return
+	}
+	ready := *base
+	ready.Type = corev1.PodReady
+	if missing := m.gates(); ready.Status == corev1.ConditionTrue && missing != "" {
+		ready.Status, ready.Reason, ready.Message = corev1.ConditionFalse, reasonGatesNotReady, missing
+		ready.LastTransitionTime = metav1.Time{}
+	}
+	m.copy(&ready)
+}
+
+// gates says which local readiness gates are closed, in a kubelet's words.
+func (m *merge) gates() string {
+	var closed []string
+	for _, gate := range m.local.Spec.ReadinessGates {
+		have := condition(m.local.Status.Conditions, gate.ConditionType)
+		switch {
+		case have == nil:
+			closed = append(closed, fmt.Sprintf("corresponding condition of pod readiness gate %q does not exist.", gate.ConditionType))
+		case have.Status != corev1.ConditionTrue:
+			closed = append(closed, fmt.Sprintf("the status of pod readiness gate %q is not \"True\", but %v", gate.ConditionType, have.Status))
+		}
+	}
+	return strings.Join(closed, ", ")
+}
+
+// disruption tells of an eviction, preemption or deletion in the remote cluster,
+// unless the local cluster has already told of its own.
+func (m *merge) disruption() {
+	have := condition(m.conditions, corev1.DisruptionTarget)
+	from := condition(m.remote.Status.Conditions, corev1.DisruptionTarget)
+	switch {
+	case have != nil && have.Status == corev1.ConditionTrue:
+	case from != nil:
+		m.copy(from)
+	case m.deleted():
+		m.set(disruptionTarget(m.local.Generation))
+	}
+}
+
+// disruptionTarget lets a Job's podFailurePolicy tell the loss of the remote pod
+// from a failure of the program.
+func disruptionTarget(generation int64) corev1.PodCondition {
+	return corev1.PodCondition{
+		Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue,
+		Reason: ReasonRemotePodDeleted, Message: messageRemotePodDeleted, ObservedGeneration: generation,
+	}
+}
+
+func (m *merge) scheduled() {
+	told := corev1.PodCondition{Type: ConditionRemoteScheduled, Status: corev1.ConditionTrue}
+	from := condition(m.remote.Status.Conditions, corev1.PodScheduled)
+	switch {
+	case from != nil:
+		told.Status, told.Reason, told.Message = from.Status, from.Reason, m.text(from.Message)
+		told.LastTransitionTime = from.LastTransitionTime
+	case m.remote.Spec.NodeName == "":
+		return
+	}
+	m.set(told)
+}
+
+// copy takes over a condition of the remote pod.
+func (m *merge) copy(from *corev1.PodCondition) {
+	to := *from
+	to.Message = m.text(from.Message)
+	var before int64
+	if have := condition(m.conditions, from.Type); have != nil {
+		before = have.ObservedGeneration
+	}
+	to.ObservedGeneration = m.generation(from.ObservedGeneration, before)
+	m.set(to)
+}
+
+func (m *merge) set(to corev1.PodCondition) {
+	m.conditions = setCondition(m.conditions, to, m.now)
+}
+
+// drop removes a condition that the remote pod no longer has.
+func (m *merge) drop(kind corev1.PodConditionType) {
+	m.conditions = slices.DeleteFunc(m.conditions, func(c corev1.PodCondition) bool { return c.Type == kind })
+}
+
+func condition(conditions []corev1.PodCondition, kind corev1.PodConditionType) *corev1.PodCondition {
+	for i := range conditions {
+		if conditions[i].Type == kind {
+			return &conditions[i]
+		}
+	}
+	return nil
+}
+
+// setCondition replaces or adds a condition in conditions, which is changed.
+// Its transition time changes with its status only.
+func setCondition(conditions []corev1.PodCondition, to corev1.PodCondition, now metav1.Time) []corev1.PodCondition {
+	if to.LastTransitionTime.IsZero() {
+		to.LastTransitionTime = now
+	}
+	have := condition(conditions, to.Type)
+	if have == nil {
+		return append(conditions, to)
+	}
+	if have.Status == to.Status {
+		to.LastTransitionTime = have.LastTransitionTime
+	}
+	*have = to
+	return conditions
+}

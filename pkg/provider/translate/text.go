@@ -1,0 +1,40 @@
+package translate
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// LocalText returns a text of the remote cluster about a local pod with local
+// names in place of remote ones.
+func (s *Site) LocalText(local *corev1.Pod, text string) string {
+	return s.names(local, "").translate(text)
+}
+
+// names are pairs of a remote name and the local one to read in its place.
+type names [][2]string
+
+// names returns what to translate in messages of the remote cluster about a
+// local pod. remoteUID may be empty.
+func (s *Site) names(local *corev1.Pod, remoteUID types.UID) names {
+	pairs := names{
+		{RemoteNamespace(s.Node, local.Namespace), local.Namespace},
+		{reservedPrefix + rootCAConfigMap, rootCAConfigMap},
+	}
+	if remoteUID != "" {
+		pairs = append(pairs, [2]string{string(remoteUID), string(local.UID)})
+	}
+	return pairs
+}
+
+func (n names) translate(text string) string {
+	if text == "" {
+		return text
+	}
+	for _, pair := range n {
+		text = strings.ReplaceAll(text, pair[0], pair[1])
+	}
+	return text
+}
