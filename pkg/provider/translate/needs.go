@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -53,7 +54,7 @@ func NeedsOf(local *corev1.Pod) Needs {
 func reserved(name string) bool { return strings.HasPrefix(name, reservedPrefix) }
 
 func collect(local *corev1.Pod) *collector {
-	c := &collector{configMaps: map[string]bool{}, secrets: map[string]bool{}}
+	c := newCollector()
 	for i := range local.Spec.ImagePullSecrets {
 		c.secret(local.Spec.ImagePullSecrets[i].Name)
 	}
@@ -76,6 +77,26 @@ func collect(local *corev1.Pod) *collector {
 type collector struct {
 	configMaps, secrets map[string]bool
 	tokens              []Token
+}
+
+func newCollector() *collector {
+	return &collector{configMaps: map[string]bool{}, secrets: map[string]bool{}}
+}
+
+// reserved returns a *Refusal when one of the names is akd's own.
+func (c *collector) reserved() *Refusal {
+	for _, kind := range []struct {
+		name  string
+		names map[string]bool
+	}{{"ConfigMap", c.configMaps}, {"Secret", c.secrets}} {
+		for _, name := range slices.Sorted(maps.Keys(kind.names)) {
+			if reserved(name) {
+				return &Refusal{ReasonReservedName, fmt.Sprintf(
+					"%s %q has a name that begins with %q, which akd keeps for its own: rename it.", kind.name, name, reservedPrefix)}
+			}
+		}
+	}
+	return nil
 }
 
 func (c *collector) configMap(name string) {

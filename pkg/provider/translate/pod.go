@@ -45,6 +45,7 @@ type Refusal struct {
 	Message string
 }
 
+// Error returns the sentence.
 func (r *Refusal) Error() string { return r.Message }
 
 const (

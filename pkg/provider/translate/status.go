@@ -42,7 +42,7 @@ func (s *Site) Status(local, remote *corev1.Pod, now metav1.Time) *corev1.PodSta
 	status.StartTime = startTime(local, remote, now)
 	status.InitContainerStatuses = m.containers(from.InitContainerStatuses)
 	status.ContainerStatuses = m.containers(from.ContainerStatuses)
-	status.EphemeralContainerStatuses = m.containers(from.EphemeralContainerStatuses)
+	status.EphemeralContainerStatuses = append(m.containers(from.EphemeralContainerStatuses), m.refused()...)
 	status.Resize = from.Resize
 	status.AllocatedResources, status.Resources = from.AllocatedResources, from.Resources
 	status.VolumeHealth = m.volumeHealth(from.VolumeHealth)
@@ -167,6 +167,25 @@ func (m *merge) containers(remote []corev1.ContainerStatus) []corev1.ContainerSt
 		kept = append(kept, status)
 	}
 	return kept
+}
+
+// refused returns what a kubelet says of a container that it cannot start, for
+// the ephemeral containers that Update leaves out.
+func (m *merge) refused() []corev1.ContainerStatus {
+	var refused []corev1.ContainerStatus
+	for i := range m.local.Spec.EphemeralContainers {
+		container := &m.local.Spec.EphemeralContainers[i]
+		if hasEphemeral(m.remote, container.Name) {
+			continue
+		}
+		if why := refuseEphemeral(container); why != nil {
+			refused = append(refused, corev1.ContainerStatus{
+				Name: container.Name, Image: container.Image,
+				State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: why.Reason, Message: why.Message}},
+			})
+		}
+	}
+	return refused
 }
 
 // state translates the message of a state, in a copy of it.

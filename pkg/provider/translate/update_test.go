@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"errors"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -9,19 +8,26 @@ import (
 )
 
 // An ephemeral container comes after the pod was let in: it must not read by it
-// what the pod could not.
-func TestUpdateRefusesReservedNames(t *testing.T) {
+// what the pod could not. As it cannot be removed, it must not stand in the way
+// of anything else either.
+func TestUpdateLeavesOutReservedNames(t *testing.T) {
 	debug := corev1.EphemeralContainer{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
 		Name: "debug",
 		EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: TokenSecretName("other-uid")},
 		}}},
 	}}
+	site, remote := testSite(), remotePod(t)
 	local := localPod(started, func(p *corev1.Pod) { p.Spec.EphemeralContainers = []corev1.EphemeralContainer{debug} })
-	_, err := testSite().Update(local, remotePod(t))
-	var refusal *Refusal
-	if !errors.As(err, &refusal) || refusal.Reason != ReasonReservedName {
-		t.Errorf("Update = %v, want a refusal for %s", err, ReasonReservedName)
+	if patches, err := site.Update(local, remote); err != nil || len(patches) > 0 {
+		t.Errorf("Update = %v, %v, want no patches", patches, err)
+	}
+	if step := site.Next(local, remote); step.Action != CopyStatus {
+		t.Errorf("the next step is %s, want %s", step.Action, CopyStatus)
+	}
+	statuses := site.Status(local, remote, goldenNow).EphemeralContainerStatuses
+	if len(statuses) != 1 || statuses[0].State.Waiting == nil || statuses[0].State.Waiting.Reason != ReasonReservedName {
+		t.Errorf("the owner is not told why: %+v", statuses)
 	}
 }
 

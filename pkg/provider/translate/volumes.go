@@ -2,8 +2,6 @@ package translate
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,7 +19,11 @@ func refuse(local *corev1.Pod) error {
 			return &Refusal{ReasonUnsupportedVolume, fmt.Sprintf("Volume %q %s.", local.Spec.Volumes[i].Name, why)}
 		}
 	}
-	return refuseReserved(local)
+	// A pod could read another pod's tokens through a name of ours.
+	if refusal := collect(local).reserved(); refusal != nil {
+		return refusal
+	}
+	return nil
 }
 
 // unsupported returns the rest of a sentence that begins with "Volume X" when
@@ -51,24 +53,6 @@ func unsupportedProjection(projected *corev1.ProjectedVolumeSource) string {
 		}
 	}
 	return ""
-}
-
-// refuseReserved refuses references to names that akd makes itself: a pod could
-// read another pod's tokens through them.
-func refuseReserved(local *corev1.Pod) error {
-	found := collect(local)
-	for _, kind := range []struct {
-		name  string
-		names map[string]bool
-	}{{"ConfigMap", found.configMaps}, {"Secret", found.secrets}} {
-		for _, name := range slices.Sorted(maps.Keys(kind.names)) {
-			if reserved(name) {
-				return &Refusal{ReasonReservedName, fmt.Sprintf(
-					"%s %q has a name that begins with %q, which akd keeps for its own: rename it.", kind.name, name, reservedPrefix)}
-			}
-		}
-	}
-	return nil
 }
 
 // translateVolumes changes the volumes of a copy of the local pod's.
