@@ -47,6 +47,9 @@ func report(err error) int {
 		return exitDone
 	}
 	fmt.Fprintf(os.Stderr, "clusters: %v\n", err)
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "Interrupted: run clusters up to go on, or clusters down to clean up.")
+	}
 	var component *lab.ComponentError
 	if errors.As(err, &component) {
 		fmt.Fprintf(os.Stderr, "The end of %s:\n%s\n", component.Log, component.Tail)

@@ -58,10 +58,7 @@ func (l *Lab) waitAPI(ctx context.Context, c cluster.Cluster) error {
 		}
 		return string(body) == "ok", fmt.Errorf("/readyz says %q", body)
 	})
-	if err != nil && ctx.Err() != nil {
-		return l.blame(c.Component("kube-apiserver"), err)
-	}
-	return err
+	return l.blame(c.Component("kube-apiserver"), err)
 }
 
 // applyManifests makes the cluster's own objects, or corrects them.

@@ -1,6 +1,10 @@
 package lab
 
-import "fmt"
+import (
+	"context"
+	"errors"
+	"fmt"
+)
 
 // Mistake is an error that the caller can mend: one sentence that says how.
 type Mistake string
@@ -20,3 +24,13 @@ type ComponentError struct {
 func (e *ComponentError) Error() string { return fmt.Sprintf("%s: %v", e.Component, e.Err) }
 
 func (e *ComponentError) Unwrap() error { return e.Err }
+
+// blame makes an error that a wait ended with the component's, unless it is
+// one already, or the user gave up.
+func (l *Lab) blame(name string, err error) error {
+	var known *ComponentError
+	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &ComponentError{Component: name, Log: l.table().Log(name), Tail: l.table().Tail(name, 15), Err: err}
+}

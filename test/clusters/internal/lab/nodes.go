@@ -69,7 +69,7 @@ func (l *Lab) runtimePID(node cluster.Node) (int, error) {
 func (l *Lab) waitRuntime(ctx context.Context, c cluster.Cluster, node cluster.Node) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return poll(ctx, "containerd", func(ctx context.Context) (bool, error) {
+	err := poll(ctx, "containerd", func(ctx context.Context) (bool, error) {
 		pid, err := l.runtimePID(node)
 		if err != nil {
 			return false, err
@@ -77,6 +77,7 @@ func (l *Lab) waitRuntime(ctx context.Context, c cluster.Cluster, node cluster.N
 		_, err = l.table().Run(ctx, c.Ctr(node, pid, "version"), nil)
 		return err == nil, err
 	})
+	return l.blame(node.Component("containerd"), err)
 }
 
 // importImage reads the archive out here: paths may mean something else in
@@ -116,7 +117,7 @@ func (l *Lab) startNodes(ctx context.Context, state State, c cluster.Cluster) er
 		if err := l.ensure(c.Kubelet(node, pid)); err != nil {
 			return err
 		}
-		return l.admitNode(ctx, c, node, client)
+		return l.blame(node.Component("kubelet"), l.admitNode(ctx, c, node, client))
 	})
 	if err != nil || len(c.Nodes) == 0 {
 		return err
@@ -181,7 +182,7 @@ func (l *Lab) simulateNodes(ctx context.Context, state State, c cluster.Cluster,
 			return fmt.Errorf("create node %s: %w", node.Name, err)
 		}
 	}
-	return poll(ctx, "simulated nodes", func(ctx context.Context) (bool, error) {
+	err := poll(ctx, "simulated nodes", func(ctx context.Context) (bool, error) {
 		if err := l.died(c.Component("kwok"), c.Component("kube-controller-manager")); err != nil {
 			return false, err
 		}
@@ -197,6 +198,7 @@ func (l *Lab) simulateNodes(ctx context.Context, state State, c cluster.Cluster,
 		}
 		return ready >= count, fmt.Errorf("%d of %d are Ready", ready, count)
 	})
+	return l.blame(c.Component("kwok"), err)
 }
 
 func simulatedNode(clusterName string, index int) *corev1.Node {

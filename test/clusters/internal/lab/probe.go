@@ -31,11 +31,11 @@ func (l *Lab) prove(ctx context.Context, _ State, c cluster.Cluster) error {
 	defer cancel()
 	l.env.Report("%s: waiting for DNS", c.Name)
 	if err := l.waitDNS(ctx, c, client); err != nil {
-		return err
+		return l.blame(c.Nodes[0].Component("kubelet"), err)
 	}
 	l.env.Report("%s: running a probe pod", c.Name)
 	if err := l.runProbe(ctx, c, client); err != nil {
-		return fmt.Errorf("probe pod: %w", err)
+		return l.blame(c.Nodes[0].Component("kubelet"), fmt.Errorf("probe pod: %w", err))
 	}
 	return nil
 }

@@ -346,10 +346,11 @@ func (l *Lab) startLink(ctx context.Context, state State) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return poll(ctx, "the link", func(ctx context.Context) (bool, error) {
+	err = poll(ctx, "the link", func(ctx context.Context) (bool, error) {
 		_, err := l.Link().State(ctx)
 		return err == nil, errors.Join(err, l.died("link"))
 	})
+	return l.blame("link", err)
 }
 
 func (l *Lab) linkSocket() string { return l.path("run", "link.sock") }
@@ -401,8 +402,4 @@ func (l *Lab) died(names ...string) error {
 		}
 	}
 	return nil
-}
-
-func (l *Lab) blame(name string, err error) error {
-	return &ComponentError{Component: name, Log: l.table().Log(name), Tail: l.table().Tail(name, 15), Err: err}
 }
