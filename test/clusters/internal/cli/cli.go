@@ -127,6 +127,19 @@ func asUsage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
+// open returns the lab of the run folder, and says on standard error when its
+// nodes are simulated: nobody must take its results for real ones.
+func (a *app) open() (*lab.Lab, error) {
+	l, err := a.lab()
+	if err != nil {
+		return nil, err
+	}
+	if state, ok, err := l.Load(); err == nil && ok && state.Plan.Simulated {
+		fmt.Fprintln(os.Stderr, lab.SimulatedNotice)
+	}
+	return l, nil
+}
+
 func (a *app) lab() (*lab.Lab, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -175,7 +188,7 @@ func (a *app) passOn(cmd *cobra.Command, run func(l *lab.Lab, name string, rest 
 		if err != nil {
 			return err
 		}
-		l, err := a.lab()
+		l, err := a.open()
 		if err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ func (a *app) down() *cobra.Command {
 		Use:   "down",
 		Short: "End the clusters and remove every trace of them",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			l, err := a.lab()
+			l, err := a.open()
 			if err != nil {
 				return err
 			}
@@ -44,7 +44,7 @@ func (a *app) kubeconfig() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			l, err := a.lab()
+			l, err := a.open()
 			if err != nil {
 				return err
 			}
@@ -72,7 +72,7 @@ func (a *app) loadImage() *cobra.Command {
 				}
 				names = []string{name}
 			}
-			l, err := a.lab()
+			l, err := a.open()
 			if err != nil {
 				return err
 			}
@@ -89,7 +89,7 @@ func (a *app) logs() *cobra.Command {
 		Short: "Print the log of a component, as status names them",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := a.lab()
+			l, err := a.open()
 			if err != nil {
 				return err
 			}
@@ -134,7 +134,7 @@ restored, connections that lived through the cut are closed.
 			if state.Latency < 0 {
 				return usageError{fmt.Errorf("--latency %s: it cannot be negative", state.Latency)}
 			}
-			l, err := a.lab()
+			l, err := a.open()
 			if err != nil {
 				return err
 			}

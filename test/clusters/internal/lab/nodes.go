@@ -174,7 +174,7 @@ func nodeReady(node *corev1.Node) (bool, error) {
 // simulateNodes registers the nodes that kwok plays.
 func (l *Lab) simulateNodes(ctx context.Context, state State, c cluster.Cluster, client kubernetes.Interface) error {
 	count := state.Plan.nodes(c.Name)
-	l.env.Report("%s: registering %d %s", c.Name, count, SimulatedNotice)
+	l.env.Report("%s: registering %d simulated nodes", c.Name, count)
 	for i := range count {
 		node := simulatedNode(c.Name, i+1)
 		_, err := client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})

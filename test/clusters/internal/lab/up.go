@@ -23,6 +23,9 @@ const patience = 3 * time.Minute
 // Up brings the clusters of plan up, or repairs them, and returns when they are
 // usable. Clusters that run already are left alone.
 func (l *Lab) Up(ctx context.Context, plan Plan) error {
+	if plan.Simulated {
+		l.env.Report(SimulatedNotice)
+	}
 	unlock, err := l.lock(ctx)
 	if err != nil {
 		return err
@@ -170,7 +173,7 @@ func (l *Lab) connect(ctx context.Context, state State) (fresh bool, err error) 
 	if err := netns.Delete(l.id + "-"); err != nil {
 		return true, err
 	}
-	if err := netns.Create(l.side(Local), l.side(Remote)); err != nil {
+	if err := netns.Create(l.side(state, Local), l.side(state, Remote)); err != nil {
 		return true, err
 	}
 	return true, l.makeGroups(state)
@@ -195,13 +198,13 @@ func (l *Lab) makeGroups(state State) error {
 	return nil
 }
 
-func (l *Lab) side(name string) netns.Side {
+func (l *Lab) side(state State, name string) netns.Side {
 	side := netns.Side{Name: l.namespace(name), Pods: podRange(name), Services: serviceRange(name)}
 	hosts := []byte{apiHost}
 	if name == Local {
 		hosts = append(hosts, akdHost, linkHost)
 	}
-	for i := range MaxNodes {
+	for i := range state.Plan.nodes(name) {
 		hosts = append(hosts, byte(firstNode+i))
 	}
 	for _, host := range hosts {
