@@ -77,7 +77,7 @@ func up() (*bed, error) {
 	}
 	b := &bed{
 		clusters: filepath.Join(root, "bin", "clusters"),
-		akd:      filepath.Join(root, "bin", "akd"),
+		akd:      filepath.Join(root, "bin", "akd-race"),
 		dir:      filepath.Join(root, ".clusters-e2e"),
 	}
 	if err := b.command("up").Run(); err != nil {
@@ -142,8 +142,11 @@ func (b *bed) tryKubectl(side string, stdin io.Reader, args ...string) (stdout, 
 
 // daemon is a running akd.
 type daemon struct {
-	cmd    *exec.Cmd
+	bed    *bed
+	node   string
+	args   []string
 	log    string
+	cmd    *exec.Cmd
 	exited chan error
 }
 
@@ -152,8 +155,53 @@ type daemon struct {
 func (b *bed) startAKD(t *testing.T, node string, args ...string) *daemon {
 	t.Helper()
 	d := b.launch(t, node, args...)
-	eventually(t, "node "+node+" is Ready", func(ctx context.Context) error {
-		found, err := b.local.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
+	d.waitReady(t)
+	return d
+}
+
+// launch starts akd and waits for nothing.
+func (b *bed) launch(t *testing.T, node string, args ...string) *daemon {
+	t.Helper()
+	d := &daemon{bed: b, node: node, log: filepath.Join(b.dir, "logs", "akd-"+node+".log")}
+	d.args = append([]string{
+		"--dir", b.dir, "exec", "local", "--", b.akd, "--node-name", node,
+		"--local-kubeconfig", filepath.Join(b.dir, "akd-local.kubeconfig"),
+		"--remote-kubeconfig", filepath.Join(b.dir, "akd-remote.kubeconfig"),
+		"--node-address", b.address, "--kubelet-api-address", b.address,
+	}, args...)
+	d.start(t)
+	t.Cleanup(func() {
+		d.stop(t, syscall.SIGTERM)
+		if t.Failed() {
+			t.Logf("akd's log is %s; its end:\n%s", d.log, tail(d.log))
+		}
+	})
+	return d
+}
+
+// start starts akd, also again after stop.
+func (d *daemon) start(t *testing.T) {
+	t.Helper()
+	log, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.cmd, d.exited = exec.Command(d.bed.clusters, d.args...), make(chan error, 1)
+	d.cmd.Stdout, d.cmd.Stderr = log, log
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func(cmd *exec.Cmd, exited chan<- error) {
+		exited <- cmd.Wait()
+		_ = log.Close()
+	}(d.cmd, d.exited)
+}
+
+// waitReady waits until the local cluster finds the node Ready.
+func (d *daemon) waitReady(t *testing.T) {
+	t.Helper()
+	eventually(t, "node "+d.node+" is Ready", func(ctx context.Context) error {
+		found, err := d.bed.local.CoreV1().Nodes().Get(ctx, d.node, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -164,39 +212,6 @@ func (b *bed) startAKD(t *testing.T, node string, args ...string) *daemon {
 		}
 		return errors.New("not Ready")
 	})
-	return d
-}
-
-// launch starts akd and waits for nothing.
-func (b *bed) launch(t *testing.T, node string, args ...string) *daemon {
-	t.Helper()
-	d := &daemon{log: filepath.Join(b.dir, "logs", "akd-"+node+".log"), exited: make(chan error, 1)}
-	log, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	args = append([]string{
-		"--dir", b.dir, "exec", "local", "--", b.akd, "--node-name", node,
-		"--local-kubeconfig", filepath.Join(b.dir, "akd-local.kubeconfig"),
-		"--remote-kubeconfig", filepath.Join(b.dir, "akd-remote.kubeconfig"),
-		"--node-address", b.address, "--kubelet-api-address", b.address,
-	}, args...)
-	d.cmd = exec.Command(b.clusters, args...)
-	d.cmd.Stdout, d.cmd.Stderr = log, log
-	if err := d.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		d.exited <- d.cmd.Wait()
-		_ = log.Close()
-	}()
-	t.Cleanup(func() {
-		d.stop(t, syscall.SIGTERM)
-		if t.Failed() {
-			t.Logf("akd's log is %s; its end:\n%s", d.log, tail(d.log))
-		}
-	})
-	return d
 }
 
 // stop sends the signal and waits until akd has ended. It may be called twice.

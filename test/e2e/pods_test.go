@@ -117,7 +117,7 @@ func TestKillDuringScaleUp(t *testing.T) {
 		return err
 	})
 	d.stop(t, syscall.SIGKILL)
-	b.startAKD(t, exampleNode)
+	d.start(t)
 	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=5m")
 
 	left, err := b.remote.CoreV1().Pods(remote).List(t.Context(), metav1.ListOptions{})
