@@ -254,3 +254,23 @@ func TestAddressesDoNotMeet(t *testing.T) {
 		t.Errorf("akd's address is documented: -want +got:\n%s", diff)
 	}
 }
+
+func TestLimits(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		err    error
+		want   string
+	}{
+		"FewNodes":   {reason: "the kernel's default is enough for them", err: enoughWatches("128\n", 2)},
+		"ManyNodes":  {reason: "it would fail much later", err: enoughWatches("128\n", 50), want: "sysctl -w fs.inotify.max_user_instances="},
+		"EnoughDisk": {reason: "a byte is there", err: enoughDisk(t.TempDir(), 1)},
+		"DiskFull":   {reason: "no disk has this much", err: enoughDisk(t.TempDir(), 1<<60), want: "free some space"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if (tc.err != nil) != (tc.want != "") || tc.err != nil && !strings.Contains(tc.err.Error(), tc.want) {
+				t.Errorf("%s: got %v, want %q", tc.reason, tc.err, tc.want)
+			}
+		})
+	}
+}

@@ -101,6 +101,9 @@ func (l *Lab) prepare(ctx context.Context, plan Plan) (State, error) {
 		return State{}, mistakef("%s already runs %s: run clusters down first, or choose another --dir", l.Dir, state.Plan)
 	}
 	if !ok {
+		if err := l.checkLimits(plan); err != nil {
+			return State{}, err
+		}
 		if state, err = newState(plan); err != nil {
 			return State{}, err
 		}

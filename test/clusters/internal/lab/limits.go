@@ -1,0 +1,60 @@
+package lab
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// What a run takes, measured and rounded up.
+const (
+	diskPerRun  = 512 << 20
+	diskPerNode = 1 << 30
+	// inotify instances: components stop with "too many open files", minutes
+	// later and hard to explain, when the kernel has no more for their user.
+	watchesPerRun  = 30
+	watchesPerNode = 9
+)
+
+// checkLimits refuses a plan that the machine is too small for.
+func (l *Lab) checkLimits(plan Plan) error {
+	nodes := plan.LocalNodes + plan.RemoteNodes
+	if plan.Simulated {
+		nodes = 0
+	}
+	if err := enoughDisk(l.Dir, diskPerRun+uint64(nodes)*diskPerNode); err != nil {
+		return err
+	}
+	data, err := os.ReadFile("/proc/sys/fs/inotify/max_user_instances")
+	if err != nil {
+		return nil //nolint:nilerr // not Linux: no such limit
+	}
+	return enoughWatches(string(data), nodes)
+}
+
+func enoughWatches(limit string, nodes int) error {
+	have, err := strconv.Atoi(strings.TrimSpace(limit))
+	if err != nil {
+		return fmt.Errorf("read the limit of inotify instances: %w", err)
+	}
+	need := watchesPerRun + nodes*watchesPerNode
+	if have < need {
+		return mistakef("%d nodes need about %d inotify instances and a user may have %d: run sysctl -w fs.inotify.max_user_instances=%d, or ask for fewer nodes",
+			nodes, need, have, 2*need)
+	}
+	return nil
+}
+
+func enoughDisk(dir string, need uint64) error {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(dir, &disk); err != nil {
+		return fmt.Errorf("look at the disk of %s: %w", dir, err)
+	}
+	if free := disk.Bavail * uint64(disk.Bsize); free < need {
+		return mistakef("%s has %d MiB free and the clusters need %d: free some space, or choose another --dir", dir, free>>20, need>>20)
+	}
+	return nil
+}
