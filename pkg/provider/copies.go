@@ -20,7 +20,7 @@ type copies[T object] struct {
 	remoteName func(local string) string
 	translate  func(local T) T
 	same       func(have, want T) bool
-	immutable  func(T) bool
+	fixed      func(have, want T) bool // no update leads from have to want
 
 	mu      sync.Mutex
 	waiting map[key]map[key]bool // pods that wait for a copy
@@ -110,10 +110,10 @@ func (c *copies[T]) create(ctx context.Context, space *space, name string, want 
 	return nil
 }
 
-// update replaces an immutable copy in two steps: what the API server would
-// refuse to update is deleted, and created anew when the deletion is seen.
+// update replaces what the API server would refuse to update in two steps: the
+// copy is deleted, and created anew when the deletion is seen.
 func (c *copies[T]) update(ctx context.Context, space *space, have, want T) error {
-	if c.immutable(have) {
+	if c.fixed(have, want) {
 		return c.remove(ctx, have)
 	}
 	want.SetResourceVersion(have.GetResourceVersion())

@@ -120,6 +120,9 @@ func (r *reconciler) take(ctx context.Context, p pair, step translate.Step) erro
 	case translate.DeleteRemote:
 		return r.deleteRemote(ctx, p, step)
 	case translate.Wait:
+		if !step.Again.IsZero() {
+			r.queue.AddAfter(p.key, max(0, step.Again.Sub(r.clock.Now())))
+		}
 		return r.copyStatus(ctx, p)
 	case translate.Release:
 		return r.release(ctx, p)
@@ -136,8 +139,8 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 	if !r.services.hasSynced() {
 		return errors.New("services have not been read yet")
 	}
-	wanted, err := r.site.Pod(p.local, r.servicesOf(p.local))
-	if err != nil {
+	// What cannot work is refused before anything is mirrored for it.
+	if _, err := r.site.Pod(p.local, nil); err != nil {
 		return err
 	}
 	ready := r.needsSettled(p)
@@ -146,6 +149,10 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 	}
 	if !ready {
 		return nil
+	}
+	wanted, err := r.site.PodIn(p.local, r.around(p.local))
+	if err != nil {
+		return err
 	}
 	created, err := r.remote.createPod(ctx, wanted)
 	switch {
@@ -177,14 +184,28 @@ func (r *reconciler) needsSettled(p pair) bool {
 	return settled
 }
 
-// servicesOf returns the services that a kubelet would consider for the pod's
-// environment.
-func (r *reconciler) servicesOf(pod *corev1.Pod) []*corev1.Service {
-	links := pod.Spec.EnableServiceLinks == nil || *pod.Spec.EnableServiceLinks
-	if !links {
-		return nil
+// around returns the local objects that a kubelet looks at when it makes the
+// pod's environment.
+func (r *reconciler) around(pod *corev1.Pod) translate.Surroundings {
+	around := translate.Surroundings{
+		ConfigMaps: map[string]*corev1.ConfigMap{},
+		Secrets:    map[string]*corev1.Secret{},
 	}
-	return r.services.in(pod.Namespace)
+	if pod.Spec.EnableServiceLinks == nil || *pod.Spec.EnableServiceLinks {
+		around.Services = r.services.in(pod.Namespace)
+	}
+	needs := translate.NeedsOf(pod)
+	for _, name := range needs.ConfigMaps {
+		if found := r.configMaps.references.state(pod.Namespace, name).object; found != nil {
+			around.ConfigMaps[name] = found
+		}
+	}
+	for _, name := range needs.Secrets {
+		if found := r.secrets.references.state(pod.Namespace, name).object; found != nil {
+			around.Secrets[name] = found
+		}
+	}
+	return around
 }
 
 // reread takes the remote pod from the API server into the cache, because a
@@ -199,21 +220,25 @@ func (r *reconciler) reread(ctx context.Context, p pair) error {
 	return nil
 }
 
-// update applies what differs in the mutable fields.
+// update applies what differs in the mutable fields. The status is copied even
+// when the remote refuses: an ephemeral container that its Pod Security forbids
+// can never be removed from the local pod again.
 func (r *reconciler) update(ctx context.Context, p pair) error {
 	patches, err := r.site.Update(p.local, p.remote)
 	if err != nil {
 		return err
 	}
+	var refused []error
 	for _, patch := range patches {
 		patched, err := r.remote.patchPod(ctx, refTo(p.remote), patch)
 		if err != nil {
-			return err
+			refused = append(refused, err)
+			continue
 		}
 		p.remote = patched
 		p.space.pods.put(patched)
 	}
-	return r.follow(ctx, p)
+	return errors.Join(append(refused, r.follow(ctx, p))...)
 }
 
 // follow copies the remote status up and keeps the pod's needs fresh.
