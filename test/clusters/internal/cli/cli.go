@@ -33,6 +33,8 @@ type app struct {
 func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// The second interrupt is for those who do not want to wait for the first.
+	context.AfterFunc(ctx, stop)
 	a := &app{progress: newProgress(os.Stderr, time.Now)}
 	root := a.root()
 	root.SetArgs(args)
