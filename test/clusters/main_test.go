@@ -76,6 +76,14 @@ func TestLife(t *testing.T) {
 		t.Fatalf("up, but not usable: %+v", up)
 	}
 
+	run(t, dir, "up")
+	again := status(t, dir)
+	for i, component := range again.Components {
+		if component != up.Components[i] {
+			t.Errorf("up on running clusters changed %+v to %+v", up.Components[i], component)
+		}
+	}
+
 	out, err := clusters(context.Background(), dir, "exec", "local", "--", "sh", "-c", "echo inside; exit 7").Output()
 	if exit := new(exec.ExitError); !asExit(err, &exit) || exit.ExitCode() != 7 || string(out) != "inside\n" {
 		t.Errorf("exec: %q %v, want inside and exit code 7", out, err)

@@ -84,6 +84,32 @@ func TestFilesAreSecretAndStable(t *testing.T) {
 	}
 }
 
+// A second up must not end kube-proxy, which watches its configuration.
+func TestFilesAreNotRewritten(t *testing.T) {
+	c := sample(t, "remote", 1)
+	path := c.file("kube-proxy.yaml")
+	old := time.Unix(1000000, 0)
+	if err := c.WritePKI(time.Now); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := c.WriteFiles(); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.ModTime().Before(old.Add(time.Second)) {
+			return
+		}
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Error("the same text was written again")
+}
+
 func TestServerCertificateNames(t *testing.T) {
 	c := sample(t, "remote", 0)
 	if err := c.WritePKI(time.Now); err != nil {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -136,8 +137,8 @@ func (c Cluster) writeNode(node Node) error {
 		}
 	}
 	return errors.Join(
-		os.WriteFile(node.file("containerd.toml"), []byte(c.containerdConfig(node)), 0o600),
-		os.WriteFile(node.file("resolv.conf"), []byte("nameserver 127.0.0.1\n"), 0o644),
+		update(node.file("containerd.toml"), []byte(c.containerdConfig(node))),
+		update(node.file("resolv.conf"), []byte("nameserver 127.0.0.1\n")),
 		writeYAML(node.file("kubelet.yaml"), c.kubeletConfig(node)),
 	)
 }
@@ -146,6 +147,16 @@ func writeYAML(path string, value any) error {
 	data, err := yaml.Marshal(value)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
+	}
+	return update(path, data)
+}
+
+// update writes the file only when it says something new: kube-proxy ends when
+// its configuration is written, even with the same text.
+func update(path string, data []byte) error {
+	have, err := os.ReadFile(path)
+	if err == nil && bytes.Equal(have, data) {
+		return nil
 	}
 	return os.WriteFile(path, data, 0o600)
 }
@@ -267,9 +278,12 @@ func (c Cluster) WriteCNI(node Node, pods netip.Prefix) error {
 	}
 	// containerd watches the folder: it must see a whole file, and it does not
 	// look at what is moved in from elsewhere, only at a rename within.
-	temp := filepath.Join(node.file("cni"), "pods.new")
-	if err := os.WriteFile(temp, data, 0o644); err != nil {
+	path, temp := filepath.Join(node.file("cni"), "10-pods.conflist"), filepath.Join(node.file("cni"), "pods.new")
+	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, data) {
+		return nil
+	}
+	if err := os.WriteFile(temp, data, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(temp, filepath.Join(node.file("cni"), "10-pods.conflist"))
+	return os.Rename(temp, path)
 }
