@@ -14,11 +14,16 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/kubeletapi"
 )
 
 const (
 	// conditionSweepStopped is True while the sweep of orphans has stopped itself.
 	conditionSweepStopped corev1.NodeConditionType = "actual.vk/SweepStopped"
+	// conditionCertificate is False while the kubelet API shows a certificate
+	// that its callers cannot verify.
+	conditionCertificate corev1.NodeConditionType = "actual.vk/ServingCertificateSigned"
 	// nodeLabel marks nodes that akd serves.
 	nodeLabel = "actual.vk/node"
 	// nodeRefresh is how often the node's status is computed anew.
@@ -45,8 +50,10 @@ type node struct {
 	remote *remoteCluster
 	probe  *probe
 	brake  *brake
-	clock  clock.PassiveClock
-	logger *slog.Logger
+	// certificate tells what the kubelet API shows.
+	certificate func() kubeletapi.CertificateState
+	clock       clock.PassiveClock
+	logger      *slog.Logger
 
 	mu     sync.Mutex
 	notify func(*corev1.Node)
@@ -194,11 +201,16 @@ func (n *node) object() *corev1.Node {
 			Allocatable:     allocatable,
 			Conditions:      n.conditionsLocked(),
 			DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: n.spec.port}},
-			Addresses: []corev1.NodeAddress{
-				{Type: corev1.NodeInternalIP, Address: n.spec.address},
-				{Type: corev1.NodeHostName, Address: n.spec.hostname},
-			},
+			Addresses:       n.addresses(),
 		},
+	}
+}
+
+// addresses need no lock: they never change.
+func (n *node) addresses() []corev1.NodeAddress {
+	return []corev1.NodeAddress{
+		{Type: corev1.NodeInternalIP, Address: n.spec.address},
+		{Type: corev1.NodeHostName, Address: n.spec.hostname},
 	}
 }
 
@@ -212,7 +224,11 @@ func (n *node) conditionsLocked() []corev1.NodeCondition {
 		sweep.Status, sweep.Reason = corev1.ConditionTrue, "TooManyOrphans"
 		sweep.Message = "most remote pods lack a local pod and are kept: check that akd serves the right cluster, then delete the remote namespaces by hand"
 	}
-	conditions := []corev1.NodeCondition{ready, sweep}
+	certificate := corev1.NodeCondition{Type: conditionCertificate, Status: corev1.ConditionTrue, Reason: "Signed", Message: "callers can verify the kubelet API"}
+	if state := n.certificate(); state.SelfSigned || state.Message != "" {
+		certificate.Status, certificate.Reason, certificate.Message = corev1.ConditionFalse, "NotSigned", state.Message
+	}
+	conditions := []corev1.NodeCondition{ready, sweep, certificate}
 	for _, pressure := range []corev1.NodeConditionType{corev1.NodeMemoryPressure, corev1.NodeDiskPressure, corev1.NodePIDPressure} {
 		conditions = append(conditions, corev1.NodeCondition{
 			Type: pressure, Status: corev1.ConditionFalse, Reason: "RemoteNodesDecide", Message: "each remote node guards itself",

@@ -225,7 +225,7 @@ func (d *daemon) assembleKubelet() error {
 	certificates, err := kubeletapi.NewCertificates(kubeletapi.CertificateConfig{
 		Mode:      kubeletapi.CertificateMode(d.cfg.KubeletAPI.Certificate.Mode),
 		NodeName:  d.cfg.NodeName,
-		Addresses: func() []corev1.NodeAddress { return d.node.object().Status.Addresses },
+		Addresses: d.node.addresses,
 		Client:    d.local.client,
 		Dir:       d.cfg.KubeletAPI.Certificate.Directory,
 		CertFile:  d.cfg.KubeletAPI.Certificate.CertFile,
@@ -240,6 +240,7 @@ func (d *daemon) assembleKubelet() error {
 	if err != nil {
 		return err
 	}
+	d.node.certificate = certificates.State
 	d.kubelet, err = kubeletapi.New(kubeletapi.Config{
 		NodeName:        d.cfg.NodeName,
 		Address:         net.JoinHostPort(d.cfg.KubeletAPI.Address, strconv.Itoa(int(d.cfg.KubeletAPI.Port))),

@@ -203,7 +203,7 @@ func (c *Certificates) State() CertificateState {
 		state.Message = "self-signed until the node has an address: only then a certificate for it can be requested"
 	case c.cfg.Mode == CertificateCSR && selfSigned:
 		state.Message = fmt.Sprintf("self-signed until the CertificateSigningRequest of system:node:%s for signer %s is approved: "+
-			"check its names, then `kubectl certificate approve` it, or run `kubectl actual install`",
+			"check its names, then `kubectl certificate approve` it",
 			c.cfg.NodeName, certificatesv1.KubeletServingSignerName)
 	}
 	return state

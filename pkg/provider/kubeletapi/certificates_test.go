@@ -96,7 +96,7 @@ func TestSelfSignedUntilApproved(t *testing.T) {
 				return true
 			})
 			checkRequest(t, request)
-			if state := certificates.State(); !state.SelfSigned || !strings.Contains(state.Message, "kubectl actual install") || state.NotAfter.IsZero() {
+			if state := certificates.State(); !state.SelfSigned || !strings.Contains(state.Message, "kubectl certificate approve") || state.NotAfter.IsZero() {
 				t.Errorf("before approval: %+v", state)
 			}
 

@@ -124,7 +124,7 @@ func remoteError(node string, s stream, status metav1.Status) *apierrors.StatusE
 	case code == http.StatusUnauthorized:
 		// Passed on as 401 it would tell kubectl's user to log in.
 		return withPod(newStatus(http.StatusBadGateway, metav1.StatusReasonServiceUnavailable,
-			"the remote cluster does not accept the credentials of node %q: renew them with `kubectl actual install`", node), s.pod)
+			"the remote cluster does not accept the credentials of node %q: give akd a remote kubeconfig with valid ones", node), s.pod)
 	case code == http.StatusForbidden:
 		return withPod(newStatus(http.StatusForbidden, metav1.StatusReasonForbidden,
 			"node %q may not do this in the remote cluster: %s; the remote cluster's administrator can grant it", node, orElse(said, "forbidden")), s.pod)

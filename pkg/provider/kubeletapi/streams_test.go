@@ -450,7 +450,7 @@ func TestErrors(t *testing.T) {
 			`node "vk" may not do this in the remote cluster: pods "web" is forbidden: akd cannot create resource "pods/exec" in API group "" in the namespace "shop"; the remote cluster's administrator can grant it`},
 		"Unauthorized": {"401 would send kubectl's user to log in", "/exec/shop/web/main?command=a&output=1",
 			refuse(401, metav1.StatusReasonUnauthorized, "Unauthorized"), 502,
-			"the remote cluster does not accept the credentials of node \"vk\": renew them with `kubectl actual install`"},
+			"the remote cluster does not accept the credentials of node \"vk\": give akd a remote kubeconfig with valid ones"},
 		"KubeletDown": {"no address of the remote comes through", "/exec/shop/web/main?command=a&output=1",
 			refuse(500, metav1.StatusReasonInternalError, leak), 502,
 			`the remote cluster could not open a stream to pod "web": Get the remote kubelet: dial tcp: connect: connection refused`},
