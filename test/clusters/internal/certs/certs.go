@@ -65,27 +65,6 @@ func NewAuthority(name string, now func() time.Time) (Authority, error) {
 	return authority, err
 }
 
-// LoadAuthority returns the authority whose files Pair.Write made.
-func LoadAuthority(dir, name string, now func() time.Time) (Authority, error) {
-	pair, err := Read(dir, name)
-	if err != nil {
-		return Authority{}, err
-	}
-	cert, err := parseCert(pair.Cert)
-	if err != nil {
-		return Authority{}, fmt.Errorf("read authority %s: %w", name, err)
-	}
-	block, _ := pem.Decode(pair.Key)
-	if block == nil {
-		return Authority{}, fmt.Errorf("read authority %s: its key is not PEM", name)
-	}
-	key, err := x509.ParseECPrivateKey(block.Bytes)
-	if err != nil {
-		return Authority{}, fmt.Errorf("read authority %s: %w", name, err)
-	}
-	return Authority{Pair: pair, cert: cert, key: key, now: now}, nil
-}
-
 // Issue makes a key and a certificate for it.
 func (a Authority) Issue(leaf Leaf) (Pair, error) {
 	template, err := newTemplate(pkix.Name{CommonName: leaf.User, Organization: leaf.Groups}, a.now())

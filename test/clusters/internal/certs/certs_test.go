@@ -69,32 +69,6 @@ func TestIssue(t *testing.T) {
 	}
 }
 
-func TestLoadAuthority(t *testing.T) {
-	dir := t.TempDir()
-	made, err := NewAuthority("ca", time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := made.Write(dir, "ca"); err != nil {
-		t.Fatal(err)
-	}
-	loaded, err := LoadAuthority(dir, "ca", time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pair, err := loaded.Issue(Leaf{User: "late"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := parseCert(pair.Cert)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cert.CheckSignatureFrom(made.cert); err != nil {
-		t.Errorf("a loaded authority signs as another one: %v", err)
-	}
-}
-
 func TestWriteKubeconfig(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	err := WriteKubeconfig(path,
