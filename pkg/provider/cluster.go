@@ -38,6 +38,11 @@ func (c *localCluster) pods() source {
 	return selection("local pods", c.client, c.client.CoreV1().Pods(metav1.NamespaceAll), byField("spec.nodeName", c.node))
 }
 
+// self selects this node's Node object.
+func (c *localCluster) self() source {
+	return selection("local node "+c.node, c.client, c.client.CoreV1().Nodes(), byField(metav1.ObjectNameField, c.node))
+}
+
 func (c *localCluster) services() source {
 	return selection("local services", c.client, c.client.CoreV1().Services(metav1.NamespaceAll), everything)
 }

@@ -54,6 +54,7 @@ type node struct {
 	certificate func() kubeletapi.CertificateState
 	clock       clock.PassiveClock
 	logger      *slog.Logger
+	lost        chan struct{} // the Node was deleted
 
 	mu     sync.Mutex
 	notify func(*corev1.Node)
@@ -90,7 +91,25 @@ func (n *node) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 			n.refresh(ctx)
+		case <-n.lost:
+			n.mu.Lock()
+			n.last = nil // what was told last has gone with it
+			n.mu.Unlock()
+			n.refresh(ctx)
 		}
+	}
+}
+
+// changed is told of the Node as the local cluster has it. A deleted Node must
+// be back within 40 s, or the pod garbage collector deletes its pods.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/controller/podgc/gc_controller.go
+func (n *node) changed(c change[*corev1.Node]) {
+	if c.new != nil {
+		return
+	}
+	select {
+	case n.lost <- struct{}{}:
+	default: // it is known already
 	}
 }
 
@@ -100,13 +119,24 @@ func (n *node) refresh(ctx context.Context) {
 	}
 	next := n.object()
 	n.mu.Lock()
-	changed := n.last == nil || !equality.Semantic.DeepEqual(n.last.Status, next.Status)
+	changed := n.last == nil || !sameStatus(&n.last.Status, &next.Status)
 	n.last = next
 	notify := n.notify
 	n.mu.Unlock()
 	if changed && notify != nil {
 		notify(next.DeepCopy())
 	}
+}
+
+// sameStatus compares what is not a heartbeat.
+func sameStatus(a, b *corev1.NodeStatus) bool {
+	a, b = a.DeepCopy(), b.DeepCopy()
+	for _, status := range []*corev1.NodeStatus{a, b} {
+		for i := range status.Conditions {
+			status.Conditions[i].LastHeartbeatTime = metav1.Time{}
+		}
+	}
+	return equality.Semantic.DeepEqual(a, b)
 }
 
 // readRemote sums up the remote's schedulable nodes. A tenant that may not
@@ -235,6 +265,7 @@ func (n *node) conditionsLocked() []corev1.NodeCondition {
 		})
 	}
 	for i := range conditions {
+		conditions[i].LastHeartbeatTime = metav1.NewTime(n.clock.Now())
 		conditions[i].LastTransitionTime = n.transitionLocked(conditions[i])
 	}
 	return conditions

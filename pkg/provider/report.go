@@ -37,14 +37,19 @@ func (r *reconciler) report(ctx context.Context, local *corev1.Pod, err error, a
 	if attempts < patience {
 		return err
 	}
+	if started(local) && attempts > patience {
+		return err // its owner has been told
+	}
 	return errors.Join(err, r.tell(ctx, local, reasonFor(err), r.site.LocalText(local, err.Error())))
 }
+
+func started(pod *corev1.Pod) bool { return pod.Status.StartTime != nil }
 
 // tell writes a condition while the pod has not started, and an event when
 // that condition says something new. A pod that runs keeps its status: an
 // event, once per run of failures, is all that may be said of it.
 func (r *reconciler) tell(ctx context.Context, local *corev1.Pod, reason, message string) error {
-	if local.Status.StartTime != nil || local.DeletionTimestamp != nil {
+	if started(local) || local.DeletionTimestamp != nil {
 		r.recorder.Event(local, corev1.EventTypeWarning, reason, message)
 		return nil
 	}

@@ -160,7 +160,7 @@ func (d *daemon) assemble(ctx context.Context) error {
 		observe:        d.metrics.ObserveReconcile,
 		countToken:     d.metrics.CountTokenRenewal,
 	}, d.logger)
-	d.node = &node{spec: d.nodeSpec(), remote: d.remote, probe: d.probe, brake: d.loops.brake, clock: d.clock, logger: d.logger}
+	d.node = &node{spec: d.nodeSpec(), remote: d.remote, probe: d.probe, brake: d.loops.brake, clock: d.clock, logger: d.logger, lost: make(chan struct{}, 1)}
 	if err := d.node.readRemote(ctx); err != nil {
 		if apierrors.IsForbidden(err) {
 			return usagef("akd may not list the remote nodes to learn their capacity: say what the node has with --node-capacity cpu=…,memory=…,pods=…, or grant list on nodes: %w", err)
@@ -263,6 +263,7 @@ func (d *daemon) runNode(ctx context.Context) error {
 	const pause = 2 * time.Second
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { d.node.run(ctx); return nil })
+	group.Go(func() error { newObjects(d.node.changed, func() {}).run(ctx, d.local.self()); return nil })
 	group.Go(func() error {
 		return wait.PollUntilContextCancel(ctx, pause, true, func(ctx context.Context) (bool, error) {
 			controller, err := d.nodeController()
