@@ -1,0 +1,154 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	quantity "k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+	testingclock "k8s.io/utils/clock/testing"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/kubeletapi"
+)
+
+func remoteNode(cpu string, ready corev1.ConditionStatus, unschedulable bool) corev1.Node {
+	list := corev1.ResourceList{corev1.ResourceCPU: quantity.MustParse(cpu)}
+	return corev1.Node{
+		Spec: corev1.NodeSpec{Unschedulable: unschedulable},
+		Status: corev1.NodeStatus{
+			Capacity: list, Allocatable: list,
+			Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: ready}},
+			NodeInfo:   corev1.NodeSystemInfo{KubeletVersion: "v1.37.1", MachineID: "a-real-machine", OperatingSystem: "linux", Architecture: "arm64"},
+		},
+	}
+}
+
+// The node offers what its remote's nodes that take pods add up to, but for
+// what the operator says.
+func TestNodeCapacity(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		reason     string
+		remote     []corev1.Node
+		configured corev1.ResourceList
+		want       map[corev1.ResourceName]string
+	}{
+		"added up": {
+			reason: "two nodes' resources are one node's",
+			remote: []corev1.Node{remoteNode("2", corev1.ConditionTrue, false), remoteNode("3", corev1.ConditionTrue, false)},
+			want:   map[corev1.ResourceName]string{"cpu": "5"},
+		},
+		"cordoned and lost": {
+			reason: "nodes that take no pods add nothing",
+			remote: []corev1.Node{remoteNode("2", corev1.ConditionTrue, true), remoteNode("3", corev1.ConditionUnknown, false)},
+			want:   map[corev1.ResourceName]string{},
+		},
+		"configured": {
+			reason:     "a configured resource replaces the discovered one, and no other",
+			remote:     []corev1.Node{remoteNode("2", corev1.ConditionTrue, false)},
+			configured: corev1.ResourceList{corev1.ResourcePods: quantity.MustParse("50")},
+			want:       map[corev1.ResourceName]string{"cpu": "2", "pods": "50"},
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := testNode(t.Context())
+			n.spec.capacity = tc.configured
+			n.remoteNodes = sum(tc.remote)
+			got := map[corev1.ResourceName]string{}
+			for name, found := range n.object().Status.Allocatable {
+				got[name] = found.String()
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func testNode(_ context.Context) *node {
+	clock := testingclock.NewFakePassiveClock(time.Unix(0, 0))
+	return &node{
+		spec:        nodeSpec{name: "ak", hostname: "ak", address: "192.0.2.5", port: 10250},
+		probe:       &probe{timeout: 40 * time.Second, clock: clock, answered: clock.Now()},
+		brake:       &brake{},
+		certificate: func() kubeletapi.CertificateState { return kubeletapi.CertificateState{} },
+		clock:       clock,
+		logger:      slog.New(slog.DiscardHandler),
+		lost:        make(chan struct{}, 1),
+	}
+}
+
+// What identifies a machine must not become this node's: there are several
+// machines behind it, or other ones tomorrow.
+func TestNodeIsNoMachine(t *testing.T) {
+	t.Parallel()
+	n := testNode(t.Context())
+	n.remoteNodes = sum([]corev1.Node{remoteNode("2", corev1.ConditionTrue, false)})
+	info := n.object().Status.NodeInfo
+	if info.MachineID != "" || info.KubeletVersion != "v1.37.1" || info.Architecture != "arm64" {
+		t.Errorf("node info %+v: want the remote's version and architecture, and no machine ID", info)
+	}
+}
+
+// A deleted Node is told anew although nothing about it has changed.
+func TestNodeComesBack(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	n := testNode(ctx)
+	n.remote = &remoteCluster{client: fake.NewClientset(), node: "ak"}
+	told := make(chan *corev1.Node, 1)
+	n.NotifyNodeStatus(ctx, func(node *corev1.Node) { told <- node })
+	n.refresh(ctx)
+	<-told
+	done := make(chan struct{})
+	go func() { n.run(ctx); close(done) }()
+	n.changed(change[*corev1.Node]{old: &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "ak"}}, watched: true})
+	if back := <-told; back.Name != "ak" {
+		t.Errorf("told of node %q, want ak", back.Name)
+	}
+	cancel()
+	<-done
+}
+
+// The node stays ready through short silences, and comes back only when the
+// remote answers for good.
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	failure := errors.New("no answer")
+	tests := map[string]struct {
+		reason  string
+		answers []error // one every 10 s
+		want    bool
+	}{
+		"answers":           {"a remote that answers is ready", []error{nil, nil}, true},
+		"short silence":     {"less than 40 s is nothing", []error{nil, failure, failure, failure}, true},
+		"long silence":      {"40 s without an answer is too long", []error{nil, failure, failure, failure, failure}, false},
+		"first answer":      {"one answer may be luck", []error{failure, failure, failure, failure, failure, nil}, false},
+		"answers again":     {"two in a row are not", []error{failure, failure, failure, failure, failure, nil, nil}, true},
+		"flapping link":     {"one in two is not enough to come back", []error{failure, failure, failure, failure, failure, nil, failure, nil, failure}, false},
+		"never was reached": {"a remote that never answered is not ready after 40 s", []error{failure, failure, failure, failure, failure}, false},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			clock := testingclock.NewFakePassiveClock(time.Unix(0, 0))
+			p := &probe{timeout: 40 * time.Second, clock: clock, answered: clock.Now()}
+			for _, answer := range tc.answers {
+				clock.SetTime(clock.Now().Add(10 * time.Second))
+				p.note(answer)
+			}
+			if got, why := p.ready(); got != tc.want {
+				t.Errorf("%s: ready %v (%s), want %v", tc.reason, got, why, tc.want)
+			}
+		})
+	}
+}
