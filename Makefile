@@ -1,100 +1,163 @@
-# Actual Kubelets. `make help` lists the targets.
+# Actual Kubelets. `make` alone lists the targets.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+# go and golangci-lint use all processors by themselves; targets that ran at
+# the same time would only share them, and bin/ and the clusters besides.
+.NOTPARALLEL:
 
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-GOBUILD := go build -trimpath -ldflags "-X main.version=$(VERSION)"
+# Version that programs report.
+ifndef VERSION
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+endif
 # Where the clusters of `make up` and `make demo` live.
 CLUSTERS_DIR ?= .clusters
 export CLUSTERS_DIR
 # How long each fuzz target runs.
 FUZZTIME ?= 60s
-# Modules of this repository.
-MODULES := . test/clusters tools
+# Which benchmarks run, and how often each.
+BENCH ?= .
+BENCHCOUNT ?= 6
 
-.DEFAULT_GOAL := help
+GOBUILD := go build -trimpath -ldflags "-X main.version=$(VERSION)"
+# Modules of this repository with code in them, and all modules.
+CODE := . test/clusters
+MODULES := $(CODE) tools
+# The plugin is built once it is there.
+PLUGIN := $(notdir $(wildcard cmd/kubectl-actual))
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-zA-Z0-9_-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -v missing="$(if $(PLUGIN),,kubectl-actual)" 'BEGIN {FS = ":.*## "} \
+	  /^[a-z0-9-]+:.*## / && $$1 != missing {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##  Build
 
 .PHONY: build
-build: akd clusters ## Build akd and the clusters command into bin/
+build: akd $(PLUGIN) clusters ## Build every program into bin/
 
 .PHONY: akd
 akd: ## Build akd into bin/
 	$(GOBUILD) -o bin/akd ./cmd/akd
 
+ifneq ($(PLUGIN),)
+.PHONY: kubectl-actual
+kubectl-actual: ## Build the kubectl plugin into bin/
+	$(GOBUILD) -o bin/kubectl-actual ./cmd/kubectl-actual
+endif
+
 .PHONY: clusters
 clusters: ## Build the clusters command, which runs the test clusters, into bin/
 	cd test/clusters && $(GOBUILD) -o ../../bin/clusters .
 
-.PHONY: up
-up: clusters ## Bring up two real clusters (root on Linux; simulated nodes elsewhere)
-	bin/clusters --dir $(CLUSTERS_DIR) up
+.PHONY: generate
+generate: ## Make the generated files anew
+	go generate ./...
+	go test ./pkg/provider/translate -run '^TestFieldsDoc$$' -update
 
-.PHONY: down
-down: clusters ## Take the clusters of `make up` and `make demo` down, without a trace
-	bin/clusters --dir $(CLUSTERS_DIR) down
+##  See it work
 
 .PHONY: demo
 demo: build ## Show the main job on two real clusters, with real commands
 	test/demo/demo.sh
 
+.PHONY: up
+up: clusters ## Bring up two real clusters (root on Linux; simulated nodes elsewhere)
+	bin/clusters --dir "$(CLUSTERS_DIR)" up
+
+.PHONY: down
+down: clusters ## Take the clusters of `make up` and `make demo` down, without a trace
+	bin/clusters --dir "$(CLUSTERS_DIR)" down
+
+##  Test
+
 .PHONY: test
 test: test-unit test-e2e ## Run all tests: units, scenarios, and end to end on real clusters
 
 .PHONY: test-unit
-test-unit: ## Run the tests that need no clusters
+test-unit: c-compiler ## Run the tests that need no clusters
 	go test -race ./...
 	cd test/clusters && go test -race ./...
 
 .PHONY: test-e2e
-test-e2e: build ## Run the end-to-end tests on real clusters of their own (root on Linux)
+test-e2e: build c-compiler ## Run the end-to-end tests on real clusters of their own (root on Linux)
 	$(GOBUILD) -race -o bin/akd-race ./cmd/akd
-	go test -count=1 -timeout 60m -tags e2e ./test/e2e/...
+	go test -race -count=1 -timeout 60m -tags e2e ./test/e2e/...
 
 .PHONY: e2e
 e2e: test-e2e ## The same as test-e2e
 
 .PHONY: fuzz
-fuzz: ## Run each fuzz target for FUZZTIME
-	for package in $$(go list ./...); do \
-	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+fuzz: ## Run each fuzz target for FUZZTIME (60s)
+	@for module in $(CODE); do (cd $$module && for package in $$(go list ./...); do \
+	  tests=$$(go test -list '^Fuzz' $$package); \
+	  for target in $$(grep '^Fuzz' <<<"$$tests" || true); do \
+	    echo "$$package $$target"; \
 	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
 	  done; \
-	done
+	done); done
 
-.PHONY: generate
-generate: ## Make the generated files anew
-	go generate ./...
+.PHONY: bench
+bench: .bin/benchstat ## Run the benchmarks BENCH BENCHCOUNT times; with OLD=FILE, compare
+	@mkdir -p dist
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) ./... | tee dist/bench.txt.new
+	mv dist/bench.txt.new dist/bench.txt
+	.bin/benchstat $(OLD) dist/bench.txt
+
+##  Check
 
 .PHONY: lint
 lint: .bin/golangci-lint ## Run the linters
-	.bin/golangci-lint run ./...
-	cd test/clusters && ../../.bin/golangci-lint run ./...
+	@status=0; for module in $(CODE); do \
+	  (cd $$module && "$(CURDIR)/.bin/golangci-lint" run ./...) || status=1; \
+	done; exit $$status
 
 .PHONY: verify
-verify: lint ## Check formatting, vet, lint, tidy modules; tests check generated files
-	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt these files: $$unformatted"; exit 1; }
-	for module in $(MODULES); do (cd $$module && go vet ./... && go mod tidy -diff); done
-	go vet -tags e2e ./test/e2e/...
-	go test ./pkg/provider/config ./pkg/provider/metrics ./pkg/provider/translate
+verify: verify-format verify-vet verify-modules verify-generated lint ## Check all that needs no test: the targets below, and lint
+
+.PHONY: verify-format
+verify-format: ## Check that gofmt has nothing to change
+	@unformatted=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 gofmt -l); \
+	[ -z "$$unformatted" ] || { printf 'format these files with gofmt -w:\n%s\n' "$$unformatted" >&2; exit 1; }
+
+.PHONY: verify-vet
+verify-vet: ## Run go vet, end-to-end tests and other systems' files included
+	@status=0; for module in $(CODE); do \
+	  (cd $$module && go vet -tags e2e ./... && GOOS=darwin go vet ./...) || status=1; \
+	done; exit $$status
+
+.PHONY: verify-modules
+verify-modules: ## Check that go.mod and go.sum of each module are tidy
+	@status=0; for module in $(MODULES); do \
+	  (cd $$module && go mod tidy -diff) || { echo "run go mod tidy in $$module" >&2; status=1; }; \
+	done; exit $$status
+
+.PHONY: verify-generated
+verify-generated: ## Check that the generated files are current
+	tools/verify-generated
 
 .PHONY: vulncheck
-vulncheck: .bin/govulncheck ## Look for known vulnerabilities in what akd calls
-	.bin/govulncheck ./...
+vulncheck: .bin/govulncheck ## Look for known vulnerabilities in what the programs call
+	@status=0; for module in $(CODE); do \
+	  (cd $$module && "$(CURDIR)/.bin/govulncheck" ./...) || status=1; \
+	done; exit $$status
 
-# Tools are pinned in tools/go.mod and built from source.
-.bin/golangci-lint: PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
-.bin/govulncheck: PACKAGE := golang.org/x/vuln/cmd/govulncheck
-.bin/golangci-lint .bin/govulncheck: tools/go.mod tools/go.sum
-	@echo "building $@ from source, which takes minutes the first time" >&2
-	cd tools && go build -o ../$@.new $(PACKAGE)
-	mv $@.new $@
+.PHONY: c-compiler
+c-compiler: ## Install the C compiler that the race detector needs, where there is none (Debian, root)
+	@command -v "$$(go env CC)" >/dev/null || tools/install-c-compiler
 
 .PHONY: clean
-clean: ## Remove what was built here (not the cache of cluster programs)
+clean: ## Remove what was built here; not running clusters, nor the cache of their programs
 	rm -rf bin .bin dist
+
+# Tools are pinned in tools/go.mod and built from source. A tool appears whole
+# or not at all, whoever else builds it at the same time.
+.bin/benchstat: PACKAGE := golang.org/x/perf/cmd/benchstat
+.bin/golangci-lint: PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+.bin/govulncheck: PACKAGE := golang.org/x/vuln/cmd/govulncheck
+.bin/benchstat .bin/golangci-lint .bin/govulncheck: tools/go.mod tools/go.sum
+	@echo "building $@ from source; the first time takes minutes" >&2
+	@new="$@.$$$$"; trap 'rm -f "$$new"' EXIT; \
+	(cd tools && go build -o "../$$new" $(PACKAGE)); mv -f "$$new" $@
