@@ -1,0 +1,148 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/tools/txtar"
+	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
+)
+
+// Fake clientsets validate nothing: what the goldens of package translate say
+// is proved by a real API server, which is asked to take each pod and each
+// patch without keeping it.
+func TestGoldensAreAccepted(t *testing.T) {
+	b := shared
+	files, err := filepath.Glob("../../pkg/provider/translate/testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no goldens: %v", err)
+	}
+	const namespace = "goldens"
+	b.remoteNamespace(t, namespace)
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			archive, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts := map[string][]byte{}
+			for _, part := range archive.Files {
+				parts[part.Name] = part.Data
+			}
+			if content := parts["want/remote.yaml"]; content != nil {
+				b.createPod(t, namespace, content, metav1.DryRunAll)
+			}
+			patches := map[string]string{"want/patch.yaml": "", "want/patch-ephemeralcontainers.yaml": "ephemeralcontainers", "want/patch-resize.yaml": "resize"}
+			for name, subresource := range patches {
+				if parts[name] != nil {
+					b.patchPod(t, namespace, parts["remote.yaml"], parts[name], subresource)
+				}
+			}
+		})
+	}
+}
+
+// remoteNamespace makes a remote namespace that lets every golden in.
+func (b *bed) remoteNamespace(t *testing.T, name string) {
+	t.Helper()
+	namespaces := b.remote.CoreV1().Namespaces()
+	_, err := namespaces.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: name, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "privileged"},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.tryKubectl("remote", nil, "delete", "namespace", name, "--wait=false") })
+}
+
+// createPod creates a golden's pod, with the classes that it names.
+func (b *bed) createPod(t *testing.T, namespace string, content []byte, dryRun ...string) *corev1.Pod {
+	t.Helper()
+	pod := &corev1.Pod{}
+	if err := yaml.UnmarshalStrict(content, pod); err != nil {
+		t.Fatal(err)
+	}
+	b.classes(t, pod)
+	complete(pod)
+	pod.Namespace, pod.ResourceVersion, pod.UID, pod.Spec.NodeName = namespace, "", "", ""
+	created, err := b.remote.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{DryRun: dryRun, FieldValidation: metav1.FieldValidationStrict})
+	if err != nil {
+		t.Fatalf("the API server refuses the pod: %v", err)
+	}
+	return created
+}
+
+// complete adds what goldens of updates leave out of their remote pod, because
+// no update looks at it.
+func complete(pod *corev1.Pod) {
+	if pod.Name == "" {
+		pod.Name = "web"
+	}
+	if len(pod.Spec.Containers) == 0 {
+		pod.Spec.Containers = []corev1.Container{{Name: "main", Image: "web:1"}}
+	}
+	pod.Spec.EphemeralContainers = nil // none can be created with its pod
+}
+
+// classes makes the RuntimeClass and PriorityClass that a pod names, for a
+// cluster refuses pods that name others.
+func (b *bed) classes(t *testing.T, pod *corev1.Pod) {
+	t.Helper()
+	if name := pod.Spec.RuntimeClassName; name != nil {
+		_, err := b.remote.NodeV1().RuntimeClasses().Create(t.Context(), &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: *name}, Handler: "runc"}, metav1.CreateOptions{})
+		b.madeFor(t, "runtimeclass", *name, err)
+	}
+	if name := pod.Spec.PriorityClassName; name != "" && !strings.HasPrefix(name, "system-") {
+		_, err := b.remote.SchedulingV1().PriorityClasses().Create(t.Context(), &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Value: 1}, metav1.CreateOptions{})
+		b.madeFor(t, "priorityclass", name, err)
+	}
+}
+
+func (b *bed) madeFor(t *testing.T, kind, name string, err error) {
+	t.Helper()
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.tryKubectl("remote", nil, "delete", kind, name, "--ignore-not-found") })
+}
+
+// patchPod applies a golden's patch to its remote pod, which has to exist.
+func (b *bed) patchPod(t *testing.T, namespace string, remote, content []byte, subresource string) {
+	t.Helper()
+	pod := b.createPod(t, namespace, remote)
+	defer func() {
+		_ = b.remote.CoreV1().Pods(namespace).Delete(t.Context(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
+	}()
+	var patch map[string]any
+	if err := yaml.Unmarshal(content, &patch); err != nil {
+		t.Fatal(err)
+	}
+	meta, ok := patch["metadata"].(map[string]any)
+	if !ok {
+		t.Fatalf("the patch has no metadata, so no UID precondition:\n%s", content)
+	}
+	meta["uid"] = string(pod.UID)
+	data, err := json.Marshal(patch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var subresources []string
+	if subresource != "" {
+		subresources = []string{subresource}
+	}
+	_, err = b.remote.CoreV1().Pods(namespace).Patch(t.Context(), pod.Name, types.StrategicMergePatchType, data,
+		metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}}, subresources...)
+	if err != nil {
+		t.Errorf("the API server refuses the patch of %q: %v", subresource, err)
+	}
+}
