@@ -3,11 +3,13 @@ package provider
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -59,16 +61,16 @@ func (c *localCluster) secret(namespace, name string) source {
 }
 
 // hasPod asks the API server itself whether the pod of that UID still exists:
-// what must be known before something is destroyed for want of it.
+// what must be known before something is destroyed for want of it. It lists,
+// because the Node authorizer answers the get of a pod that does not exist with
+// 403 and not with 404: no such pod is bound to the node.
 func (c *localCluster) hasPod(ctx context.Context, pod podRef) (bool, error) {
-	found, err := c.client.CoreV1().Pods(pod.namespace).Get(ctx, pod.name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
+	selector := fields.Set{metav1.ObjectNameField: pod.name, "spec.nodeName": c.node}
+	found, err := c.client.CoreV1().Pods(pod.namespace).List(ctx, metav1.ListOptions{FieldSelector: selector.String()})
 	if err != nil {
-		return false, fmt.Errorf("get local pod %s/%s: %w", pod.namespace, pod.name, err)
+		return false, fmt.Errorf("look for local pod %s/%s: %w", pod.namespace, pod.name, err)
 	}
-	return found.UID == pod.uid, nil
+	return slices.ContainsFunc(found.Items, func(p corev1.Pod) bool { return p.UID == pod.uid }), nil
 }
 
 // patchStatus applies a patch of translate.StatusPatch.
