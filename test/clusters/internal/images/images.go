@@ -80,6 +80,10 @@ func nodeImages(ctx context.Context, programs Programs) ([]Spec, error) {
 			Files: map[string]File{"/coredns": {Source: programs["coredns"]}}, Entrypoint: []string{"/coredns"},
 			Tags: []string{CoreDNSName},
 		},
+		{
+			Base: &busybox, Files: map[string]File{"/bin/kubectl": {Source: programs["kubectl"]}}, Entrypoint: []string{"kubectl"},
+			Tags: []string{KubectlName},
+		},
 		shell, nonRoot, testing,
 	}, nil
 }

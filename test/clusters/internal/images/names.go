@@ -17,6 +17,8 @@ const (
 	CoreDNSName = "registry.k8s.io/coredns/coredns:" + build.CoreDNSVersion
 	BusyboxName = "docker.io/library/busybox:1.36"
 	AgnhostName = "docker.io/library/agnhost:stable"
+	// KubectlName is a client for pods that talk to an API server.
+	KubectlName = "docker.io/library/kubectl:stable"
 )
 
 // registry returns the registry that Kubernetes' test/utils/image/manifest.go
