@@ -223,6 +223,9 @@ func (c Cluster) kubeletConfig(node Node) map[string]any {
 		// The machine's disk may be full for reasons of its own, and images
 		// cannot be pulled again.
 		"evictionHard":                map[string]string{"memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%", "imagefs.inodesFree": "0%"},
+		// Mounted ConfigMaps and Secrets follow their source with the next sync:
+		// a minute by default, which tests need not wait for.
+		"syncFrequency":               "5s",
 		"imageGCHighThresholdPercent": 100,
 		"imageGCLowThresholdPercent":  99,
 		"registryPullQPS":             0,

@@ -1,0 +1,225 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// A client in a pod uses in-cluster config and nothing of ours: it reaches the
+// local API server, verifies it, is its local service account, and may do what
+// that account may, also with a renewed token.
+func TestInClusterClient(t *testing.T) {
+	b := shared
+	b.startAKD(t, exampleNode)
+	namespace := b.namespace(t, "in-cluster-client")
+	b.apply(t, namespace, fmt.Sprintf(`
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: builder}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: builder}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}
+subjects: [{kind: ServiceAccount, name: builder}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec:
+  nodeName: %s
+  serviceAccountName: builder
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: client
+    image: kubectl:stable
+    imagePullPolicy: Never
+    command: [sh, -c, 'trap exit TERM; while :; do sleep 1 & wait; done']
+    env: [{name: NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}, {name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}]
+`, exampleNode))
+	b.kubectl(t, "local", "wait", "--for=condition=Ready", "pod/client", "-n", namespace, "--timeout=3m")
+	in := func(command string) string {
+		return strings.TrimSpace(b.kubectl(t, "local", "exec", "-n", namespace, "client", "--", "sh", "-c", command))
+	}
+	for command, want := range map[string]string{
+		"kubectl auth whoami -o jsonpath={.status.userInfo.username}": "system:serviceaccount:" + namespace + ":builder",
+		"kubectl get pods -o jsonpath={.items[*].metadata.name}":      "client",
+		"kubectl create configmap made-in-the-pod -o name":            "configmap/made-in-the-pod",
+		"cat /var/run/secrets/kubernetes.io/serviceaccount/namespace": namespace,
+		"echo $NAMESPACE $NODE":                                       namespace + " " + exampleNode,
+		// By name, verified against the CA that the pod was given.
+		"cd /var/run/secrets/kubernetes.io/serviceaccount; kubectl --server https://kubernetes.default.svc:$KUBERNETES_SERVICE_PORT" +
+			" --certificate-authority ca.crt --token $(cat token) get --raw /readyz": "ok",
+	} {
+		if got := in(command); got != want {
+			t.Errorf("%s: %q, want %q", command, got, want)
+		}
+	}
+	b.kubectl(t, "local", "get", "configmap", "made-in-the-pod", "-n", namespace)
+
+	// The token is renewed when it is due: here because the record of when that
+	// is says so. The container's file follows without a restart.
+	const token = "cat /var/run/secrets/kubernetes.io/serviceaccount/token"
+	before := in(token)
+	b.makeTokenDue(t, namespace, "client")
+	eventually(t, "the token in the container is a new one", func(context.Context) error {
+		out, _, err := b.tryKubectl("local", nil, "exec", "-n", namespace, "client", "--", "sh", "-c", token)
+		if err == nil && strings.TrimSpace(out) == before {
+			err = errors.New("it is the old one")
+		}
+		return err
+	})
+	if got := in("kubectl auth whoami -o jsonpath={.status.userInfo.username}"); got != "system:serviceaccount:"+namespace+":builder" {
+		t.Errorf("whoami with the renewed token: %q", got)
+	}
+	if restarts := b.pods(t, namespace)[0].Status.ContainerStatuses[0].RestartCount; restarts != 0 {
+		t.Errorf("the container restarted %d times", restarts)
+	}
+}
+
+// makeTokenDue backdates a pod's token Secret, and has akd look at the pod.
+func (b *bed) makeTokenDue(t *testing.T, namespace, name string) {
+	t.Helper()
+	pod, err := b.local.CoreV1().Pods(namespace).Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, translate.AnnotationRenewAfter, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
+	_, err = b.remote.CoreV1().Secrets(translate.RemoteNamespace(exampleNode, namespace)).
+		Patch(t.Context(), translate.TokenSecretName(pod.UID), types.MergePatchType, patch, metav1.PatchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.kubectl(t, "local", "annotate", "pod", name, "-n", namespace, "example.com/look=again")
+}
+
+// What a pod mounts follows its source, and what it waits for may come late.
+func TestNeedsFollow(t *testing.T) {
+	b := shared
+	b.startAKD(t, exampleNode)
+	namespace := b.namespace(t, "needs-follow")
+	b.apply(t, namespace, fmt.Sprintf(`
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {color: blue}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: reader}
+spec:
+  nodeName: %[1]s
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: reader
+    image: busybox:1.36
+    command: [sh, -c, 'trap exit TERM; while :; do sleep 1 & wait; done']
+    volumeMounts: [{name: settings, mountPath: /settings}, {name: late, mountPath: /late}]
+  volumes:
+  - {name: settings, configMap: {name: settings}}
+  - {name: late, secret: {secretName: optional, optional: true}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: waiter}
+spec:
+  nodeName: %[1]s
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: waiter
+    image: busybox:1.36
+    command: [sh, -c, 'echo $PASSWORD; trap exit TERM; while :; do sleep 1 & wait; done']
+    envFrom: [{secretRef: {name: password}}]
+`, exampleNode))
+	b.kubectl(t, "local", "wait", "--for=condition=Ready", "pod/reader", "-n", namespace, "--timeout=3m")
+	eventually(t, "the remote kubelet says what is missing, on the local pod", func(ctx context.Context) error {
+		pod, err := b.local.CoreV1().Pods(namespace).Get(ctx, "waiter", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		for _, status := range pod.Status.ContainerStatuses {
+			if waiting := status.State.Waiting; waiting != nil && waiting.Reason == "CreateContainerConfigError" {
+				return nil
+			}
+		}
+		return errors.New("no CreateContainerConfigError yet")
+	})
+	b.kubectl(t, "local", "create", "secret", "generic", "password", "-n", namespace, "--from-literal=PASSWORD=hunter2")
+	b.kubectl(t, "local", "create", "secret", "generic", "optional", "-n", namespace, "--from-literal=file=came late")
+	b.kubectl(t, "local", "patch", "configmap", "settings", "-n", namespace, "-p", `{"data":{"color":"green"}}`)
+	b.kubectl(t, "local", "wait", "--for=condition=Ready", "pod/waiter", "-n", namespace, "--timeout=3m")
+	if log := b.kubectl(t, "local", "logs", "waiter", "-n", namespace); log != "hunter2\n" {
+		t.Errorf("the late secret's value in the container: %q", log)
+	}
+	eventually(t, "the mounted files follow", func(context.Context) error {
+		out, _, err := b.tryKubectl("local", nil, "exec", "-n", namespace, "reader", "--", "sh", "-c", "cat /settings/color /late/file")
+		if err == nil && out != "greencame late" {
+			err = fmt.Errorf("the files hold %q", out)
+		}
+		return err
+	})
+}
+
+// Somebody deletes the remote pod: the local record says so, and the
+// Deployment replaces it.
+func TestRemotePodDeletedByHand(t *testing.T) {
+	b := shared
+	b.startAKD(t, exampleNode)
+	namespace := b.namespace(t, "deleted-by-hand")
+	b.apply(t, namespace, web(exampleNode, 1))
+	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
+	victim := b.pods(t, namespace)[0]
+	b.kubectl(t, "remote", "delete", "pod", victim.Name, "-n", translate.RemoteNamespace(exampleNode, namespace), "--wait=false")
+
+	eventually(t, "the local record says RemotePodDeleted", func(ctx context.Context) error {
+		pod, err := b.local.CoreV1().Pods(namespace).Get(ctx, victim.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		for _, condition := range pod.Status.Conditions {
+			if condition.Type == corev1.DisruptionTarget && condition.Reason == translate.ReasonRemotePodDeleted && pod.Status.Phase == corev1.PodFailed {
+				return nil
+			}
+		}
+		return fmt.Errorf("phase %s, reason %q", pod.Status.Phase, pod.Status.Reason)
+	})
+	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
+}
+
+// Two nodes of one local cluster share one remote: the same names do not meet.
+func TestTwoNodesOneRemote(t *testing.T) {
+	b := shared
+	b.startAKD(t, "first")
+	b.startAKD(t, "second", "--kubelet-api-port", "10251", "--metrics-address", "")
+	namespace := b.namespace(t, "two-nodes")
+	for _, node := range []string{"first", "second"} {
+		b.apply(t, namespace, strings.ReplaceAll(web(node, 1), "web", "web-"+node))
+		b.kubectl(t, "local", "rollout", "status", "deployment/web-"+node, "-n", namespace, "--timeout=3m")
+	}
+	for _, node := range []string{"first", "second"} {
+		pods, err := b.remote.CoreV1().Pods(translate.RemoteNamespace(node, namespace)).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(pods.Items) != 1 || pods.Items[0].Labels["app"] != "web-"+node {
+			t.Errorf("the remote namespace of node %s holds %d pods, want just its own", node, len(pods.Items))
+		}
+		if host := b.kubectl(t, "local", "exec", "-n", namespace, "deploy/web-"+node, "--", "hostname"); host != pods.Items[0].Name+"\n" {
+			t.Errorf("exec through node %s reached %q", node, host)
+		}
+	}
+	b.kubectl(t, "local", "delete", "deployment", "web-first", "-n", namespace, "--cascade=foreground", "--timeout=3m")
+	b.kubectl(t, "local", "exec", "-n", namespace, "deploy/web-second", "--", "true")
+}

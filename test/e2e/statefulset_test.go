@@ -1,0 +1,104 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// A StatefulSet's promise: each ordinal runs at most once, whatever is deleted
+// how often.
+func TestStatefulSetNeverTwice(t *testing.T) {
+	b := shared
+	const replicas, rounds = 5, 10
+	b.startAKD(t, exampleNode)
+	namespace := b.namespace(t, "statefulset")
+	b.apply(t, namespace, fmt.Sprintf(`
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: %d
+  serviceName: db
+  podManagementPolicy: Parallel
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      nodeSelector: {kubernetes.io/hostname: %s}
+      terminationGracePeriodSeconds: 2
+      containers:
+      - {name: db, image: 'busybox:1.36', command: [sh, -c, 'trap exit TERM; while :; do sleep 1 & wait; done']}
+`, replicas, exampleNode))
+	b.kubectl(t, "local", "rollout", "status", "statefulset/db", "-n", namespace, "--timeout=3m")
+	stop := b.watchForTwins(t, translate.RemoteNamespace(exampleNode, namespace))
+	for range rounds {
+		b.kubectl(t, "local", "delete", "pod", "--all", "-n", namespace, "--wait=false")
+	}
+	b.kubectl(t, "local", "rollout", "status", "statefulset/db", "-n", namespace, "--timeout=5m")
+	eventually(t, "all ordinals run", func(ctx context.Context) error {
+		list, err := b.local.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		running := 0
+		for _, pod := range list.Items {
+			if pod.Status.Phase == corev1.PodRunning && pod.DeletionTimestamp == nil {
+				running++
+			}
+		}
+		if running != replicas {
+			return fmt.Errorf("%d run, want %d", running, replicas)
+		}
+		return nil
+	})
+	stop()
+}
+
+// watchForTwins fails the test if two remote pods of different local UIDs are
+// there under one name at once, or two with the same local UID.
+func (b *bed) watchForTwins(t *testing.T, namespace string) (stop func()) {
+	t.Helper()
+	list, err := b.remote.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	watcher, err := b.remote.CoreV1().Pods(namespace).Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]types.UID{} // local UID → remote pod
+	for _, pod := range list.Items {
+		there[pod.Labels[translate.LabelUID]] = pod.UID
+	}
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for event := range watcher.ResultChan() {
+			pod, ok := event.Object.(*corev1.Pod)
+			if !ok {
+				continue
+			}
+			local := pod.Labels[translate.LabelUID]
+			switch event.Type {
+			case watch.Added, watch.Modified:
+				if other, ok := there[local]; ok && other != pod.UID {
+					t.Errorf("pod %s runs twice remotely: %s and %s", pod.Name, other, pod.UID)
+				}
+				there[local] = pod.UID
+			case watch.Deleted:
+				delete(there, local)
+			}
+		}
+	})
+	return func() { watcher.Stop(); watching.Wait() }
+}
