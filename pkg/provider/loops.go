@@ -69,7 +69,7 @@ func newLoops(local *localCluster, remote *remoteCluster, settings loopSettings,
 	l.brake = &brake{local: l.register, spaces: l.spaces, limit: settings.maxOrphanShare, logger: logger}
 	l.reconciler = &reconciler{
 		site: settings.site, local: local, remote: remote, spaces: l.spaces, pods: l.pods, services: l.services,
-		register: l.register, brake: l.brake, queue: l.queue, clock: settings.clock, logger: logger,
+		register: l.register, brake: l.brake, batch: newBatch(settings.clock), queue: l.queue, clock: settings.clock, logger: logger,
 		tokens: &tokens{site: settings.site, local: local, remote: remote, queue: l.queue, clock: settings.clock, count: settings.countToken},
 	}
 	l.reconciler.configMaps = &copies[*corev1.ConfigMap]{
@@ -103,6 +103,7 @@ func (l *loops) localPodChanged(c change[*corev1.Pod]) {
 	l.secrets.use(id, needs.Secrets)
 	if c.new == nil || c.old != nil && c.old.UID != c.new.UID {
 		l.queue.Add(key{kindSecret, pod.Namespace, translate.TokenSecretName(c.old.UID)})
+		l.reconciler.batch.written(c.old.UID)
 	}
 	l.queue.Add(key{kindPod, pod.Namespace, pod.Name})
 }

@@ -29,6 +29,7 @@ type reconciler struct {
 	services *objects[*corev1.Service]
 	register *register
 	brake    *brake
+	batch    *batch
 	recorder record.EventRecorder
 	queue    queue
 	clock    clock.PassiveClock
@@ -254,7 +255,18 @@ func (r *reconciler) copyStatus(ctx context.Context, p pair) error {
 		return nil // the remote pod is another local pod's, which is gone
 	}
 	status := r.site.Status(p.local, p.remote, metav1.NewTime(r.clock.Now()))
-	return r.patchStatus(ctx, p.local, status, r.site.Annotations(p.local, p.remote))
+	annotations := r.site.Annotations(p.local, p.remote)
+	patch, err := translate.StatusPatch(p.local, status, annotations)
+	if err != nil || patch == nil {
+		r.batch.written(p.local.UID)
+		return err
+	}
+	if wait := r.batch.wait(p.local.UID, translate.StatusDelay(p.local, status)); wait > 0 {
+		r.queue.AddAfter(p.key, wait)
+		return nil
+	}
+	r.batch.written(p.local.UID)
+	return r.patch(ctx, p.local, patch)
 }
 
 // patchStatus writes the difference between the local pod and status, if any.
@@ -263,6 +275,10 @@ func (r *reconciler) patchStatus(ctx context.Context, local *corev1.Pod, status 
 	if err != nil || patch == nil {
 		return err
 	}
+	return r.patch(ctx, local, patch)
+}
+
+func (r *reconciler) patch(ctx context.Context, local *corev1.Pod, patch []byte) error {
 	patched, err := r.local.patchStatus(ctx, refTo(local), patch)
 	if gone(err) {
 		return nil // the watch tells what became of it

@@ -222,7 +222,7 @@ func (c Cluster) kubeletConfig(node Node) map[string]any {
 		"oomScoreAdj":            0,
 		// The machine's disk may be full for reasons of its own, and images
 		// cannot be pulled again.
-		"evictionHard":                map[string]string{"memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%", "imagefs.inodesFree": "0%"},
+		"evictionHard": map[string]string{"memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%", "imagefs.inodesFree": "0%"},
 		// Mounted ConfigMaps and Secrets follow their source with the next sync:
 		// a minute by default, which tests need not wait for.
 		"syncFrequency":               "5s",

@@ -1,0 +1,133 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// requests are akd's requests by "cluster verb resource".
+type requests map[string]int
+
+// requests reads them from akd's own metrics, inside the local cluster's network.
+func (b *bed) requests(t *testing.T) requests {
+	t.Helper()
+	cmd := exec.Command(b.clusters, "--dir", b.dir, "exec", "local", "--", "curl", "-sf", "http://127.0.0.1:10254/metrics")
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(pipe)
+	_, _ = io.Copy(io.Discard, pipe)
+	if waitErr := cmd.Wait(); err != nil || waitErr != nil {
+		t.Fatalf("read akd's metrics: %v, %v", err, waitErr)
+	}
+	counts := requests{}
+	for _, metric := range families["akd_requests_total"].GetMetric() {
+		labels := map[string]string{}
+		for _, label := range metric.GetLabel() {
+			labels[label.GetName()] = label.GetValue()
+		}
+		counts[labels["cluster"]+" "+labels["verb"]+" "+labels["resource"]] += int(metric.GetCounter().GetValue())
+	}
+	return counts
+}
+
+// since returns what has been added to an earlier reading.
+func (r requests) since(earlier requests) requests {
+	added := requests{}
+	for name, count := range r {
+		if n := count - earlier[name]; n > 0 {
+			added[name] = n
+		}
+	}
+	return added
+}
+
+// writes leaves out what costs the clusters little: reads, events, and what is
+// about the node and akd's own rights rather than about pods.
+func (r requests) writes() requests {
+	writes := requests{}
+	for name, count := range r {
+		words := strings.Fields(name)
+		switch words[1] {
+		case "get", "list", "watch":
+			continue
+		}
+		switch words[2] {
+		case "events", "leases", "nodes", "nodes/status", "certificatesigningrequests", "tokenreviews", "subjectaccessreviews", "selfsubjectaccessreviews":
+			continue
+		}
+		writes[name] = count
+	}
+	return writes
+}
+
+// A pod costs one remote create, one Secret with its token, and at most three
+// local status patches until it is Ready, and no read beside the watches. A
+// restart with pods that have not changed costs none of it.
+func TestCost(t *testing.T) {
+	b := shared
+	const pods = 20
+	d := b.startAKD(t, exampleNode)
+	namespace := b.namespace(t, "cost")
+	b.apply(t, namespace, web(exampleNode, 1)) // the first opens the namespace
+	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
+	before := b.requests(t)
+	b.kubectl(t, "local", "scale", "deployment/web", "-n", namespace, fmt.Sprintf("--replicas=%d", 1+pods))
+	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=5m")
+	cost := b.requests(t).since(before)
+	t.Logf("requests for %d pods from their creation to Ready: %v", pods, cost)
+	// Retries are what the authorizer's lag costs: allowed, as long as they are few.
+	const retries = pods / 2
+	for name, most := range map[string]int{
+		"remote create pods":                 pods,
+		"remote create secrets":              pods,
+		"local create serviceaccounts/token": pods + retries,
+		"local patch pods/status":            3 * pods,
+		"remote patch pods":                  0,
+		"remote get pods":                    0,
+		"local get pods":                     0,
+		"local list pods":                    0,
+	} {
+		if cost[name] > most {
+			t.Errorf("%s: %d requests for %d pods, want at most %d", name, cost[name], pods, most)
+		}
+	}
+
+	// A remote kubelet may have had a last word while akd was down: then the
+	// next restart is the one with unchanged pods.
+	eventually(t, "a restart writes nothing but the node", func(ctx context.Context) error {
+		d.stop(t, syscall.SIGTERM)
+		d.start(t)
+		d.waitReady(t)
+		b.ready(t)
+		restart := b.requests(t)
+		if writes := restart.writes(); len(writes) > 0 {
+			return fmt.Errorf("it wrote %v", writes)
+		}
+		t.Logf("requests of a restart with %d unchanged pods: %v", 1+pods, restart)
+		return nil
+	})
+}
+
+// ready waits until akd has read both clusters.
+func (b *bed) ready(t *testing.T) {
+	t.Helper()
+	eventually(t, "akd is ready", func(ctx context.Context) error {
+		return exec.CommandContext(ctx, b.clusters, "--dir", b.dir, "exec", "local", "--", "curl", "-sf", "http://127.0.0.1:10254/readyz").Run()
+	})
+}
