@@ -136,9 +136,9 @@ func (a *Auth) Run(ctx context.Context) {
 			known = true
 		case ctx.Err() != nil:
 		case known:
-			a.cfg.Logger.Warn("Cannot refresh the client CA; the last one stays in use", "error", err)
+			a.cfg.Logger.Warn("cannot refresh the client CA; the last one stays in use", "error", err)
 		default:
-			a.cfg.Logger.Error("Cannot read the client CA; kube-apiserver is refused until it can be read", "error", err)
+			a.cfg.Logger.Error("cannot read the client CA; kube-apiserver is refused until it can be read", "error", err)
 		}
 		return false, nil
 	})
@@ -184,13 +184,13 @@ func (a *Auth) Authenticate(r *http.Request) (authenticationv1.UserInfo, error) 
 	case tokenErr == nil:
 		return user, nil
 	case errors.Is(tokenErr, errReview):
-		a.cfg.Logger.Warn("Cannot review a token", "error", tokenErr)
+		a.cfg.Logger.Warn("cannot review a token", "error", tokenErr)
 		return user, newStatus(http.StatusBadGateway, metav1.StatusReasonServiceUnavailable,
 			"node %q cannot ask the local API server about the token: retry in a few seconds", a.cfg.NodeName)
 	case !errors.Is(tokenErr, errNoCredentials):
 		return user, unauthorized("the bearer token is not valid in this cluster: use a current one")
 	case !errors.Is(certErr, errNoCredentials):
-		a.cfg.Logger.Debug("Client certificate refused", "remoteAddr", r.RemoteAddr, "error", certErr)
+		a.cfg.Logger.Debug("client certificate refused", "remoteAddr", r.RemoteAddr, "error", certErr)
 		return user, unauthorized("the client certificate is not valid here: it must be signed by the cluster's client CA, current, and for client authentication")
 	}
 	return user, unauthorized("present a client certificate signed by the cluster's client CA, or a bearer token")
@@ -352,7 +352,7 @@ func (a *Auth) Authorize(ctx context.Context, user authenticationv1.UserInfo, ve
 	for _, subresource := range subresources {
 		allowed, err := a.mayAccess(ctx, user, verb, subresource)
 		if err != nil {
-			a.cfg.Logger.Warn("Cannot review access", "error", err)
+			a.cfg.Logger.Warn("cannot review access", "error", err)
 			return newStatus(http.StatusBadGateway, metav1.StatusReasonServiceUnavailable,
 				"node %q cannot ask the local API server what user %q may do: retry in a few seconds", a.cfg.NodeName, user.Username)
 		}

@@ -56,7 +56,7 @@ func (s *Server) authorized(methods string, subresources []string, next http.Han
 			return
 		}
 		if err := s.cfg.Auth.Authorize(r.Context(), user, verbOf(r.Method), subresources); err != nil {
-			s.log.Debug("Request refused", "user", user.Username, "method", r.Method, "path", r.URL.Path, "error", err)
+			s.log.Debug("request refused", "user", user.Username, "method", r.Method, "path", r.URL.Path, "error", err)
 			writeError(w, r, err)
 			return
 		}

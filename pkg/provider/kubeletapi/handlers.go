@@ -55,7 +55,7 @@ func (s *Server) writeJSON(w http.ResponseWriter, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	if err := json.NewEncoder(w).Encode(value); err != nil {
-		s.log.Debug("Answer not delivered", "error", err)
+		s.log.Debug("answer not delivered", "error", err)
 	}
 }
 
@@ -65,7 +65,7 @@ var healthPaths = [...]string{"/healthz", "/healthz/ping", "/healthz/log", "/hea
 func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
 	if s.cfg.Health != nil && !strings.HasSuffix(r.URL.Path, "/ping") {
 		if err := s.cfg.Health(r.Context()); err != nil {
-			s.log.Debug("Health check failed", "error", err)
+			s.log.Debug("health check failed", "error", err)
 			writeError(w, r, newStatus(http.StatusInternalServerError, metav1.StatusReasonInternalError,
 				"healthz check failed: see the conditions of node %q and akd's log", s.cfg.NodeName))
 			return
@@ -89,7 +89,7 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 
 type promLog struct{ s *Server }
 
-func (l promLog) Println(v ...any) { l.s.log.Warn("Some metrics cannot be gathered", "details", v) }
+func (l promLog) Println(v ...any) { l.s.log.Warn("some metrics cannot be gathered", "details", v) }
 
 // maxRunOutput bounds the output of /run, which is answered as a whole.
 const maxRunOutput = 1 << 20
@@ -164,7 +164,7 @@ func (s *Server) runError(str stream, output *boundedBuffer, err error) error {
 	}
 	status := statusOf(err)
 	if status.Code == http.StatusInternalServerError {
-		s.log.Debug("Run failed", "namespace", str.namespace, "pod", str.pod, "error", err)
+		s.log.Debug("run failed", "namespace", str.namespace, "pod", str.pod, "error", err)
 		return unreachable(s.cfg.NodeName, str.target)
 	}
 	return remoteError(s.cfg.NodeName, str, status)

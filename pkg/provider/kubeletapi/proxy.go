@@ -151,7 +151,7 @@ func (s *Server) receive(r *http.Request, res *http.Response, str stream) error 
 		return fmt.Errorf("read error answer of the remote API server: %w", err)
 	}
 	local := remoteError(s.cfg.NodeName, str, decodeStatus(res.StatusCode, body))
-	s.log.Debug("Remote refused a stream", "namespace", str.namespace, "pod", str.pod,
+	s.log.Debug("remote refused a stream", "namespace", str.namespace, "pod", str.pod,
 		"subresource", str.subresource, "code", res.StatusCode, "message", string(body))
 	replaceBody(r, res, statusOf(local))
 	return nil
@@ -189,7 +189,7 @@ func replaceBody(r *http.Request, res *http.Response, status metav1.Status) {
 
 func (s *Server) streamFailed(w http.ResponseWriter, r *http.Request, str stream, err error) {
 	// Also when the caller hung up, who does not read it, or akd shuts down.
-	s.log.Debug("Stream to the remote cluster failed", "namespace", str.namespace, "pod", str.pod,
+	s.log.Debug("stream to the remote cluster failed", "namespace", str.namespace, "pod", str.pod,
 		"subresource", str.subresource, "error", err)
 	writeError(w, r, unreachable(s.cfg.NodeName, str.target))
 }

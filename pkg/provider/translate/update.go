@@ -48,16 +48,18 @@ func (s *Site) Update(local, remote *corev1.Pod) ([]Patch, error) {
 			u.have = &record{}
 		}
 	}
-	resize := u.resize()
-	var patches []Patch
-	for _, part := range []struct {
+	type part struct {
 		subresource string
 		body        object
-	}{
-		{"", u.main()},
-		{"ephemeralcontainers", u.ephemeral()},
-		{"resize", resize},
-	} {
+	}
+	resize := u.resize()
+	parts := []part{{"", u.main()}}
+	for _, body := range u.ephemeral() {
+		parts = append(parts, part{"ephemeralcontainers", body})
+	}
+	parts = append(parts, part{"resize", resize})
+	var patches []Patch
+	for _, part := range parts {
 		if part.body == nil {
 			continue
 		}
@@ -180,19 +182,16 @@ func (u *update) tolerations() []corev1.Toleration {
 	return merged
 }
 
-// ephemeral returns the patch that adds ephemeral containers. Existing ones
-// cannot change.
-func (u *update) ephemeral() object {
-	missing := missingEphemeral(u.local, u.remote)
-	if len(missing) == 0 {
-		return nil
-	}
+// ephemeral returns a patch for each ephemeral container that is to be added;
+// existing ones cannot change. One that the remote refuses, which nobody can
+// take back, must not keep later ones out.
+func (u *update) ephemeral() []object {
 	env := &environment{site: u.site, local: u.local, variables: u.variables()}
-	containers := make([]*corev1.EphemeralContainer, 0, len(missing))
-	for _, container := range missing {
-		containers = append(containers, env.ephemeral(container))
+	var bodies []object
+	for _, container := range missingEphemeral(u.local, u.remote) {
+		bodies = append(bodies, object{"spec": object{"ephemeralContainers": []*corev1.EphemeralContainer{env.ephemeral(container)}}})
 	}
-	return object{"spec": object{"ephemeralContainers": containers}}
+	return bodies
 }
 
 func (e *environment) ephemeral(local *corev1.EphemeralContainer) *corev1.EphemeralContainer {
