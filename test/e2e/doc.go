@@ -10,5 +10,6 @@
 //	      └───────────────────────── client-go, kubectl ──────────────────┘
 //
 // The tests need root on Linux and carry the build tag e2e; `make test-e2e`
-// builds what they need and runs them.
+// builds what they need and runs them. E2E_CLUSTERS_DIR names another run
+// folder for the clusters, and -keep leaves them running.
 package e2e

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,7 +41,7 @@ type bed struct {
 	remote *kubernetes.Clientset
 }
 
-var shared *bed //nolint:gochecknoglobals // TestMain has no other way to hand it to the tests
+var shared *bed
 
 func TestMain(m *testing.M) {
 	keep := flag.Bool("keep", false, "leave the clusters running after the tests")
@@ -78,7 +79,7 @@ func up() (*bed, error) {
 	b := &bed{
 		clusters: filepath.Join(root, "bin", "clusters"),
 		akd:      filepath.Join(root, "bin", "akd-race"),
-		dir:      filepath.Join(root, ".clusters-e2e"),
+		dir:      cmp.Or(os.Getenv("E2E_CLUSTERS_DIR"), filepath.Join(root, ".clusters-e2e")),
 	}
 	if err := b.command("up").Run(); err != nil {
 		return nil, fmt.Errorf("clusters up: %w", err)
@@ -292,8 +293,7 @@ func (b *bed) apply(t *testing.T, namespace, manifest string) {
 }
 
 func exitCode(err error) int {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode()
 	}
 	return 0
