@@ -28,7 +28,7 @@ const (
 )
 
 // version is set by the linker; see the Makefile.
-var version string //nolint:gochecknoglobals // the linker has no other place
+var version string
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)

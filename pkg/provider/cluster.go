@@ -98,12 +98,9 @@ func (c *localCluster) release(ctx context.Context, pod podRef) error {
 
 // token asks for a token of the pod's service account that is bound to the pod.
 func (c *localCluster) token(ctx context.Context, pod *corev1.Pod, want translate.Token) (*authenticationv1.TokenRequestStatus, error) {
-	account := pod.Spec.ServiceAccountName
-	if account == "" {
-		account = "default"
-	}
+	account := translate.ServiceAccount(pod)
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-		ExpirationSeconds: ptr.To(want.ExpirationSeconds),
+		ExpirationSeconds: new(want.ExpirationSeconds),
 		BoundObjectRef:    &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID},
 	}}
 	if want.Audience != "" {

@@ -91,7 +91,7 @@ func apiServer(ctx context.Context, configured string, client kubernetes.Interfa
 	if configured != "" {
 		return parseAPIServer(configured)
 	}
-	//nolint:staticcheck // A node may get Endpoints, not EndpointSlices.
+
 	published, err := client.CoreV1().Endpoints(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{})
 	if err == nil {
 		if found, ok := firstEndpoint(published); ok {

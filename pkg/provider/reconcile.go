@@ -81,7 +81,7 @@ func (r *reconciler) reconcileSecret(ctx context.Context, k key) error {
 	if r.register.has(types.UID(have.Labels[translate.LabelUID])) {
 		return nil
 	}
-	return r.tokens.remove(ctx, space, have)
+	return r.tokens.remove(ctx, have)
 }
 
 func (r *reconciler) reconcilePod(ctx context.Context, k key, attempts int) error {
@@ -189,11 +189,9 @@ func (r *reconciler) needsSettled(p pair) bool {
 // pod's environment.
 func (r *reconciler) around(pod *corev1.Pod) translate.Surroundings {
 	around := translate.Surroundings{
+		Services:   r.services.in(pod.Namespace),
 		ConfigMaps: map[string]*corev1.ConfigMap{},
 		Secrets:    map[string]*corev1.Secret{},
-	}
-	if pod.Spec.EnableServiceLinks == nil || *pod.Spec.EnableServiceLinks {
-		around.Services = r.services.in(pod.Namespace)
 	}
 	needs := translate.NeedsOf(pod)
 	for _, name := range needs.ConfigMaps {
@@ -343,7 +341,7 @@ func (r *reconciler) mayDeleteOrphan(ctx context.Context, p pair) (bool, error) 
 // release lets the local pod go, now that nothing of it runs any more.
 func (r *reconciler) release(ctx context.Context, p pair) error {
 	if secret := p.space.secrets.get(p.space.remote, translate.TokenSecretName(p.local.UID)); secret != nil {
-		if err := r.tokens.remove(ctx, p.space, secret); err != nil {
+		if err := r.tokens.remove(ctx, secret); err != nil {
 			return err
 		}
 	}

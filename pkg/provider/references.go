@@ -77,7 +77,7 @@ func (r *references[T]) use(pod types.NamespacedName, names []string) {
 func (r *references[T]) addLocked(id types.NamespacedName, pod string) {
 	found := r.objects[id]
 	if found == nil {
-		ctx, stop := context.WithCancel(r.run)
+		ctx, stop := context.WithCancel(r.run) //nolint:gosec // dropLocked calls stop
 		told := func() { r.changed(id.Namespace, id.Name) }
 		found = &reference[T]{users: map[string]bool{}, stop: stop, objects: newObjects(func(change[T]) { told() }, told)}
 		r.objects[id] = found

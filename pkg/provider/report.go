@@ -29,8 +29,7 @@ func (r *reconciler) report(ctx context.Context, local *corev1.Pod, err error, a
 	if ctx.Err() != nil {
 		return err
 	}
-	var refusal *translate.Refusal
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*translate.Refusal](err); ok {
 		r.queue.AddAfter(key{kindPod, local.Namespace, local.Name}, refusalRetry)
 		return r.tell(ctx, local, refusal.Reason, refusal.Message)
 	}

@@ -99,6 +99,7 @@ type stage struct {
 }
 
 func play(t *testing.T, archive *txtar.Archive) string {
+	t.Helper()
 	s := &stage{t: t, archive: archive, local: newCluster("local"), remote: newCluster("remote")}
 	s.start()
 	for number, line := range strings.Split(string(archive.Comment), "\n") {
@@ -126,7 +127,7 @@ func (s *stage) start() {
 		clock:          clock.RealClock{},
 		observe:        func(string, time.Duration) {},
 		countToken:     func(string) {},
-	}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	}, slog.New(slog.DiscardHandler))
 	done := make(chan error, 1)
 	go func() { done <- l.run(ctx, func() {}) }()
 	s.stop = func() {
@@ -366,7 +367,7 @@ func (c *cluster) deleteGracefully(action clienttesting.DeleteActionImpl) error 
 	if err != nil {
 		return err
 	}
-	pod := obj.(*corev1.Pod).DeepCopy() //nolint:forcetypeassert // the tracker holds pods
+	pod := obj.(*corev1.Pod).DeepCopy()
 	if p := action.DeleteOptions.Preconditions; p != nil && p.UID != nil && *p.UID != pod.UID {
 		return apierrors.NewConflict(schema.GroupResource{Resource: "pods"}, pod.Name, errors.New("the UID does not match"))
 	}
@@ -377,7 +378,7 @@ func (c *cluster) deleteGracefully(action clienttesting.DeleteActionImpl) error 
 	if pod.DeletionGracePeriodSeconds != nil && *pod.DeletionGracePeriodSeconds <= grace {
 		return nil
 	}
-	pod.DeletionTimestamp = ptr.To(metav1.NewTime(time.Now().Add(time.Duration(grace) * time.Second)))
+	pod.DeletionTimestamp = new(metav1.NewTime(time.Now().Add(time.Duration(grace) * time.Second)))
 	pod.DeletionGracePeriodSeconds = &grace
 	c.stamp(pod, false)
 	return c.client.Tracker().Update(pods, pod, pod.Namespace)
@@ -398,7 +399,7 @@ func (c *cluster) applyYAML(content string) error {
 		return err
 	}
 	gvr := map[string]string{"*v1.Pod": "pods", "*v1.ConfigMap": "configmaps", "*v1.Secret": "secrets"}[fmt.Sprintf("%T", obj)]
-	return c.client.Tracker().Update(corev1.SchemeGroupVersion.WithResource(gvr), obj, obj.(metav1.Object).GetNamespace()) //nolint:forcetypeassert // all have metadata
+	return c.client.Tracker().Update(corev1.SchemeGroupVersion.WithResource(gvr), obj, obj.(metav1.Object).GetNamespace())
 }
 
 // deletePod deletes as a user does: gracefully, or with the given grace period.
@@ -421,7 +422,7 @@ func (c *cluster) edit(_ context.Context, namespace, name string, change func(*c
 	if err != nil {
 		return err
 	}
-	pod := obj.(*corev1.Pod).DeepCopy() //nolint:forcetypeassert // the tracker holds pods
+	pod := obj.(*corev1.Pod).DeepCopy()
 	change(pod)
 	c.stamp(pod, false)
 	return c.client.Tracker().Update(pods, pod, namespace)

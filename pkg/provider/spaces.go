@@ -69,7 +69,7 @@ func (s *spaces) start(ctx context.Context) error {
 			continue
 		}
 		if namespace.DeletionTimestamp == nil {
-			s.watch(namespace, local)
+			s.watch(namespace, local) //nolint:contextcheck // watches live as long as spaces do
 		}
 	}
 	return nil
@@ -135,7 +135,7 @@ func (s *spaces) ensure(ctx context.Context, local string) (*space, error) {
 	if namespace.DeletionTimestamp != nil {
 		return nil, fmt.Errorf("remote namespace %s is still being deleted", namespace.Name)
 	}
-	s.watch(namespace, local)
+	s.watch(namespace, local) //nolint:contextcheck // watches live as long as spaces do
 	return nil, nil
 }
 

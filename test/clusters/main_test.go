@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -141,9 +142,7 @@ func TestDownAfterKill(t *testing.T) {
 }
 
 func asExit(err error, target **exec.ExitError) bool {
-	exit, ok := err.(*exec.ExitError)
-	*target = exit
-	return ok
+	return errors.As(err, target)
 }
 
 func checkNoTrace(t *testing.T, dir, namespace string) {

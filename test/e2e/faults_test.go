@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
@@ -49,7 +50,7 @@ func TestNodeDeleted(t *testing.T) {
 	namespace := b.namespace(t, "node-deleted")
 	b.apply(t, namespace, web(exampleNode, 2))
 	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
-	before := uids(b, t, namespace)
+	before := uids(t, b, namespace)
 	old, err := b.local.CoreV1().Nodes().Get(t.Context(), exampleNode, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -58,16 +59,16 @@ func TestNodeDeleted(t *testing.T) {
 	eventually(t, "the node is back", func(ctx context.Context) error {
 		found, err := b.local.CoreV1().Nodes().Get(ctx, exampleNode, metav1.GetOptions{})
 		if err == nil && found.UID == old.UID {
-			return fmt.Errorf("it has not gone yet")
+			return errors.New("it has not gone yet")
 		}
 		return err
 	})
-	if after := uids(b, t, namespace); after != before {
+	if after := uids(t, b, namespace); after != before {
 		t.Errorf("pods were %s and are %s: want the same", before, after)
 	}
 }
 
-func uids(b *bed, t *testing.T, namespace string) string {
+func uids(t *testing.T, b *bed, namespace string) string {
 	t.Helper()
 	var all []string
 	for _, pod := range b.pods(t, namespace) {

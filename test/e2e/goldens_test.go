@@ -62,7 +62,7 @@ func (b *bed) remoteNamespace(t *testing.T, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { b.tryKubectl("remote", nil, "delete", "namespace", name, "--wait=false") })
+	t.Cleanup(func() { _, _, _ = b.tryKubectl("remote", nil, "delete", "namespace", name, "--wait=false") })
 }
 
 // createPod creates a golden's pod, with the classes that it names.
@@ -113,7 +113,7 @@ func (b *bed) madeFor(t *testing.T, kind, name string, err error) {
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { b.tryKubectl("remote", nil, "delete", kind, name, "--ignore-not-found") })
+	t.Cleanup(func() { _, _, _ = b.tryKubectl("remote", nil, "delete", kind, name, "--ignore-not-found") })
 }
 
 // patchPod applies a golden's patch to its remote pod, which has to exist.

@@ -196,7 +196,7 @@ func accepts(t reflect.Type, tag string) bool {
 // setScalar parses the text of a file or of a flag.
 func setScalar(into reflect.Value, text string) error {
 	if into.Kind() == reflect.String {
-		allowed, limited := into.Interface().(enum)
+		allowed, limited := reflect.TypeAssert[enum](into)
 		if limited && !slices.Contains(allowed.values(), text) {
 			return fmt.Errorf("found %s; %s", quote(text), wantOf(into.Type()))
 		}
@@ -248,7 +248,7 @@ func smallExponent(text string) bool {
 
 // wantOf says what a scalar may be.
 func wantOf(t reflect.Type) string {
-	if allowed, limited := reflect.Zero(t).Interface().(enum); limited {
+	if allowed, limited := reflect.TypeAssert[enum](reflect.Zero(t)); limited {
 		return "want " + list(allowed.values())
 	}
 	switch {
@@ -334,8 +334,8 @@ func join(path, name string) string {
 // wantField names the nearest field, or all of them.
 func wantField(name string, owner reflect.Type) string {
 	var names []string
-	for i := range owner.NumField() {
-		known := jsonName(owner.Field(i))
+	for field := range owner.Fields() {
+		known := jsonName(field)
 		if _, not := unusable(owner, known); !not {
 			names = append(names, known)
 		}

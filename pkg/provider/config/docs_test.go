@@ -78,7 +78,7 @@ func TestExample(t *testing.T) {
 func compare(t *testing.T, file, want string) {
 	t.Helper()
 	if *update {
-		if err := os.WriteFile(file, []byte(want), 0o644); err != nil { //nolint:gosec // a source file
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -145,8 +145,7 @@ func section(b *strings.Builder, owner reflect.Type, path string) {
 		path  string
 	}
 	var children []child
-	for i := range owner.NumField() {
-		f := owner.Field(i)
+	for f := range owner.Fields() {
 		name := jsonName(f)
 		if _, not := unusable(owner, name); not {
 			continue
@@ -204,8 +203,7 @@ func TestTypesAreDecoded(t *testing.T) {
 		switch {
 		case isScalar(owner):
 		case owner.Kind() == reflect.Struct:
-			for i := range owner.NumField() {
-				f := owner.Field(i)
+			for f := range owner.Fields() {
 				if _, not := unusable(owner, jsonName(f)); not {
 					continue
 				}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -87,7 +88,7 @@ func (f *flagValue) Set(text string) error {
 		// One a flag: a value may hold commas.
 		name, value, ok := strings.Cut(text, "=")
 		if !ok {
-			return fmt.Errorf("found no =; want NAME=VALUE")
+			return errors.New("found no =; want NAME=VALUE")
 		}
 		f.append(reflect.ValueOf(corev1.EnvVar{Name: name, Value: value}))
 		return nil

@@ -108,8 +108,7 @@ func read(path string, found *problems) []byte {
 			return data
 		}
 	}
-	var cause *fs.PathError
-	if errors.As(err, &cause) {
+	if cause, ok := errors.AsType[*fs.PathError](err); ok {
 		err = cause.Err // the path is already at the head of the sentence
 	}
 	found.add("", 0, "cannot be read: "+err.Error(), "want a readable YAML file")

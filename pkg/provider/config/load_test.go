@@ -367,8 +367,7 @@ logging: {level: warn}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			_, err := Load(write(t, tc.text))
-			var refused *Error
-			if !errors.As(err, &refused) {
+			if _, ok := errors.AsType[*Error](err); !ok {
 				t.Fatalf("%s\nLoad: want an *Error, got %v", tc.reason, err)
 			}
 			got := strings.Split(err.Error(), "\n")

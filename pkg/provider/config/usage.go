@@ -20,7 +20,7 @@ func usage(known leaf) string {
 
 // allowedOf gives the values of a type that has only a few.
 func allowedOf(t reflect.Type) []string {
-	if allowed, limited := reflect.Zero(t).Interface().(enum); limited {
+	if allowed, limited := reflect.TypeAssert[enum](reflect.Zero(t)); limited {
 		return allowed.values()
 	}
 	return nil
@@ -28,7 +28,7 @@ func allowedOf(t reflect.Type) []string {
 
 // docOf is the documentation of a field, from the Go comments of its type.
 func docOf(owner reflect.Type, name string) string {
-	documented, ok := reflect.Zero(owner).Interface().(interface{ SwaggerDoc() map[string]string })
+	documented, ok := reflect.TypeAssert[interface{ SwaggerDoc() map[string]string }](reflect.Zero(owner))
 	if !ok {
 		return ""
 	}

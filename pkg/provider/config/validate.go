@@ -305,9 +305,9 @@ func (k KubeletAPIConfiguration) validate(path *field.Path) field.ErrorList {
 	if k.Address != "" && net.ParseIP(k.Address) == nil {
 		all = append(all, field.Invalid(path.Child("address"), k.Address, "want an IP address"))
 	}
-	all = append(all, within32(k.Port, 1, math.MaxUint16, path.Child("port"))...)
-	all = append(all, within32(k.MaxConnections, 1, math.MaxInt32, path.Child("maxConnections"))...)
-	all = append(all, within32(k.MaxStreams, 1, math.MaxInt32, path.Child("maxStreams"))...)
+	all = append(all, upTo(k.Port, math.MaxUint16, path.Child("port"))...)
+	all = append(all, upTo(k.MaxConnections, math.MaxInt32, path.Child("maxConnections"))...)
+	all = append(all, upTo(k.MaxStreams, math.MaxInt32, path.Child("maxStreams"))...)
 	return append(all, k.Certificate.validate(path.Child("certificate"))...)
 }
 
@@ -347,7 +347,7 @@ func (s SyncConfiguration) validate(path *field.Path) field.ErrorList {
 	if d := s.ResyncPeriod.Duration; d != 0 && d < shortestResync {
 		all = append(all, field.Invalid(path.Child("resyncPeriod"), duration(d), "want 10s or more, or 0s to turn it off"))
 	}
-	all = append(all, within32(s.ConcurrentSyncs, 1, maxConcurrentSyncs, path.Child("concurrentSyncs"))...)
+	all = append(all, upTo(s.ConcurrentSyncs, maxConcurrentSyncs, path.Child("concurrentSyncs"))...)
 	if d := s.UnusedNamespaceTTL.Duration; d < 0 {
 		all = append(all, field.Invalid(path.Child("unusedNamespaceTTL"), duration(d), "want 0s or more"))
 	}
@@ -367,11 +367,12 @@ func oneOf[E interface {
 	return field.ErrorList{field.Invalid(path, string(value), "want "+list(value.values()))}
 }
 
-func within32(value int32, low, high int, path *field.Path) field.ErrorList {
-	if int64(value) >= int64(low) && int64(value) <= int64(high) {
+// upTo wants at least 1 and at most high.
+func upTo(value int32, high int, path *field.Path) field.ErrorList {
+	if value >= 1 && int64(value) <= int64(high) {
 		return nil
 	}
-	return field.ErrorList{field.Invalid(path, value, "want "+strconv.Itoa(low)+" to "+strconv.Itoa(high))}
+	return field.ErrorList{field.Invalid(path, value, "want 1 to "+strconv.Itoa(high))}
 }
 
 // hostPort splits HOST:PORT; the host may be empty, the port may be 0.

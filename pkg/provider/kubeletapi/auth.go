@@ -140,7 +140,7 @@ func (a *Auth) Run(ctx context.Context) {
 		default:
 			a.cfg.Logger.Error("cannot read the client CA; kube-apiserver is refused until it can be read", "error", err)
 		}
-		return false, nil
+		return false, nil //nolint:nilerr // told above; it is read again
 	})
 }
 

@@ -40,7 +40,6 @@ import (
 	"k8s.io/cri-streaming/pkg/streaming/portforward"
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	"k8s.io/streaming/pkg/httpstream/wsstream"
-	"k8s.io/utils/ptr"
 )
 
 // patience is how long a condition may take on a loaded machine.
@@ -263,7 +262,7 @@ func (r *remote) serveV5(w http.ResponseWriter, req *http.Request, cmd []string)
 	if err != nil {
 		return
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if err := r.command(req.Context(), streams[0], streams[1], streams[2], cmd, nil); err == nil {
 		_, _ = io.WriteString(streams[3], `{"metadata":{},"status":"Success"}`)
 	}
@@ -312,7 +311,7 @@ func testPods() fixedPods {
 	}
 	web := pod("web", "uid-web")
 	web.Status = corev1.PodStatus{
-		StartTime: ptr.To(metav1.NewTime(time.Unix(1000, 0))),
+		StartTime: new(metav1.NewTime(time.Unix(1000, 0))),
 		ContainerStatuses: []corev1.ContainerStatus{{
 			Name:  "main",
 			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(time.Unix(1010, 0))}},

@@ -200,12 +200,12 @@ func (s *Server) streamFailed(w http.ResponseWriter, r *http.Request, str stream
 //
 // Sec-Websocket-Protocol may carry a token as well: takeProtocolToken.
 var (
-	requestHeaders = [...]string{
+	requestHeaders = [...]string{ //nolint:gochecknoglobals // never written
 		"Connection", "Upgrade", "Content-Type", "Content-Length",
 		httpstream.HeaderProtocolVersion,
 		"Sec-Websocket-Version", "Sec-Websocket-Key", "Sec-Websocket-Protocol", "Sec-Websocket-Extensions",
 	}
-	responseHeaders = [...]string{
+	responseHeaders = [...]string{ //nolint:gochecknoglobals // never written
 		"Connection", "Upgrade", "Content-Type", "Content-Length", "Date", "X-Content-Type-Options",
 		httpstream.HeaderProtocolVersion, httpstream.HeaderAcceptedProtocolVersions,
 		"Sec-Websocket-Accept", "Sec-Websocket-Protocol", "Sec-Websocket-Extensions",

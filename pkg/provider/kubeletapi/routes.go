@@ -85,7 +85,7 @@ func portForwardQuery(query url.Values, _ string) (url.Values, error) {
 // logOptions are the fields of PodLogOptions that mean something to a kubelet.
 // Values are judged by the remote API server, so that a zero (tailLines=0) and
 // an invalid one are what they would be there.
-var logOptions = [...]string{
+var logOptions = [...]string{ //nolint:gochecknoglobals // never written
 	"follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream",
 }
 

@@ -14,7 +14,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	stats "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
-	"k8s.io/utils/ptr"
 )
 
 func compareNames(x, y *corev1.Pod) int {
@@ -62,8 +61,8 @@ func (p podAccount) stats() stats.PodStats {
 
 func (a account) stats() (*stats.CPUStats, *stats.MemoryStats) {
 	at := metav1.NewTime(a.at)
-	return &stats.CPUStats{Time: at, UsageNanoCores: ptr.To(a.rate), UsageCoreNanoSeconds: ptr.To(a.cpu)},
-		&stats.MemoryStats{Time: at, UsageBytes: ptr.To(a.memory), WorkingSetBytes: ptr.To(a.memory)}
+	return &stats.CPUStats{Time: at, UsageNanoCores: new(a.rate), UsageCoreNanoSeconds: new(a.cpu)},
+		&stats.MemoryStats{Time: at, UsageBytes: new(a.memory), WorkingSetBytes: new(a.memory)}
 }
 
 // Names and labels are the kubelet's, stable by contract.

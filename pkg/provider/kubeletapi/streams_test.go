@@ -278,7 +278,7 @@ func TestPortForwardManyConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	var wg sync.WaitGroup
 	for i := range 100 {
 		wg.Go(func() {
@@ -309,7 +309,7 @@ func TestPortForwardManyConnections(t *testing.T) {
 
 func TestLogs(t *testing.T) {
 	b := newBed(t)
-	b.remote.logs = func(w http.ResponseWriter, r *http.Request) {
+	b.remote.logs = func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
 		fmt.Fprint(w, "a line of "+remoteNamespace+"\n")
 	}

@@ -15,7 +15,6 @@ import (
 	"k8s.io/client-go/rest"
 	stats "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 	clocktesting "k8s.io/utils/clock/testing"
-	"k8s.io/utils/ptr"
 )
 
 // samples answers each measurement with the next of a series.
@@ -165,10 +164,10 @@ resource_scrape_error 0
 	if diff := cmp.Diff(stats.PodReference{Name: "web", Namespace: localNamespace, UID: "uid-web"}, web.PodRef); diff != "" {
 		t.Errorf("pod (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(ptr.To(uint64(250_000_000)), web.Containers[0].CPU.UsageNanoCores); diff != "" {
+	if diff := cmp.Diff(new(uint64(250_000_000)), web.Containers[0].CPU.UsageNanoCores); diff != "" {
 		t.Errorf("cpu (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(ptr.To(uint64(4096)), web.Memory.WorkingSetBytes); diff != "" {
+	if diff := cmp.Diff(new(uint64(4096)), web.Memory.WorkingSetBytes); diff != "" {
 		t.Errorf("memory (-want +got):\n%s", diff)
 	}
 }

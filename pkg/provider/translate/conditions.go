@@ -22,7 +22,7 @@ const (
 
 // copied are the conditions that the remote kubelet writes and that hold for
 // the local pod too. Ready and PodScheduled are not among them.
-var copied = [...]corev1.PodConditionType{
+var copied = [...]corev1.PodConditionType{ //nolint:gochecknoglobals // never written
 	corev1.PodReadyToStartContainers,
 	corev1.PodInitialized,
 	corev1.ContainersReady,

@@ -128,7 +128,7 @@ func (e *environment) translate(container *corev1.Container) {
 			merged = append(merged, *e.variables[i].DeepCopy())
 		}
 	}
-	container.Env = append(merged, own...)
+	container.Env = slices.Concat(merged, own)
 	for i := range container.EnvFrom {
 		if ref := container.EnvFrom[i].ConfigMapRef; ref != nil {
 			ref.Name = ConfigMapName(ref.Name)

@@ -62,7 +62,7 @@ func outputs(t *testing.T, input map[string][]byte) []txtar.File {
 		local.Spec.NodeName = site.Node
 	}
 	var services []*corev1.Service
-	for _, part := range strings.Split(string(input["services.yaml"]), "---\n") {
+	for part := range strings.SplitSeq(string(input["services.yaml"]), "---\n") {
 		if strings.TrimSpace(part) != "" {
 			service := &corev1.Service{}
 			decode(t, []byte(part), service)

@@ -54,8 +54,7 @@ func walk(t reflect.Type, path string, visit func(path string, leaf bool) (deepe
 		if root, ok := roots[t]; ok {
 			path = root
 		}
-		for i := range t.NumField() {
-			field := t.Field(i)
+		for field := range t.Fields() {
 			if fieldName(field) == "" {
 				walk(field.Type, path, visit)
 				continue
@@ -134,7 +133,7 @@ func golden(t *testing.T, path, want string) {
 		}
 		return
 	}
-	have, err := os.ReadFile(path) //nolint:gosec // a path of this test
+	have, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -381,7 +380,7 @@ func fill(v reflect.Value, seed int64) {
 		v.Set(reflect.ValueOf(resource.MustParse(fmt.Sprint(seed))))
 		return
 	case intstr.IntOrString:
-		v.Set(reflect.ValueOf(intstr.FromInt32(int32(seed)))) //nolint:gosec // small
+		v.Set(reflect.ValueOf(intstr.FromInt32(int32(seed))))
 		return
 	}
 	switch v.Kind() {

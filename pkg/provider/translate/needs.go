@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -35,6 +36,11 @@ type Token struct {
 	Key               string // in the Secret of TokenSecretName
 	Audience          string // "" is the API server's own
 	ExpirationSeconds int64  // the lifetime that the pod asks for
+}
+
+// ServiceAccount returns the name of the local ServiceAccount that a pod runs as.
+func ServiceAccount(local *corev1.Pod) string {
+	return cmp.Or(local.Spec.ServiceAccountName, "default")
 }
 
 // NeedsOf returns what a local pod refers to: by its volumes, the environment of

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -144,9 +145,7 @@ func BenchmarkUnchanged(b *testing.B) {
 	remote.Status = *filledPod(2).Status.DeepCopy()
 	local.Status = *site.Status(local, remote, goldenNow)
 	annotations := site.Annotations(local, remote)
-	for key, value := range annotations {
-		local.Annotations[key] = value
-	}
+	maps.Copy(local.Annotations, annotations)
 	b.ReportAllocs()
 	for b.Loop() {
 		site.Next(local, remote)

@@ -281,7 +281,7 @@ func TestEnsureWithoutTools(t *testing.T) {
 		t.Run(title, func(t *testing.T) {
 			path := t.TempDir()
 			for _, tool := range tc.tools {
-				if err := os.WriteFile(filepath.Join(path, tool), []byte("#!/bin/sh\n"), 0o700); err != nil { //nolint:gosec // it must be executable
+				if err := os.WriteFile(filepath.Join(path, tool), []byte("#!/bin/sh\n"), 0o700); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -301,8 +301,7 @@ func TestCacheThatCannotBeMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := (&Builder{Cache: file}).ensure(t.Context(), []recipe{tiny()})
-	var user *Error
-	if !errors.As(err, &user) {
+	if _, ok := errors.AsType[*Error](err); !ok {
 		t.Errorf("got %v, want an *Error", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,9 +92,7 @@ func (b *Builder) writeModule(ctx context.Context, r recipe, dir string) (origin
 		}
 	}
 	files := map[string]string{"go.mod": file, "go.sum": string(sums)}
-	for name, content := range r.main {
-		files[name] = content
-	}
+	maps.Copy(files, r.main)
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			return "", fmt.Errorf("build %s: %w", r.name, err)
@@ -214,7 +213,7 @@ func (b *Builder) goJSON(ctx context.Context, r recipe, dir string, into any, ar
 }
 
 func (b *Builder) goOutput(ctx context.Context, r recipe, dir string, args []string) (stdout []byte, stderr string, err error) {
-	cmd := b.command(ctx, r, dir, "go", args)
+	cmd := b.command(ctx, r, dir, append([]string{"go"}, args...))
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaints
 	err = cmd.Run()
@@ -225,7 +224,7 @@ func (b *Builder) goOutput(ctx context.Context, r recipe, dir string, args []str
 }
 
 func (b *Builder) goCommand(ctx context.Context, r recipe, dir string, args []string, env ...string) error {
-	return b.run(ctx, r, b.command(ctx, r, dir, "go", args, env...))
+	return b.run(ctx, r, b.command(ctx, r, dir, append([]string{"go"}, args...), env...))
 }
 
 func (b *Builder) compileC(ctx context.Context, r recipe, work, out string) error {
@@ -233,14 +232,14 @@ func (b *Builder) compileC(ctx context.Context, r recipe, work, out string) erro
 	if err := os.WriteFile(file, []byte(r.c), 0o600); err != nil {
 		return fmt.Errorf("build %s: %w", r.name, err)
 	}
-	args := []string{"-Os", "-static", "-s", "-o", filepath.Join(out, r.files[0]), file}
-	return b.run(ctx, r, b.command(ctx, r, work, "gcc", args))
+	argv := []string{"gcc", "-Os", "-static", "-s", "-o", filepath.Join(out, r.files[0]), file}
+	return b.run(ctx, r, b.command(ctx, r, work, argv))
 }
 
 // command prepares a command. What the caller set for programs of their own,
 // such as -race, -mod=vendor or another GOOS, is not for these.
-func (b *Builder) command(ctx context.Context, r recipe, dir, name string, args []string, env ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, name, args...)
+func (b *Builder) command(ctx context.Context, r recipe, dir string, argv []string, env ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = dir
 	cgo := "CGO_ENABLED=0"
 	if r.cgo {

@@ -38,7 +38,7 @@ func (e *commandError) Error() string {
 func (e *commandError) Unwrap() error { return e.err }
 
 // The go command and gcc tell their causes in words only.
-var ( //nolint:gochecknoglobals // constant expressions
+var (
 	saysFull    = regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`)
 	saysOffline = regexp.MustCompile(`dial tcp|no such host|i/o timeout|TLS handshake|connection refused|connection reset|proxyconnect|network is unreachable|GOPROXY=off`)
 	saysOld     = regexp.MustCompile(`requires go >= ?[0-9.]+[^\n]*`)

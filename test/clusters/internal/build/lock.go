@@ -25,7 +25,7 @@ func lock(ctx context.Context, path string, waiting func()) (unlock func(), err 
 	}
 	const pause = 200 * time.Millisecond
 	for {
-		err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // a descriptor fits
+		err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			return func() { _ = file.Close() }, nil
 		}

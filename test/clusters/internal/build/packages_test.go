@@ -62,7 +62,7 @@ func TestPackages(t *testing.T) {
 		t.Run(title, func(t *testing.T) {
 			path, log := t.TempDir(), filepath.Join(t.TempDir(), "log")
 			for tool, script := range tc.tools {
-				if err := os.WriteFile(filepath.Join(path, tool), []byte(script), 0o700); err != nil { //nolint:gosec // it must be executable
+				if err := os.WriteFile(filepath.Join(path, tool), []byte(script), 0o700); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -38,8 +38,7 @@ func TestCheckDisks(t *testing.T) {
 			got := ""
 			if err != nil {
 				got = err.Error()
-				var user *Error
-				if !errors.As(err, &user) {
+				if _, ok := errors.AsType[*Error](err); !ok {
 					t.Errorf("%s: got %T, want an *Error", tc.reason, err)
 				}
 			}

@@ -78,7 +78,7 @@ type recipe struct {
 // cache of packages and of Go's cache of modules.
 type space struct{ programs, packages, modules uint64 }
 
-var versionForm = regexp.MustCompile(`^1\.3[4-7]\.(0|[1-9][0-9]*)$`) //nolint:gochecknoglobals // a constant expression
+var versionForm = regexp.MustCompile(`^1\.3[4-7]\.(0|[1-9][0-9]*)$`)
 
 // VersionError says that a Kubernetes version is none that the clusters can
 // run. It is the mistake of whoever chose the version.

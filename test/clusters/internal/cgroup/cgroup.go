@@ -101,7 +101,7 @@ func passControllers(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, controller := range strings.Fields(string(available)) {
+	for controller := range strings.FieldsSeq(string(available)) {
 		err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+controller), 0)
 		// A controller that the machine keeps for itself is the kubelet's to
 		// complain about, if it needs it.
@@ -179,7 +179,7 @@ func (g Group) PIDs(sub string) ([]int, error) {
 		if err != nil {
 			continue // the group went away, and its processes with it
 		}
-		for _, field := range strings.Fields(string(data)) {
+		for field := range strings.FieldsSeq(string(data)) {
 			if pid, err := strconv.Atoi(field); err == nil && pid > 0 {
 				pids = append(pids, pid)
 			}

@@ -52,8 +52,7 @@ func report(err error) int {
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "Interrupted: run clusters up to go on, or clusters down to clean up.")
 	}
-	var component *lab.ComponentError
-	if errors.As(err, &component) {
+	if component, ok := errors.AsType[*lab.ComponentError](err); ok {
 		fmt.Fprintf(os.Stderr, "The end of %s:\n%s\n", component.Log, component.Tail)
 	}
 	if errors.Is(err, syscall.ENOSPC) {

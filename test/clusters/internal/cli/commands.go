@@ -177,7 +177,7 @@ func (a *app) forward() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("take over listener: %w", err)
 			}
-			file.Close()
+			_ = file.Close()
 			log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 			return link.Forward(cmd.Context(), log, listener, args[0])
 		},

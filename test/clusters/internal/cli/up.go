@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -94,7 +95,7 @@ func check(plan lab.Plan) error {
 	}
 	switch {
 	case !plan.Simulated && !lab.Possible():
-		return usageError{fmt.Errorf("real nodes need root on Linux: run as root, or leave --simulated as it is")}
+		return usageError{errors.New("real nodes need root on Linux: run as root, or leave --simulated as it is")}
 	case plan.LocalNodes < 0 || plan.LocalNodes > limit:
 		return usageError{fmt.Errorf("--local-nodes %d: it is 0 to %d", plan.LocalNodes, limit)}
 	case plan.RemoteNodes < 1 || plan.RemoteNodes > limit:

@@ -79,7 +79,7 @@ func agnhost(ctx context.Context, base *Spec, programs Programs) (Spec, error) {
 	}, nil
 }
 
-var libraryLine = regexp.MustCompile(`(/\S+) \(0x`) //nolint:gochecknoglobals // a constant expression
+var libraryLine = regexp.MustCompile(`(/\S+) \(0x`)
 
 // withLibraries returns a program of this machine and the shared libraries that
 // it is linked with, where it looks for them.

@@ -30,7 +30,7 @@ func registry(name string) string {
 	return "registry.k8s.io/e2e-test-images"
 }
 
-var imageLine = regexp.MustCompile( //nolint:gochecknoglobals // a constant expression
+var imageLine = regexp.MustCompile(
 	`configs\[(\w+)\] = Config\{list\.(GcRegistry|PromoterE2eRegistry), "([^"]+)", "([^"]+)"\}`)
 
 // testNames are the names that the end-to-end tests of one Kubernetes version

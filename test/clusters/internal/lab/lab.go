@@ -27,7 +27,7 @@ const (
 const SimulatedNotice = "simulated nodes: containers do not really run"
 
 // entries are all that a run puts into its folder. Down removes nothing else.
-var entries = [...]string{
+var entries = [...]string{ //nolint:gochecknoglobals // never written
 	"state.json", "run", "logs", Local, Remote,
 	"kubeconfig", "local.kubeconfig", "remote.kubeconfig", "akd-local.kubeconfig", "akd-remote.kubeconfig",
 }
@@ -130,17 +130,16 @@ func poll(ctx context.Context, what string, condition func(context.Context) (boo
 	defer tick.Stop()
 	for {
 		done, err := condition(ctx)
-		var final *ComponentError
 		if done {
 			return nil
 		}
-		if errors.As(err, &final) {
+		if _, ok := errors.AsType[*ComponentError](err); ok {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			if err != nil {
-				return fmt.Errorf("wait for %s: %w: last: %v", what, context.Cause(ctx), err)
+				return fmt.Errorf("wait for %s: %w: last: %w", what, context.Cause(ctx), err)
 			}
 			return fmt.Errorf("wait for %s: %w", what, context.Cause(ctx))
 		case <-tick.C:

@@ -39,23 +39,23 @@ func (noTools) Images(context.Context, map[string]string) (Images, error) {
 // Up has made.
 func TestIdentity(t *testing.T) {
 	base := t.TempDir()
-	real := filepath.Join(base, "real")
-	if err := os.Mkdir(real, 0o755); err != nil {
+	folder := filepath.Join(base, "real")
+	if err := os.Mkdir(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	linked := filepath.Join(base, "link")
-	if err := os.Symlink(real, linked); err != nil {
+	if err := os.Symlink(folder, linked); err != nil {
 		t.Fatal(err)
 	}
-	want := newLab(t, filepath.Join(real, "run"))
+	want := newLab(t, filepath.Join(folder, "run"))
 	cases := map[string]struct {
 		reason string
 		dir    string
 		same   bool
 	}{
 		"ThroughLink": {"a link is another name", filepath.Join(linked, "run"), true},
-		"Unclean":     {"so is a detour", filepath.Join(real, "x") + "/../run/", true},
-		"Other":       {"another folder is another run", filepath.Join(real, "run2"), false},
+		"Unclean":     {"so is a detour", filepath.Join(folder, "x") + "/../run/", true},
+		"Other":       {"another folder is another run", filepath.Join(folder, "run2"), false},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

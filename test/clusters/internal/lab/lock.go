@@ -31,9 +31,9 @@ func (l *Lab) lock(ctx context.Context) (unlock func(), err error) {
 		}
 		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil && sameFile(file, l.Dir) {
-			return func() { file.Close() }, nil
+			return func() { _ = file.Close() }, nil
 		}
-		file.Close()
+		_ = file.Close()
 		if err != nil && !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, err
 		}

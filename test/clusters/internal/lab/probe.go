@@ -34,7 +34,7 @@ func (l *Lab) prove(ctx context.Context, _ State, c cluster.Cluster) error {
 		return l.blame(c.Nodes[0].Component("kubelet"), err)
 	}
 	l.env.Report("%s: running a probe pod", c.Name)
-	if err := l.runProbe(ctx, c, client); err != nil {
+	if err := l.runProbe(ctx, client); err != nil {
 		return l.blame(c.Nodes[0].Component("kubelet"), fmt.Errorf("probe pod: %w", err))
 	}
 	return nil
@@ -53,7 +53,7 @@ func (l *Lab) waitDNS(ctx context.Context, c cluster.Cluster, client kubernetes.
 	})
 }
 
-func (l *Lab) runProbe(ctx context.Context, c cluster.Cluster, client kubernetes.Interface) error {
+func (l *Lab) runProbe(ctx context.Context, client kubernetes.Interface) error {
 	pods := client.CoreV1().Pods(metav1.NamespaceDefault)
 	now := metav1.DeleteOptions{GracePeriodSeconds: ptr.To[int64](0)}
 	// A probe of a run that was killed is in the way.
@@ -106,7 +106,7 @@ func probePod(image string) *corev1.Pod {
 		ObjectMeta: metav1.ObjectMeta{Name: probeName},
 		Spec: corev1.PodSpec{
 			RestartPolicy:                 corev1.RestartPolicyNever,
-			AutomountServiceAccountToken:  ptr.To(false),
+			AutomountServiceAccountToken:  new(false),
 			TerminationGracePeriodSeconds: ptr.To[int64](0),
 			Tolerations:                   []corev1.Toleration{{Key: cluster.InfraTaint, Operator: corev1.TolerationOpExists}},
 			Containers: []corev1.Container{{

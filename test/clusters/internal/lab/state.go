@@ -134,7 +134,7 @@ func newState(plan Plan) (State, error) {
 			return 0, err
 		}
 		held = append(held, listener)
-		return listener.Addr().(*net.TCPAddr).Port, nil
+		return listener.Addr().(*net.TCPAddr).Port, nil //nolint:forcetypeassert // a TCP listener's
 	}
 	var err error
 	if state.LinkPort, err = take(0); err != nil {

@@ -134,7 +134,7 @@ func (l *Lab) clusterStatus(ctx context.Context, state State, name string) (Clus
 	}
 	client, err := l.Client(name)
 	if err != nil {
-		return status, nil //nolint:nilerr // not up yet: that is the status
+		return status, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

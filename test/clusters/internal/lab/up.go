@@ -318,7 +318,7 @@ func (l *Lab) forward(state State, c cluster.Cluster) error {
 		return mistakef("port %d on 127.0.0.1 of the %s API server is occupied: free it, or run clusters down and up", site.Port, c.Name)
 	}
 	defer listener.Close()
-	file, err := listener.(*net.TCPListener).File()
+	file, err := listener.(*net.TCPListener).File() //nolint:forcetypeassert // a TCP listener is one
 	if err != nil {
 		return err
 	}

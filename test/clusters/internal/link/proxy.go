@@ -31,7 +31,7 @@ func ServeProxy(ctx context.Context, listen, upstream, control string) error {
 		return err
 	}
 	api := &http.Server{Handler: server.Routes(), ReadHeaderTimeout: 10 * time.Second}
-	stop := context.AfterFunc(ctx, func() { api.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = api.Close() })
 	defer stop()
 	if err := api.Serve(orders); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve link control: %w", err)
@@ -63,7 +63,7 @@ func shorten(path string) (short string, done func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	done = func() { dir.Close() }
+	done = func() { _ = dir.Close() }
 	short = fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path))
 	if _, err := os.Stat(filepath.Dir(short)); err != nil {
 		return path, done, nil //nolint:nilerr // no /proc here: the long name must do

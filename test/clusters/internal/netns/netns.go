@@ -124,7 +124,7 @@ func makeNamespace(name string) error {
 	if err != nil {
 		return err
 	}
-	file.Close()
+	_ = file.Close()
 	result := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()

@@ -142,7 +142,7 @@ func TestFilesAreInherited(t *testing.T) {
 		t.Skip(err)
 	}
 	_, err = table.Start(Spec{Name: "writer", Path: shell, Args: []string{"-c", "echo through >&3"}, Files: []*os.File{writer}})
-	writer.Close()
+	_ = writer.Close()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,7 +90,7 @@ func (t Table) Run(ctx context.Context, spec Spec, stdin io.Reader) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	temp.Close()
+	_ = temp.Close()
 	defer os.Remove(temp.Name())
 	if err := writeSpec(temp.Name(), spec); err != nil {
 		return nil, err
@@ -157,7 +157,7 @@ func (r Record) Stop(ctx context.Context, grace time.Duration) error {
 	if err != nil || !r.Alive() {
 		return nil
 	}
-	defer handle.Release()
+	defer func() { _ = handle.Release() }()
 	if err := handle.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("stop %s (pid %d): %w", r.Name, r.PID, err)
 	}

@@ -18,7 +18,7 @@ func Trampoline(args []string) {
 		err = Exec(spec)
 	}
 	fmt.Fprintf(os.Stderr, "start %s: %v\n", spec.Name, err)
-	os.Exit(1)
+	os.Exit(1) //nolint:revive // it stands for the program that it was to become
 }
 
 // Exec replaces the calling process by the program of spec, inside the
