@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -114,6 +115,11 @@ func TestStopSparesStrangers(t *testing.T) {
 func TestStraysFindTheUnrecorded(t *testing.T) {
 	table := newTable(t)
 	record := start(t, table, "lost", "sleep", "100")
+	// Until then it is the trampoline, which ends when its record is gone.
+	await(t, "the program itself", func() bool {
+		running, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", record.PID))
+		return err == nil && running != table.Self
+	})
 	if err := table.Forget("lost"); err != nil {
 		t.Fatal(err)
 	}
