@@ -163,7 +163,7 @@ func (b *bed) startAKD(t *testing.T, node string, args ...string) *daemon {
 // launch starts akd and waits for nothing.
 func (b *bed) launch(t *testing.T, node string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{bed: b, node: node, log: filepath.Join(b.dir, "logs", "akd-"+node+".log")}
+	d := &daemon{bed: b, node: node, log: filepath.Join(b.dir, "logs", fmt.Sprintf("akd-%s-%s.log", node, strings.ReplaceAll(t.Name(), "/", "-")))}
 	d.args = append([]string{
 		"--dir", b.dir, "exec", "local", "--", b.akd, "--node-name", node,
 		"--local-kubeconfig", filepath.Join(b.dir, "akd-local.kubeconfig"),
