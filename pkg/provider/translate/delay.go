@@ -17,7 +17,7 @@ const (
 	creatingDelay = time.Second
 	// sandboxDelay is for what nobody sees before the containers run: a kubelet
 	// reports the sandbox and its address a moment earlier.
-	sandboxDelay = 5 * time.Second
+	sandboxDelay = 30 * time.Second
 )
 
 // StatusDelay returns how long the next status of a local pod may wait for
