@@ -30,6 +30,15 @@ import (
 // nothing about speed: it only ends tests of conditions that never come.
 const patience = 3 * time.Minute
 
+// slow leaves a test out unless E2E_SLOW is set: it waits for minutes, or
+// builds other projects' programs.
+func slow(t *testing.T) {
+	t.Helper()
+	if os.Getenv("E2E_SLOW") == "" {
+		t.Skip("slow: set E2E_SLOW=1, as make e2e does")
+	}
+}
+
 // bed is the two clusters that all tests of the package share.
 type bed struct {
 	clusters string // the clusters command
@@ -244,7 +253,13 @@ func tail(path string) string {
 // eventually waits for a condition, which says what it still lacks.
 func eventually(t *testing.T, what string, condition func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	within(t, patience, what, condition)
+}
+
+// within is eventually for what takes its time by its nature.
+func within(t *testing.T, limit time.Duration, what string, condition func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	for {
 		err := condition(ctx)

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,14 +19,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// A client in a pod uses in-cluster config and nothing of ours: it reaches the
-// local API server, verifies it, is its local service account, and may do what
-// that account may, also with a renewed token.
-func TestInClusterClient(t *testing.T) {
-	b := shared
-	b.startAKD(t, exampleNode)
-	namespace := b.namespace(t, "in-cluster-client")
-	b.apply(t, namespace, fmt.Sprintf(`
+// builder is a service account that may make things in its namespace.
+const builder = `
 apiVersion: v1
 kind: ServiceAccount
 metadata: {name: builder}
@@ -34,7 +30,17 @@ kind: RoleBinding
 metadata: {name: builder}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}
 subjects: [{kind: ServiceAccount, name: builder}]
----
+`
+
+// A client in a pod uses in-cluster config and nothing of ours: it reaches the
+// local API server, verifies it, is its local service account, and may do what
+// that account may, also with a renewed token.
+func TestInClusterClient(t *testing.T) {
+	b := shared
+	d := b.startAKD(t, exampleNode)
+	namespace := b.namespace(t, "in-cluster-client")
+	b.apply(t, namespace, builder)
+	b.apply(t, namespace, fmt.Sprintf(`
 apiVersion: v1
 kind: Pod
 metadata: {name: client}
@@ -87,22 +93,120 @@ spec:
 	if restarts := b.pods(t, namespace)[0].Status.ContainerStatuses[0].RestartCount; restarts != 0 {
 		t.Errorf("the container restarted %d times", restarts)
 	}
+
+	// A token that became due while akd was down is renewed when it is back.
+	d.stop(t, syscall.SIGTERM)
+	stale := b.makeTokenDue(t, namespace, "client")
+	d.start(t)
+	eventually(t, "the token that was due is a new one", func(ctx context.Context) error {
+		secret, err := b.remote.CoreV1().Secrets(stale.Namespace).Get(ctx, stale.Name, metav1.GetOptions{})
+		if err == nil && reflect.DeepEqual(secret.Data, stale.Data) {
+			err = errors.New("it is the old one")
+		}
+		return err
+	})
 }
 
-// makeTokenDue backdates a pod's token Secret, and has akd look at the pod.
-func (b *bed) makeTokenDue(t *testing.T, namespace, name string) {
+// A Job's pod works in the local cluster with nothing but what every pod has,
+// and its log can be read after it has ended.
+func TestJobInTheLocalCluster(t *testing.T) {
+	b := shared
+	b.startAKD(t, exampleNode)
+	namespace := b.namespace(t, "job")
+	b.apply(t, namespace, builder)
+	b.apply(t, namespace, fmt.Sprintf(`
+apiVersion: batch/v1
+kind: Job
+metadata: {name: build}
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      nodeSelector: {kubernetes.io/hostname: %s}
+      serviceAccountName: builder
+      restartPolicy: Never
+      containers:
+      - name: build
+        image: kubectl:stable
+        imagePullPolicy: Never
+        command: [sh, -ec, 'kubectl auth whoami -o jsonpath={.status.userInfo.username}; kubectl create secret generic built --from-literal=by=$HOSTNAME; kubectl get pods -o name']
+`, exampleNode))
+	b.kubectl(t, "local", "wait", "--for=condition=Complete", "job/build", "-n", namespace, "--timeout=3m")
+	built, err := b.local.CoreV1().Secrets(namespace).Get(t.Context(), "built", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := string(built.Data["by"])
+	want := "system:serviceaccount:" + namespace + ":buildersecret/built created\npod/" + by + "\n"
+	if log := b.kubectl(t, "local", "logs", "job/build", "-n", namespace); log != want {
+		t.Errorf("the Job's log is %q, want %q", log, want)
+	}
+}
+
+// A token of the shortest lifetime there is lasts ten minutes and is renewed
+// after eight: the file in the container changes by itself, and what it holds
+// is good after the first one has expired.
+func TestTokenOutlivesItself(t *testing.T) {
+	slow(t)
+	b := shared
+	b.startAKD(t, exampleNode)
+	namespace := b.namespace(t, "short-token")
+	b.apply(t, namespace, builder)
+	b.apply(t, namespace, fmt.Sprintf(`
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec:
+  nodeName: %s
+  serviceAccountName: builder
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: client
+    image: kubectl:stable
+    imagePullPolicy: Never
+    command: [sh, -c, 'trap exit TERM; while :; do sleep 1 & wait; done']
+    volumeMounts: [{name: token, mountPath: /token}]
+  volumes: [{name: token, projected: {sources: [{serviceAccountToken: {path: token, expirationSeconds: 600}}]}}]
+`, exampleNode))
+	b.kubectl(t, "local", "wait", "--for=condition=Ready", "pod/client", "-n", namespace, "--timeout=3m")
+	in := func(command string) (string, error) {
+		out, stderr, err := b.tryKubectl("local", nil, "exec", "-n", namespace, "client", "--", "sh", "-c", command)
+		return out + stderr, err
+	}
+	first, err := in("cat /token/token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const whoami = "kubectl auth whoami --token %s -o jsonpath={.status.userInfo.username}"
+	within(t, 15*time.Minute, "the first token has expired", func(context.Context) error {
+		out, _ := in(fmt.Sprintf(whoami, first))
+		if !strings.Contains(out, "Unauthorized") {
+			return fmt.Errorf("with it one is %s", out)
+		}
+		return nil
+	})
+	who, err := in(fmt.Sprintf(whoami, "$(cat /token/token)"))
+	if want := "system:serviceaccount:" + namespace + ":builder"; err != nil || who != want {
+		t.Errorf("with the token in the file now: %q (%v), want %q", who, err, want)
+	}
+}
+
+// makeTokenDue backdates a pod's token Secret, which it returns, and gives akd
+// a reason to look at the pod.
+func (b *bed) makeTokenDue(t *testing.T, namespace, name string) *corev1.Secret {
 	t.Helper()
 	pod, err := b.local.CoreV1().Pods(namespace).Get(t.Context(), name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, translate.AnnotationRenewAfter, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
-	_, err = b.remote.CoreV1().Secrets(translate.RemoteNamespace(exampleNode, namespace)).
+	secret, err := b.remote.CoreV1().Secrets(translate.RemoteNamespace(exampleNode, namespace)).
 		Patch(t.Context(), translate.TokenSecretName(pod.UID), types.MergePatchType, patch, metav1.PatchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.kubectl(t, "local", "annotate", "pod", name, "-n", namespace, "example.com/look=again")
+	b.kubectl(t, "local", "annotate", "pod", name, "-n", namespace, "--overwrite", "example.com/look="+secret.ResourceVersion)
+	return secret
 }
 
 // What a pod mounts follows its source, and what it waits for may come late.

@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -65,8 +66,9 @@ spec:
 	stop()
 }
 
-// watchForTwins fails the test if two remote pods of different local UIDs are
-// there under one name at once, or two with the same local UID.
+// watchForTwins fails the test if two remote pods of one name, or of one local
+// pod, are there at once, or if one goes whose containers still run: the next of
+// its name would run beside them.
 func (b *bed) watchForTwins(t *testing.T, namespace string) (stop func()) {
 	t.Helper()
 	list, err := b.remote.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
@@ -77,9 +79,9 @@ func (b *bed) watchForTwins(t *testing.T, namespace string) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	there := map[string]types.UID{} // local UID → remote pod
+	there := map[string]types.UID{} // name, and local UID → remote pod
 	for _, pod := range list.Items {
-		there[pod.Labels[translate.LabelUID]] = pod.UID
+		there[pod.Name], there[pod.Labels[translate.LabelUID]] = pod.UID, pod.UID
 	}
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -88,15 +90,20 @@ func (b *bed) watchForTwins(t *testing.T, namespace string) (stop func()) {
 			if !ok {
 				continue
 			}
-			local := pod.Labels[translate.LabelUID]
-			switch event.Type {
-			case watch.Added, watch.Modified:
-				if other, ok := there[local]; ok && other != pod.UID {
-					t.Errorf("pod %s runs twice remotely: %s and %s", pod.Name, other, pod.UID)
+			for _, serves := range []string{pod.Name, pod.Labels[translate.LabelUID]} {
+				switch event.Type {
+				case watch.Added, watch.Modified:
+					if other, ok := there[serves]; ok && other != pod.UID {
+						t.Errorf("two remote pods serve %s: %s and %s", serves, other, pod.UID)
+					}
+					there[serves] = pod.UID
+				case watch.Deleted:
+					delete(there, serves)
 				}
-				there[local] = pod.UID
-			case watch.Deleted:
-				delete(there, local)
+			}
+			runs := func(status corev1.ContainerStatus) bool { return status.State.Running != nil }
+			if event.Type == watch.Deleted && slices.ContainsFunc(pod.Status.ContainerStatuses, runs) {
+				t.Errorf("remote pod %s is gone while its container runs", pod.Name)
 			}
 		}
 	})
