@@ -36,6 +36,9 @@ func TestMistakes(t *testing.T) {
 		"NothingRuns":      {"say what to do", []string{"kubeconfig", "local"}, "run clusters up"},
 		"LogsOfNothing":    {"say what to do", []string{"logs", "etcd"}, "run clusters up"},
 		"LoadIntoNothing":  {"say what to do", []string{"load-image", "x.tar"}, "run clusters up"},
+		"ImageOfNothing":   {"it would be empty", []string{"build-image", "x.tar", "--tag", "docker.io/library/x:1"}, "--add"},
+		"ImageOfNoFile":    {"a typo", []string{"build-image", "x.tar", "--tag", "docker.io/library/x:1", "--add", "missing:/x"}, "missing"},
+		"ImageToNowhere":   {"images have no current folder", []string{"build-image", "x.tar", "--tag", "docker.io/library/x:1", "--add", "cli.go:x"}, "absolute"},
 		"StatusForMachine": {"only json is understood", []string{"status", "-o", "yaml"}, "yaml"},
 	}
 	for name, tc := range cases {
