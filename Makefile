@@ -24,7 +24,7 @@ BENCHCOUNT ?= 6
 GOBUILD := go build -trimpath -ldflags "-X main.version=$(VERSION)"
 # Modules of this repository with code in them, and all modules.
 CODE := . test/clusters
-MODULES := $(CODE) tools
+MODULES := $(CODE) tools test/e2e/crossplane test/e2e/crossplane/helm
 # The plugin is built once it is there.
 PLUGIN := $(notdir $(wildcard cmd/kubectl-actual))
 
@@ -87,7 +87,8 @@ test-e2e: build c-compiler ## Run the end-to-end tests on real clusters of their
 	go test -race -count=1 -timeout 60m -tags e2e ./test/e2e/...
 
 .PHONY: e2e
-e2e: test-e2e ## The same as test-e2e
+e2e: export E2E_SLOW := 1
+e2e: test-e2e ## The same, with the slow ones: tokens that expire, and Crossplane
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (60s)

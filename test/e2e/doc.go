@@ -11,5 +11,6 @@
 //
 // The tests need root on Linux and carry the build tag e2e; `make test-e2e`
 // builds what they need and runs them. E2E_CLUSTERS_DIR names another run
-// folder for the clusters, and -keep leaves them running.
+// folder for the clusters, and -keep leaves them running. Tests that take
+// minutes by their nature run with E2E_SLOW=1 only, as make e2e sets it.
 package e2e

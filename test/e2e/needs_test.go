@@ -148,8 +148,10 @@ spec:
 // is good after the first one has expired.
 func TestTokenOutlivesItself(t *testing.T) {
 	slow(t)
+	t.Parallel() // with the other slow ones, hence a node and a port of its own
 	b := shared
-	b.startAKD(t, exampleNode)
+	const node = "patient"
+	b.startAKD(t, node, "--kubelet-api-port", "10252", "--metrics-address", "")
 	namespace := b.namespace(t, "short-token")
 	b.apply(t, namespace, builder)
 	b.apply(t, namespace, fmt.Sprintf(`
@@ -167,7 +169,7 @@ spec:
     command: [sh, -c, 'trap exit TERM; while :; do sleep 1 & wait; done']
     volumeMounts: [{name: token, mountPath: /token}]
   volumes: [{name: token, projected: {sources: [{serviceAccountToken: {path: token, expirationSeconds: 600}}]}}]
-`, exampleNode))
+`, node))
 	b.kubectl(t, "local", "wait", "--for=condition=Ready", "pod/client", "-n", namespace, "--timeout=3m")
 	in := func(command string) (string, error) {
 		out, stderr, err := b.tryKubectl("local", nil, "exec", "-n", namespace, "client", "--", "sh", "-c", command)
