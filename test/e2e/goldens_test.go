@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"path/filepath"
 	"strings"
@@ -72,8 +73,8 @@ func (b *bed) createPod(t *testing.T, namespace string, content []byte, dryRun .
 	if err := yaml.UnmarshalStrict(content, pod); err != nil {
 		t.Fatal(err)
 	}
-	b.classes(t, pod)
 	complete(pod)
+	b.classes(t, namespace, pod)
 	pod.Namespace, pod.ResourceVersion, pod.UID, pod.Spec.NodeName = namespace, "", "", ""
 	created, err := b.remote.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{DryRun: dryRun, FieldValidation: metav1.FieldValidationStrict})
 	if err != nil {
@@ -95,9 +96,17 @@ func complete(pod *corev1.Pod) {
 }
 
 // classes makes the RuntimeClass and PriorityClass that a pod names, for a
-// cluster refuses pods that name others.
-func (b *bed) classes(t *testing.T, pod *corev1.Pod) {
+// cluster refuses pods that name others. It waits until admission, which reads
+// a cache, knows them.
+func (b *bed) classes(t *testing.T, namespace string, pod *corev1.Pod) {
 	t.Helper()
+	if pod.Spec.RuntimeClassName == nil && pod.Spec.PriorityClassName == "" {
+		return
+	}
+	probe := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "classes-"}, Spec: corev1.PodSpec{
+		Containers:       []corev1.Container{{Name: "main", Image: "web:1"}},
+		RuntimeClassName: pod.Spec.RuntimeClassName, PriorityClassName: pod.Spec.PriorityClassName,
+	}}
 	if name := pod.Spec.RuntimeClassName; name != nil {
 		_, err := b.remote.NodeV1().RuntimeClasses().Create(t.Context(), &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: *name}, Handler: "runc"}, metav1.CreateOptions{})
 		b.madeFor(t, "runtimeclass", *name, err)
@@ -106,6 +115,10 @@ func (b *bed) classes(t *testing.T, pod *corev1.Pod) {
 		_, err := b.remote.SchedulingV1().PriorityClasses().Create(t.Context(), &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Value: 1}, metav1.CreateOptions{})
 		b.madeFor(t, "priorityclass", name, err)
 	}
+	eventually(t, "admission knows the pod's classes", func(ctx context.Context) error {
+		_, err := b.remote.CoreV1().Pods(namespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err
+	})
 }
 
 func (b *bed) madeFor(t *testing.T, kind, name string, err error) {
