@@ -109,7 +109,7 @@ func TestCost(t *testing.T) {
 
 	// A remote kubelet may have had a last word while akd was down: then the
 	// next restart is the one with unchanged pods.
-	eventually(t, "a restart writes nothing but the node", func(ctx context.Context) error {
+	eventually(t, "a restart writes nothing but the node", func(context.Context) error {
 		d.stop(t, syscall.SIGTERM)
 		d.start(t)
 		d.waitReady(t)
