@@ -45,6 +45,14 @@ func (c *localCluster) self() source {
 	return selection("local node "+c.node, c.client, c.client.CoreV1().Nodes(), byField(metav1.ObjectNameField, c.node))
 }
 
+func (c *localCluster) ownNode(ctx context.Context) (*corev1.Node, error) {
+	node, err := c.client.CoreV1().Nodes().Get(ctx, c.node, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("read local node %s: %w", c.node, err)
+	}
+	return node, nil
+}
+
 func (c *localCluster) services() source {
 	return selection("local services", c.client, c.client.CoreV1().Services(metav1.NamespaceAll), everything)
 }

@@ -81,6 +81,21 @@ func (n *node) NotifyNodeStatus(_ context.Context, notify func(*corev1.Node)) {
 	n.notify = notify
 }
 
+// adopt takes over the conditions of the Node that an earlier akd left, so that
+// a restart is no transition of what stays as it is.
+func (n *node) adopt(ctx context.Context, local *localCluster) {
+	left, err := local.ownNode(ctx)
+	if err != nil {
+		if !apierrors.IsNotFound(err) {
+			n.logger.Warn("the node's conditions start anew", "error", err)
+		}
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.last = left
+}
+
 // run refreshes the node until ctx ends.
 func (n *node) run(ctx context.Context) {
 	ticker := time.NewTicker(nodeRefresh)

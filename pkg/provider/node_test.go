@@ -119,6 +119,28 @@ func TestNodeComesBack(t *testing.T) {
 	<-done
 }
 
+// A restart of akd is no transition of a condition that stays as it was.
+func TestNodeAdoptsConditions(t *testing.T) {
+	t.Parallel()
+	n := testNode(t.Context())
+	since := metav1.NewTime(time.Unix(-3600, 0))
+	left := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "ak"}, Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{
+		{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastTransitionTime: since},
+		{Type: corev1.NodeDiskPressure, Status: corev1.ConditionUnknown, LastTransitionTime: since},
+	}}}
+	n.adopt(t.Context(), &localCluster{client: fake.NewClientset(left), node: "ak"})
+	times := map[corev1.NodeConditionType]metav1.Time{}
+	for _, condition := range n.object().Status.Conditions {
+		times[condition.Type] = condition.LastTransitionTime
+	}
+	if got := times[corev1.NodeReady]; !got.Equal(&since) {
+		t.Errorf("Ready since %s, want since %s", got, since)
+	}
+	if got := times[corev1.NodeDiskPressure]; got.Equal(&since) {
+		t.Error("DiskPressure became False and is said to have been so before")
+	}
+}
+
 // The node stays ready through short silences, and comes back only when the
 // remote answers for good.
 func TestProbe(t *testing.T) {

@@ -261,6 +261,7 @@ func (d *daemon) assembleKubelet() error {
 // runNode registers the node and keeps its lease and status until ctx ends.
 func (d *daemon) runNode(ctx context.Context) error {
 	const pause = 2 * time.Second
+	d.node.adopt(ctx, d.local)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { d.node.run(ctx); return nil })
 	group.Go(func() error { newObjects(d.node.changed, func() {}).run(ctx, d.local.self()); return nil })
