@@ -303,29 +303,3 @@ func TestRemotePodDeletedByHand(t *testing.T) {
 	})
 	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
 }
-
-// Two nodes of one local cluster share one remote: the same names do not meet.
-func TestTwoNodesOneRemote(t *testing.T) {
-	b := shared
-	b.startAKD(t, "first")
-	b.startAKD(t, "second", "--kubelet-api-port", "10251", "--metrics-address", "")
-	namespace := b.namespace(t, "two-nodes")
-	for _, node := range []string{"first", "second"} {
-		b.apply(t, namespace, strings.ReplaceAll(web(node, 1), "web", "web-"+node))
-		b.kubectl(t, "local", "rollout", "status", "deployment/web-"+node, "-n", namespace, "--timeout=3m")
-	}
-	for _, node := range []string{"first", "second"} {
-		pods, err := b.remote.CoreV1().Pods(translate.RemoteNamespace(node, namespace)).List(t.Context(), metav1.ListOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(pods.Items) != 1 || pods.Items[0].Labels["app"] != "web-"+node {
-			t.Errorf("the remote namespace of node %s holds %d pods, want just its own", node, len(pods.Items))
-		}
-		if host := b.kubectl(t, "local", "exec", "-n", namespace, "deploy/web-"+node, "--", "hostname"); host != pods.Items[0].Name+"\n" {
-			t.Errorf("exec through node %s reached %q", node, host)
-		}
-	}
-	b.kubectl(t, "local", "delete", "deployment", "web-first", "-n", namespace, "--cascade=foreground", "--timeout=3m")
-	b.kubectl(t, "local", "exec", "-n", namespace, "deploy/web-second", "--", "true")
-}
