@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -36,16 +37,31 @@ func (b *Builder) compile(ctx context.Context, r recipe, work, out string) error
 	}
 	// -mod=mod adds the sums, checked against the checksum database, of what is
 	// replaced; all others are those that the module itself pins.
-	args := append([]string{"build", "-mod=mod"}, r.flags()...)
-	if err := b.goCommand(ctx, r, module, slices.Concat(args, []string{"-o", filepath.Join(out, r.files[0]), "."})); err != nil {
-		return err
-	}
-	for _, path := range r.packages {
-		if err := b.goCommand(ctx, r, module, slices.Concat(args, []string{"-o", out, path})); err != nil {
+	for _, args := range r.goBuilds(out) {
+		if err := b.goCommand(ctx, r, module, args); err != nil {
 			return err
 		}
 	}
 	return r.complete(origin, out)
+}
+
+// goBuilds are the go commands, run in the generated module, that put the
+// recipe's programs into out.
+func (r recipe) goBuilds(out string) [][]string {
+	flags := append([]string{"-mod=mod"}, r.flags()...)
+	var all [][]string
+	if len(r.main) > 0 {
+		all = append(all, slices.Concat([]string{"build"}, flags, []string{"-o", filepath.Join(out, r.files[0]), "."}))
+	}
+	for _, name := range r.packages {
+		verb := []string{"build"}
+		tested, tests := strings.CutSuffix(name, ".test")
+		if tests {
+			verb = []string{"test", "-c"}
+		}
+		all = append(all, slices.Concat(verb, flags, []string{"-o", filepath.Join(out, path.Base(name)), tested}))
+	}
+	return all
 }
 
 func (r recipe) flags() []string {

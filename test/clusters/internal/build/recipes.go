@@ -40,6 +40,12 @@ const (
 	LocalhostKey  = "localhost.key"
 )
 
+// Names under which Tests returns its programs.
+const (
+	TestProgram = "e2e.test"
+	TestRunner  = "ginkgo"
+)
+
 //go:embed source
 var source embed.FS
 
@@ -56,9 +62,10 @@ type recipe struct {
 	// staging replaces the modules that module requires at v0.0.0.
 	staging string
 	// main is the generated module's own program, main.go and others by name,
-	// and becomes files[0].
+	// and becomes files[0]; there may be none.
 	main map[string]string
-	// packages are more programs to build there.
+	// packages are more programs to build there. One whose path ends in .test
+	// has the tests of the package before it, as go list -test names them.
 	packages []string
 	// links are programs that are links to files[0].
 	links []string
@@ -140,6 +147,20 @@ func kubernetes(version string) recipe {
 	return r
 }
 
+// kubernetesTests makes Kubernetes' own end-to-end tests, and the runner of the
+// version that they are written for: another one refuses to run them.
+func kubernetesTests(version string) recipe {
+	return recipe{
+		name:     "kubernetes-tests-" + version,
+		files:    []string{TestProgram, TestRunner},
+		packages: []string{"k8s.io/kubernetes/test/e2e.test", "github.com/onsi/ginkgo/v2/ginkgo"},
+		module:   "k8s.io/kubernetes@v" + version,
+		staging:  "v0." + strings.TrimPrefix(version, "1."),
+		ldflags:  kubernetesLDFlags(version),
+		space:    space{programs: 500, packages: 3000, modules: 1500},
+	}
+}
+
 // kubernetesLDFlags stamp the version that clients negotiate with; without it
 // every server claims to be 0.0.0.
 // https://github.com/kubernetes/kubernetes/blob/master/hack/lib/version.sh
@@ -162,6 +183,11 @@ func etcd() recipe {
 
 func pause() recipe {
 	return recipe{name: "pause", files: []string{"pause"}, c: sources("pause")["pause.c"]}
+}
+
+// nonewprivs is the program of Kubernetes' test image of that name.
+func nonewprivs() recipe {
+	return recipe{name: "nonewprivs", files: []string{"nnp"}, c: sources("nonewprivs")["nnp.c"]}
 }
 
 // sources returns the files of a folder of source, by name. They end in .txt
@@ -219,5 +245,5 @@ func nodeRecipes() []recipe {
 	cni.space = space{programs: 40, packages: 200, modules: 50}
 	coredns := installed("coredns", "github.com/coredns/coredns", CoreDNSVersion, ".")
 	coredns.space = space{programs: 160, packages: 1700, modules: 900}
-	return []recipe{containerd, runc, cni, coredns, pause()}
+	return []recipe{containerd, runc, cni, coredns, pause(), nonewprivs()}
 }

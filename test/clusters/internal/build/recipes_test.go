@@ -45,14 +45,14 @@ func TestRecipesMakeAll(t *testing.T) {
 		t.Skip("real nodes need Linux")
 	}
 	var got []string
-	for _, r := range append(nodeRecipes(), kubernetes("1.37.1"), etcd(), kwok()) {
+	for _, r := range append(nodeRecipes(), kubernetes("1.37.1"), kubernetesTests("1.37.1"), etcd(), kwok()) {
 		got = append(got, r.names()...)
 	}
 	slices.Sort(got)
 	want := []string{
-		"agnhost", "bridge", "containerd", "containerd-shim-runc-v2", "coredns", "ctr", "etcd", "host-local", ImageNames,
+		"agnhost", "bridge", "containerd", "containerd-shim-runc-v2", "coredns", "ctr", TestProgram, "etcd", TestRunner, "host-local", ImageNames,
 		"kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet", "kubernetes", "kwok",
-		LocalhostCert, LocalhostKey, "loopback", "pause", "portmap", "runc",
+		LocalhostCert, LocalhostKey, "loopback", "nnp", "pause", "portmap", "runc",
 	}
 	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -83,5 +83,43 @@ func TestKubernetesLDFlags(t *testing.T) {
 		" -X k8s.io/client-go/pkg/version.gitVersion=v1.36.3"
 	if diff := cmp.Diff(want, kubernetesLDFlags("1.36.3")); diff != "" {
 		t.Errorf("-want, +got:\n%s", diff)
+	}
+}
+
+// Tests are compiled in another way than programs, and a module of tests alone
+// has no program of its own.
+func TestGoBuilds(t *testing.T) {
+	const folder = "/out"
+	cases := map[string]struct {
+		reason string
+		recipe recipe
+		want   [][]string
+	}{
+		"Own": {
+			reason: "the generated module's program is the first file",
+			recipe: recipe{files: []string{"own"}, main: map[string]string{"main.go": ""}},
+			want:   [][]string{{"build", "-o", "/out/own", "."}},
+		},
+		"Others": {
+			reason: "a package whose path ends in .test stands for the tests of the one before it",
+			recipe: recipe{files: []string{"e2e.test", "ginkgo"}, packages: []string{"example.org/e2e.test", "example.org/v2/ginkgo"}},
+			want: [][]string{
+				{"test", "-c", "-o", "/out/e2e.test", "example.org/e2e"},
+				{"build", "-o", "/out/ginkgo", "example.org/v2/ginkgo"},
+			},
+		},
+	}
+	for title, tc := range cases {
+		t.Run(title, func(t *testing.T) {
+			var got [][]string
+			for _, args := range tc.recipe.goBuilds(folder) {
+				got = append(got, slices.DeleteFunc(args, func(arg string) bool {
+					return slices.Contains(append(tc.recipe.flags(), "-mod=mod"), arg)
+				}))
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
 	}
 }

@@ -106,7 +106,7 @@ kubelets and containers. Elsewhere ` + lab.SimulatedNotice + `.`,
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
 	root.AddCommand(
-		a.up(), a.down(), a.status(), a.kubeconfig(), a.buildImage(), a.loadImage(), a.logs(),
+		a.up(), a.down(), a.status(), a.kubeconfig(), a.buildImage(), a.loadImage(), a.logs(), a.tests(),
 		a.link(), a.kubectl(), a.exec(), a.forward(), a.linkProxy(),
 	)
 	for _, cmd := range root.Commands() {

@@ -79,6 +79,34 @@ func agnhost(ctx context.Context, base *Spec, programs Programs) (Spec, error) {
 	}, nil
 }
 
+// nginx stands in for the web servers of that name, and for httpd, which took
+// their place before Kubernetes 1.35: tests only look whether they answer on
+// their port, or run a shell in them.
+func nginx(base *Spec, names testNames) Spec {
+	const root = "/usr/share/nginx/html"
+	return Spec{
+		Base: base, Cmd: []string{"httpd", "-f", "-p", "80", "-h", root},
+		Files: map[string]File{
+			root + "/index.html":        {Content: []byte("<h1>Welcome</h1>\n"), Mode: 0o644},
+			"/usr/local/apache2/htdocs": {Link: root},
+		},
+		Tags: names.with([]string{"Nginx", "NginxNew", "Httpd", "HttpdNew"}),
+	}
+}
+
+// webserver is one of the two images that the test of rolling updates tells
+// apart by what they serve.
+// https://github.com/kubernetes/kubernetes/tree/master/test/images/nautilus
+func webserver(base *Spec, animal string, tags []string) Spec {
+	return Spec{
+		Base: base, Entrypoint: base.Entrypoint, Cmd: []string{"test-webserver"}, Tags: tags,
+		Files: map[string]File{
+			"/data.json":          {Content: fmt.Appendf(nil, "{\"image\": \"%s.jpg\"}\n", animal), Mode: 0o644},
+			"/" + animal + ".jpg": {Content: []byte(animal), Mode: 0o644},
+		},
+	}
+}
+
 var libraryLine = regexp.MustCompile(`(/\S+) \(0x`)
 
 // withLibraries returns a program of this machine and the shared libraries that

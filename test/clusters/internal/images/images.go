@@ -84,7 +84,13 @@ func nodeImages(ctx context.Context, programs Programs) ([]Spec, error) {
 			Base: &busybox, Files: map[string]File{"/bin/kubectl": {Source: programs["kubectl"]}}, Entrypoint: []string{"kubectl"},
 			Tags: []string{KubectlName},
 		},
-		shell, nonRoot, testing,
+		shell, nonRoot, testing, nginx(&busybox, names),
+		webserver(&testing, "kitten", names.with([]string{"Kitten"})),
+		webserver(&testing, "nautilus", names.with([]string{"Nautilus"})),
+		{
+			Base: &busybox, Files: map[string]File{"/usr/local/bin/nnp": {Source: programs["nnp"], Mode: 0o4755}}, Cmd: []string{"nnp"},
+			Tags: names.with([]string{"Nonewprivs"}),
+		},
 	}, nil
 }
 

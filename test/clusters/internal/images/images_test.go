@@ -169,6 +169,10 @@ func TestReadTestNames(t *testing.T) {
 	configs[Agnhost] = Config{list.PromoterE2eRegistry, "agnhost", "2.66.1"}
 	configs[AgnhostPrivate] = Config{list.PrivateRegistry, "agnhost", "2.6"}
 	configs[BusyBox] = Config{list.PromoterE2eRegistry, "busybox", "1.37.0-2"}
+	configs[Kitten] = Config{list.PromoterE2eRegistry, "kitten", "1.8"}
+	configs[Nautilus] = Config{list.PromoterE2eRegistry, "nautilus", "1.8"}
+	configs[Nginx] = Config{list.PromoterE2eRegistry, "nginx", "1.27.0-2"}
+	configs[Nonewprivs] = Config{list.PromoterE2eRegistry, "nonewprivs", "1.4"}
 	configs[NonRoot] = Config{list.PromoterE2eRegistry, "nonroot", "1.5"}
 	// Pause - when these values are updated, also update others
 	configs[Pause] = Config{list.GcRegistry, "pause", "3.10.2"}
@@ -183,6 +187,10 @@ func TestReadTestNames(t *testing.T) {
 		"AgnhostPrev": "registry.k8s.io/e2e-test-images/agnhost:2.55",
 		"Agnhost":     "registry.k8s.io/e2e-test-images/agnhost:2.66.1",
 		"BusyBox":     "registry.k8s.io/e2e-test-images/busybox:1.37.0-2",
+		"Kitten":      "registry.k8s.io/e2e-test-images/kitten:1.8",
+		"Nautilus":    "registry.k8s.io/e2e-test-images/nautilus:1.8",
+		"Nginx":       "registry.k8s.io/e2e-test-images/nginx:1.27.0-2",
+		"Nonewprivs":  "registry.k8s.io/e2e-test-images/nonewprivs:1.4",
 		"NonRoot":     "registry.k8s.io/e2e-test-images/nonroot:1.5",
 		"Pause":       "registry.k8s.io/pause:3.10.2",
 	}

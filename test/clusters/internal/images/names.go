@@ -46,7 +46,7 @@ func readTestNames(file string) (testNames, error) {
 	for _, match := range imageLine.FindAllStringSubmatch(string(content), -1) {
 		names[match[1]] = registry(match[2]) + "/" + match[3] + ":" + match[4]
 	}
-	for _, id := range []string{"Agnhost", "BusyBox", "NonRoot", "Pause"} {
+	for _, id := range []string{"Agnhost", "BusyBox", "Kitten", "Nautilus", "Nginx", "NonRoot", "Nonewprivs", "Pause"} {
 		if names[id] == "" {
 			return nil, fmt.Errorf("find the name of Kubernetes' test image %s in %s", id, file)
 		}
