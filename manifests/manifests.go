@@ -1,0 +1,167 @@
+package manifests
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"text/template"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// Where akd can run.
+const (
+	RunInLocal  = "local"
+	RunInRemote = "remote"
+)
+
+// Values are what differs between two nodes.
+type Values struct {
+	// Node is the node's name; see translate.CheckNodeName. Every object of the
+	// node is named after it.
+	Node string
+	// Image of akd.
+	Image string
+	// PodSecurity is the weakest Pod Security level that the remote cluster lets
+	// the node's namespaces enforce: privileged, baseline or restricted. Empty
+	// means baseline.
+	PodSecurity string
+	// RunIn is the cluster in which akd runs: local, which empty means too, or
+	// remote.
+	RunIn string
+	// Replicas of akd, of which one works and the others wait. 0 means 1.
+	Replicas int32
+	// Config is akd's configuration, an AKDConfiguration in YAML.
+	Config string
+
+	// ReadNodes lets akd list the remote cluster's nodes, to learn what the node
+	// can hold. Without, the configuration has to say so.
+	ReadNodes bool
+	// ReadMetrics lets akd read the usage of its pods from metrics.k8s.io.
+	ReadMetrics bool
+	// Limits lets akd make a ResourceQuota, a LimitRange and a NetworkPolicy in
+	// each of its namespaces, as its configuration says.
+	Limits Limits
+	// Unconfined leaves the admission policies out, for remote clusters that
+	// have none (Kubernetes before 1.30). The credential then is worth every
+	// namespace of the remote cluster.
+	Unconfined bool
+}
+
+// Limits are the kinds of limits that akd may make in the node's remote
+// namespaces. It may only create them.
+type Limits struct {
+	ResourceQuota, LimitRange, NetworkPolicy bool
+}
+
+//go:embed remote/*.yaml
+var files embed.FS
+
+// Remote returns the objects for the remote cluster, in the order in which they
+// are to be applied. Errors say which value is wrong.
+func Remote(values Values) ([]*unstructured.Unstructured, error) {
+	return render("remote", values)
+}
+
+// render returns the objects of a folder's files, in the files' order.
+func render(folder string, values Values) ([]*unstructured.Unstructured, error) {
+	if err := values.complete(); err != nil {
+		return nil, err
+	}
+	names, err := fs.Glob(files, folder+"/*.yaml") // in order
+	if err != nil {
+		return nil, fmt.Errorf("find manifests: %w", err)
+	}
+	var objects []*unstructured.Unstructured
+	for _, name := range names {
+		found, err := renderFile(name, values)
+		if err != nil {
+			return nil, fmt.Errorf("manifest %s: %w", name, err)
+		}
+		objects = append(objects, found...)
+	}
+	return objects, nil
+}
+
+// complete fills in the defaults and says what is wrong with a value.
+func (v *Values) complete() error {
+	if err := translate.CheckNodeName(v.Node); err != nil {
+		return err
+	}
+	if v.PodSecurity == "" {
+		v.PodSecurity = "baseline"
+	}
+	if !slices.Contains(levels(), v.PodSecurity) {
+		return fmt.Errorf("pod security level %q: want one of %s", v.PodSecurity, strings.Join(levels(), ", "))
+	}
+	if v.RunIn == "" {
+		v.RunIn = RunInLocal
+	}
+	if v.RunIn != RunInLocal && v.RunIn != RunInRemote {
+		return fmt.Errorf("cluster %q to run akd in: want %s or %s", v.RunIn, RunInLocal, RunInRemote)
+	}
+	if v.Replicas < 0 {
+		return fmt.Errorf("%d replicas of akd: want 1 or more", v.Replicas)
+	}
+	v.Replicas = max(v.Replicas, 1)
+	return nil
+}
+
+// levels are the Pod Security levels, weakest first.
+// https://kubernetes.io/docs/concepts/security/pod-security-standards/
+func levels() []string { return []string{"privileged", "baseline", "restricted"} }
+
+// AtLeast returns the Pod Security levels that are no weaker than the installed one.
+func (v Values) AtLeast() []string { return levels()[slices.Index(levels(), v.PodSecurity):] }
+
+func renderFile(name string, values Values) ([]*unstructured.Unstructured, error) {
+	content, err := files.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{"quote": quote}).Parse(string(content))
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	if err := parsed.Execute(&out, values); err != nil {
+		return nil, err
+	}
+	return decode(&out)
+}
+
+// quote returns a value as YAML's double-quoted strings have it, which are
+// JSON's, or a list of them in brackets.
+func quote(value any) (string, error) {
+	quoted, err := json.Marshal(value)
+	return string(quoted), err
+}
+
+// decode reads a stream of YAML documents; empty ones are left out.
+func decode(stream io.Reader) ([]*unstructured.Unstructured, error) {
+	const buffer = 4096
+	var objects []*unstructured.Unstructured
+	decoder := yaml.NewYAMLOrJSONDecoder(stream, buffer)
+	for {
+		object := &unstructured.Unstructured{}
+		err := decoder.Decode(&object.Object)
+		if errors.Is(err, io.EOF) {
+			return objects, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(object.Object) > 0 {
+			objects = append(objects, object)
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package manifests_test
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"github.com/actual-kubelets/actual-kubelets/manifests"
+)
+
+var update = flag.Bool("update", false, "write what came out into testdata; then read the difference")
+
+// What is installed is read by those who have to allow it: each change shows.
+func TestGolden(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		values manifests.Values
+	}{
+		"remote":            {reason: "the defaults: nothing optional", values: manifests.Values{Node: "vk-ak-example"}},
+		"remote-everything": {reason: "every switch is on", values: everything("vk-ak-example")},
+		"remote-unconfined": {reason: "a cluster without admission policies", values: manifests.Values{Node: "vk-ak-example", Unconfined: true}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			objects, err := manifests.Remote(tc.values)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, filepath.Join("testdata", name+".yaml"), objects)
+		})
+	}
+}
+
+func everything(node string) manifests.Values {
+	return manifests.Values{
+		Node: node, PodSecurity: "restricted", ReadNodes: true, ReadMetrics: true,
+		Limits: manifests.Limits{ResourceQuota: true, LimitRange: true, NetworkPolicy: true},
+	}
+}
+
+func golden(t *testing.T, path string, objects []*unstructured.Unstructured) {
+	t.Helper()
+	var got bytes.Buffer
+	for _, object := range objects {
+		content, err := yaml.Marshal(object.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.WriteString("---\n")
+		got.Write(content)
+	}
+	if *update {
+		if err := os.WriteFile(path, got.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got.String()); diff != "" {
+		t.Errorf("(-want +got; -update writes it):\n%s", diff)
+	}
+}
+
+// What is shared by nodes must not carry a node's label: it would go with that
+// node, and the namespace actual-system would look like a tenant's.
+func TestRemoteLabels(t *testing.T) {
+	objects, err := manifests.Remote(everything("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shared []string
+	for _, object := range objects {
+		labels := object.GetLabels()
+		if labels["app.kubernetes.io/managed-by"] != "kubectl-actual" || labels["app.kubernetes.io/part-of"] != "actual-kubelets" {
+			t.Errorf("%s %s has labels %v", object.GetKind(), object.GetName(), labels)
+		}
+		switch labels["actual.vk/node-name"] {
+		case "a":
+		case "":
+			shared = append(shared, object.GetKind()+" "+object.GetName())
+		default:
+			t.Errorf("%s %s is of node %s", object.GetKind(), object.GetName(), labels["actual.vk/node-name"])
+		}
+	}
+	want := []string{"Namespace actual-system", "ClusterRole actual.vk:tenant", "ClusterRole actual.vk:tenant-metrics"}
+	if diff := cmp.Diff(want, shared); diff != "" {
+		t.Errorf("shared (-want +got):\n%s", diff)
+	}
+	if objects[0].GetKind() != "Namespace" {
+		t.Errorf("the first object is a %s", objects[0].GetKind())
+	}
+	index := func(kind string) int {
+		return slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == kind })
+	}
+	if index("ValidatingAdmissionPolicyBinding") > index("ClusterRoleBinding") {
+		t.Error("rights come before the policy that confines them")
+	}
+}
+
+func TestBadValues(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		values manifests.Values
+		want   string
+	}{
+		"no node":      {reason: "everything is named after it", want: "DNS label"},
+		"bad node":     {reason: "a name must not become YAML", values: manifests.Values{Node: "a\"\nkind: Pod"}, want: "DNS label"},
+		"dotted node":  {reason: "a dot would let its record be another's object", values: manifests.Values{Node: "a.namespaces"}, want: "DNS label"},
+		"long node":    {reason: "remote namespaces need room for a hash", values: manifests.Values{Node: strings.Repeat("a", 47)}, want: "47 characters"},
+		"bad level":    {reason: "an unknown level would allow nothing", values: manifests.Values{Node: "a", PodSecurity: "none"}, want: "privileged, baseline, restricted"},
+		"bad cluster":  {reason: "there are two", values: manifests.Values{Node: "a", RunIn: "both"}, want: "local or remote"},
+		"bad replicas": {reason: "fewer than none", values: manifests.Values{Node: "a", Replicas: -1}, want: "1 or more"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, err := manifests.Remote(tc.values)
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%s: error %v, want one with %q", tc.reason, err, tc.want)
+			}
+		})
+	}
+}
