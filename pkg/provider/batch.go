@@ -44,3 +44,38 @@ func (b *batch) written(uid types.UID) {
 	defer b.mu.Unlock()
 	delete(b.due, uid)
 }
+
+// pauses remember which pods something was done for a moment ago, so that it
+// is not done again before its effect is seen.
+type pauses struct {
+	clock clock.PassiveClock
+	pause time.Duration
+
+	mu    sync.Mutex
+	until map[types.UID]time.Time
+}
+
+func newPauses(clock clock.PassiveClock, pause time.Duration) *pauses {
+	return &pauses{clock: clock, pause: pause, until: map[types.UID]time.Time{}}
+}
+
+// done begins the pod's pause.
+func (p *pauses) done(uid types.UID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.until[uid] = p.clock.Now().Add(p.pause)
+}
+
+// wait returns how long the pod's pause lasts yet.
+func (p *pauses) wait(uid types.UID) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(0, p.until[uid].Sub(p.clock.Now()))
+}
+
+// forget ends the pause: the effect was seen.
+func (p *pauses) forget(uid types.UID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.until, uid)
+}

@@ -24,6 +24,10 @@ const (
 	eventBurst = 100
 	// eventBacklog bounds what waits for them; what comes on top is dropped.
 	eventBacklog = 4096
+	// scheduled is the reason of an event that is not repeated: the local
+	// scheduler has said it of the local pod, once as for every pod, and where
+	// the remote pod runs is in the local pod's annotations.
+	scheduled = "Scheduled"
 )
 
 // eventMirror repeats what the remote cluster says about a pod on the local
@@ -149,7 +153,7 @@ func (s *eventSink) Replace(list []any, resourceVersion string) error {
 func (s *eventSink) Resync() error { return nil }
 
 func (s *eventSink) hand(event *corev1.Event) {
-	if lastSeen(event).Before(s.mirror.since) {
+	if lastSeen(event).Before(s.mirror.since) || event.Reason == scheduled {
 		return
 	}
 	select {

@@ -21,6 +21,10 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
+// releasePause is how long a released pod has to be gone before it is released
+// once more.
+const releasePause = 10 * time.Second
+
 // loops are the parts that turn one node's pods, wired together. They know the
 // clusters through clients only, so that tests can give fake ones.
 type loops struct {
@@ -69,7 +73,7 @@ func newLoops(local *localCluster, remote *remoteCluster, settings loopSettings,
 	l.brake = &brake{local: l.register, spaces: l.spaces, limit: settings.maxOrphanShare, logger: logger}
 	l.reconciler = &reconciler{
 		site: settings.site, local: local, remote: remote, spaces: l.spaces, pods: l.pods, services: l.services,
-		register: l.register, brake: l.brake, batch: newBatch(settings.clock), queue: l.queue, clock: settings.clock, logger: logger,
+		register: l.register, brake: l.brake, batch: newBatch(settings.clock), released: newPauses(settings.clock, releasePause), queue: l.queue, clock: settings.clock, logger: logger,
 		tokens: &tokens{site: settings.site, local: local, remote: remote, queue: l.queue, clock: settings.clock, count: settings.countToken},
 	}
 	l.reconciler.configMaps = &copies[*corev1.ConfigMap]{
@@ -104,6 +108,7 @@ func (l *loops) localPodChanged(c change[*corev1.Pod]) {
 	if c.new == nil || c.old != nil && c.old.UID != c.new.UID {
 		l.queue.Add(key{kindSecret, pod.Namespace, translate.TokenSecretName(c.old.UID)})
 		l.reconciler.batch.written(c.old.UID)
+		l.reconciler.released.forget(c.old.UID)
 	}
 	l.queue.Add(key{kindPod, pod.Namespace, pod.Name})
 }

@@ -3,6 +3,8 @@ package provider
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -86,30 +88,31 @@ type objects[T object] struct {
 	ready   func() // called once the selection was read, or is known to be refused
 
 	mu     sync.RWMutex
-	items  map[types.NamespacedName]T
+	items  map[string]map[string]T // by namespace and name
+	count  int
 	newest string // the highest resourceVersion that the watch has shown
 	synced bool
 	denied error // the server's last refusal to let us read, nil once it did
 }
 
 func newObjects[T object](changed func(change[T]), ready func()) *objects[T] {
-	return &objects[T]{changed: changed, ready: ready, items: map[types.NamespacedName]T{}}
+	return &objects[T]{changed: changed, ready: ready, items: map[string]map[string]T{}}
 }
 
 // get returns the object, which is read-only, or nil.
 func (o *objects[T]) get(namespace, name string) T {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	return o.items[types.NamespacedName{Namespace: namespace, Name: name}]
+	return o.items[namespace][name]
 }
 
 // all returns every object, in no order. They are read-only.
 func (o *objects[T]) all() []T {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	all := make([]T, 0, len(o.items))
-	for _, item := range o.items {
-		all = append(all, item)
+	all := make([]T, 0, o.count)
+	for _, items := range o.items {
+		all = slices.AppendSeq(all, maps.Values(items))
 	}
 	return all
 }
@@ -118,19 +121,13 @@ func (o *objects[T]) all() []T {
 func (o *objects[T]) in(namespace string) []T {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	var found []T
-	for id, item := range o.items {
-		if id.Namespace == namespace {
-			found = append(found, item)
-		}
-	}
-	return found
+	return slices.Collect(maps.Values(o.items[namespace]))
 }
 
 func (o *objects[T]) size() int {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	return len(o.items)
+	return o.count
 }
 
 // hasSynced reports whether the whole selection has been read once.
@@ -163,16 +160,43 @@ func (o *objects[T]) put(item T) {
 	}
 }
 
+// drop forgets an object that a write has deleted, before the watch tells.
+// Whoever deletes knows what to do next: changed is not called.
+func (o *objects[T]) drop(item T) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if have, ok := o.items[item.GetNamespace()][item.GetName()]; ok && have.GetUID() == item.GetUID() {
+		o.deleteLocked(item.GetNamespace(), item.GetName())
+	}
+}
+
 func (o *objects[T]) setLocked(item T) (change[T], bool) {
 	item.SetManagedFields(nil) // of no use here, and often half of an object
-	key := types.NamespacedName{Namespace: item.GetNamespace(), Name: item.GetName()}
-	old := o.items[key]
+	namespace, name := item.GetNamespace(), item.GetName()
+	old := o.items[namespace][name]
 	var none T
 	if old != none && newer(old.GetResourceVersion(), item.GetResourceVersion()) {
 		return change[T]{}, false
 	}
-	o.items[key] = item
+	if o.items[namespace] == nil {
+		o.items[namespace] = map[string]T{}
+	}
+	if old == none {
+		o.count++
+	}
+	o.items[namespace][name] = item
 	return change[T]{old: old, new: item}, true
+}
+
+func (o *objects[T]) deleteLocked(namespace, name string) {
+	items := o.items[namespace]
+	if _, ok := items[name]; !ok {
+		return
+	}
+	o.count--
+	if delete(items, name); len(items) == 0 {
+		delete(o.items, namespace)
+	}
 }
 
 func (o *objects[T]) advanceLocked(resourceVersion string) {
@@ -206,10 +230,9 @@ func (o *objects[T]) Delete(obj any) error {
 	if !ok {
 		return fmt.Errorf("watched a %T, want a %T", obj, item)
 	}
-	key := types.NamespacedName{Namespace: item.GetNamespace(), Name: item.GetName()}
 	o.mu.Lock()
 	o.advanceLocked(item.GetResourceVersion())
-	delete(o.items, key)
+	o.deleteLocked(item.GetNamespace(), item.GetName())
 	o.mu.Unlock()
 	o.changed(change[T]{old: item, watched: true})
 	return nil
@@ -232,10 +255,12 @@ func (o *objects[T]) Replace(list []any, resourceVersion string) error {
 			changes = append(changes, c)
 		}
 	}
-	for key, item := range o.items {
-		if !listed[key] && !newer(item.GetResourceVersion(), resourceVersion) {
-			delete(o.items, key)
-			changes = append(changes, change[T]{old: item})
+	for namespace, items := range o.items {
+		for name, item := range items {
+			if !listed[types.NamespacedName{Namespace: namespace, Name: name}] && !newer(item.GetResourceVersion(), resourceVersion) {
+				o.deleteLocked(namespace, name)
+				changes = append(changes, change[T]{old: item})
+			}
 		}
 	}
 	o.advanceLocked(resourceVersion)

@@ -2,11 +2,13 @@ package provider
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	testingclock "k8s.io/utils/clock/testing"
 )
 
 func podAt(name, uid, resourceVersion string) *corev1.Pod {
@@ -40,6 +42,25 @@ func TestObjectsNeverGoBack(t *testing.T) {
 				return nil
 			},
 			want: map[string]string{},
+		},
+		"drop": {
+			reason: "what a write deleted is gone at once",
+			steps: func(o *objects[*corev1.Pod]) error {
+				o.put(podAt("a", "1", "5"))
+				o.put(podAt("b", "2", "6"))
+				o.drop(podAt("a", "1", "5"))
+				return nil
+			},
+			want: map[string]string{"b": "6"},
+		},
+		"drop of another": {
+			reason: "the successor under the name is not the deleted one",
+			steps: func(o *objects[*corev1.Pod]) error {
+				o.put(podAt("a", "2", "9"))
+				o.drop(podAt("a", "1", "5"))
+				return nil
+			},
+			want: map[string]string{"a": "9"},
 		},
 		"watch lags behind a put": {
 			reason: "an event older than the write's answer changes nothing",
@@ -130,5 +151,29 @@ func TestObjectsTellOnceWhenRead(t *testing.T) {
 	}
 	if times != 1 || !o.hasSynced() {
 		t.Errorf("told %d times, synced %v; want once and true", times, o.hasSynced())
+	}
+}
+
+// A released pod is not released again while its deletion is on its way, but is
+// when it never comes.
+func TestPauses(t *testing.T) {
+	t.Parallel()
+	clock := testingclock.NewFakePassiveClock(time.Unix(0, 0))
+	p := newPauses(clock, 10*time.Second)
+	if wait := p.wait("1"); wait != 0 {
+		t.Errorf("nothing was done: wait %s, want none", wait)
+	}
+	p.done("1")
+	clock.SetTime(clock.Now().Add(4 * time.Second))
+	if wait := p.wait("1"); wait != 6*time.Second {
+		t.Errorf("done 4 s ago: wait %s, want 6 s", wait)
+	}
+	clock.SetTime(clock.Now().Add(6 * time.Second))
+	if wait := p.wait("1"); wait != 0 {
+		t.Errorf("done 10 s ago: wait %s, want none", wait)
+	}
+	p.done("1")
+	if p.forget("1"); p.wait("1") != 0 || len(p.until) != 0 {
+		t.Error("the effect was seen, and it is still remembered")
 	}
 }

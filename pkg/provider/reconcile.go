@@ -30,6 +30,7 @@ type reconciler struct {
 	register *register
 	brake    *brake
 	batch    *batch
+	released *pauses
 	recorder record.EventRecorder
 	queue    queue
 	clock    clock.PassiveClock
@@ -81,7 +82,7 @@ func (r *reconciler) reconcileSecret(ctx context.Context, k key) error {
 	if r.register.has(types.UID(have.Labels[translate.LabelUID])) {
 		return nil
 	}
-	return r.tokens.remove(ctx, have)
+	return r.tokens.remove(ctx, space, have)
 }
 
 func (r *reconciler) reconcilePod(ctx context.Context, k key, attempts int) error {
@@ -341,9 +342,19 @@ func (r *reconciler) mayDeleteOrphan(ctx context.Context, p pair) (bool, error) 
 // release lets the local pod go, now that nothing of it runs any more.
 func (r *reconciler) release(ctx context.Context, p pair) error {
 	if secret := p.space.secrets.get(p.space.remote, translate.TokenSecretName(p.local.UID)); secret != nil {
-		if err := r.tokens.remove(ctx, secret); err != nil {
+		if err := r.tokens.remove(ctx, p.space, secret); err != nil {
 			return err
 		}
 	}
-	return r.local.release(ctx, refTo(p.local))
+	// The API server writes a grace period of 0 before it deletes, and the watch
+	// shows that: a second delete would follow the first.
+	if wait := r.released.wait(p.local.UID); wait > 0 {
+		r.queue.AddAfter(p.key, wait)
+		return nil
+	}
+	if err := r.local.release(ctx, refTo(p.local)); err != nil {
+		return err
+	}
+	r.released.done(p.local.UID)
+	return nil
 }

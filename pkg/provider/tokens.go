@@ -116,10 +116,11 @@ func (t *tokens) store(ctx context.Context, space *space, want *corev1.Secret) e
 }
 
 // remove deletes the pod's Secret: tokens die with their pod.
-func (t *tokens) remove(ctx context.Context, have *corev1.Secret) error {
+func (t *tokens) remove(ctx context.Context, space *space, have *corev1.Secret) error {
 	err := t.remote.secretWriter().remove(ctx, have.Namespace, have.Name, deleteExactly(have.UID))
 	if err != nil && !gone(err) {
 		return fmt.Errorf("delete remote token secret %s/%s: %w", have.Namespace, have.Name, err)
 	}
+	space.secrets.drop(have)
 	return nil
 }

@@ -187,23 +187,33 @@ func TestRemoteEvents(t *testing.T) {
     volumeMounts: [{name: password, mountPath: /password}]
   volumes: [{name: password, secret: {secretName: password}}]`))
 	running.ready(t)
-	running.hasEvent(t, "Scheduled", "Successfully assigned events/running to ")
 	running.hasEvent(t, "Pulled", "already present on machine")
 	running.hasEvent(t, "Created", "")
 	running.hasEvent(t, "Started", "")
 	waiting.hasEvent(t, "FailedMount", `secret "password" not found`)
 
-	local := b.pods(t, namespace)
-	list, err := b.local.CoreV1().Events(namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "reason=Started"})
-	if err != nil {
-		t.Fatal(err)
+	for _, event := range b.events(t, namespace, "reason=Scheduled") {
+		t.Errorf("event of the remote scheduler: %s", event.Message) // no local one has scheduled these pods
 	}
-	for _, event := range list.Items {
+
+	local := b.pods(t, namespace)
+	started := b.events(t, namespace, "reason=Started")
+	for _, event := range started {
 		if event.InvolvedObject.UID != local[0].UID || event.InvolvedObject.Namespace != namespace || event.Source.Host != exampleNode {
 			t.Errorf("event %s is about %v and comes from %s", event.Name, event.InvolvedObject, event.Source.Host)
 		}
 	}
-	if len(list.Items) != 1 {
-		t.Errorf("%d events Started, want 1: one container started once", len(list.Items))
+	if len(started) != 1 {
+		t.Errorf("%d events Started, want 1: one container started once", len(started))
 	}
+}
+
+// events lists local events by a field selector.
+func (b *bed) events(t *testing.T, namespace, selector string) []corev1.Event {
+	t.Helper()
+	list, err := b.local.CoreV1().Events(namespace).List(t.Context(), metav1.ListOptions{FieldSelector: selector})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list.Items
 }
