@@ -64,13 +64,13 @@ func (b *Builder) Programs(ctx context.Context, version string, simulated bool) 
 	return b.ensure(ctx, recipes)
 }
 
-// Tests returns the files of Kubernetes' own end-to-end tests of that version
-// and of their runner, as Programs does.
+// Tests returns the files of Kubernetes' own end-to-end tests of that version,
+// their runner and the kubectl that they call, as Programs does.
 func (b *Builder) Tests(ctx context.Context, version string) (map[string]string, error) {
 	if err := CheckVersion(version); err != nil {
 		return nil, err
 	}
-	return b.ensure(ctx, []recipe{kubernetesTests(version)})
+	return b.ensure(ctx, []recipe{kubernetes(version), kubernetesTests(version)})
 }
 
 func (b *Builder) ensure(ctx context.Context, recipes []recipe) (map[string]string, error) {

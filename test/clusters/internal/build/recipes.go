@@ -40,10 +40,11 @@ const (
 	LocalhostKey  = "localhost.key"
 )
 
-// Names under which Tests returns its programs.
+// Names under which Tests returns its programs, among others.
 const (
 	TestProgram = "e2e.test"
 	TestRunner  = "ginkgo"
+	TestKubectl = "kubectl"
 )
 
 //go:embed source
