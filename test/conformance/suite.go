@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Suites of specs.
+const (
+	suiteNode = "node"
+	suiteFull = "full"
+	suiteAny  = "any"
+)
+
+// selection chooses specs.
+type selection struct {
+	suite string
+	focus *regexp.Regexp
+	skip  *regexp.Regexp // may be nil
+}
+
+// choose returns the names of the specs to run, those that may run beside
+// others and those that must run alone, sorted.
+func (s selection) choose(specs []spec) (together, alone []string, err error) {
+	for i := range specs {
+		wanted, err := s.inSuite(&specs[i])
+		if err != nil {
+			return nil, nil, err
+		}
+		name := specs[i].name()
+		switch {
+		case !wanted, s.focus != nil && !s.focus.MatchString(name), s.skip != nil && s.skip.MatchString(name):
+		case specs[i].has("Serial"):
+			alone = append(alone, name)
+		default:
+			together = append(together, name)
+		}
+	}
+	slices.Sort(together)
+	slices.Sort(alone)
+	return slices.Compact(together), slices.Compact(alone), nil
+}
+
+// storage are the parts of sig-storage that a kubelet does by itself.
+var storage = regexp.MustCompile(`\[sig-storage\] (ConfigMap|Secrets|Projected|Downward API|EmptyDir)`)
+
+// inSuite says whether the suite has the spec. Feature marks also what needs a
+// feature gate that is off by default.
+func (s selection) inSuite(spec *spec) (bool, error) {
+	name := spec.name()
+	conformance := spec.has("Conformance")
+	switch s.suite {
+	case suiteAny:
+		return true, nil
+	case suiteFull:
+		return conformance, nil
+	case suiteNode:
+		if slices.ContainsFunc([]string{"Serial", "Slow", "Disruptive", "Flaky", "Feature"}, spec.has) {
+			return false, nil
+		}
+		owned := storage.MatchString(name)
+		for _, sig := range []string{"[sig-node]", "[sig-apps]", "[sig-auth]"} {
+			owned = owned || strings.HasPrefix(name, sig)
+		}
+		return spec.has("NodeConformance") || conformance && owned, nil
+	}
+	return false, fmt.Errorf("unknown suite %q: it is %s, %s or %s", s.suite, suiteNode, suiteFull, suiteAny)
+}
+
+// batches cuts names into pieces of at most size.
+func batches(names []string, size int) [][]string {
+	return slices.Collect(slices.Chunk(names, max(1, size)))
+}
