@@ -17,9 +17,11 @@ CLUSTERS_DIR ?= .clusters
 export CLUSTERS_DIR
 # How long each fuzz target runs.
 FUZZTIME ?= 60s
-# Which benchmarks run, and how often each.
+# Which Go benchmarks run, and how often each.
 BENCH ?= .
 BENCHCOUNT ?= 6
+# Flags of a measurement, such as BENCHFLAGS='--pods 200 --page docs/performance.md'.
+BENCHFLAGS ?=
 
 GOBUILD := go build -trimpath -ldflags "-X main.version=$(VERSION)"
 # Modules of this repository with code in them, and all modules.
@@ -90,6 +92,11 @@ test-e2e: build c-compiler ## Run the end-to-end tests on real clusters of their
 e2e: export E2E_SLOW := 1
 e2e: test-e2e ## The same, with the slow ones: tokens that expire, and Crossplane
 
+.PHONY: conformance
+conformance: akd clusters ## Run Kubernetes' own tests directly and through AK: SUITE=node|full FOCUS= SKIP= PROCS= RESUME=1
+	go run ./test/conformance $(if $(SUITE),--suite $(SUITE)) $(if $(FOCUS),--focus '$(FOCUS)') $(if $(SKIP),--skip '$(SKIP)') \
+	  $(if $(PROCS),--procs $(PROCS)) $(if $(RESUME),--resume)
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (60s)
 	@for module in $(CODE); do (cd $$module && for package in $$(go list ./...); do \
@@ -100,8 +107,26 @@ fuzz: ## Run each fuzz target for FUZZTIME (60s)
 	  done; \
 	done); done
 
+##  Measure
+
 .PHONY: bench
-bench: .bin/benchstat ## Run the benchmarks BENCH BENCHCOUNT times; with OLD=FILE, compare
+bench: build ## Measure many pods at once: direct, both clusters by themselves, AK (simulated nodes)
+	go run ./test/bench pods $(BENCHFLAGS)
+
+.PHONY: bench-latency
+bench-latency: build ## Measure pods one after the other, direct and through AK (root on Linux)
+	go run ./test/bench latency $(BENCHFLAGS)
+
+.PHONY: bench-restart
+bench-restart: build ## Measure restarts of akd while its pods run (simulated nodes)
+	go run ./test/bench restart $(BENCHFLAGS)
+
+.PHONY: bench-idle
+bench-idle: build ## Measure akd while its pods do nothing (simulated nodes)
+	go run ./test/bench idle $(BENCHFLAGS)
+
+.PHONY: bench-go
+bench-go: .bin/benchstat ## Run the Go benchmarks BENCH BENCHCOUNT times; with OLD=FILE, compare
 	@mkdir -p dist
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) ./... | tee dist/bench.txt.new
 	mv dist/bench.txt.new dist/bench.txt

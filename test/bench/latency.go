@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// latencyMeasurement creates and deletes real pods one after the other.
+type latencyMeasurement struct {
+	pods  int
+	links []time.Duration
+}
+
+// moments of a pod's life that are timed.
+type moments struct{ running, ready, gone []time.Duration }
+
+func (m *latencyMeasurement) run(ctx context.Context, b *bed) (_ string, err error) {
+	if m.pods < 1 || len(m.links) == 0 {
+		return "", errors.New("nothing to measure: give --pods of 1 or more, and --link")
+	}
+	if err := b.up(ctx, 0); err != nil {
+		return "", err
+	}
+	for _, client := range b.clients {
+		if err := furnish(ctx, client); err != nil {
+			return "", err
+		}
+	}
+	d, err := newDaemon(ctx, b)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, d.stop()) }()
+	if err := d.start(ctx); err != nil {
+		return "", err
+	}
+	var text strings.Builder
+	for i, link := range m.links {
+		if err := b.command(ctx, "link", "--latency", link.String()).Run(); err != nil {
+			return "", fmt.Errorf("clusters link: %w", err)
+		}
+		section, err := m.link(ctx, b, fmt.Sprintf("l%d", i), link)
+		if err != nil {
+			return "", err
+		}
+		text.WriteString(section)
+	}
+	return text.String(), nil
+}
+
+// link measures over a link of that latency, direct and AK by turns.
+func (m *latencyMeasurement) link(ctx context.Context, b *bed, run string, latency time.Duration) (string, error) {
+	all := map[string]*moments{direct: {}, ak: {}}
+	for i := -namespaces; i < m.pods; i++ { // the first open the namespaces and are not counted
+		for kind, p := range map[string]place{direct: b.onReal(), ak: b.onAK()} {
+			l := newLoad(p, fmt.Sprintf("%s-%s-%d", run, strings.ToLower(kind), i+namespaces), 1)
+			into := all[kind]
+			if i < 0 {
+				into = &moments{}
+			}
+			if err := m.one(ctx, l, into); err != nil {
+				return "", err
+			}
+		}
+		if i%10 == 9 {
+			b.say("link of %s: %d of %d pods", latency, i+1, m.pods)
+		}
+	}
+	return latencyReport(latency, m.pods, all), nil
+}
+
+func (m *latencyMeasurement) one(ctx context.Context, l *load, into *moments) error {
+	watch, stop := context.WithCancel(ctx)
+	defer stop()
+	if err := l.follow(watch); err != nil {
+		return err
+	}
+	if err := l.create(ctx, isReadyNow); err != nil {
+		return err
+	}
+	if err := l.delete(ctx); err != nil {
+		return err
+	}
+	into.running = append(into.running, l.spans(whenAsked, whenRunning)...)
+	into.ready = append(into.ready, l.spans(whenAsked, whenReady)...)
+	into.gone = append(into.gone, l.spans(whenDeleted, whenGone)...)
+	return nil
+}
+
+func latencyReport(link time.Duration, pods int, all map[string]*moments) string {
+	t := table{head: []string{"from request to", "direct p50, ms", "AK p50, ms", "added", "direct p90, ms", "AK p90, ms", "added"}}
+	added := map[string]float64{}
+	for _, moment := range []struct {
+		name string
+		of   func(*moments) []time.Duration
+	}{
+		{"Running", func(m *moments) []time.Duration { return m.running }},
+		{"Ready", func(m *moments) []time.Duration { return m.ready }},
+		{"gone", func(m *moments) []time.Duration { return m.gone }},
+	} {
+		row := []string{moment.name}
+		for _, share := range []float64{0.5, 0.9} {
+			without, with := milliseconds(percentile(moment.of(all[direct]), share)), milliseconds(percentile(moment.of(all[ak]), share))
+			row = append(row, fmt.Sprintf("%.0f", without), fmt.Sprintf("%.0f", with), fmt.Sprintf("%+.0f", with-without))
+			if share == 0.5 {
+				added[moment.name] = with - without
+			}
+		}
+		t.add(row...)
+	}
+	text := fmt.Sprintf("### %d pods one after the other, link between the clusters %s\n\n%s\n", pods, link, t.String())
+	if link == 0 {
+		text += goal("at most 30 ms more to Running (p50)", added["Running"] <= 30, fmt.Sprintf("%+.0f ms", added["Running"]))
+		text += goal("at most 50 ms more to gone (p50)", added["gone"] <= 50, fmt.Sprintf("%+.0f ms", added["gone"]))
+	}
+	return text + "\n"
+}

@@ -1,0 +1,324 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+)
+
+const (
+	namespaces = 10 // over which a load is spread
+	// writers is how many pods are created or deleted at the same time.
+	writers = 32
+	// patience is when a load that does not get on is given up. It says nothing
+	// about speed.
+	patience = 10 * time.Minute
+	runLabel = "bench.actual.vk/run"
+)
+
+// place is where a load's pods go.
+type place struct {
+	client   kubernetes.Interface
+	selector map[string]string
+	tokens   bool // pods mount a service account token
+}
+
+// onKwok is a place on the simulated nodes of one side.
+func (b *bed) onKwok(s side) place {
+	return place{client: b.clients[s], selector: map[string]string{"type": "kwok"}, tokens: true}
+}
+
+// onAK is the place on AK's node.
+func (b *bed) onAK() place {
+	return place{client: b.clients[localSide], selector: map[string]string{corev1.LabelHostname: benchNode}, tokens: true}
+}
+
+// onReal is the place on the remote cluster's real nodes.
+func (b *bed) onReal() place {
+	return place{client: b.clients[remoteSide], tokens: true}
+}
+
+// furnish makes a load's namespaces with what its pods refer to.
+func furnish(ctx context.Context, client kubernetes.Interface) error {
+	for i := range namespaces {
+		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespaceName(i)}}
+		if _, err := client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("create namespace %s: %w", namespace.Name, err)
+		}
+		for _, name := range []string{"settings", "files"} {
+			configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"key": "value of " + name}}
+			if _, err := client.CoreV1().ConfigMaps(namespace.Name).Create(ctx, configMap, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+				return fmt.Errorf("create configmap %s/%s: %w", namespace.Name, name, err)
+			}
+		}
+		err := poll(ctx, "default service account of "+namespace.Name, func(ctx context.Context) error {
+			_, err := client.CoreV1().ServiceAccounts(namespace.Name).Get(ctx, "default", metav1.GetOptions{})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func namespaceName(i int) string { return fmt.Sprintf("bench-%d", i%namespaces) }
+
+// pod is what is measured: an automounted token and two ConfigMaps.
+func (p place) pod(run string, i int) *corev1.Pod {
+	grace := int64(1)
+	command := []string{"sh", "-c", "trap exit TERM; while :; do sleep 1 & wait; done"}
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespaceName(i), Name: fmt.Sprintf("%s-%d", run, i), Labels: map[string]string{runLabel: run}},
+		Spec: corev1.PodSpec{
+			NodeSelector:                  p.selector,
+			Tolerations:                   []corev1.Toleration{{Key: "actual.vk/infra", Operator: corev1.TolerationOpExists}},
+			TerminationGracePeriodSeconds: &grace,
+			AutomountServiceAccountToken:  &p.tokens,
+			Containers: []corev1.Container{{
+				Name: "main", Image: "busybox:1.36", ImagePullPolicy: corev1.PullNever, Command: command,
+				EnvFrom:      []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}}},
+				VolumeMounts: []corev1.VolumeMount{{Name: "files", MountPath: "/files"}},
+			}},
+			Volumes: []corev1.Volume{{Name: "files", VolumeSource: corev1.VolumeSource{
+				ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "files"}},
+			}}},
+		},
+	}
+}
+
+// watched is what a watch has seen of one pod, and when.
+type watched struct {
+	asked, running, ready, deleted, gone time.Time
+}
+
+// load creates and deletes pods in one place, and watches them from there.
+type load struct {
+	place
+	run   string
+	count int
+
+	mu   sync.Mutex
+	pods map[string]*watched
+	step chan struct{} // something was seen
+}
+
+func newLoad(p place, run string, count int) *load {
+	return &load{place: p, run: run, count: count, pods: map[string]*watched{}, step: make(chan struct{}, 1)}
+}
+
+// follow starts the watch, which ends with ctx.
+func (l *load) follow(ctx context.Context) error {
+	factory := informers.NewSharedInformerFactoryWithOptions(l.client, 0, informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+		o.LabelSelector = runLabel + "=" + l.run
+	}))
+	informer := factory.Core().V1().Pods().Informer()
+	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(object any) { l.saw(object, false) },
+		UpdateFunc: func(_, object any) { l.saw(object, false) },
+		DeleteFunc: func(object any) { l.saw(object, true) },
+	})
+	if err != nil {
+		return fmt.Errorf("watch pods: %w", err)
+	}
+	factory.StartWithContext(ctx)
+	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (l *load) saw(object any, gone bool) {
+	if tombstone, ok := object.(cache.DeletedFinalStateUnknown); ok {
+		object = tombstone.Obj
+	}
+	pod, ok := object.(*corev1.Pod)
+	if !ok {
+		return
+	}
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.pods[pod.Name]
+	if w == nil {
+		return
+	}
+	if w.running.IsZero() && pod.Status.Phase == corev1.PodRunning {
+		w.running = now
+	}
+	if w.ready.IsZero() && isReady(pod) {
+		w.ready = now
+	}
+	if gone && w.gone.IsZero() {
+		w.gone = now
+	}
+	select {
+	case l.step <- struct{}{}:
+	default:
+	}
+}
+
+func isReady(pod *corev1.Pod) bool {
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodReady {
+			return condition.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// create creates the pods and returns once every one has been seen by done.
+func (l *load) create(ctx context.Context, done func(*watched) bool) error {
+	err := l.each(ctx, func(ctx context.Context, i int) error {
+		pod := l.pod(l.run, i)
+		l.mu.Lock()
+		l.pods[pod.Name] = &watched{asked: time.Now()}
+		l.mu.Unlock()
+		_, err := l.client.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{})
+		if err != nil {
+			return fmt.Errorf("create pod %s/%s: %w", pod.Namespace, pod.Name, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return l.await(ctx, "created", done)
+}
+
+// delete deletes the pods and returns once every one is gone.
+func (l *load) delete(ctx context.Context) error {
+	err := l.each(ctx, func(ctx context.Context, i int) error {
+		pod := l.pod(l.run, i)
+		l.mu.Lock()
+		l.pods[pod.Name].deleted = time.Now()
+		l.mu.Unlock()
+		err := l.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("delete pod %s/%s: %w", pod.Namespace, pod.Name, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return l.await(ctx, "deleted", func(w *watched) bool { return !w.gone.IsZero() })
+}
+
+func (l *load) each(ctx context.Context, do func(context.Context, int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(writers)
+	for i := range l.count {
+		group.Go(func() error { return do(ctx, i) })
+	}
+	return group.Wait()
+}
+
+func (l *load) await(ctx context.Context, what string, done func(*watched) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		l.mu.Lock()
+		left := 0
+		for _, w := range l.pods {
+			if !done(w) {
+				left++
+			}
+		}
+		l.mu.Unlock()
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d pods of %s were not %s: %w", left, l.count, l.run, what, ctx.Err())
+		case <-l.step:
+		}
+	}
+}
+
+// spans returns how long each pod took from one moment to another.
+func (l *load) spans(from, to func(*watched) time.Time) []time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]time.Duration, 0, len(l.pods))
+	for _, w := range l.pods {
+		all = append(all, to(w).Sub(from(w)))
+	}
+	return all
+}
+
+func whenAsked(w *watched) time.Time   { return w.asked }
+func whenRunning(w *watched) time.Time { return w.running }
+func whenReady(w *watched) time.Time   { return w.ready }
+func whenDeleted(w *watched) time.Time { return w.deleted }
+func whenGone(w *watched) time.Time    { return w.gone }
+
+func isRunning(w *watched) bool  { return !w.running.IsZero() }
+func isReadyNow(w *watched) bool { return !w.ready.IsZero() }
+
+// empty waits until no pod of a load is left on either side.
+func (b *bed) empty(ctx context.Context) error {
+	return poll(ctx, "no pods are left", func(ctx context.Context) error {
+		for s, client := range b.clients {
+			pods, err := client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: runLabel, Limit: 1})
+			if err != nil {
+				return fmt.Errorf("list %s pods: %w", s, err)
+			}
+			if len(pods.Items) > 0 {
+				return fmt.Errorf("there is still %s pod %s/%s", s, pods.Items[0].Namespace, pods.Items[0].Name)
+			}
+		}
+		return nil
+	})
+}
+
+func nodeReady(ctx context.Context, client kubernetes.Interface) error {
+	node, err := client.CoreV1().Nodes().Get(ctx, benchNode, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("read node %s: %w", benchNode, err)
+	}
+	for _, condition := range node.Status.Conditions {
+		if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue {
+			return nil
+		}
+	}
+	return fmt.Errorf("node %s is not Ready", benchNode)
+}
+
+// finalError ends a poll: waiting longer does not help.
+type finalError struct{ error }
+
+// Unwrap gives the cause.
+func (e *finalError) Unwrap() error { return e.error }
+
+// poll waits for a condition, which says what it still lacks.
+func poll(ctx context.Context, what string, condition func(context.Context) error) error {
+	const pause = 50 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := condition(ctx)
+		if err == nil {
+			return nil
+		}
+		if _, final := errors.AsType[*finalError](err); final {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", what, err)
+		case <-time.After(pause):
+		}
+	}
+}

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// podsMeasurement creates and deletes many pods at once.
+type podsMeasurement struct {
+	sizes  []int
+	rounds int
+	tokens bool
+}
+
+// kinds of runs, in the order of a round.
+const (
+	direct = "direct"
+	both   = "both"
+	ak     = "AK"
+)
+
+// figures of one run.
+type figures struct {
+	create, remove time.Duration // of all pods
+	latency        []time.Duration
+	clusters       time.Duration // CPU of the clusters' processes
+	cpu            time.Duration // akd's
+	peak           int           // akd's, MiB
+	requests       requests      // akd's
+}
+
+func (m *podsMeasurement) run(ctx context.Context, b *bed) (_ string, err error) {
+	if len(m.sizes) == 0 || m.rounds < 1 {
+		return "", errors.New("nothing to measure: give --pods and --rounds of 1 or more")
+	}
+	if err := b.up(ctx, slices.Max(m.sizes)); err != nil {
+		return "", err
+	}
+	for _, client := range b.clients {
+		if err := furnish(ctx, client); err != nil {
+			return "", err
+		}
+	}
+	d, err := newDaemon(ctx, b)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, d.stop()) }()
+	if err := d.start(ctx); err != nil {
+		return "", err
+	}
+	const warmUp = 2 * namespaces
+	for _, kind := range []string{direct, both, ak} {
+		if _, err := m.one(ctx, d, kind, "warm-"+strings.ToLower(kind), warmUp); err != nil {
+			return "", err
+		}
+	}
+	var text strings.Builder
+	for _, size := range m.sizes {
+		section, err := m.size(ctx, d, size)
+		if err != nil {
+			return "", err
+		}
+		text.WriteString(section)
+	}
+	return text.String(), nil
+}
+
+// size measures rounds of one number of pods.
+func (m *podsMeasurement) size(ctx context.Context, d *daemon, size int) (string, error) {
+	all := map[string][]figures{}
+	for round := range m.rounds {
+		for _, kind := range []string{direct, both, ak} {
+			run := fmt.Sprintf("r%d-%s", round, strings.ToLower(kind))
+			f, err := m.one(ctx, d, kind, run, size)
+			if err != nil {
+				return "", err
+			}
+			d.bed.say("%d pods, round %d of %d, %s: %.1f s to Running, %.1f s to gone", size, round+1, m.rounds, kind, f.create.Seconds(), f.remove.Seconds())
+			all[kind] = append(all[kind], f)
+		}
+	}
+	return m.report(size, all), nil
+}
+
+// one does one run and leaves both clusters empty.
+func (m *podsMeasurement) one(ctx context.Context, d *daemon, kind, run string, size int) (f figures, err error) {
+	b := d.bed
+	var loads []*load
+	switch kind {
+	case direct:
+		loads = []*load{newLoad(b.onKwok(remoteSide), run, size)}
+	case both:
+		loads = []*load{newLoad(b.onKwok(localSide), run, size), newLoad(b.onKwok(remoteSide), run, size)}
+	case ak:
+		loads = []*load{newLoad(b.onAK(), run, size)}
+	}
+	watches, stop := context.WithCancel(ctx)
+	defer stop()
+	for _, l := range loads {
+		l.tokens = m.tokens
+		if err := l.follow(watches); err != nil {
+			return f, err
+		}
+	}
+	if err := d.resetPeak(); err != nil {
+		return f, err
+	}
+	used, err := d.usage()
+	if err != nil {
+		return f, err
+	}
+	asked, err := d.requests(ctx)
+	if err != nil {
+		return f, err
+	}
+	clusters, err := b.cpu()
+	if err != nil {
+		return f, err
+	}
+	profiled := func() error { return nil }
+	if kind == ak {
+		const most = 20 * time.Second
+		profiled = d.profile(ctx, fmt.Sprintf("%d-%s", size, run), most)
+	}
+	if f.create, err = timed(ctx, loads, func(ctx context.Context, l *load) error { return l.create(ctx, isRunning) }); err != nil {
+		return f, err
+	}
+	if f.remove, err = timed(ctx, loads, func(ctx context.Context, l *load) error { return l.delete(ctx) }); err != nil {
+		return f, err
+	}
+	if err := errors.Join(profiled(), b.empty(ctx)); err != nil {
+		return f, err
+	}
+	f.latency = loads[0].spans(whenAsked, whenRunning)
+	clustersNow, err := b.cpu()
+	if err != nil {
+		return f, err
+	}
+	f.clusters = clustersNow - clusters
+	return f, m.charge(ctx, d, &f, used, asked)
+}
+
+// charge adds what akd has used since.
+func (m *podsMeasurement) charge(ctx context.Context, d *daemon, f *figures, used usage, asked requests) error {
+	now, err := d.usage()
+	if err != nil {
+		return err
+	}
+	all, err := d.requests(ctx)
+	if err != nil {
+		return err
+	}
+	f.cpu, f.peak, f.requests = now.cpu-used.cpu, now.peak, all.since(asked)
+	return nil
+}
+
+// timed does the same with each load at the same time.
+func timed(ctx context.Context, loads []*load, do func(context.Context, *load) error) (time.Duration, error) {
+	begin := time.Now()
+	group, ctx := errgroup.WithContext(ctx)
+	for _, l := range loads {
+		group.Go(func() error { return do(ctx, l) })
+	}
+	err := group.Wait()
+	return time.Since(begin), err
+}
+
+func (m *podsMeasurement) report(size int, all map[string][]figures) string {
+	rate := func(f figures) float64 { return float64(size) / f.create.Seconds() }
+	each := func(kind string, figure func(figures) float64) series {
+		var s series
+		for _, f := range all[kind] {
+			s = append(s, figure(f))
+		}
+		return s
+	}
+	work := func(f figures) float64 { return milliseconds(f.clusters) / float64(size) }
+	t := table{head: []string{fmt.Sprintf("%d pods", size), "to all Running, s", "pods/s", "p50, ms", "p90, ms", "p99, ms", "to all gone, s", "CPU of the clusters per pod, ms"}}
+	for _, kind := range []string{direct, both, ak} {
+		row := []string{kind, each(kind, func(f figures) float64 { return f.create.Seconds() }).show("%.1f"), each(kind, rate).show("%.0f")}
+		for _, share := range []float64{0.5, 0.9, 0.99} {
+			row = append(row, fmt.Sprintf("%.0f", each(kind, func(f figures) float64 { return milliseconds(percentile(f.latency, share)) }).median()))
+		}
+		t.add(append(row, each(kind, func(f figures) float64 { return f.remove.Seconds() }).show("%.1f"), each(kind, work).show("%.0f"))...)
+	}
+	perPod := func(f figures) float64 { return float64(f.requests.writes().total()) / float64(size) }
+	cpu := each(ak, func(f figures) float64 { return milliseconds(f.cpu) / float64(size) })
+	peak := each(ak, func(f figures) float64 { return float64(f.peak) })
+	writes := each(ak, perPod)
+	toBoth, toDirect := ratio(each(ak, rate), each(both, rate)), ratio(each(ak, rate), each(direct, rate))
+
+	var text strings.Builder
+	most, with := 8.0, "a token and two ConfigMaps"
+	if !m.tokens {
+		most, with = 5, "two ConfigMaps and no token"
+	}
+	fmt.Fprintf(&text, "### %d pods in %d namespaces, each with %s\n\n%s\n", size, namespaces, with, t.String())
+	fmt.Fprintf(&text, "Pods/s: AK/both %.2f, AK/direct %.2f. CPU of the clusters: AK/both %.2f. akd: %s ms of CPU per pod over its whole life, peak of memory %s MiB.\n\n", toBoth, toDirect, ratio(each(ak, work), each(both, work)), cpu.show("%.1f"), peak.show("%.0f"))
+	last := all[ak][len(all[ak])-1].requests
+	text.WriteString("akd's requests over a pod's whole life, per pod:\n\n" + perPodTable(last, size) + "\n")
+	text.WriteString(goal("pods/s at least 0.9 of both", toBoth >= 0.9, fmt.Sprintf("%.2f", toBoth)))
+	text.WriteString(goal(fmt.Sprintf("at most %.0f writes over a pod's life, events aside", most), writes.median() <= most, fmt.Sprintf("%.1f", writes.median())))
+	return text.String() + "\n"
+}
+
+// perPodTable lists the requests that count, the most frequent first.
+func perPodTable(r requests, size int) string {
+	t := table{head: []string{"cluster, verb, resource", "requests per pod"}}
+	names := slices.SortedFunc(maps.Keys(r), func(a, b string) int {
+		if d := r[b] - r[a]; d != 0 {
+			return d
+		}
+		return strings.Compare(a, b)
+	})
+	for _, name := range names {
+		const least = 0.01
+		if share := float64(r[name]) / float64(size); share >= least {
+			t.add(name, fmt.Sprintf("%.2f", share))
+		}
+	}
+	return t.String()
+}
