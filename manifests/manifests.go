@@ -121,7 +121,7 @@ func (v *Values) complete() error {
 func levels() []string { return []string{"privileged", "baseline", "restricted"} }
 
 // AtLeast returns the Pod Security levels that are no weaker than the installed one.
-func (v Values) AtLeast() []string { return levels()[slices.Index(levels(), v.PodSecurity):] }
+func (v *Values) AtLeast() []string { return levels()[slices.Index(levels(), v.PodSecurity):] }
 
 func renderFile(name string, values Values) ([]*unstructured.Unstructured, error) {
 	content, err := files.ReadFile(name)
@@ -133,7 +133,7 @@ func renderFile(name string, values Values) ([]*unstructured.Unstructured, error
 		return nil, err
 	}
 	var out bytes.Buffer
-	if err := parsed.Execute(&out, values); err != nil {
+	if err := parsed.Execute(&out, &values); err != nil {
 		return nil, err
 	}
 	return decode(&out)

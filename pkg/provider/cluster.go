@@ -2,11 +2,13 @@ package provider
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -187,6 +189,49 @@ func (c *remoteCluster) deleteNamespace(ctx context.Context, name string, uid ty
 	err := c.client.CoreV1().Namespaces().Delete(ctx, name, deleteExactly(uid))
 	if err != nil && !gone(err) {
 		return fmt.Errorf("delete remote namespace %s: %w", name, err)
+	}
+	return nil
+}
+
+// createRecord makes the record of the node's remote namespaces; see tenant.
+func (c *remoteCluster) createRecord(ctx context.Context, recorded map[string]string) error {
+	record := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: translate.SystemNamespace, Name: c.recordName(), Labels: map[string]string{translate.LabelNodeName: c.node},
+		},
+		Data: recorded,
+	}
+	if _, err := c.client.CoreV1().ConfigMaps(record.Namespace).Create(ctx, record, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("create the record of remote namespaces, configmap %s/%s: %w", record.Namespace, record.Name, err)
+	}
+	return nil
+}
+
+// patchRecord sets entries of the record, and removes those that are nil.
+func (c *remoteCluster) patchRecord(ctx context.Context, entries map[string]*string) error {
+	patch, err := json.Marshal(map[string]any{"data": entries})
+	if err != nil {
+		return fmt.Errorf("write the record of remote namespaces: %w", err)
+	}
+	_, err = c.client.CoreV1().ConfigMaps(translate.SystemNamespace).
+		Patch(ctx, c.recordName(), types.MergePatchType, patch, metav1.PatchOptions{})
+	if err != nil {
+		return fmt.Errorf("write the record of remote namespaces, configmap %s/%s: %w", translate.SystemNamespace, c.recordName(), err)
+	}
+	return nil
+}
+
+// bindRole gives the subject a cluster role in one namespace. One that is there
+// already is left as it is: a tenant may change none.
+func (c *remoteCluster) bindRole(ctx context.Context, namespace, role string, subject rbacv1.Subject) error {
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: role, Labels: map[string]string{translate.LabelNodeName: c.node}},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+		Subjects:   []rbacv1.Subject{subject},
+	}
+	_, err := c.client.RbacV1().RoleBindings(namespace).Create(ctx, binding, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("bind cluster role %s in remote namespace %s: %w", role, namespace, err)
 	}
 	return nil
 }

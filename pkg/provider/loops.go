@@ -197,7 +197,7 @@ func (l *loops) findSpaces(ctx context.Context) error {
 	return wait.PollUntilContextCancel(ctx, interval, true, func(ctx context.Context) (bool, error) {
 		err := l.spaces.start(ctx)
 		if err != nil && ctx.Err() == nil {
-			l.logger.Warn("remote namespaces cannot be listed; trying again", "error", err)
+			l.logger.Warn("the remote namespaces that an earlier akd left cannot be found; trying again", "error", err)
 		}
 		return err == nil, nil
 	})
@@ -262,6 +262,9 @@ func (l *loops) housekeep(ctx context.Context) {
 		used := func(space *space) bool { return len(l.pods.in(space.local)) > 0 }
 		if err := l.spaces.retire(ctx, l.settings.clock.Now(), l.settings.unusedTTL, used); err != nil && !apierrors.IsForbidden(err) {
 			l.logger.Debug("unused remote namespace not deleted yet", "error", err)
+		}
+		if err := l.spaces.tidy(ctx); err != nil && ctx.Err() == nil {
+			l.logger.Warn("the record of remote namespaces is not up to date", "error", err)
 		}
 	}
 }

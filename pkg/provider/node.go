@@ -155,7 +155,8 @@ func sameStatus(a, b *corev1.NodeStatus) bool {
 }
 
 // readRemote sums up the remote's schedulable nodes. A tenant that may not
-// list nodes lives with the configured capacity.
+// list nodes lives with the configured capacity, and shows its API server's
+// version in place of the kubelets'.
 func (n *node) readRemote(ctx context.Context) error {
 	n.mu.Lock()
 	due := n.refreshed.IsZero() || n.clock.Since(n.refreshed) >= capacityRefresh
@@ -164,15 +165,18 @@ func (n *node) readRemote(ctx context.Context) error {
 		return nil
 	}
 	nodes, err := n.remote.nodes(ctx)
-	if apierrors.IsForbidden(err) && len(n.spec.capacity) > 0 {
-		return nil
-	}
-	if err != nil {
+	if err != nil && (!apierrors.IsForbidden(err) || len(n.spec.capacity) == 0) {
 		return err
+	}
+	total := sum(nodes)
+	if err != nil {
+		if total.info, err = n.remote.version(ctx); err != nil {
+			return err
+		}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.remoteNodes = sum(nodes)
+	n.remoteNodes = total
 	n.refreshed = n.clock.Now()
 	return nil
 }
@@ -304,4 +308,13 @@ func (c *remoteCluster) nodes(ctx context.Context) ([]corev1.Node, error) {
 		return nil, fmt.Errorf("list remote nodes: %w", err)
 	}
 	return list.Items, nil
+}
+
+// version is what is known of the nodes where they may not be listed.
+func (c *remoteCluster) version(ctx context.Context) (corev1.NodeSystemInfo, error) {
+	version, err := c.client.Discovery().ServerVersionWithContext(ctx)
+	if err != nil {
+		return corev1.NodeSystemInfo{}, fmt.Errorf("read version of the remote API server: %w", err)
+	}
+	return corev1.NodeSystemInfo{KubeletVersion: version.GitVersion}, nil
 }

@@ -50,6 +50,16 @@ type pair struct {
 
 // reconcile handles one key of the queue. attempts is how often it failed in a row.
 func (r *reconciler) reconcile(ctx context.Context, k key, attempts int) error {
+	err := r.reconcileKind(ctx, k, attempts)
+	if apierrors.IsForbidden(err) {
+		if space := r.spaces.get(k.namespace); space != nil {
+			return errors.Join(err, r.spaces.doubtNow(ctx, space, r.clock.Now()))
+		}
+	}
+	return err
+}
+
+func (r *reconciler) reconcileKind(ctx context.Context, k key, attempts int) error {
 	switch k.kind {
 	case kindConfigMap:
 		return r.reconcileConfigMap(ctx, k)

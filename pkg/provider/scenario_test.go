@@ -21,7 +21,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -203,11 +205,16 @@ func (s *stage) act(c *cluster, namespace string, words []string) error {
 	case "delete":
 		return c.deletePod(namespace, name, words[2:])
 	case "remove":
-		return c.client.Tracker().Delete(corev1.SchemeGroupVersion.WithResource(name), namespace, words[2])
+		return c.client.Tracker().Delete(resourceOf(name), namespace, words[2])
 	case "image":
 		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { pod.Spec.Containers[0].Image = words[2] })
 	case "status":
 		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { setPhase(pod, words[2]) })
+	case "in":
+		return s.act(c, strings.Trim(words[1], "-"), words[2:]) // - for no namespace
+	case "confine":
+		c.confine()
+		return nil
 	case "refuse":
 		c.refuse(words[1], words[2], strings.Join(words[3:], " "))
 		return nil
@@ -275,6 +282,7 @@ type cluster struct {
 	mu       sync.Mutex
 	uids     int
 	versions int
+	tenant   bool             // see confine
 	refusals map[string]error // "verb resource" → error
 	writes   map[string]int
 }
@@ -294,12 +302,22 @@ func (c *cluster) react(action clienttesting.Action) (bool, runtime.Object, erro
 	if err := c.note(action.GetVerb(), resource); err != nil {
 		return true, nil, err
 	}
+	if c.isConfined(action) {
+		return true, nil, apierrors.NewForbidden(action.GetResource().GroupResource(), "", errors.New("no role is bound there"))
+	}
 	switch action := action.(type) {
 	case clienttesting.CreateActionImpl:
 		if resource == "serviceaccounts/token" {
 			return true, &authenticationv1.TokenRequest{Status: authenticationv1.TokenRequestStatus{
 				Token: fmt.Sprintf("token-%d", c.next(&c.versions)), ExpirationTimestamp: metav1.NewTime(time.Now().Add(time.Hour)),
 			}}, nil
+		}
+		switch review := action.Object.(type) {
+		case *authenticationv1.SelfSubjectReview:
+			review.Status.UserInfo.Username = "system:serviceaccount:actual-system:" + scenarioNode
+			return true, review, nil
+		case *authorizationv1.SelfSubjectAccessReview:
+			return true, review, nil // not allowed
 		}
 		c.stamp(action.Object, true)
 	case clienttesting.UpdateActionImpl:
@@ -334,7 +352,7 @@ func (c *cluster) note(verb, resource string) error {
 	if err := c.refusals["all all"]; err != nil {
 		return err
 	}
-	if slices.Contains([]string{"create", "update", "patch", "delete"}, verb) && resource != "events" {
+	if slices.Contains([]string{"create", "update", "patch", "delete"}, verb) && resource != "events" && !strings.HasPrefix(resource, "selfsubject") {
 		c.writes[verb+" "+resource]++
 	}
 	return nil
@@ -398,7 +416,7 @@ func (c *cluster) applyYAML(content string) error {
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	gvr := map[string]string{"*v1.Pod": "pods", "*v1.ConfigMap": "configmaps", "*v1.Secret": "secrets"}[fmt.Sprintf("%T", obj)]
+	gvr := map[string]string{"*v1.Pod": "pods", "*v1.ConfigMap": "configmaps", "*v1.Secret": "secrets", "*v1.Namespace": "namespaces"}[fmt.Sprintf("%T", obj)]
 	return c.client.Tracker().Update(corev1.SchemeGroupVersion.WithResource(gvr), obj, obj.(metav1.Object).GetNamespace())
 }
 
@@ -438,6 +456,27 @@ func (c *cluster) refuse(verb, resource, message string) {
 	c.refusals[verb+" "+resource] = apierrors.NewForbidden(schema.GroupResource{Resource: resource}, "", errors.New(message))
 }
 
+// confine makes akd a tenant: it may not list namespaces, and in a namespace do
+// nothing before it has bound its role.
+func (c *cluster) confine() {
+	c.refuse("list", "namespaces", "a tenant")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tenant = true
+}
+
+func (c *cluster) isConfined(action clienttesting.Action) bool {
+	c.mu.Lock()
+	tenant := c.tenant
+	c.mu.Unlock()
+	namespace, resource := action.GetNamespace(), action.GetResource()
+	if !tenant || namespace == "" || namespace == translate.SystemNamespace || resource.Resource == "rolebindings" {
+		return false
+	}
+	_, err := c.client.Tracker().Get(resourceOf("rolebindings"), namespace, translate.TenantRole)
+	return err != nil
+}
+
 func (c *cluster) accept() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -457,9 +496,9 @@ func (c *cluster) report(out io.Writer) {
 // lines describes all objects.
 func (c *cluster) lines() []string {
 	var lines []string
-	for _, kind := range []string{"namespaces", "pods", "configmaps", "secrets"} {
-		gvr := corev1.SchemeGroupVersion.WithResource(kind)
-		list, err := c.client.Tracker().List(gvr, corev1.SchemeGroupVersion.WithKind(kindOf(kind)), metav1.NamespaceAll)
+	for _, kind := range []string{"namespaces", "rolebindings", "pods", "configmaps", "secrets"} {
+		gvr := resourceOf(kind)
+		list, err := c.client.Tracker().List(gvr, gvr.GroupVersion().WithKind(kindOf(kind)), metav1.NamespaceAll)
 		if err != nil {
 			lines = append(lines, err.Error())
 			continue
@@ -469,6 +508,11 @@ func (c *cluster) lines() []string {
 		case *corev1.NamespaceList:
 			for _, item := range list.Items {
 				found = append(found, fmt.Sprintf("%s namespace %s", c.name, item.Name))
+			}
+		case *rbacv1.RoleBindingList:
+			for _, item := range list.Items {
+				found = append(found, fmt.Sprintf("%s rolebinding %s/%s %s to %s/%s", c.name, item.Namespace, item.Name,
+					item.RoleRef.Name, item.Subjects[0].Namespace, item.Subjects[0].Name))
 			}
 		case *corev1.PodList:
 			for _, item := range list.Items {
@@ -497,8 +541,15 @@ func describeData(data map[string][]byte) string {
 	return strings.Join(values, ",")
 }
 
+func resourceOf(name string) schema.GroupVersionResource {
+	if name == "rolebindings" {
+		return rbacv1.SchemeGroupVersion.WithResource(name)
+	}
+	return corev1.SchemeGroupVersion.WithResource(name)
+}
+
 func kindOf(resource string) string {
-	return map[string]string{"namespaces": "Namespace", "pods": "Pod", "configmaps": "ConfigMap", "secrets": "Secret"}[resource]
+	return map[string]string{"namespaces": "Namespace", "rolebindings": "RoleBinding", "pods": "Pod", "configmaps": "ConfigMap", "secrets": "Secret"}[resource]
 }
 
 func describePod(pod *corev1.Pod) string {

@@ -8,12 +8,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
+
+// doubtInterval is how often akd asks why it is refused in a namespace.
+const doubtInterval = 5 * time.Second
 
 // space is one mapped namespace: the remote namespace that serves a local one,
 // and what is known of its content.
@@ -29,6 +33,7 @@ type space struct {
 	waiting   atomic.Int32 // selections that have not been read yet
 	stop      context.CancelFunc
 	unusedFor time.Time // since when no pod has used it; guarded by spaces.mu
+	doubted   time.Time // when akd last asked why it was refused; guarded by spaces.mu
 }
 
 // pod returns the remote pod of that local name, or nil.
@@ -47,6 +52,7 @@ type spaces struct {
 
 	run     context.Context // what the watches live in; see start
 	watches sync.WaitGroup
+	tenant  *tenant // nil for an administrator; see start
 
 	mu      sync.Mutex
 	open    map[string]*space // by local namespace
@@ -57,22 +63,48 @@ type spaces struct {
 // superfluous meanwhile is found. The watches run until ctx ends.
 func (s *spaces) start(ctx context.Context) error {
 	s.run = ctx
-	left, err := s.remote.mapped(ctx)
+	found, err := s.leftBehind(ctx)
 	if err != nil {
 		return err
 	}
-	for i := range left {
-		namespace := &left[i]
-		local := namespace.Labels[translate.LabelNamespace]
-		if err := s.site.OwnsNamespace(namespace, local); err != nil {
-			s.logger.Warn("leave a remote namespace alone that carries this node's label", "namespace", namespace.Name, "reason", err)
+	var left []*corev1.Namespace
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(tenantWorkers)
+	for i := range found {
+		namespace := &found[i]
+		if err := s.site.OwnsNamespace(namespace, namespace.Labels[translate.LabelNamespace]); err != nil {
+			s.logger.Warn("leave a remote namespace alone that seems to be this node's", "namespace", namespace.Name, "reason", err)
 			continue
 		}
-		if namespace.DeletionTimestamp == nil {
-			s.watch(namespace, local) //nolint:contextcheck // watches live as long as spaces do
+		if namespace.DeletionTimestamp != nil {
+			continue
 		}
+		left = append(left, namespace)
+		group.Go(func() error { return s.tenant.enter(groupCtx, namespace) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, namespace := range left {
+		s.watch(namespace, namespace.Labels[translate.LabelNamespace]) //nolint:contextcheck // watches live as long as spaces do
 	}
 	return nil
+}
+
+// leftBehind returns the remote namespaces that may be ours: by a list, or,
+// where akd may not list them, by its record.
+func (s *spaces) leftBehind(ctx context.Context) ([]corev1.Namespace, error) {
+	found, err := patiently(ctx, func() ([]corev1.Namespace, error) { return s.remote.mapped(ctx) })
+	if !apierrors.IsForbidden(err) {
+		s.tenant = nil
+		return found, err
+	}
+	if s.tenant, err = newTenant(ctx, s.remote, s.site, s.logger); err != nil {
+		return nil, err
+	}
+	s.logger.Info("akd is a tenant of the remote cluster: a record says which namespaces are its own",
+		"record", translate.SystemNamespace+"/"+translate.RecordName(s.site.Node), "as", s.tenant.subject.Name)
+	return s.tenant.namespaces(ctx)
 }
 
 // wait returns when every watch has ended.
@@ -121,22 +153,49 @@ func (s *spaces) ensure(ctx context.Context, local string) (*space, error) {
 	}
 	defer s.end(local)
 
-	want := s.site.Namespace(local)
-	namespace, err := s.remote.namespace(ctx, want.Name)
-	if apierrors.IsNotFound(err) {
-		namespace, err = s.remote.createNamespace(ctx, want)
-	}
+	namespace, err := s.claim(ctx, local)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.site.OwnsNamespace(namespace, local); err != nil {
-		return nil, &translate.Refusal{Reason: "RemoteNamespaceRefused", Message: err.Error()}
-	}
-	if namespace.DeletionTimestamp != nil {
-		return nil, fmt.Errorf("remote namespace %s is still being deleted", namespace.Name)
+	if err := s.tenant.enter(ctx, namespace); err != nil {
+		return nil, err
 	}
 	s.watch(namespace, local) //nolint:contextcheck // watches live as long as spaces do
 	return nil, nil
+}
+
+// claim returns the remote namespace of a local one, which was proved ours and
+// recorded, and creates it when there is none.
+func (s *spaces) claim(ctx context.Context, local string) (*corev1.Namespace, error) {
+	want := s.site.Namespace(local)
+	namespace, err := s.remote.namespace(ctx, want.Name)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return nil, err
+	}
+	if err == nil {
+		if err := s.usable(namespace, local); err != nil {
+			return nil, err
+		}
+		return namespace, s.tenant.note(ctx, want.Name, local)
+	}
+	if err := s.tenant.note(ctx, want.Name, local); err != nil {
+		return nil, err
+	}
+	if namespace, err = s.remote.createNamespace(ctx, want); err != nil {
+		return nil, err
+	}
+	return namespace, s.usable(namespace, local)
+}
+
+// usable returns nil when a namespace is ours and stays.
+func (s *spaces) usable(namespace *corev1.Namespace, local string) error {
+	if err := s.site.OwnsNamespace(namespace, local); err != nil {
+		return &translate.Refusal{Reason: "RemoteNamespaceRefused", Message: err.Error()}
+	}
+	if namespace.DeletionTimestamp != nil {
+		return fmt.Errorf("remote namespace %s is still being deleted", namespace.Name)
+	}
+	return nil
 }
 
 // begin claims the opening of a space that is not open.
@@ -229,7 +288,7 @@ func (s *spaces) retire(ctx context.Context, now time.Time, ttl time.Duration, u
 func (s *spaces) expired(space *space, now time.Time, ttl time.Duration, used bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if used || space.waiting.Load() != 0 || space.pods.size() != 0 {
+	if used || space.waiting.Load() != 0 || space.pods.size() != 0 || space.pods.refusal() != nil {
 		space.unusedFor = time.Time{}
 		return false
 	}
@@ -237,6 +296,93 @@ func (s *spaces) expired(space *space, now time.Time, ttl time.Duration, used bo
 		space.unusedFor = now
 	}
 	return now.Sub(space.unusedFor) >= ttl
+}
+
+// tidy keeps a tenant's record true: it holds each open space, and no namespace
+// that is gone. One that is recorded, there and not open is what an opening that
+// failed half-way has left.
+func (s *spaces) tidy(ctx context.Context) error {
+	if s.tenant == nil {
+		return nil
+	}
+	if err := s.tenant.readRecord(ctx); err != nil {
+		return err
+	}
+	recorded := s.tenant.recorded()
+	for _, space := range s.all() {
+		if space.pods.refusal() != nil {
+			if err := s.doubt(ctx, space); err != nil {
+				return err
+			}
+		}
+		if _, ok := recorded[space.remote]; ok {
+			delete(recorded, space.remote)
+			continue
+		}
+		if err := s.tenant.note(ctx, space.remote, space.local); err != nil {
+			return err
+		}
+	}
+	for remote, local := range recorded {
+		if err := s.look(ctx, remote, local); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look finds out what became of a recorded namespace that is not open.
+func (s *spaces) look(ctx context.Context, remote, local string) error {
+	if _, begun := s.begin(local); !begun {
+		return nil // somebody opens it, or has opened it
+	}
+	defer s.end(local)
+	namespace, err := s.remote.namespace(ctx, remote)
+	if apierrors.IsNotFound(err) {
+		return s.tenant.strike(ctx, remote)
+	}
+	if err != nil || s.usable(namespace, local) != nil {
+		return err
+	}
+	if err := s.tenant.enter(ctx, namespace); err != nil {
+		return err
+	}
+	s.watch(namespace, local) //nolint:contextcheck // watches live as long as spaces do
+	return nil
+}
+
+// doubt looks at the namespace of a space in which akd was refused. A tenant's
+// rights end with its namespace, so that it hears of its end by refusals: the
+// space is then forgotten. Rights that somebody took away are bound again.
+func (s *spaces) doubt(ctx context.Context, refused *space) error {
+	if s.tenant == nil {
+		return nil
+	}
+	namespace, err := s.remote.namespace(ctx, refused.remote)
+	switch {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return err
+	case namespace.UID == refused.uid && namespace.DeletionTimestamp == nil:
+		return s.tenant.enter(ctx, namespace)
+	}
+	s.forget(refused)
+	return nil
+}
+
+// doubtNow is doubt, at most once in a while, because most refusals are about
+// one pod: a quota's, or an admission policy's.
+func (s *spaces) doubtNow(ctx context.Context, refused *space, now time.Time) error {
+	s.mu.Lock()
+	due := now.Sub(refused.doubted) >= doubtInterval
+	if due {
+		refused.doubted = now
+	}
+	s.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return s.doubt(ctx, refused)
 }
 
 // either returns the object that a change is about.

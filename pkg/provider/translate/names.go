@@ -44,6 +44,22 @@ const (
 	AnnotationRemoteUID       = "actual.vk/remote-uid"
 )
 
+// Names of what manifests/ installs in the remote cluster and akd uses there.
+const (
+	// SystemNamespace holds what belongs to akds rather than to pods.
+	SystemNamespace = "actual-system"
+	// TenantRole is the cluster role that a tenant binds for itself in each of
+	// its namespaces, by a role binding of the same name.
+	TenantRole = "actual.vk:tenant"
+	// TenantMetricsRole is bound beside it where usage may be read.
+	TenantMetricsRole = "actual.vk:tenant-metrics"
+)
+
+// RecordName returns the name of the ConfigMap in SystemNamespace that records
+// a node's remote namespaces: keys remote, values local. No node's name has a
+// dot, so that it is no other node's object.
+func RecordName(node string) string { return node + ".namespaces" }
+
 const (
 	// domain prefixes labels, annotations and conditions that are ours.
 	domain = "actual.vk/"
@@ -126,6 +142,9 @@ type Site struct {
 	ClusterUID types.UID
 	// APIServer is the local API server as remote pods reach it.
 	APIServer APIServer
+	// APIServerEndpoint is where the mirrored Service kubernetes leads, when not
+	// to the addresses that it has locally; see EndpointSlice.
+	APIServerEndpoint APIServer
 	// ClusterDomain is the local cluster's DNS domain, mostly cluster.local.
 	ClusterDomain string
 	// Nameservers are the addresses of the local cluster's DNS, where remote
@@ -166,11 +185,11 @@ func (s *Site) OwnsNamespace(remote *corev1.Namespace, local string) error {
 	node, namespace := remote.Labels[LabelNodeName], remote.Labels[LabelNamespace]
 	cluster := remote.Annotations[AnnotationClusterUID]
 	switch {
+	case node == "" && namespace == "":
+		return fmt.Errorf("remote namespace %s exists, but akd did not make it: delete it, or give the node another name", remote.Name)
 	case remote.Name != RemoteNamespace(s.Node, local):
 		return fmt.Errorf("remote namespace %s is not the one of local namespace %s on node %s, which is %s",
 			remote.Name, local, s.Node, RemoteNamespace(s.Node, local))
-	case node == "" && namespace == "":
-		return fmt.Errorf("remote namespace %s exists, but akd did not make it: delete it, or give the node another name", remote.Name)
 	case node != s.Node:
 		return fmt.Errorf("remote namespace %s belongs to node %q, not to %s: give this node another name", remote.Name, node, s.Node)
 	case namespace != local:
