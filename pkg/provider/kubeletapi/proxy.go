@@ -122,11 +122,17 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, str stream) {
 			pr.Out.Host = ""
 			pr.Out.Header = allowed(pr.Out.Header, requestHeaders[:])
 			takeProtocolToken(pr.Out.Header)
+			// Each log has a connection of its own, too. One that was idle may
+			// lead nowhere, which takes minutes to find out, and a followed log
+			// may be silent for hours by its nature.
+			pr.Out.Close = !httpstream.IsUpgradeRequest(r)
 		},
 		ModifyResponse: func(res *http.Response) error {
 			return s.receive(r, res, str)
 		},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+		// The proxy hands its own request over; the answer's form goes by the
+		// caller's.
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			s.streamFailed(w, r, str, err)
 		},
 	}

@@ -538,6 +538,30 @@ func TestRemoteUnreachable(t *testing.T) {
 	if diff := cmp.Diff(want, status.Message); diff != "" {
 		t.Errorf("message (-want +got):\n%s", diff)
 	}
+	// kubectl logs showed the Status as raw JSON: the path that decides was the
+	// remote's.
+	res, body := b.ask(t, http.MethodGet, "/containerLogs/shop/web/main", goodToken)
+	if res.StatusCode != http.StatusBadGateway || body != want {
+		t.Errorf("logs: got %d %q, want 502 %q", res.StatusCode, body, want)
+	}
+}
+
+// A remote that vanished without a word leaves its idle connections open: a
+// request for logs that took one of them was not answered for minutes, and a
+// request for a followed log cannot tell that from a container that is silent.
+func TestLogsDoNotTrustAnOldConnection(t *testing.T) {
+	b := newBed(t)
+	b.remote.logs = func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "a line\n") }
+	seen := map[string]bool{}
+	for range 2 {
+		if res, body := b.ask(t, http.MethodGet, "/containerLogs/shop/web/main", goodToken); res.StatusCode != http.StatusOK || body != "a line\n" {
+			t.Fatalf("got %d %q", res.StatusCode, body)
+		}
+		seen[b.remote.last().RemoteAddr] = true
+	}
+	if len(seen) != 2 {
+		t.Errorf("two requests came over %d connections, want one each", len(seen))
+	}
 }
 
 func TestStreamLimit(t *testing.T) {
