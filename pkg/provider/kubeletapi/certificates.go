@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -74,6 +75,9 @@ type Certificates struct {
 	cfg     CertificateConfig
 	manager certificate.Manager // mode csr only
 
+	// stopping tells the manager's last words from those that mean something.
+	stopping atomic.Bool
+
 	mu         sync.Mutex
 	selfSigned *tls.Certificate
 	selfNames  names
@@ -120,7 +124,7 @@ func (c *Certificates) makeManager() error {
 		return err
 	}
 	// Carries the logger only: the manager's life is Run's.
-	ctx := klog.NewContext(context.Background(), logr.FromSlogHandler(c.cfg.Logger.Handler()))
+	ctx := klog.NewContext(context.Background(), logr.FromSlogHandler(untilStop{c.cfg.Logger.Handler(), &c.stopping}))
 	c.manager, err = certificate.NewManager(&certificate.Config{
 		Name:             "kubelet API serving certificate",
 		Ctx:              &ctx,
@@ -158,7 +162,30 @@ func (c *Certificates) Run(ctx context.Context) {
 	}
 	c.manager.Start()
 	<-ctx.Done()
+	c.stopping.Store(true)
 	c.manager.Stop()
+}
+
+// untilStop drops what the manager logs once it was told to stop: that the
+// request it waited for ended, as an error.
+type untilStop struct {
+	slog.Handler
+	stopping *atomic.Bool
+}
+
+func (h untilStop) Handle(ctx context.Context, record slog.Record) error { //nolint:gocritic // slog's signature
+	if h.stopping.Load() {
+		return nil
+	}
+	return h.Handler.Handle(ctx, record)
+}
+
+func (h untilStop) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return untilStop{h.Handler.WithAttrs(attrs), h.stopping}
+}
+
+func (h untilStop) WithGroup(name string) slog.Handler {
+	return untilStop{h.Handler.WithGroup(name), h.stopping}
 }
 
 // request is the CSR's template: the form that the signer demands.

@@ -12,7 +12,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,7 +22,7 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
+	kruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	kubetesting "k8s.io/client-go/testing"
 )
@@ -37,7 +39,7 @@ func nodeAddresses() []corev1.NodeAddress {
 func signer(t *testing.T, a *authority, approved func() bool) *fake.Clientset {
 	t.Helper()
 	client := fake.NewClientset()
-	client.PrependReactor("create", "certificatesigningrequests", func(action kubetesting.Action) (bool, runtime.Object, error) {
+	client.PrependReactor("create", "certificatesigningrequests", func(action kubetesting.Action) (bool, kruntime.Object, error) {
 		request := action.(kubetesting.CreateAction).GetObject().(*certificatesv1.CertificateSigningRequest)
 		request.Name = "csr-test"
 		request.UID = "uid-csr"
@@ -116,6 +118,50 @@ func TestSelfSignedUntilApproved(t *testing.T) {
 			checkModes(t, dir)
 		})
 	}
+}
+
+// client-go's manager called it an error, twice, that it was told to stop.
+func TestCleanStopIsNoError(t *testing.T) {
+	before := runtime.NumGoroutine()
+	log := &lockedBuffer{}
+	certificates, err := NewCertificates(CertificateConfig{
+		Mode: CertificateCSR, NodeName: nodeName, Addresses: nodeAddresses,
+		Client: signer(t, newAuthority(t), func() bool { return false }),
+		Logger: slog.New(slog.NewTextHandler(log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); certificates.Run(ctx) }()
+	eventually(t, "a request is made", func() bool {
+		list, err := certificates.cfg.Client.CertificatesV1().CertificateSigningRequests().List(t.Context(), metav1.ListOptions{})
+		return err == nil && len(list.Items) > 0
+	})
+	cancel()
+	<-done
+	eventually(t, "the manager's goroutines end", func() bool { return runtime.NumGoroutine() <= before })
+	if said := log.String(); strings.Contains(said, "level=ERROR") {
+		t.Errorf("a clean stop is logged as an error:\n%s", said)
+	}
+}
+
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 func checkRequest(t *testing.T, request *certificatesv1.CertificateSigningRequest) {
