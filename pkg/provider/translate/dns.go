@@ -16,15 +16,20 @@ const (
 	clusterDots = "5"
 )
 
-// resolve lets the pod find names as in the local cluster.
-func (s *Site) resolve(spec *corev1.PodSpec, namespace string) {
-	if len(s.Nameservers) == 0 || !usesClusterDNS(spec) {
+// resolve lets the pod find names as in the local cluster: by the configured
+// nameservers, or else by the discovered ones.
+func (s *Site) resolve(spec *corev1.PodSpec, namespace string, discovered []string) {
+	nameservers := s.Nameservers
+	if len(nameservers) == 0 {
+		nameservers = discovered
+	}
+	if len(nameservers) == 0 || !usesClusterDNS(spec) {
 		s.addHostAliases(spec)
 		return
 	}
 	dots := clusterDots
 	config := &corev1.PodDNSConfig{
-		Nameservers: slices.Clone(s.Nameservers),
+		Nameservers: slices.Clone(nameservers[:min(len(nameservers), maxNameservers)]),
 		Searches:    []string{namespace + ".svc." + s.ClusterDomain, "svc." + s.ClusterDomain, s.ClusterDomain},
 		Options:     []corev1.PodDNSConfigOption{{Name: "ndots", Value: &dots}},
 	}

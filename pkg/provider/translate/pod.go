@@ -64,6 +64,9 @@ type Surroundings struct {
 	// keys win over variables of Services; their values are not looked at.
 	ConfigMaps map[string]*corev1.ConfigMap
 	Secrets    map[string]*corev1.Secret
+	// Nameservers are the addresses of the local cluster's DNS where the Site
+	// names none: see ClusterDNS.
+	Nameservers []string
 }
 
 // Pod is PodIn without ConfigMaps and Secrets.
@@ -87,7 +90,7 @@ func (s *Site) PodIn(local *corev1.Pod, around Surroundings) (*corev1.Pod, error
 	if err := s.setHostname(&spec, local); err != nil {
 		return nil, err
 	}
-	s.resolve(&spec, local.Namespace)
+	s.resolve(&spec, local.Namespace, around.Nameservers)
 	translateVolumes(spec.Volumes, local)
 	env := &environment{site: s, local: local, variables: s.variables(local, around.Services), around: around}
 	for i := range spec.InitContainers {

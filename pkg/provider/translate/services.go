@@ -1,0 +1,152 @@
+package translate
+
+import (
+	"cmp"
+	"net"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// sliceManager tells the remote cluster's controllers, and people, who looks
+// after an EndpointSlice.
+// https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#management
+const sliceManager = "akd.actual.vk"
+
+// Service returns the remote copy of a local Service: selector-less and with
+// the same IPs, so that what the local cluster's DNS answers holds in remote
+// pods too. It is nil for a Service without an IP: a headless or external one
+// is nothing but names, which DNS answers. How clients outside of a cluster
+// reach a Service is the local cluster's matter.
+func (s *Site) Service(local *corev1.Service) *corev1.Service {
+	ip := local.Spec.ClusterIP
+	if local.Spec.Type == corev1.ServiceTypeExternalName || ip == "" || ip == corev1.ClusterIPNone || local.DeletionTimestamp != nil {
+		return nil
+	}
+	remote := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:      local.Name,
+			Namespace: RemoteNamespace(s.Node, local.Namespace),
+			Labels:    s.labels(local.Namespace, local.UID),
+		},
+		Spec: corev1.ServiceSpec{
+			Type:                  corev1.ServiceTypeClusterIP,
+			ClusterIP:             ip,
+			ClusterIPs:            local.Spec.ClusterIPs,
+			IPFamilies:            local.Spec.IPFamilies,
+			IPFamilyPolicy:        local.Spec.IPFamilyPolicy,
+			SessionAffinity:       cmp.Or(local.Spec.SessionAffinity, corev1.ServiceAffinityNone),
+			SessionAffinityConfig: local.Spec.SessionAffinityConfig,
+		},
+	}
+	for _, port := range local.Spec.Ports {
+		port.NodePort = 0
+		port.Protocol = cmp.Or(port.Protocol, corev1.ProtocolTCP)
+		remote.Spec.Ports = append(remote.Spec.Ports, port)
+	}
+	return remote
+}
+
+// SameService reports whether the remote Service have needs no update to be
+// like want. Labels and annotations that others added do not count.
+func SameService(have, want *corev1.Service) bool {
+	return sameLabels(have.Labels, want.Labels) && !FixedService(have, want) &&
+		have.Spec.Type == want.Spec.Type && len(have.Spec.Selector) == 0 &&
+		have.Spec.SessionAffinity == want.Spec.SessionAffinity &&
+		apiequality.Semantic.DeepEqual(have.Spec.SessionAffinityConfig, want.Spec.SessionAffinityConfig) &&
+		apiequality.Semantic.DeepEqual(have.Spec.Ports, want.Spec.Ports)
+}
+
+// FixedService reports whether no update leads from the remote Service have to
+// want: the addresses of a Service are immutable.
+func FixedService(have, want *corev1.Service) bool {
+	return have.Spec.ClusterIP != want.Spec.ClusterIP || !slices.Equal(have.Spec.ClusterIPs, want.Spec.ClusterIPs)
+}
+
+// ServiceOf returns the name of the Service that an EndpointSlice belongs to.
+func ServiceOf(slice *discoveryv1.EndpointSlice) string {
+	return slice.Labels[discoveryv1.LabelServiceName]
+}
+
+// EndpointSlice returns the remote copy of a local EndpointSlice of that
+// Service, which may be nil, or nil when the Service has no remote copy.
+//
+// Names of nodes and zones, and what was computed from them, are of the local
+// cluster. Only where the Service keeps its traffic on the node do they decide:
+// then the endpoints on this very node are the ones that its pods reach.
+func (s *Site) EndpointSlice(local *discoveryv1.EndpointSlice, of *corev1.Service) *discoveryv1.EndpointSlice {
+	if of == nil || s.Service(of) == nil || local.AddressType == discoveryv1.AddressTypeFQDN || local.DeletionTimestamp != nil {
+		return nil
+	}
+	remote := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:      local.Name,
+			Namespace: RemoteNamespace(s.Node, local.Namespace),
+			Labels:    s.labels(local.Namespace, local.UID),
+		},
+		AddressType: local.AddressType,
+		Ports:       local.Ports,
+	}
+	remote.Labels[discoveryv1.LabelServiceName] = of.Name
+	remote.Labels[discoveryv1.LabelManagedBy] = sliceManager
+	stays := of.Spec.InternalTrafficPolicy != nil && *of.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal
+	for i := range local.Endpoints {
+		endpoint := &local.Endpoints[i]
+		if stays && (endpoint.NodeName == nil || *endpoint.NodeName != s.Node) {
+			continue
+		}
+		remote.Endpoints = append(remote.Endpoints, discoveryv1.Endpoint{Addresses: endpoint.Addresses, Conditions: endpoint.Conditions})
+	}
+	if of.Namespace == metav1.NamespaceDefault && of.Name == masterService {
+		s.leadToAPIServer(remote)
+	}
+	return remote
+}
+
+// leadToAPIServer replaces the addresses of the Service kubernetes, which are
+// those that the local API servers know themselves by, by the one that leads
+// to them from the remote cluster, where the configuration gives one.
+func (s *Site) leadToAPIServer(remote *discoveryv1.EndpointSlice) {
+	ip := net.ParseIP(s.APIServerEndpoint.Host)
+	isIPv4 := ip.To4() != nil
+	if ip == nil || isIPv4 != (remote.AddressType == discoveryv1.AddressTypeIPv4) {
+		return
+	}
+	ready := true
+	remote.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{s.APIServerEndpoint.Host}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}}
+	remote.Ports = slices.Clone(remote.Ports)
+	for i := range remote.Ports {
+		port := s.APIServerEndpoint.Port
+		remote.Ports[i].Port = &port
+	}
+}
+
+// SameEndpointSlice reports whether the remote EndpointSlice have needs no
+// update to be like want.
+func SameEndpointSlice(have, want *discoveryv1.EndpointSlice) bool {
+	return sameLabels(have.Labels, want.Labels) && !FixedEndpointSlice(have, want) &&
+		apiequality.Semantic.DeepEqual(have.Endpoints, want.Endpoints) &&
+		apiequality.Semantic.DeepEqual(have.Ports, want.Ports)
+}
+
+// FixedEndpointSlice reports whether no update leads from have to want: the
+// kind of its addresses is immutable.
+func FixedEndpointSlice(have, want *discoveryv1.EndpointSlice) bool {
+	return have.AddressType != want.AddressType
+}
+
+// ClusterDNS returns the addresses of the local cluster's DNS, which is the
+// Service that DNS add-ons are known by, or none where there is none.
+// https://github.com/kubernetes/kubernetes/tree/v1.37.1/cluster/addons/dns
+func ClusterDNS(service *corev1.Service) []string {
+	if service == nil || service.Spec.ClusterIP == "" || service.Spec.ClusterIP == corev1.ClusterIPNone {
+		return nil
+	}
+	if len(service.Spec.ClusterIPs) == 0 {
+		return []string{service.Spec.ClusterIP}
+	}
+	return service.Spec.ClusterIPs
+}
