@@ -104,7 +104,7 @@ func TestGoBuilds(t *testing.T) {
 			reason: "a package whose path ends in .test stands for the tests of the one before it",
 			recipe: recipe{files: []string{"e2e.test", "ginkgo"}, packages: []string{"example.org/e2e.test", "example.org/v2/ginkgo"}},
 			want: [][]string{
-				{"test", "-c", "-o", "/out/e2e.test", "example.org/e2e"},
+				{"test", "-c", "-vet=off", "-o", "/out/e2e.test", "example.org/e2e"},
 				{"build", "-o", "/out/ginkgo", "example.org/v2/ginkgo"},
 			},
 		},
