@@ -2,25 +2,18 @@ package provider
 
 import (
 	"context"
-	"fmt"
 	"sync"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // copies keeps the remote copies of one kind of referenced objects like the
 // local ones, which always win.
 type copies[T object] struct {
-	kind       kind
+	keeper[T]
 	references *references[T]
 	queue      queue
-	writer     writer[T]
 
-	copied     func(*space) *objects[T]
 	remoteName func(local string) string
 	translate  func(local T) T
-	same       func(have, want T) bool
-	fixed      func(have, want T) bool // no update leads from have to want
 
 	mu      sync.Mutex
 	waiting map[key]map[key]bool // pods that wait for a copy
@@ -68,9 +61,8 @@ func (c *copies[T]) like(space *space, name string) bool {
 // reconcile makes the remote copy like the local object, and removes it when
 // the local one is gone or nothing refers to it any more.
 func (c *copies[T]) reconcile(ctx context.Context, space *space, name string) error {
-	var none T
+	var want T
 	local := c.references.state(space.local, name)
-	have := c.copied(space).get(space.remote, c.remoteName(name))
 	if local.used && (!local.read || local.refused != nil) {
 		// An object that may not be read is not a deleted one: keep its copy.
 		if local.read {
@@ -78,59 +70,14 @@ func (c *copies[T]) reconcile(ctx context.Context, space *space, name string) er
 		}
 		return nil
 	}
-	if local.object == none {
-		if have != none {
-			return c.remove(ctx, have)
-		}
+	if local.object != want {
+		want = c.translate(local.object)
+	}
+	settled, err := c.keep(ctx, space, c.remoteName(name), want)
+	if settled {
 		c.wake(space, name)
-		return nil
 	}
-	want := c.translate(local.object)
-	if have == none {
-		return c.create(ctx, space, name, want)
-	}
-	if c.same(have, want) {
-		c.wake(space, name)
-		return nil
-	}
-	return c.update(ctx, space, have, want)
-}
-
-func (c *copies[T]) create(ctx context.Context, space *space, name string, want T) error {
-	created, err := c.writer.create(ctx, want)
-	if apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("create remote %s %s/%s: one that akd did not make is in the way: delete or rename it: %w",
-			c.kind, want.GetNamespace(), want.GetName(), err)
-	}
-	if err != nil {
-		return fmt.Errorf("create remote %s %s/%s: %w", c.kind, want.GetNamespace(), want.GetName(), err)
-	}
-	c.copied(space).put(created)
-	c.wake(space, name)
-	return nil
-}
-
-// update replaces what the API server would refuse to update in two steps: the
-// copy is deleted, and created anew when the deletion is seen.
-func (c *copies[T]) update(ctx context.Context, space *space, have, want T) error {
-	if c.fixed(have, want) {
-		return c.remove(ctx, have)
-	}
-	want.SetResourceVersion(have.GetResourceVersion())
-	updated, err := c.writer.update(ctx, want)
-	if err != nil {
-		return fmt.Errorf("update remote %s %s/%s: %w", c.kind, want.GetNamespace(), want.GetName(), err)
-	}
-	c.copied(space).put(updated)
-	return nil
-}
-
-func (c *copies[T]) remove(ctx context.Context, have T) error {
-	err := c.writer.remove(ctx, have.GetNamespace(), have.GetName(), deleteExactly(have.GetUID()))
-	if err != nil && !gone(err) {
-		return fmt.Errorf("delete remote %s %s/%s: %w", c.kind, have.GetNamespace(), have.GetName(), err)
-	}
-	return nil
+	return err
 }
 
 // wake queues the pods that wait for the copy.

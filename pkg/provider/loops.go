@@ -77,15 +77,19 @@ func newLoops(local *localCluster, remote *remoteCluster, settings loopSettings,
 		tokens: &tokens{site: settings.site, local: local, remote: remote, queue: l.queue, clock: settings.clock, count: settings.countToken},
 	}
 	l.reconciler.configMaps = &copies[*corev1.ConfigMap]{
-		kind: kindConfigMap, references: l.configMaps, queue: l.queue, writer: remote.configMapWriter(),
-		copied: func(s *space) *objects[*corev1.ConfigMap] { return s.configMaps }, remoteName: translate.ConfigMapName,
-		translate: settings.site.ConfigMap, same: translate.SameConfigMap, fixed: func(have, _ *corev1.ConfigMap) bool { return isTrue(have.Immutable) },
+		keeper: keeper[*corev1.ConfigMap]{
+			kind: kindConfigMap, writer: remote.configMapWriter(), copied: func(s *space) *objects[*corev1.ConfigMap] { return s.configMaps },
+			same: translate.SameConfigMap, fixed: func(have, _ *corev1.ConfigMap) bool { return isTrue(have.Immutable) },
+		},
+		references: l.configMaps, queue: l.queue, remoteName: translate.ConfigMapName, translate: settings.site.ConfigMap,
 		waiting: map[key]map[key]bool{},
 	}
 	l.reconciler.secrets = &copies[*corev1.Secret]{
-		kind: kindSecret, references: l.secrets, queue: l.queue, writer: remote.secretWriter(),
-		copied: func(s *space) *objects[*corev1.Secret] { return s.secrets }, remoteName: func(name string) string { return name },
-		translate: settings.site.Secret, same: translate.SameSecret, fixed: func(have, want *corev1.Secret) bool { return isTrue(have.Immutable) || have.Type != want.Type },
+		keeper: keeper[*corev1.Secret]{
+			kind: kindSecret, writer: remote.secretWriter(), copied: func(s *space) *objects[*corev1.Secret] { return s.secrets },
+			same: translate.SameSecret, fixed: func(have, want *corev1.Secret) bool { return isTrue(have.Immutable) || have.Type != want.Type },
+		},
+		references: l.secrets, queue: l.queue, remoteName: func(name string) string { return name }, translate: settings.site.Secret,
 		waiting: map[key]map[key]bool{},
 	}
 	l.controller = &controller{queue: l.queue, reconcile: l.reconciler.reconcile, observe: settings.observe, logger: logger}
