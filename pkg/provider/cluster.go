@@ -8,6 +8,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,6 +28,7 @@ import (
 // localCluster reads and writes the cluster where users create pods.
 type localCluster struct {
 	client kubernetes.Interface
+	proxy  kubernetes.Interface // acts as kube-proxy; nil where Services are not mirrored
 	node   string
 }
 
@@ -53,6 +55,12 @@ func (c *localCluster) ownNode(ctx context.Context) (*corev1.Node, error) {
 		return nil, fmt.Errorf("read local node %s: %w", c.node, err)
 	}
 	return node, nil
+}
+
+// endpointSlices selects all of them, which is kube-proxy's right and not a
+// node's.
+func (c *localCluster) endpointSlices() source {
+	return selection("local endpointslices", c.proxy, c.proxy.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), everything)
 }
 
 func (c *localCluster) services() source {
@@ -146,6 +154,14 @@ func (c *remoteCluster) configMaps(namespace string) source {
 
 func (c *remoteCluster) secrets(namespace string) source {
 	return selection("remote secrets of "+namespace, c.client, c.client.CoreV1().Secrets(namespace), c.ours)
+}
+
+func (c *remoteCluster) services(namespace string) source {
+	return selection("remote services of "+namespace, c.client, c.client.CoreV1().Services(namespace), c.ours)
+}
+
+func (c *remoteCluster) endpointSlices(namespace string) source {
+	return selection("remote endpointslices of "+namespace, c.client, c.client.DiscoveryV1().EndpointSlices(namespace), c.ours)
 }
 
 func (c *remoteCluster) events(namespace string) source {
@@ -311,6 +327,36 @@ func (c *remoteCluster) secretWriter() writer[*corev1.Secret] {
 		},
 		remove: func(ctx context.Context, namespace, name string, opts metav1.DeleteOptions) error {
 			return c.client.CoreV1().Secrets(namespace).Delete(ctx, name, opts)
+		},
+	}
+}
+
+func (c *remoteCluster) serviceWriter() writer[*corev1.Service] {
+	return writer[*corev1.Service]{
+		kind: "service",
+		create: func(ctx context.Context, s *corev1.Service) (*corev1.Service, error) {
+			return c.client.CoreV1().Services(s.Namespace).Create(ctx, s, metav1.CreateOptions{})
+		},
+		update: func(ctx context.Context, s *corev1.Service) (*corev1.Service, error) {
+			return c.client.CoreV1().Services(s.Namespace).Update(ctx, s, metav1.UpdateOptions{})
+		},
+		remove: func(ctx context.Context, namespace, name string, opts metav1.DeleteOptions) error {
+			return c.client.CoreV1().Services(namespace).Delete(ctx, name, opts)
+		},
+	}
+}
+
+func (c *remoteCluster) endpointSliceWriter() writer[*discoveryv1.EndpointSlice] {
+	return writer[*discoveryv1.EndpointSlice]{
+		kind: "endpointslice",
+		create: func(ctx context.Context, s *discoveryv1.EndpointSlice) (*discoveryv1.EndpointSlice, error) {
+			return c.client.DiscoveryV1().EndpointSlices(s.Namespace).Create(ctx, s, metav1.CreateOptions{})
+		},
+		update: func(ctx context.Context, s *discoveryv1.EndpointSlice) (*discoveryv1.EndpointSlice, error) {
+			return c.client.DiscoveryV1().EndpointSlices(s.Namespace).Update(ctx, s, metav1.UpdateOptions{})
+		},
+		remove: func(ctx context.Context, namespace, name string, opts metav1.DeleteOptions) error {
+			return c.client.DiscoveryV1().EndpointSlices(namespace).Delete(ctx, name, opts)
 		},
 	}
 }

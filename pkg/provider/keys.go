@@ -14,6 +14,9 @@ const (
 	kindPod       kind = "pod"
 	kindConfigMap kind = "configmap"
 	kindSecret    kind = "secret"
+	kindService   kind = "service"
+
+	kindEndpointSlice kind = "endpointslice"
 )
 
 // key names, in local terms, what is to be reconciled.

@@ -34,7 +34,7 @@ type loops struct {
 	logger     *slog.Logger
 	queue      workqueue.TypedRateLimitingInterface[key]
 	pods       *objects[*corev1.Pod]
-	services   *objects[*corev1.Service]
+	services   *serviceMirror
 	register   *register
 	brake      *brake
 	spaces     *spaces
@@ -62,7 +62,6 @@ type loopSettings struct {
 func newLoops(local *localCluster, remote *remoteCluster, settings loopSettings, logger *slog.Logger) *loops {
 	l := &loops{settings: settings, local: local, remote: remote, logger: logger, queue: newQueue(settings.queueMetrics), register: newRegister(settings.clock)}
 	l.pods = newObjects(l.localPodChanged, func() {})
-	l.services = newObjects(func(change[*corev1.Service]) {}, func() {})
 	l.configMaps = newReferences[*corev1.ConfigMap](local.configMap, func(namespace, name string) { l.queue.Add(key{kindConfigMap, namespace, name}) })
 	l.secrets = newReferences[*corev1.Secret](local.secret, func(namespace, name string) { l.queue.Add(key{kindSecret, namespace, name}) })
 	l.events = &eventMirror{site: settings.site, local: local, pod: l.pods.get, logger: logger, backlog: make(chan mirroredEvent, eventBacklog)}
@@ -70,6 +69,8 @@ func newLoops(local *localCluster, remote *remoteCluster, settings loopSettings,
 		site: settings.site, remote: remote, events: l.events, queue: l.queue, logger: logger, remap: l.keysOf,
 		open: map[string]*space{}, opening: map[string]bool{},
 	}
+	l.services = newServiceMirror(settings.site, l.spaces, l.queue, remote)
+	l.services.on, l.spaces.services = local.proxy != nil, local.proxy != nil
 	l.brake = &brake{local: l.register, spaces: l.spaces, limit: settings.maxOrphanShare, logger: logger}
 	l.reconciler = &reconciler{
 		site: settings.site, local: local, remote: remote, spaces: l.spaces, pods: l.pods, services: l.services,
@@ -129,6 +130,7 @@ func (l *loops) keysOf(localNamespace string) []key {
 		keys = append(keys, key{kindPod, localNamespace, pod.Name})
 	}
 	space := l.spaces.get(localNamespace)
+	keys = append(keys, l.services.keysOf(localNamespace, space)...)
 	if space == nil {
 		return keys
 	}
@@ -150,11 +152,14 @@ func (l *loops) keysOf(localNamespace string) []key {
 func (l *loops) run(ctx context.Context, synced func()) error {
 	group, ctx := errgroup.WithContext(ctx)
 	recorder, stopRecorder := l.newRecorder()
-	l.reconciler.recorder = recorder
+	l.reconciler.recorder, l.services.recorder = recorder, recorder
 	l.configMaps.start(ctx)
 	l.secrets.start(ctx)
 	group.Go(func() error { l.pods.run(ctx, l.local.pods()); return nil })
-	group.Go(func() error { l.services.run(ctx, l.local.services()); return nil })
+	group.Go(func() error { l.services.services.run(ctx, l.local.services()); return nil })
+	if l.services.on {
+		group.Go(func() error { l.services.slices.run(ctx, l.local.endpointSlices()); return nil })
+	}
 	group.Go(func() error { l.events.run(ctx); return nil })
 	group.Go(func() error {
 		<-ctx.Done()
@@ -263,7 +268,7 @@ func (l *loops) housekeep(ctx context.Context) {
 		case <-ticker.C:
 		}
 		l.register.prune()
-		used := func(space *space) bool { return len(l.pods.in(space.local)) > 0 }
+		used := func(space *space) bool { return len(l.pods.in(space.local)) > 0 || l.services.uses(space.local) }
 		if err := l.spaces.retire(ctx, l.settings.clock.Now(), l.settings.unusedTTL, used); err != nil && !apierrors.IsForbidden(err) {
 			l.logger.Debug("unused remote namespace not deleted yet", "error", err)
 		}
@@ -289,6 +294,8 @@ func (l *loops) mirrored() map[string]int {
 		counts["Pod"] += space.pods.size()
 		counts["ConfigMap"] += space.configMaps.size()
 		counts["Secret"] += space.secrets.size()
+		counts["Service"] += space.services.size()
+		counts["EndpointSlice"] += space.slices.size()
 	}
 	return counts
 }

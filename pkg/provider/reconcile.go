@@ -26,7 +26,7 @@ type reconciler struct {
 	spaces   *spaces
 	tokens   *tokens
 	pods     *objects[*corev1.Pod]
-	services *objects[*corev1.Service]
+	services *serviceMirror
 	register *register
 	brake    *brake
 	batch    *batch
@@ -65,6 +65,10 @@ func (r *reconciler) reconcileKind(ctx context.Context, k key, attempts int) err
 		return r.reconcileConfigMap(ctx, k)
 	case kindSecret:
 		return r.reconcileSecret(ctx, k)
+	case kindService:
+		return r.services.reconcileService(ctx, k, attempts)
+	case kindEndpointSlice:
+		return r.services.reconcileSlice(ctx, k)
 	default:
 		return r.reconcilePod(ctx, k, attempts)
 	}
@@ -200,9 +204,10 @@ func (r *reconciler) needsSettled(p pair) bool {
 // pod's environment.
 func (r *reconciler) around(pod *corev1.Pod) translate.Surroundings {
 	around := translate.Surroundings{
-		Services:   r.services.in(pod.Namespace),
-		ConfigMaps: map[string]*corev1.ConfigMap{},
-		Secrets:    map[string]*corev1.Secret{},
+		Services:    r.services.services.in(pod.Namespace),
+		ConfigMaps:  map[string]*corev1.ConfigMap{},
+		Secrets:     map[string]*corev1.Secret{},
+		Nameservers: r.services.nameservers(),
 	}
 	needs := translate.NeedsOf(pod)
 	for _, name := range needs.ConfigMaps {

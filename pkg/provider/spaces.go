@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -29,6 +30,8 @@ type space struct {
 	pods       *objects[*corev1.Pod]
 	configMaps *objects[*corev1.ConfigMap]
 	secrets    *objects[*corev1.Secret]
+	services   *objects[*corev1.Service]
+	slices     *objects[*discoveryv1.EndpointSlice]
 
 	waiting   atomic.Int32 // selections that have not been read yet
 	stop      context.CancelFunc
@@ -47,6 +50,8 @@ type spaces struct {
 	events *eventMirror
 	queue  queue
 	logger *slog.Logger
+	// services says that Services are mirrored, and so to be watched.
+	services bool
 	// remap returns the keys to look at once a namespace can be used.
 	remap func(localNamespace string) []key
 
@@ -246,7 +251,16 @@ func (s *spaces) watch(namespace *corev1.Namespace, local string) {
 	opened.secrets = newObjects(func(c change[*corev1.Secret]) {
 		s.queue.Add(key{kindSecret, local, either(c).Name})
 	}, ready)
+	opened.services = newObjects(func(c change[*corev1.Service]) {
+		s.queue.Add(key{kindService, local, either(c).Name})
+	}, ready)
+	opened.slices = newObjects(func(c change[*discoveryv1.EndpointSlice]) {
+		s.queue.Add(key{kindEndpointSlice, local, either(c).Name})
+	}, ready)
 	opened.waiting.Store(3)
+	if s.services {
+		opened.waiting.Store(5)
+	}
 
 	s.mu.Lock()
 	s.open[local] = opened
@@ -254,6 +268,10 @@ func (s *spaces) watch(namespace *corev1.Namespace, local string) {
 	s.watches.Go(func() { opened.pods.run(ctx, s.remote.pods(namespace.Name)) })
 	s.watches.Go(func() { opened.configMaps.run(ctx, s.remote.configMaps(namespace.Name)) })
 	s.watches.Go(func() { opened.secrets.run(ctx, s.remote.secrets(namespace.Name)) })
+	if s.services {
+		s.watches.Go(func() { opened.services.run(ctx, s.remote.services(namespace.Name)) })
+		s.watches.Go(func() { opened.slices.run(ctx, s.remote.endpointSlices(namespace.Name)) })
+	}
 	s.watches.Go(func() { s.events.follow(ctx, opened, s.remote.events(namespace.Name)) })
 }
 
