@@ -133,10 +133,11 @@ type KubeletAPIConfiguration struct {
 	// Serve /healthz without authentication, for probes that cannot present
 	// any. Every other path always asks for it.
 	AnonymousHealth bool `json:"anonymousHealth" flag:"kubelet-api-anonymous-health"`
-	// Most connections at a time; more wait.
+	// Most connections at a time; more wait. Callers who have shown no right
+	// yet have half of them at most, and the oldest of these goes first.
 	MaxConnections int32 `json:"maxConnections" flag:"kubelet-api-max-connections"`
 	// Most streams at a time (logs, exec, attach, port-forward); more get 429
-	// Too Many Requests.
+	// Too Many Requests. One user has three quarters of them at most.
 	MaxStreams int32 `json:"maxStreams" flag:"kubelet-api-max-streams"`
 }
 

@@ -40,8 +40,8 @@ var map_KubeletAPIConfiguration = map[string]string{
 	"port":            "Port to listen on, and to publish in the Node.",
 	"certificate":     "Certificate that the server shows.",
 	"anonymousHealth": "Serve /healthz without authentication, for probes that cannot present any. Every other path always asks for it.",
-	"maxConnections":  "Most connections at a time; more wait.",
-	"maxStreams":      "Most streams at a time (logs, exec, attach, port-forward); more get 429 Too Many Requests.",
+	"maxConnections":  "Most connections at a time; more wait. Callers who have shown no right yet have half of them at most, and the oldest of these goes first.",
+	"maxStreams":      "Most streams at a time (logs, exec, attach, port-forward); more get 429 Too Many Requests. One user has three quarters of them at most.",
 }
 
 func (KubeletAPIConfiguration) SwaggerDoc() map[string]string {

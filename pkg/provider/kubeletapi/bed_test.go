@@ -482,6 +482,6 @@ func (b *bed) settled(t *testing.T, before int) {
 		}
 	})
 	eventually(t, "goroutines of the streams end", func() bool {
-		return b.remote.inFlight(0) == 0 && len(b.streams) == 0 && runtime.NumGoroutine() <= before
+		return b.remote.inFlight(0) == 0 && b.streams.taken() == 0 && runtime.NumGoroutine() <= before
 	})
 }

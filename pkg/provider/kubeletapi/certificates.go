@@ -173,7 +173,7 @@ type untilStop struct {
 	stopping *atomic.Bool
 }
 
-func (h untilStop) Handle(ctx context.Context, record slog.Record) error { //nolint:gocritic // slog's signature
+func (h untilStop) Handle(ctx context.Context, record slog.Record) error {
 	if h.stopping.Load() {
 		return nil
 	}

@@ -122,7 +122,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, err)
 		return
 	}
-	release, err := s.acquire("run")
+	release, err := s.acquire(r, "run")
 	if err != nil {
 		writeError(w, r, err)
 		return

@@ -11,16 +11,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// instruments are the server's own metrics. A nil one counts nothing.
-type instruments struct {
+// Instruments are the server's own metrics. A nil one counts nothing.
+type Instruments struct {
 	requests *prometheus.CounterVec
 }
 
-func newInstruments(into prometheus.Registerer, s *Server) (*instruments, error) {
+// NewInstruments registers the metrics akd_kubelet_api_*; New calls it. A nil
+// Registerer makes a nil Instruments. streams and certificate are asked when
+// the metrics are read.
+func NewInstruments(into prometheus.Registerer, streams func() int, certificate func() CertificateState) (*Instruments, error) {
 	if into == nil {
 		return nil, nil
 	}
-	i := &instruments{requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+	i := &Instruments{requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "akd_kubelet_api_requests_total",
 		Help: "Requests to the kubelet API by the first element of their path and the HTTP status answered; a stream counts when it ends, as 101 or 200.",
 	}, []string{"route", "code"})}
@@ -28,12 +31,12 @@ func newInstruments(into prometheus.Registerer, s *Server) (*instruments, error)
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "akd_kubelet_api_streams",
 			Help: "Streams open now: logs, exec, attach and port-forward.",
-		}, func() float64 { return float64(len(s.streams)) }),
+		}, func() float64 { return float64(streams()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "akd_kubelet_api_serving_certificate_expiration_timestamp_seconds",
 			Help: "When the certificate that is served ends, in seconds since the epoch; 0 when there is none.",
 		}, func() float64 {
-			if end := s.cfg.Certificates.State().NotAfter; !end.IsZero() {
+			if end := certificate().NotAfter; !end.IsZero() {
 				return float64(end.Unix())
 			}
 			return 0
@@ -42,7 +45,7 @@ func newInstruments(into prometheus.Registerer, s *Server) (*instruments, error)
 			Name: "akd_kubelet_api_serving_certificate_self_signed",
 			Help: "1 while the certificate that is served is self-signed.",
 		}, func() float64 {
-			if s.cfg.Certificates.State().SelfSigned {
+			if certificate().SelfSigned {
 				return 1
 			}
 			return 0
@@ -59,9 +62,9 @@ func newInstruments(into prometheus.Registerer, s *Server) (*instruments, error)
 	return i, nil
 }
 
-// answered counts a request. pattern is the mux's, so that labels stay few
+// Answered counts a request. pattern is the mux's, so that labels stay few
 // whatever callers ask for.
-func (i *instruments) answered(pattern string, code int) {
+func (i *Instruments) Answered(pattern string, code int) {
 	if i == nil {
 		return
 	}

@@ -98,7 +98,7 @@ func (s *Server) streamHandler(subresource string, translate translation, upgrad
 			writeError(w, r, err)
 			return
 		}
-		release, err := s.acquire(subresource)
+		release, err := s.acquire(r, subresource)
 		if err != nil {
 			writeError(w, r, err)
 			return

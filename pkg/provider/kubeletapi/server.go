@@ -36,9 +36,11 @@ type Pods interface {
 // Limits keep slow, dead and greedy peers from exhausting akd. A zero field
 // means its default.
 type Limits struct {
-	// Connections at a time; more wait unaccepted. 4096.
+	// Connections at a time; more wait unaccepted. 4096. Half of them at most
+	// are of callers who have shown no right yet.
 	Connections int
 	// Streams at a time: logs, exec, attach, port-forward; more get 429. 1024.
+	// One user has three quarters of them at most.
 	Streams int
 	// HeaderBytes of one request. 64 KiB.
 	HeaderBytes int
@@ -86,8 +88,8 @@ type Config struct {
 	Gatherer prometheus.Gatherer
 	// Registerer gets the server's own metrics, akd_kubelet_api_*; nil for none.
 	Registerer prometheus.Registerer
-	// Configz is served at /configz as JSON, under the key kubeletconfig, where
-	// readers of a kubelet's look. It must hold no secret.
+	// Configz is served at /configz as JSON, under the key akd. It must hold no
+	// secret.
 	Configz any
 	// Health is asked by /healthz; nil means healthy.
 	Health func(context.Context) error
@@ -108,11 +110,11 @@ type Server struct {
 	log     *slog.Logger
 	remotes *remotes
 	usage   *accounts
-	streams chan struct{}
+	streams *places
 	buffers buffers
 	handler http.Handler
 	// instruments are nil without a Registerer.
-	instruments *instruments
+	instruments *Instruments
 	open        inFlight
 }
 
@@ -140,9 +142,9 @@ func New(cfg Config) (*Server, error) {
 		log:     cfg.Logger,
 		remotes: remotes,
 		usage:   newAccounts(cfg.Usage, cfg.Clock),
-		streams: make(chan struct{}, cfg.Limits.Streams),
+		streams: newPlaces(cfg.Limits.Streams),
 	}
-	if s.instruments, err = newInstruments(cfg.Registerer, s); err != nil {
+	if s.instruments, err = NewInstruments(cfg.Registerer, s.streams.taken, cfg.Certificates.State); err != nil {
 		return nil, err
 	}
 	s.handler = s.routes()
@@ -192,7 +194,7 @@ func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 			return nil, fmt.Errorf("listen for the kubelet API (is another kubelet on this port? choose another address): %w", err)
 		}
 	}
-	return netutil.LimitListener(listener, s.cfg.Limits.Connections), nil
+	return newDoor(netutil.LimitListener(listener, s.cfg.Limits.Connections), s.cfg.Limits.Connections/2), nil
 }
 
 func (s *Server) httpServer(requests context.Context) *http.Server {
@@ -203,6 +205,7 @@ func (s *Server) httpServer(requests context.Context) *http.Server {
 		ReadHeaderTimeout: s.cfg.Limits.HeaderTime,
 		IdleTimeout:       s.cfg.Limits.IdleTime,
 		BaseContext:       func(net.Listener) context.Context { return requests },
+		ConnContext:       withGuest,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		Protocols:         new(http.Protocols),
 		// Go would answer "OPTIONS *" by itself, to anybody.
@@ -242,17 +245,6 @@ func (s *Server) shutdown(ctx context.Context, server *http.Server, endRequests 
 	endRequests()
 	_ = server.Close()
 	<-done
-}
-
-// acquire takes one of the streams.
-func (s *Server) acquire(what string) (release func(), err error) {
-	select {
-	case s.streams <- struct{}{}:
-		return func() { <-s.streams }, nil
-	default:
-		return nil, withRetry(newStatus(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
-			"node %q already carries %d streams, its limit: close some, then retry the %s", s.cfg.NodeName, cap(s.streams), what), 1)
-	}
 }
 
 // routes registers every path with the rights it needs. Rights hang on the

@@ -162,7 +162,7 @@ func TestShutdownEndsStreams(t *testing.T) {
 	}()
 	<-ready
 	b.stop() // returns when Run has
-	if got := len(b.streams); got != 0 {
+	if got := b.streams.taken(); got != 0 {
 		t.Errorf("Run returned with %d streams open", got)
 	}
 	<-ended

@@ -225,7 +225,7 @@ func TestStreamEndsWhenCallerDoes(t *testing.T) {
 			for range sessions {
 				<-ready
 			}
-			if got := len(b.streams); got != sessions {
+			if got := b.streams.taken(); got != sessions {
 				t.Errorf("%d streams are counted, want %d", got, sessions)
 			}
 			cancel()
@@ -574,9 +574,9 @@ func TestStreamLimit(t *testing.T) {
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); b.ask(t, http.MethodGet, "/containerLogs/shop/web/main", goodToken) }()
-	eventually(t, "first stream is open", func() bool { return len(b.streams) == 1 })
+	eventually(t, "first stream is open", func() bool { return b.streams.taken() == 1 })
 	res, body := b.ask(t, http.MethodGet, "/containerLogs/shop/web/main", goodToken)
-	if want := `node "vk" already carries 1 streams, its limit: close some, then retry the log`; res.StatusCode != 429 || body != want {
+	if want := `node "vk" carries 1 streams already, its limit: close some, then retry the log`; res.StatusCode != 429 || body != want {
 		t.Errorf("got %d %q, want 429 %q", res.StatusCode, body, want)
 	}
 	close(release)
