@@ -17,7 +17,7 @@ func debianPackages() []string {
 	return []string{
 		"gcc", "libc6-dev", "libseccomp-dev", "pkg-config", // runc and pause
 		"conntrack", "iproute2", "iptables", "kmod", "mount", "util-linux", // kubelet, kube-proxy, CNI
-		"bash", "busybox-static", "curl", "libc-bin", // images; libc-bin has ldd
+		"bash-static", "busybox-static", "curl", "libc-bin", // images; libc-bin has ldd
 	}
 }
 

@@ -25,8 +25,14 @@ group-defined-in-image:x:50000:user-defined-in-image
 `
 )
 
-// shell is Debian's static busybox with a link for each of its commands.
+// shell is Debian's static busybox with a link for each of its commands, but
+// sh: Debian's hides variables such as data-1 from programs that it starts,
+// while busybox' own images pass them on, which tests of envFrom look at.
 func shell(ctx context.Context) (Spec, error) {
+	bash, err := exec.LookPath("bash-static")
+	if err != nil {
+		return Spec{}, fmt.Errorf("find bash-static: as root, apt-get install bash-static: %w", err)
+	}
 	program, err := exec.LookPath("busybox")
 	if err != nil {
 		return Spec{}, fmt.Errorf("find busybox: as root, apt-get install busybox-static: %w", err)
@@ -48,6 +54,7 @@ func shell(ctx context.Context) (Spec, error) {
 			files["/bin/"+command] = File{Link: "/bin/busybox"}
 		}
 	}
+	files["/bin/bash"], files["/bin/sh"] = File{Source: bash}, File{Link: "/bin/bash"}
 	return Spec{
 		Files:   files,
 		Folders: []string{"/tmp", "/var/tmp", "/root", "/home/user-defined-in-image"},
@@ -65,14 +72,11 @@ func agnhost(ctx context.Context, base *Spec, programs Programs) (Spec, error) {
 		"/localhost.crt": {Source: programs[build.LocalhostCert], Mode: 0o644},
 		"/localhost.key": {Source: programs[build.LocalhostKey], Mode: 0o644},
 	}
-	for _, command := range []string{"bash", "curl"} {
-		more, err := withLibraries(ctx, command)
-		if err != nil {
-			return Spec{}, err
-		}
-		maps.Copy(files, more)
+	curl, err := withLibraries(ctx, "curl")
+	if err != nil {
+		return Spec{}, err
 	}
-	files["/bin/bash"] = File{Link: "/usr/bin/bash"}
+	maps.Copy(files, curl)
 	return Spec{
 		Base: base, Files: files, Folders: []string{"/uploads"},
 		Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"},
