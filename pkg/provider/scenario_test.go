@@ -23,6 +23,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -96,6 +97,7 @@ type stage struct {
 	archive *txtar.Archive
 	local   *cluster
 	remote  *cluster
+	mirror  bool // akd mirrors Services
 	out     strings.Builder
 	stop    func()
 }
@@ -121,7 +123,11 @@ func play(t *testing.T, archive *txtar.Archive) string {
 // start runs akd's loops as a fresh process would.
 func (s *stage) start() {
 	ctx, cancel := context.WithCancel(s.t.Context())
-	l := newLoops(&localCluster{client: s.local.client, node: scenarioNode}, &remoteCluster{client: s.remote.client, node: scenarioNode}, loopSettings{
+	local := &localCluster{client: s.local.client, node: scenarioNode}
+	if s.mirror {
+		local.proxy = s.local.client
+	}
+	l := newLoops(local, &remoteCluster{client: s.remote.client, node: scenarioNode}, loopSettings{
 		site:           scenarioSite(),
 		workers:        1, // so that UIDs come in the order of the script
 		unusedTTL:      5 * time.Minute,
@@ -174,6 +180,9 @@ func (s *stage) do(words []string) error {
 		return nil
 	case "start":
 		s.start()
+		return nil
+	case "mirror": // from the next start on
+		s.mirror = true
 		return nil
 	case "show":
 		s.show()
@@ -416,8 +425,11 @@ func (c *cluster) applyYAML(content string) error {
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	gvr := map[string]string{"*v1.Pod": "pods", "*v1.ConfigMap": "configmaps", "*v1.Secret": "secrets", "*v1.Namespace": "namespaces"}[fmt.Sprintf("%T", obj)]
-	return c.client.Tracker().Update(corev1.SchemeGroupVersion.WithResource(gvr), obj, obj.(metav1.Object).GetNamespace())
+	resource := map[string]string{
+		"*v1.Pod": "pods", "*v1.ConfigMap": "configmaps", "*v1.Secret": "secrets", "*v1.Namespace": "namespaces",
+		"*v1.Service": "services", "*v1.EndpointSlice": "endpointslices",
+	}[fmt.Sprintf("%T", obj)]
+	return c.client.Tracker().Update(resourceOf(resource), obj, obj.(metav1.Object).GetNamespace())
 }
 
 // deletePod deletes as a user does: gracefully, or with the given grace period.
@@ -496,7 +508,7 @@ func (c *cluster) report(out io.Writer) {
 // lines describes all objects.
 func (c *cluster) lines() []string {
 	var lines []string
-	for _, kind := range []string{"namespaces", "rolebindings", "pods", "configmaps", "secrets"} {
+	for _, kind := range []string{"namespaces", "rolebindings", "pods", "configmaps", "secrets", "services", "endpointslices"} {
 		gvr := resourceOf(kind)
 		list, err := c.client.Tracker().List(gvr, gvr.GroupVersion().WithKind(kindOf(kind)), metav1.NamespaceAll)
 		if err != nil {
@@ -526,6 +538,18 @@ func (c *cluster) lines() []string {
 			for _, item := range list.Items {
 				found = append(found, fmt.Sprintf("%s secret %s/%s type=%s %s", c.name, item.Namespace, item.Name, item.Type, describeData(item.Data)))
 			}
+		case *corev1.ServiceList:
+			for _, item := range list.Items {
+				found = append(found, fmt.Sprintf("%s service %s/%s %s uid=%s", c.name, item.Namespace, item.Name, item.Spec.ClusterIP, item.UID))
+			}
+		case *discoveryv1.EndpointSliceList:
+			for _, item := range list.Items {
+				line := fmt.Sprintf("%s endpointslice %s/%s of %s:", c.name, item.Namespace, item.Name, translate.ServiceOf(&item))
+				for _, endpoint := range item.Endpoints {
+					line += fmt.Sprintf(" %s ready=%t", endpoint.Addresses[0], ptr.Deref(endpoint.Conditions.Ready, false))
+				}
+				found = append(found, line)
+			}
 		}
 		slices.Sort(found)
 		lines = append(lines, found...)
@@ -542,14 +566,18 @@ func describeData(data map[string][]byte) string {
 }
 
 func resourceOf(name string) schema.GroupVersionResource {
-	if name == "rolebindings" {
+	switch name {
+	case "rolebindings":
 		return rbacv1.SchemeGroupVersion.WithResource(name)
+	case "endpointslices":
+		return discoveryv1.SchemeGroupVersion.WithResource(name)
 	}
 	return corev1.SchemeGroupVersion.WithResource(name)
 }
 
 func kindOf(resource string) string {
-	return map[string]string{"namespaces": "Namespace", "rolebindings": "RoleBinding", "pods": "Pod", "configmaps": "ConfigMap", "secrets": "Secret"}[resource]
+	return map[string]string{"namespaces": "Namespace", "rolebindings": "RoleBinding", "pods": "Pod", "configmaps": "ConfigMap", "secrets": "Secret",
+		"services": "Service", "endpointslices": "EndpointSlice"}[resource]
 }
 
 func describePod(pod *corev1.Pod) string {
