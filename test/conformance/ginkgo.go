@@ -95,10 +95,15 @@ func (t tests) run(ctx context.Context, p pass) ([]result, error) {
 		"--disable-log-dump", "--report-complete-ginkgo=false",
 	)
 	cmd.Stdout, cmd.Stderr = log, log
-	// Specs clean up after themselves when ginkgo is interrupted.
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
-	cmd.WaitDelay = time.Minute
+	// Specs clean up after themselves when they are interrupted. Ginkgo expects
+	// a terminal to tell its processes as well, which are in its group.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+	cmd.WaitDelay = 2 * time.Minute
 	runErr := cmd.Run()
+	if ctx.Err() != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // whoever is left
+	}
 	specs, err := readReport(filepath.Join(p.folder, report))
 	if err != nil {
 		return nil, errors.Join(ctx.Err(), runErr, err, fmt.Errorf("run %s: see %s", p.name, log.Name()))

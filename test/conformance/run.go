@@ -143,13 +143,10 @@ func (c *conformance) pass(ctx context.Context, s side, specs []string, procs in
 			c.say("  failed %s: %s", s, found[i].Spec)
 		}
 	}
-	if err != nil {
-		return err
-	}
-	if len(found) < len(specs) {
+	if err == nil && len(found) < len(specs) {
 		return fmt.Errorf("%d of %d specs did not run: see %s", len(specs)-len(found), len(specs), filepath.Join(c.out, p.name+".log"))
 	}
-	return nil
+	return err
 }
 
 // fileName is the side in names of files.
