@@ -21,6 +21,7 @@ import (
 const (
 	nodeUserPrefix = "system:node:"
 	nodesGroup     = "system:nodes"
+	proxyUser      = "system:kube-proxy"
 )
 
 // UsageError is a mistake in what the user gave akd: exit code 2.
@@ -72,6 +73,15 @@ func load(kubeconfig, kubeContext string) (*rest.Config, error) {
 func asNode(cfg *rest.Config, node string) *rest.Config {
 	cfg = rest.CopyConfig(cfg)
 	cfg.Impersonate = rest.ImpersonationConfig{UserName: nodeUserPrefix + node, Groups: []string{nodesGroup}}
+	return cfg
+}
+
+// asProxy makes the client act as kube-proxy, which every cluster lets follow
+// Services and EndpointSlices, and nothing else.
+// https://kubernetes.io/docs/reference/access-authn-authz/rbac/#core-component-roles
+func asProxy(cfg *rest.Config) *rest.Config {
+	cfg = rest.CopyConfig(cfg)
+	cfg.Impersonate = rest.ImpersonationConfig{UserName: proxyUser}
 	return cfg
 }
 

@@ -81,6 +81,9 @@ type daemon struct {
 	localUID      types.UID
 	remoteUID     types.UID
 	apiServer     translate.APIServer
+	// apiServerEndpoint is where the mirrored Service kubernetes leads, if it
+	// was configured.
+	apiServerEndpoint translate.APIServer
 	address       string
 
 	loops   *loops
@@ -123,6 +126,9 @@ func (d *daemon) connect(ctx context.Context) error {
 		return err
 	}
 	if d.apiServer, err = apiServer(ctx, d.cfg.Local.APIServer, localClient, ownConfig); err != nil {
+		return err
+	}
+	if err := d.mirrorServices(ctx, ownConfig); err != nil {
 		return err
 	}
 	if d.address = d.cfg.Node.Address; d.address == "" {
@@ -192,6 +198,7 @@ func (d *daemon) site() *translate.Site {
 		Node:              d.cfg.NodeName,
 		ClusterUID:        d.localUID,
 		APIServer:         d.apiServer,
+		APIServerEndpoint: d.apiServerEndpoint,
 		ClusterDomain:     d.cfg.Node.ClusterDomain,
 		Nameservers:       d.cfg.Node.ClusterDNS,
 		PodSecurity:       string(d.cfg.Pods.PodSecurity),

@@ -2,12 +2,17 @@ package provider
 
 import (
 	"context"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -153,4 +158,36 @@ func (m *serviceMirror) nameservers() []string {
 		return nil
 	}
 	return translate.ClusterDNS(m.services.get(metav1.NamespaceSystem, dnsService))
+}
+
+// mirrorServices prepares what mirroring needs, where it is configured: the
+// right to follow Services, which is kube-proxy's, and the address under which
+// every pod of the local cluster knows its API server.
+func (d *daemon) mirrorServices(ctx context.Context, own *rest.Config) (err error) {
+	if d.cfg.Services != config.ServicesMirror {
+		return nil
+	}
+	as := own
+	if d.cfg.Local.Identity == config.LocalIdentityNode {
+		as = asProxy(own)
+	}
+	if d.local.proxy, err = kubernetes.NewForConfig(as); err != nil {
+		return usagef("local cluster: %w", err)
+	}
+	slices := d.local.proxy.DiscoveryV1().EndpointSlices(metav1.NamespaceAll)
+	if _, err := slices.List(ctx, metav1.ListOptions{Limit: 1}); err != nil {
+		if apierrors.IsForbidden(err) {
+			return usagef("akd may not follow the endpoints of local services, which services: mirror needs: let its service account impersonate the user %s, or set services: none: %w", proxyUser, err)
+		}
+		return fmt.Errorf("list local endpointslices: %w", err)
+	}
+	service, err := d.local.client.CoreV1().Services(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("find the local service of the API server: %w", err)
+	}
+	if d.cfg.Local.APIServer != "" {
+		d.apiServerEndpoint = d.apiServer
+	}
+	d.apiServer = translate.APIServer{Host: service.Spec.ClusterIP, Port: service.Spec.Ports[0].Port}
+	return nil
 }

@@ -14,6 +14,7 @@ func Default() *Configuration {
 		Kind:       Kind,
 		Local:      LocalConfiguration{Identity: LocalIdentityNode},
 		Node:       NodeConfiguration{ClusterDomain: "cluster.local"},
+		Services:   ServicesNone,
 		Pods:       PodsConfiguration{PodSecurity: PodSecurityBaseline},
 		KubeletAPI: KubeletAPIConfiguration{
 			Port:           10250,

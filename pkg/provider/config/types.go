@@ -34,6 +34,14 @@ type Configuration struct {
 	Remote RemoteConfiguration `json:"remote"`
 	// Node describes the virtual node to the local cluster.
 	Node NodeConfiguration `json:"node"`
+	// How pods reach the Services of the local cluster. With mirror, akd keeps
+	// copies of all Services and their endpoints in the remote cluster, with the
+	// same addresses, and pods use the local cluster's DNS: names and addresses
+	// are those of the local cluster. The remote cluster needs a ServiceCIDR
+	// object with the local cluster's range of service addresses, which
+	// Kubernetes has since 1.33. With none, pods reach the local API server
+	// alone, by its environment variables and names.
+	Services ServicesMode `json:"services" flag:"services"`
 	// Pods is what every remote pod gets.
 	Pods PodsConfiguration `json:"pods"`
 	// KubeletAPI is the HTTPS server for logs, exec, port-forward and usage.
@@ -220,6 +228,17 @@ const (
 func (LocalIdentity) values() []string {
 	return []string{string(LocalIdentityNode), string(LocalIdentityClient)}
 }
+
+// ServicesMode is how pods reach the local cluster's Services.
+type ServicesMode string
+
+// The ways to reach Services.
+const (
+	ServicesNone   ServicesMode = "none"
+	ServicesMirror ServicesMode = "mirror"
+)
+
+func (ServicesMode) values() []string { return []string{string(ServicesNone), string(ServicesMirror)} }
 
 // PodSecurityLevel is a level of the Pod Security Standards.
 // https://kubernetes.io/docs/concepts/security/pod-security-standards/

@@ -48,6 +48,7 @@ func (c *Configuration) Validate() field.ErrorList {
 	all = append(all, c.Local.validate(field.NewPath("local"))...)
 	all = append(all, validateDifferent(c.Local, c.Remote, field.NewPath("remote"))...)
 	all = append(all, c.Node.validate(field.NewPath("node"), c.Local.Identity)...)
+	all = append(all, oneOf(c.Services, field.NewPath("services"))...)
 	all = append(all, c.Pods.validate(field.NewPath("pods"))...)
 	all = append(all, c.KubeletAPI.validate(field.NewPath("kubeletAPI"))...)
 	all = append(all, c.Metrics.validate(field.NewPath("metrics"), c.Profiling)...)
