@@ -48,6 +48,9 @@ type Values struct {
 	ReadNodes bool
 	// ReadMetrics lets akd read the usage of its pods from metrics.k8s.io.
 	ReadMetrics bool
+	// MirrorServices lets akd keep copies of the local cluster's Services and
+	// EndpointSlices in its namespaces.
+	MirrorServices bool
 	// Limits lets akd make a ResourceQuota, a LimitRange and a NetworkPolicy in
 	// each of its namespaces, as its configuration says.
 	Limits Limits

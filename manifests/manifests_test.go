@@ -41,7 +41,7 @@ func TestGolden(t *testing.T) {
 
 func everything(node string) manifests.Values {
 	return manifests.Values{
-		Node: node, PodSecurity: "restricted", ReadNodes: true, ReadMetrics: true,
+		Node: node, PodSecurity: "restricted", ReadNodes: true, ReadMetrics: true, MirrorServices: true,
 		Limits: manifests.Limits{ResourceQuota: true, LimitRange: true, NetworkPolicy: true},
 	}
 }
@@ -92,7 +92,7 @@ func TestRemoteLabels(t *testing.T) {
 			t.Errorf("%s %s is of node %s", object.GetKind(), object.GetName(), labels["actual.vk/node-name"])
 		}
 	}
-	want := []string{"Namespace actual-system", "ClusterRole actual.vk:tenant", "ClusterRole actual.vk:tenant-metrics"}
+	want := []string{"Namespace actual-system", "ClusterRole actual.vk:tenant", "ClusterRole actual.vk:tenant-metrics", "ClusterRole actual.vk:tenant-services"}
 	if diff := cmp.Diff(want, shared); diff != "" {
 		t.Errorf("shared (-want +got):\n%s", diff)
 	}

@@ -48,11 +48,16 @@ func newTenant(ctx context.Context, remote *remoteCluster, site *translate.Site,
 	if t.subject, err = remote.self(ctx); err != nil {
 		return nil, err
 	}
-	metrics, err := remote.mayBind(ctx, translate.TenantMetricsRole)
-	if metrics {
-		t.roles = append(t.roles, translate.TenantMetricsRole)
+	for _, role := range []string{translate.TenantMetricsRole, translate.TenantServicesRole} {
+		optional, err := remote.mayBind(ctx, role)
+		if err != nil {
+			return nil, err
+		}
+		if optional {
+			t.roles = append(t.roles, role)
+		}
 	}
-	return t, err
+	return t, nil
 }
 
 // namespaces returns those of the record that exist. A lost record is made anew.

@@ -53,6 +53,8 @@ const (
 	TenantRole = "actual.vk:tenant"
 	// TenantMetricsRole is bound beside it where usage may be read.
 	TenantMetricsRole = "actual.vk:tenant-metrics"
+	// TenantServicesRole is bound beside it where Services may be mirrored.
+	TenantServicesRole = "actual.vk:tenant-services"
 )
 
 // RecordName returns the name of the ConfigMap in SystemNamespace that records
