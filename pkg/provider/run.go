@@ -84,7 +84,7 @@ type daemon struct {
 	// apiServerEndpoint is where the mirrored Service kubernetes leads, if it
 	// was configured.
 	apiServerEndpoint translate.APIServer
-	address       string
+	address           string
 
 	loops   *loops
 	probe   *probe
