@@ -107,6 +107,7 @@ func (a *audit) run(t *testing.T) {
 
 // rules compares by a SelfSubjectRulesReview.
 func (a *audit) rules(t *testing.T, client *kubernetes.Clientset, namespace string, places []string) {
+	t.Helper()
 	review := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: namespace}}
 	answer, err := client.AuthorizationV1().SelfSubjectRulesReviews().Create(t.Context(), review, metav1.CreateOptions{})
 	if err != nil {
