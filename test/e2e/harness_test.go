@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,6 +46,8 @@ type bed struct {
 	akd      string // the akd binary
 	dir      string // run folder of the clusters
 	address  string // where akd listens in the local cluster's network
+	network  string // file of the local cluster's network namespace
+	server   string // IP address of the local API server there
 
 	local  *kubernetes.Clientset
 	remote *kubernetes.Clientset
@@ -93,27 +96,51 @@ func up() (*bed, error) {
 	if err := b.command("up").Run(); err != nil {
 		return nil, fmt.Errorf("clusters up: %w", err)
 	}
-	status := exec.Command(b.clusters, "--dir", b.dir, "status", "-o", "json")
-	out, err := status.Output()
+	report, err := b.status()
 	if err != nil {
-		return nil, fmt.Errorf("clusters status: %w", err)
-	}
-	var report struct {
-		AKDAddress string `json:"akdAddress"`
-		Simulated  bool   `json:"simulated"`
-	}
-	if err := json.Unmarshal(out, &report); err != nil {
-		return nil, fmt.Errorf("clusters status: %w", err)
+		return nil, err
 	}
 	if report.Simulated {
 		return nil, errors.New("the clusters' nodes are simulated: end-to-end tests need real containers, so root on Linux")
 	}
-	b.address = report.AKDAddress
+	b.address, b.network = report.AKDAddress, report.Clusters.Local.NetworkNamespace
+	server, err := url.Parse(report.Clusters.Local.InNetworkServer)
+	if err != nil {
+		return nil, err
+	}
+	b.server = server.Hostname()
 	if b.local, err = b.client("local"); err != nil {
 		return nil, err
 	}
 	b.remote, err = b.client("remote")
 	return b, err
+}
+
+// report is what the clusters command tells of its clusters.
+type report struct {
+	AKDAddress string `json:"akdAddress"`
+	Simulated  bool   `json:"simulated"`
+	Clusters   struct {
+		Local struct {
+			InNetworkServer  string `json:"inNetworkServer"`
+			NetworkNamespace string `json:"networkNamespace"`
+		} `json:"local"`
+	} `json:"clusters"`
+	Components []struct {
+		Name string `json:"name"`
+		PID  int    `json:"pid"`
+	} `json:"components"`
+}
+
+func (b *bed) status() (r report, err error) {
+	out, err := exec.Command(b.clusters, "--dir", b.dir, "status", "-o", "json").Output()
+	if err == nil {
+		err = json.Unmarshal(out, &r)
+	}
+	if err != nil {
+		return r, fmt.Errorf("clusters status: %w", err)
+	}
+	return r, nil
 }
 
 // command is a clusters command whose output is the test's.
