@@ -1,0 +1,114 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+)
+
+// candidate is one of several akds of a node.
+type candidate struct {
+	leadership
+	stop context.CancelFunc
+	done chan error
+}
+
+func newCandidate(t *testing.T, client *fake.Clientset, identity string, working *atomic.Int32) *candidate {
+	t.Helper()
+	c := &candidate{
+		leadership: leadership{client: client, lease: types.NamespacedName{Namespace: "actual-system", Name: "ak"}, identity: identity, logger: slog.New(slog.DiscardHandler)},
+		done:       make(chan error, 1),
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	c.stop = stop
+	go func() {
+		c.done <- c.run(ctx, func(ctx context.Context) error {
+			if working.Add(1) > 1 {
+				t.Error("two akds work at the same time")
+			}
+			<-ctx.Done()
+			time.Sleep(time.Second) // requests that are on their way, in fake time
+			working.Add(-1)
+			return ctx.Err()
+		})
+	}()
+	return c
+}
+
+// A leader that stops hands over at once, when its work has ended and not before.
+func TestLeaderHandsOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client, working := fake.NewClientset(), &atomic.Int32{}
+		first := newCandidate(t, client, "first", working)
+		time.Sleep(time.Second) // in fake time
+		second := newCandidate(t, client, "second", working)
+		time.Sleep(time.Minute) // in fake time
+		if !first.leads.Load() || second.leads.Load() {
+			t.Fatalf("first leads %t, second leads %t: want the first alone", first.leads.Load(), second.leads.Load())
+		}
+		first.stop()
+		if err := <-first.done; !errors.Is(err, context.Canceled) {
+			t.Errorf("the first ended with %v, want what its work ended with", err)
+		}
+		time.Sleep(2 * leaseRetryPeriod) // in fake time
+		if !second.leads.Load() {
+			t.Error("the second does not lead after the first has given the lease back")
+		}
+		second.stop()
+		<-second.done
+	})
+}
+
+// A leader that cannot renew its lease stops before another one may start.
+func TestLeaderLosesLease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client, working := fake.NewClientset(), &atomic.Int32{}
+		var cut atomic.Bool
+		client.PrependReactor("update", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return cut.Load(), nil, errors.New("the API server does not answer")
+		})
+		first := newCandidate(t, client, "first", working)
+		time.Sleep(time.Minute) // in fake time
+		cut.Store(true)
+		if err := <-first.done; !errors.Is(err, errLeaseLost) {
+			t.Errorf("ended with %v, want %v", err, errLeaseLost)
+		}
+		cut.Store(false)
+		second := newCandidate(t, client, "second", working)
+		time.Sleep(leaseDuration + 2*leaseRetryPeriod) // in fake time
+		if !second.leads.Load() {
+			t.Error("nobody took over within 20 s")
+		}
+		second.stop()
+		<-second.done
+	})
+}
+
+// One that waits ends when it is told to, and has never worked.
+func TestWaitingLeaderEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client, working := fake.NewClientset(), &atomic.Int32{}
+		first := newCandidate(t, client, "first", working)
+		time.Sleep(time.Second) // in fake time
+		second := newCandidate(t, client, "second", working)
+		time.Sleep(time.Second) // in fake time
+		second.stop()
+		if err := <-second.done; !errors.Is(err, context.Canceled) || second.leads.Load() {
+			t.Errorf("ended with %v, leads %t", err, second.leads.Load())
+		}
+		first.stop()
+		<-first.done
+	})
+}
