@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -85,6 +86,25 @@ func TestExactly(t *testing.T) {
 		if got := focus.MatchString(suite + name); got != want {
 			t.Errorf("%s: matched %t, want %t", name, got, want)
 		}
+	}
+}
+
+// What an interrupted run has not come to must be run when it goes on.
+func TestOutcomes(t *testing.T) {
+	ran := func(name, state string) spec {
+		s := testSpec(name)
+		s.State, s.RunTime = state, time.Second
+		return s
+	}
+	never := testSpec("never")
+	never.State = "skipped"
+	specs := []spec{ran("a", "passed"), ran("b", "panicked"), ran("c", "skipped"), ran("d", "interrupted"), ran("other", "passed"), never}
+	got := outcomes(specs, []string{"[sig-x] a", "[sig-x] b", "[sig-x] c", "[sig-x] d", "[sig-x] never"})
+	want := []result{
+		{Spec: "[sig-x] a", State: passed, Seconds: 1}, {Spec: "[sig-x] b", State: failed, Seconds: 1}, {Spec: "[sig-x] c", State: skipped, Seconds: 1},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want, +got:\n%s", diff)
 	}
 }
 

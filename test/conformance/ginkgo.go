@@ -147,7 +147,8 @@ func outcomes(specs []spec, names []string) []result {
 	for i := range specs {
 		s := &specs[i]
 		name := s.name()
-		if !slices.Contains(names, name) {
+		never := s.State == "skipped" && s.RunTime == 0 // an interrupted run did not come to it
+		if never || !slices.Contains(names, name) {
 			continue
 		}
 		r := result{Spec: name, Seconds: s.RunTime.Seconds(), Message: firstLine(s.Failure.Message)}

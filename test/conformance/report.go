@@ -119,7 +119,7 @@ func printSummary(out io.Writer, rows []row) error {
 	for _, v := range verdicts() {
 		for i := range rows {
 			r := &rows[i]
-			if r.Verdict == v {
+			if r.Verdict == v && r.Direct.Attempts+r.Through.Attempts > 0 {
 				fmt.Fprintf(table, "%s\t%.1f\t%s\t%.1f\t%s\n", r.Direct, r.Direct.Seconds, r.Through, r.Through.Seconds, r.Spec)
 			}
 		}
