@@ -26,7 +26,7 @@ BENCHFLAGS ?=
 GOBUILD := go build -trimpath -ldflags "-X main.version=$(VERSION)"
 # Modules of this repository with code in them, and all modules.
 CODE := . test/clusters
-MODULES := $(CODE) tools test/e2e/crossplane test/e2e/crossplane/helm
+MODULES := $(CODE) tools test/e2e/crossplane test/e2e/crossplane/helm test/e2e/metrics-server
 # The plugin is built once it is there.
 PLUGIN := $(notdir $(wildcard cmd/kubectl-actual))
 
@@ -90,7 +90,7 @@ test-e2e: build c-compiler ## Run the end-to-end tests on real clusters of their
 
 .PHONY: e2e
 e2e: export E2E_SLOW := 1
-e2e: test-e2e ## The same, with the slow ones: tokens that expire, and Crossplane
+e2e: test-e2e ## The same, with the slow ones: tokens that expire, metrics-server, Crossplane
 
 .PHONY: conformance
 conformance: akd clusters ## Run Kubernetes' own tests directly and through AK: SUITE=node|full FOCUS= SKIP= PROCS= RESUME=1

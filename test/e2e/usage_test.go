@@ -1,0 +1,139 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// burner uses a part of a processor and 48 MiB.
+const burner = `
+apiVersion: v1
+kind: Pod
+metadata: {name: burner}
+spec:
+  nodeName: %s
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: cpu
+    image: busybox:1.36
+    imagePullPolicy: Never
+    command: [sh, -c, 'while :; do :; done']
+    resources: {requests: {cpu: 10m}, limits: {cpu: 200m}}
+  - name: memory
+    image: busybox:1.36
+    imagePullPolicy: Never
+    command: [sh, -c, 'dd if=/dev/zero of=/dev/shm/block bs=1M count=48; trap exit TERM; while :; do sleep 1 & wait; done']
+`
+
+// metrics-server as its project releases it, in both clusters: kubectl top
+// shows for akd's node and pods what the remote kubelets measure. The local
+// one verifies akd's serving certificate, once it has been approved.
+func TestUsage(t *testing.T) {
+	slow(t)
+	b := shared
+	const module, image = "metrics-server", "registry.k8s.io/metrics-server/metrics-server"
+	program := buildTool(t, module, "metrics-server")
+	sources := runs(t, exec.Command("go", "list", "-C", module, "-m", "-f", "{{.Version}} {{.Dir}}", "sigs.k8s.io/metrics-server"))
+	version, source, _ := strings.Cut(strings.TrimSpace(sources), " ")
+	archive := filepath.Join(t.TempDir(), "metrics-server.tar")
+	runs(t, exec.Command(b.clusters, "build-image", archive, "--tag", image+":"+version, "--entrypoint", "/metrics-server", "--user", "65534",
+		"--add", program+":/metrics-server"))
+
+	b.kubectl(t, "local", "delete", "certificatesigningrequests", "--all")
+	b.startAKD(t, exampleNode)
+	b.kubectl(t, "local", "certificate", "approve", b.pendingRequest(t))
+	for side, nodeSelector := range map[string]string{"local": `{"actual.vk/infra": "true"}`, "remote": `{"kubernetes.io/os": "linux"}`} {
+		runs(t, exec.Command(b.clusters, "--dir", b.dir, "load-image", archive, "--cluster", side))
+		b.installMetricsServer(t, side, source, fmt.Sprintf(`
+resources: [base]
+images: [{name: gcr.io/k8s-staging-metrics-server/metrics-server, newName: %s, newTag: %s}]
+patches:
+- target: {kind: Deployment}
+  patch: |
+    - {op: add, path: /spec/template/spec/containers/0/args/-, value: --kubelet-certificate-authority=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt}
+    - {op: replace, path: /spec/template/spec/containers/0/imagePullPolicy, value: Never}
+    - {op: replace, path: /spec/template/spec/nodeSelector, value: %s}
+    - {op: add, path: /spec/template/spec/tolerations, value: [{operator: Exists}]}
+`, image, version, nodeSelector))
+	}
+	p := pod{b, b.namespace(t, "usage"), "burner"}
+	b.apply(t, p.namespace, fmt.Sprintf(burner, exampleNode))
+	for _, side := range []string{"remote", "local"} {
+		b.kubectl(t, side, "rollout", "status", "deployment/metrics-server", "-n", "kube-system", "--timeout=5m")
+	}
+
+	const someCPU, someMemory = "50m", "40Mi"
+	eventually(t, "kubectl top pod shows what each container uses", func(context.Context) error {
+		used, err := b.top("pod", p.name, "-n", p.namespace, "--containers")
+		if err != nil {
+			return err
+		}
+		// Each line: pod, container, processors, memory.
+		shown := map[string][]string{}
+		for _, line := range used {
+			shown[line[1]] = line[2:]
+		}
+		if len(shown) != 2 || less(t, shown["cpu"][0], someCPU) || less(t, shown["memory"][1], someMemory) {
+			return fmt.Errorf("%v", used)
+		}
+		t.Logf("kubectl top pod --containers: %v", used)
+		return nil
+	})
+	eventually(t, "kubectl top node shows the sum of its pods", func(context.Context) error {
+		used, err := b.top("node", exampleNode)
+		if err != nil {
+			return err
+		}
+		// The line: node, processors, their share, memory, its share.
+		if len(used) != 1 || len(used[0]) != 5 || less(t, used[0][1], someCPU) || less(t, used[0][3], someMemory) {
+			return fmt.Errorf("%v", used)
+		}
+		t.Logf("kubectl top node: %v", used)
+		return nil
+	})
+}
+
+// installMetricsServer applies the project's own manifests, but for what the
+// kustomization changes, and takes them away when the test ends.
+func (b *bed) installMetricsServer(t *testing.T, side, source, kustomization string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "base"), os.DirFS(filepath.Join(source, "manifests", "base"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(kustomization), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.kubectl(t, side, "delete", "-k", dir, "--timeout=2m") })
+	b.kubectl(t, side, "apply", "-k", dir)
+}
+
+// top is the fields of each line of kubectl top.
+func (b *bed) top(args ...string) (lines [][]string, err error) {
+	out, stderr, err := b.tryKubectl("local", nil, append(append([]string{"top"}, args...), "--no-headers")...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", err, stderr)
+	}
+	for line := range strings.Lines(out) {
+		lines = append(lines, strings.Fields(line))
+	}
+	return lines, nil
+}
+
+func less(t *testing.T, quantity, than string) bool {
+	t.Helper()
+	q, err := resource.ParseQuantity(quantity)
+	if err != nil {
+		t.Fatalf("quantity %q: %v", quantity, err)
+	}
+	return q.Cmp(resource.MustParse(than)) < 0
+}
