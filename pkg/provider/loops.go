@@ -41,6 +41,7 @@ type loops struct {
 	events     *eventMirror
 	configMaps *references[*corev1.ConfigMap]
 	secrets    *references[*corev1.Secret]
+	bundles    *bundles
 	reconciler *reconciler
 	controller *controller
 }
@@ -64,6 +65,7 @@ func newLoops(local *localCluster, remote *remoteCluster, settings loopSettings,
 	l.pods = newObjects(l.localPodChanged, func() {})
 	l.configMaps = newReferences[*corev1.ConfigMap](local.configMap, func(namespace, name string) { l.queue.Add(key{kindConfigMap, namespace, name}) })
 	l.secrets = newReferences[*corev1.Secret](local.secret, func(namespace, name string) { l.queue.Add(key{kindSecret, namespace, name}) })
+	l.bundles = newBundles(local.trustBundles, l.bundlesChanged)
 	l.events = &eventMirror{site: settings.site, local: local, pod: l.pods.get, logger: logger, backlog: make(chan mirroredEvent, eventBacklog)}
 	l.spaces = &spaces{
 		site: settings.site, remote: remote, events: l.events, queue: l.queue, logger: logger, remap: l.keysOf,
@@ -75,7 +77,9 @@ func newLoops(local *localCluster, remote *remoteCluster, settings loopSettings,
 	l.reconciler = &reconciler{
 		site: settings.site, local: local, remote: remote, spaces: l.spaces, pods: l.pods, services: l.services,
 		register: l.register, brake: l.brake, batch: newBatch(settings.clock), released: newPauses(settings.clock, releasePause), queue: l.queue, clock: settings.clock, logger: logger,
-		tokens: &tokens{site: settings.site, local: local, remote: remote, queue: l.queue, clock: settings.clock, count: settings.countToken},
+		tokens: &tokens{
+			site: settings.site, local: local, remote: remote, bundles: l.bundles, queue: l.queue, clock: settings.clock, count: settings.countToken,
+		},
 	}
 	l.reconciler.configMaps = &copies[*corev1.ConfigMap]{
 		keeper: keeper[*corev1.ConfigMap]{
@@ -110,12 +114,24 @@ func (l *loops) localPodChanged(c change[*corev1.Pod]) {
 	}
 	l.configMaps.use(id, needs.ConfigMaps)
 	l.secrets.use(id, needs.Secrets)
+	if len(needs.Bundles) > 0 {
+		l.bundles.use()
+	}
 	if c.new == nil || c.old != nil && c.old.UID != c.new.UID {
 		l.queue.Add(key{kindSecret, pod.Namespace, translate.TokenSecretName(c.old.UID)})
 		l.reconciler.batch.written(c.old.UID)
 		l.reconciler.released.forget(c.old.UID)
 	}
 	l.queue.Add(key{kindPod, pod.Namespace, pod.Name})
+}
+
+// bundlesChanged queues the pods that mount trust anchors.
+func (l *loops) bundlesChanged() {
+	for _, pod := range l.pods.all() {
+		if translate.HasBundles(pod) {
+			l.queue.Add(key{kindPod, pod.Namespace, pod.Name})
+		}
+	}
 }
 
 func finished(pod *corev1.Pod) bool {
@@ -155,6 +171,7 @@ func (l *loops) run(ctx context.Context, synced func()) error {
 	l.reconciler.recorder, l.services.recorder = recorder, recorder
 	l.configMaps.start(ctx)
 	l.secrets.start(ctx)
+	l.bundles.start(ctx)
 	group.Go(func() error { l.pods.run(ctx, l.local.pods()); return nil })
 	group.Go(func() error { l.services.services.run(ctx, l.local.services()); return nil })
 	if l.services.on {
@@ -166,6 +183,7 @@ func (l *loops) run(ctx context.Context, synced func()) error {
 		l.spaces.wait()
 		l.configMaps.wait()
 		l.secrets.wait()
+		l.bundles.wait()
 		stopRecorder()
 		return nil
 	})

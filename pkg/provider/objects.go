@@ -310,9 +310,10 @@ func (o *objects[T]) run(ctx context.Context, src source) {
 }
 
 // noteRefusal remembers a refusal that lasts, and ends the wait for the first
-// read: a kubelet starts the pod without what it may not read, and says so.
+// read: a kubelet starts the pod without what it may not read, and says so. A
+// kind that the cluster does not know is not found.
 func (o *objects[T]) noteRefusal(err error) {
-	if !apierrors.IsForbidden(err) {
+	if !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
 		return
 	}
 	o.mu.Lock()

@@ -159,12 +159,10 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 	if _, err := r.site.Pod(p.local, nil); err != nil {
 		return err
 	}
-	ready := r.needsSettled(p)
-	if err := r.tokens.ensure(ctx, p.space, p.local); err != nil {
+	settled := r.needsSettled(p)
+	ready, err := r.tokens.ensure(ctx, p.space, p.local)
+	if err != nil || !settled || !ready {
 		return err
-	}
-	if !ready {
-		return nil
 	}
 	wanted, err := r.site.PodIn(p.local, r.around(p.local))
 	if err != nil {
@@ -261,7 +259,8 @@ func (r *reconciler) follow(ctx context.Context, p pair) error {
 	if err := r.copyStatus(ctx, p); err != nil {
 		return err
 	}
-	return r.tokens.ensure(ctx, p.space, p.local)
+	_, err := r.tokens.ensure(ctx, p.space, p.local)
+	return err
 }
 
 func (r *reconciler) copyStatus(ctx context.Context, p pair) error {

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/tools/txtar"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -427,7 +428,7 @@ func (c *cluster) applyYAML(content string) error {
 	}
 	resource := map[string]string{
 		"*v1.Pod": "pods", "*v1.ConfigMap": "configmaps", "*v1.Secret": "secrets", "*v1.Namespace": "namespaces",
-		"*v1.Service": "services", "*v1.EndpointSlice": "endpointslices",
+		"*v1.Service": "services", "*v1.EndpointSlice": "endpointslices", "*v1.ClusterTrustBundle": "clustertrustbundles",
 	}[fmt.Sprintf("%T", obj)]
 	return c.client.Tracker().Update(resourceOf(resource), obj, obj.(metav1.Object).GetNamespace())
 }
@@ -569,6 +570,8 @@ func resourceOf(name string) schema.GroupVersionResource {
 	switch name {
 	case "rolebindings":
 		return rbacv1.SchemeGroupVersion.WithResource(name)
+	case "clustertrustbundles":
+		return certificatesv1.SchemeGroupVersion.WithResource(name)
 	case "endpointslices":
 		return discoveryv1.SchemeGroupVersion.WithResource(name)
 	}

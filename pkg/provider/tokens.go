@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/metrics"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -24,50 +26,84 @@ const (
 )
 
 // tokens keeps, per pod, one remote Secret with the local service account
-// tokens that the pod mounts.
+// tokens and the local trust anchors that the pod mounts.
 type tokens struct {
-	site   *translate.Site
-	local  *localCluster
-	remote *remoteCluster
-	queue  queue
-	clock  clock.PassiveClock
-	count  func(result string) // counts renewals, "success" or "error"
+	site    *translate.Site
+	local   *localCluster
+	remote  *remoteCluster
+	bundles *bundles
+	queue   queue
+	clock   clock.PassiveClock
+	count   func(result string) // counts renewals, "success" or "error"
 }
 
-// ensure makes the Secret hold valid tokens, and queues the pod again for when
-// they are to be renewed.
-func (t *tokens) ensure(ctx context.Context, space *space, pod *corev1.Pod) error {
-	wanted := translate.NeedsOf(pod).Tokens
-	if len(wanted) == 0 {
-		return nil
+// ensure makes the Secret hold valid tokens and the bundles as they are, and
+// queues the pod again for when the tokens are to be renewed. It is false while
+// the local cluster's bundles are not known; the pod is queued once they are.
+func (t *tokens) ensure(ctx context.Context, space *space, pod *corev1.Pod) (bool, error) {
+	needs := translate.NeedsOf(pod)
+	if len(needs.Tokens)+len(needs.Bundles) == 0 {
+		return true, nil
+	}
+	files, known, err := t.bundles.files(needs.Bundles)
+	if err != nil || !known {
+		return false, err
 	}
 	have := space.secrets.get(space.remote, translate.TokenSecretName(pod.UID))
-	if have != nil && holds(have, wanted) {
-		if renew, ok := translate.RenewAfter(have); ok && renew.After(t.clock.Now()) {
-			t.queue.AddAfter(key{kindPod, pod.Namespace, pod.Name}, renew.Sub(t.clock.Now()))
-			return nil
+	held, renew := t.valid(have, needs.Tokens)
+	if held == nil {
+		held, renew, err = t.request(ctx, pod, needs.Tokens)
+		t.count(resultOf(err))
+		if err != nil {
+			return false, err
 		}
 	}
-	err := t.write(ctx, space, pod, wanted)
-	if err != nil {
-		t.count("error")
-		return err
+	maps.Copy(held, files)
+	if want := t.site.TokenSecret(pod, held, renew); have == nil || !translate.SameSecret(have, want) {
+		if err := t.store(ctx, space, want); err != nil {
+			return false, err
+		}
 	}
-	t.count("success")
-	return nil
+	if len(needs.Tokens) > 0 {
+		t.queue.AddAfter(key{kindPod, pod.Namespace, pod.Name}, renew.Sub(t.clock.Now()))
+	}
+	return true, nil
 }
 
-// holds reports whether the Secret has a token for each that is wanted.
-func holds(secret *corev1.Secret, wanted []translate.Token) bool {
+// resultOf is how a renewal is counted.
+func resultOf(err error) string {
+	if err != nil {
+		return metrics.ResultError
+	}
+	return metrics.ResultSuccess
+}
+
+// valid returns the tokens that the Secret holds, and when they are to be
+// renewed. It returns nil when one is missing, or that time has come.
+func (t *tokens) valid(secret *corev1.Secret, wanted []translate.Token) (map[string]string, time.Time) {
+	held := make(map[string]string, len(wanted))
+	if len(wanted) == 0 {
+		return held, time.Time{}
+	}
+	if secret == nil {
+		return nil, time.Time{}
+	}
+	renew, ok := translate.RenewAfter(secret)
+	if !ok || !renew.After(t.clock.Now()) {
+		return nil, time.Time{}
+	}
 	for _, token := range wanted {
 		if len(secret.Data[token.Key]) == 0 {
-			return false
+			return nil, time.Time{}
 		}
+		held[token.Key] = string(secret.Data[token.Key])
 	}
-	return true
+	return held, renew
 }
 
-func (t *tokens) write(ctx context.Context, space *space, pod *corev1.Pod, wanted []translate.Token) error {
+// request asks for the tokens, all at once, and returns when they are to be
+// renewed.
+func (t *tokens) request(ctx context.Context, pod *corev1.Pod, wanted []translate.Token) (map[string]string, time.Time, error) {
 	asked := t.clock.Now()
 	granted := make([]*authenticationv1.TokenRequestStatus, len(wanted))
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -78,9 +114,8 @@ func (t *tokens) write(ctx context.Context, space *space, pod *corev1.Pod, wante
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return err
+		return nil, time.Time{}, err
 	}
-
 	data := make(map[string]string, len(wanted))
 	renew := asked.Add(renewMaxAge)
 	for i, want := range wanted {
@@ -91,12 +126,7 @@ func (t *tokens) write(ctx context.Context, space *space, pod *corev1.Pod, wante
 		}
 	}
 	// Jitter spreads load, nothing secret depends on it.
-	renew = renew.Add(-rand.N(renewJitter)) //nolint:gosec // see above
-	if err := t.store(ctx, space, t.site.TokenSecret(pod, data, renew)); err != nil {
-		return err
-	}
-	t.queue.AddAfter(key{kindPod, pod.Namespace, pod.Name}, renew.Sub(t.clock.Now()))
-	return nil
+	return data, renew.Add(-rand.N(renewJitter)), nil //nolint:gosec // see above
 }
 
 func (t *tokens) store(ctx context.Context, space *space, want *corev1.Secret) error {

@@ -288,7 +288,7 @@ func filledPod(seed int64) *corev1.Pod {
 	for i := range pod.Spec.Volumes {
 		if pod.Spec.Volumes[i].Projected != nil {
 			pod.Spec.Volumes[i].Projected.Sources = perKind[corev1.VolumeProjection](reflect.TypeFor[corev1.VolumeProjection](), "", seed,
-				[]string{"ClusterTrustBundle", "PodCertificate"})
+				[]string{"PodCertificate"})
 		}
 		if pod.Spec.Volumes[i].ConfigMap != nil {
 			pod.Spec.Volumes[i].ConfigMap.Name = rootCAConfigMap

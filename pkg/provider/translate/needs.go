@@ -29,6 +29,7 @@ type Needs struct {
 	ConfigMaps []string // local names, sorted, each once
 	Secrets    []string // likewise
 	Tokens     []Token
+	Bundles    []Bundle `json:",omitempty"`
 }
 
 // Token is a service account token that a pod mounts.
@@ -54,6 +55,7 @@ func NeedsOf(local *corev1.Pod) Needs {
 		ConfigMaps: slices.DeleteFunc(slices.Sorted(maps.Keys(found.configMaps)), reserved),
 		Secrets:    slices.DeleteFunc(slices.Sorted(maps.Keys(found.secrets)), reserved),
 		Tokens:     found.tokens,
+		Bundles:    found.bundles,
 	}
 }
 
@@ -83,6 +85,7 @@ func collect(local *corev1.Pod) *collector {
 type collector struct {
 	configMaps, secrets map[string]bool
 	tokens              []Token
+	bundles             []Bundle
 }
 
 func newCollector() *collector {
@@ -166,6 +169,8 @@ func (c *collector) projected(volume *corev1.Volume) {
 				token.ExpirationSeconds = *seconds
 			}
 			c.tokens = append(c.tokens, token)
+		case source.ClusterTrustBundle != nil:
+			c.bundles = append(c.bundles, bundle(tokenKey(volume.Name, i), source.ClusterTrustBundle))
 		}
 	}
 }
@@ -259,23 +264,27 @@ func secretType(secret *corev1.Secret) corev1.SecretType {
 	return secret.Type
 }
 
-// TokenSecret returns the remote Secret with a local pod's tokens, by their keys
-// in Needs. They are to be renewed after the given time.
-func (s *Site) TokenSecret(local *corev1.Pod, tokens map[string]string, renewAfter time.Time) *corev1.Secret {
-	data := make(map[string][]byte, len(tokens))
-	for key, token := range tokens {
-		data[key] = []byte(token)
+// TokenSecret returns the remote Secret with a local pod's tokens and bundles of
+// trust anchors, by their keys in Needs. The tokens are to be renewed after the
+// given time; it is zero where there are none.
+func (s *Site) TokenSecret(local *corev1.Pod, files map[string]string, renewAfter time.Time) *corev1.Secret {
+	data := make(map[string][]byte, len(files))
+	for key, content := range files {
+		data[key] = []byte(content)
 	}
-	return &corev1.Secret{
+	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:        TokenSecretName(local.UID),
-			Namespace:   RemoteNamespace(s.Node, local.Namespace),
-			Labels:      s.labels(local.Namespace, local.UID),
-			Annotations: map[string]string{AnnotationRenewAfter: renewAfter.UTC().Format(time.RFC3339)},
+			Name:      TokenSecretName(local.UID),
+			Namespace: RemoteNamespace(s.Node, local.Namespace),
+			Labels:    s.labels(local.Namespace, local.UID),
 		},
 		Type: typePodTokens,
 		Data: data,
 	}
+	if !renewAfter.IsZero() {
+		secret.Annotations = map[string]string{AnnotationRenewAfter: renewAfter.UTC().Format(time.RFC3339)}
+	}
+	return secret
 }
 
 // IsTokenSecret reports whether a remote Secret holds a pod's tokens, and so has

@@ -45,10 +45,7 @@ func unsupported(source *corev1.VolumeSource) string {
 
 func unsupportedProjection(projected *corev1.ProjectedVolumeSource) string {
 	for i := range projected.Sources {
-		switch {
-		case projected.Sources[i].ClusterTrustBundle != nil:
-			return "projects a ClusterTrustBundle, which the remote cluster has not, or with other content: put the certificates into a ConfigMap, or run the pod on another node"
-		case projected.Sources[i].PodCertificate != nil:
+		if projected.Sources[i].PodCertificate != nil {
 			return "projects a pod certificate, which the remote cluster would issue for a remote identity: use a Secret, or run the pod on another node"
 		}
 	}
@@ -80,6 +77,13 @@ func translateProjected(volume *corev1.Volume, local *corev1.Pod) {
 			source.ConfigMap.Name = ConfigMapName(source.ConfigMap.Name)
 		case source.DownwardAPI != nil:
 			translateFiles(source.DownwardAPI.Items)
+		case source.ClusterTrustBundle != nil:
+			from := source.ClusterTrustBundle
+			source.ClusterTrustBundle = nil
+			source.Secret = &corev1.SecretProjection{
+				LocalObjectReference: corev1.LocalObjectReference{Name: TokenSecretName(local.UID)},
+				Items:                []corev1.KeyToPath{{Key: tokenKey(volume.Name, i), Path: from.Path, User: from.User}},
+			}
 		case source.ServiceAccountToken != nil:
 			token := source.ServiceAccountToken
 			source.ServiceAccountToken = nil
@@ -132,7 +136,8 @@ func runAsUser(spec *corev1.PodSpec, container *corev1.Container) *int64 {
 	return nil
 }
 
-// tokenKey returns the key of a projected token in the pod's token Secret.
+// tokenKey returns the key of a projected token, or of a bundle of trust
+// anchors, in the pod's token Secret.
 func tokenKey(volume string, source int) string { return volume + "." + strconv.Itoa(source) }
 
 // translateFiles points at the labels that hold the local truth. Files of the
