@@ -70,7 +70,9 @@ func nodeImages(ctx context.Context, programs Programs) ([]Spec, error) {
 	testing.Tags = names.with([]string{"Agnhost", "AgnhostPrev"}, AgnhostName, "docker.io/library/agnhost:latest")
 	nonRoot := Spec{Base: &busybox, Cmd: []string{"sh"}, User: "1234", Tags: names.with([]string{"NonRoot"})}
 	shell := busybox
-	shell.Tags = names.with([]string{"BusyBox"}, BusyboxName, "docker.io/library/busybox:latest")
+	// The tests that want glibc only ask for the host's name, and Debian's
+	// busybox has glibc's way to find it.
+	shell.Tags = names.with([]string{"BusyBox", "GlibcDnsTesting"}, BusyboxName, "docker.io/library/busybox:latest")
 	return []Spec{
 		{
 			Files: map[string]File{"/pause": {Source: programs["pause"]}}, Entrypoint: []string{"/pause"}, User: "65535:65535",
