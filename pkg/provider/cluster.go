@@ -252,6 +252,27 @@ func (c *remoteCluster) bindRole(ctx context.Context, namespace, role string, su
 	return nil
 }
 
+// createLimits creates what there is none of: a tenant may change none.
+func (c *remoteCluster) createLimits(ctx context.Context, limits translate.Limits) error {
+	var err error
+	if quota := limits.ResourceQuota; quota != nil {
+		if _, err = c.client.CoreV1().ResourceQuotas(quota.Namespace).Create(ctx, quota, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("create remote resourcequota in %s: %w", quota.Namespace, err)
+		}
+	}
+	if limit := limits.LimitRange; limit != nil {
+		if _, err = c.client.CoreV1().LimitRanges(limit.Namespace).Create(ctx, limit, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("create remote limitrange in %s: %w", limit.Namespace, err)
+		}
+	}
+	if policy := limits.NetworkPolicy; policy != nil {
+		if _, err = c.client.NetworkingV1().NetworkPolicies(policy.Namespace).Create(ctx, policy, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("create remote networkpolicy in %s: %w", policy.Namespace, err)
+		}
+	}
+	return nil
+}
+
 func (c *remoteCluster) pod(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
 	pod, err := c.client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {

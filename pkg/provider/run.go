@@ -207,6 +207,10 @@ func (d *daemon) site() *translate.Site {
 		Tolerations:       d.cfg.Pods.Tolerations,
 		RuntimeClassName:  d.cfg.Pods.RuntimeClassName,
 		PriorityClassName: d.cfg.Pods.PriorityClassName,
+		ResourceQuota:     d.cfg.Namespaces.ResourceQuota,
+		LimitRange:        d.cfg.Namespaces.LimitRange,
+		Isolate:           d.cfg.Namespaces.NetworkPolicy.Enabled,
+		AllowFrom:         d.cfg.Namespaces.NetworkPolicy.AllowFrom,
 	}
 }
 

@@ -85,7 +85,7 @@ func (s *spaces) start(ctx context.Context) error {
 			continue
 		}
 		left = append(left, namespace)
-		group.Go(func() error { return s.tenant.enter(groupCtx, namespace) })
+		group.Go(func() error { return s.enter(groupCtx, namespace) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -162,7 +162,7 @@ func (s *spaces) ensure(ctx context.Context, local string) (*space, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.tenant.enter(ctx, namespace); err != nil {
+	if err := s.enter(ctx, namespace); err != nil {
 		return nil, err
 	}
 	s.watch(namespace, local) //nolint:contextcheck // watches live as long as spaces do
@@ -190,6 +190,14 @@ func (s *spaces) claim(ctx context.Context, local string) (*corev1.Namespace, er
 		return nil, err
 	}
 	return namespace, s.usable(namespace, local)
+}
+
+// enter prepares a namespace that was proved ours for what akd does in it.
+func (s *spaces) enter(ctx context.Context, namespace *corev1.Namespace) error {
+	if err := s.tenant.enter(ctx, namespace); err != nil {
+		return err
+	}
+	return s.remote.createLimits(ctx, s.site.Limits(namespace.Labels[translate.LabelNamespace]))
 }
 
 // usable returns nil when a namespace is ours and stays.
@@ -362,7 +370,7 @@ func (s *spaces) look(ctx context.Context, remote, local string) error {
 	if err != nil || s.usable(namespace, local) != nil {
 		return err
 	}
-	if err := s.tenant.enter(ctx, namespace); err != nil {
+	if err := s.enter(ctx, namespace); err != nil {
 		return err
 	}
 	s.watch(namespace, local) //nolint:contextcheck // watches live as long as spaces do
@@ -382,7 +390,7 @@ func (s *spaces) doubt(ctx context.Context, refused *space) error {
 	case err != nil:
 		return err
 	case namespace.UID == refused.uid && namespace.DeletionTimestamp == nil:
-		return s.tenant.enter(ctx, namespace)
+		return s.enter(ctx, namespace)
 	}
 	s.forget(refused)
 	return nil

@@ -44,6 +44,8 @@ type Configuration struct {
 	Services ServicesMode `json:"services" flag:"services"`
 	// Pods is what every remote pod gets.
 	Pods PodsConfiguration `json:"pods"`
+	// Namespaces is what every remote namespace gets.
+	Namespaces NamespacesConfiguration `json:"namespaces"`
 	// KubeletAPI is the HTTPS server for logs, exec, port-forward and usage.
 	KubeletAPI KubeletAPIConfiguration `json:"kubeletAPI"`
 	// Metrics is the HTTP server for metrics and probes.
@@ -127,6 +129,33 @@ type PodsConfiguration struct {
 	// Pod Security level that the remote namespaces enforce. The policy made
 	// when akd was installed refuses a weaker one.
 	PodSecurity PodSecurityLevel `json:"podSecurity" flag:"pod-security"`
+}
+
+// NamespacesConfiguration is what akd creates in every remote namespace before
+// the first pod, each under the name actual-vk. Each needs a right of its own,
+// which is switched on at install. akd changes none of them: a new value holds
+// for namespaces that are made afterwards.
+type NamespacesConfiguration struct {
+	// What the pods of one namespace may take together, by resource: the
+	// spec.hard of a ResourceQuota. Empty means no quota.
+	ResourceQuota corev1.ResourceList `json:"resourceQuota"`
+	// What single pods and containers take by default and at most: the
+	// spec.limits of a LimitRange. Empty means none.
+	LimitRange []corev1.LimitRangeItem `json:"limitRange"`
+	// NetworkPolicy keeps other nodes' pods from reaching this node's.
+	NetworkPolicy NetworkPolicyConfiguration `json:"networkPolicy"`
+}
+
+// NetworkPolicyConfiguration is a NetworkPolicy for all pods of a namespace. It
+// lets in what comes from this node's namespaces, from namespaces of the remote
+// cluster that are no node's, and from the addresses of allowFrom; the rest,
+// other nodes' pods above all, is shut out. What pods may reach is not limited.
+type NetworkPolicyConfiguration struct {
+	// Create the NetworkPolicy.
+	Enabled bool `json:"enabled"`
+	// Addresses outside of the remote cluster that reach the pods, as CIDRs: the
+	// local cluster's pods and nodes, for instance.
+	AllowFrom []string `json:"allowFrom"`
 }
 
 // KubeletAPIConfiguration describes the HTTPS server that the local API server

@@ -50,6 +50,7 @@ func (c *Configuration) Validate() field.ErrorList {
 	all = append(all, c.Node.validate(field.NewPath("node"), c.Local.Identity)...)
 	all = append(all, oneOf(c.Services, field.NewPath("services"))...)
 	all = append(all, c.Pods.validate(field.NewPath("pods"))...)
+	all = append(all, c.Namespaces.validate(field.NewPath("namespaces"))...)
 	all = append(all, c.KubeletAPI.validate(field.NewPath("kubeletAPI"))...)
 	all = append(all, c.Metrics.validate(field.NewPath("metrics"), c.Profiling)...)
 	all = append(all, c.Sync.validate(field.NewPath("sync"))...)
@@ -139,6 +140,48 @@ func validateCapacity(capacity corev1.ResourceList, path *field.Path) field.Erro
 			all = append(all, field.Invalid(at, amount.String(), "want less than 8Ei"))
 		case name != corev1.ResourceCPU && amount.Cmp(*resource.NewQuantity(amount.Value(), resource.DecimalSI)) != 0:
 			all = append(all, field.Invalid(at, amount.String(), "want a whole number: only cpu has fractions"))
+		}
+	}
+	return all
+}
+
+func (n NamespacesConfiguration) validate(path *field.Path) field.ErrorList {
+	all := validateQuantities(n.ResourceQuota, path.Child("resourceQuota"))
+	for i := range n.LimitRange {
+		item, at := &n.LimitRange[i], path.Child("limitRange").Index(i)
+		switch item.Type {
+		case corev1.LimitTypePod, corev1.LimitTypeContainer, corev1.LimitTypePersistentVolumeClaim:
+		default:
+			all = append(all, field.Invalid(at.Child("type"), string(item.Type), "want Container, Pod or PersistentVolumeClaim"))
+		}
+		for name, quantities := range map[string]corev1.ResourceList{
+			"max": item.Max, "min": item.Min, "default": item.Default, "defaultRequest": item.DefaultRequest, "maxLimitRequestRatio": item.MaxLimitRequestRatio,
+		} {
+			all = append(all, validateQuantities(quantities, at.Child(name))...)
+		}
+	}
+	at := path.Child("networkPolicy", "allowFrom")
+	if len(n.NetworkPolicy.AllowFrom) > 0 && !n.NetworkPolicy.Enabled {
+		all = append(all, field.Invalid(at, strings.Join(n.NetworkPolicy.AllowFrom, ","), "want networkPolicy.enabled: true beside it"))
+	}
+	for i, cidr := range n.NetworkPolicy.AllowFrom {
+		if _, _, err := net.ParseCIDR(cidr); err != nil {
+			all = append(all, field.Invalid(at.Index(i), cidr, "want a CIDR such as 10.244.0.0/16"))
+		}
+	}
+	return all
+}
+
+// validateQuantities leaves it to the remote cluster what resources there are.
+func validateQuantities(quantities corev1.ResourceList, path *field.Path) field.ErrorList {
+	var all field.ErrorList
+	for _, name := range slices.Sorted(maps.Keys(quantities)) {
+		at, amount := path.Key(string(name)), quantities[name]
+		if len(validation.IsQualifiedName(string(name))) > 0 {
+			all = append(all, field.Invalid(at, string(name), "want the name of a resource, such as pods or requests.cpu"))
+		}
+		if amount.Sign() < 0 {
+			all = append(all, field.Invalid(at, amount.String(), "want 0 or more"))
 		}
 	}
 	return all

@@ -24,6 +24,7 @@ var map_Configuration = map[string]string{
 	"node":       "Node describes the virtual node to the local cluster.",
 	"services":   "How pods reach the Services of the local cluster. With mirror, akd keeps copies of all Services and their endpoints in the remote cluster, with the same addresses, and pods use the local cluster's DNS: names and addresses are those of the local cluster. The remote cluster needs a ServiceCIDR object with the local cluster's range of service addresses, which Kubernetes has since 1.33. With none, pods reach the local API server alone, by its environment variables and names.",
 	"pods":       "Pods is what every remote pod gets.",
+	"namespaces": "Namespaces is what every remote namespace gets.",
 	"kubeletAPI": "KubeletAPI is the HTTPS server for logs, exec, port-forward and usage.",
 	"metrics":    "Metrics is the HTTP server for metrics and probes.",
 	"profiling":  "Serve Go's profiles under /debug/pprof/ at metrics.address, to anyone who reaches that address.",
@@ -78,6 +79,27 @@ var map_MetricsConfiguration = map[string]string{
 
 func (MetricsConfiguration) SwaggerDoc() map[string]string {
 	return map_MetricsConfiguration
+}
+
+var map_NamespacesConfiguration = map[string]string{
+	"":              "NamespacesConfiguration is what akd creates in every remote namespace before the first pod, each under the name actual-vk. Each needs a right of its own, which is switched on at install. akd changes none of them: a new value holds for namespaces that are made afterwards.",
+	"resourceQuota": "What the pods of one namespace may take together, by resource: the spec.hard of a ResourceQuota. Empty means no quota.",
+	"limitRange":    "What single pods and containers take by default and at most: the spec.limits of a LimitRange. Empty means none.",
+	"networkPolicy": "NetworkPolicy keeps other nodes' pods from reaching this node's.",
+}
+
+func (NamespacesConfiguration) SwaggerDoc() map[string]string {
+	return map_NamespacesConfiguration
+}
+
+var map_NetworkPolicyConfiguration = map[string]string{
+	"":          "NetworkPolicyConfiguration is a NetworkPolicy for all pods of a namespace. It lets in what comes from this node's namespaces, from namespaces of the remote cluster that are no node's, and from the addresses of allowFrom; the rest, other nodes' pods above all, is shut out. What pods may reach is not limited.",
+	"enabled":   "Create the NetworkPolicy.",
+	"allowFrom": "Addresses outside of the remote cluster that reach the pods, as CIDRs: the local cluster's pods and nodes, for instance.",
+}
+
+func (NetworkPolicyConfiguration) SwaggerDoc() map[string]string {
+	return map_NetworkPolicyConfiguration
 }
 
 var map_NodeConfiguration = map[string]string{

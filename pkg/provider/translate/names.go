@@ -44,6 +44,10 @@ const (
 	AnnotationRemoteUID       = "actual.vk/remote-uid"
 )
 
+// AnnotationTokenExpires says when akd's credential ends, RFC 3339, on the
+// Secret that holds it.
+const AnnotationTokenExpires = "actual.vk/token-expires"
+
 // Names of what manifests/ installs in the remote cluster and akd uses there.
 const (
 	// SystemNamespace holds what belongs to akds rather than to pods.
@@ -164,6 +168,14 @@ type Site struct {
 	Tolerations       []corev1.Toleration
 	RuntimeClassName  string
 	PriorityClassName string
+
+	// What every remote namespace holds beside pods; see Site.Limits.
+	ResourceQuota corev1.ResourceList
+	LimitRange    []corev1.LimitRangeItem
+	// Isolate shuts out other nodes' pods; AllowFrom are CIDRs outside of the
+	// remote cluster that are let in then.
+	Isolate   bool
+	AllowFrom []string
 }
 
 // Namespace returns the remote namespace to create for a local one.
