@@ -125,6 +125,10 @@ bench-restart: build ## Measure restarts of akd while its pods run (simulated no
 bench-idle: build ## Measure akd while its pods do nothing (simulated nodes)
 	go run ./test/bench idle $(BENCHFLAGS)
 
+.PHONY: bench-streams
+bench-streams: build ## Measure exec, port-forward and logs, direct and through AK (root on Linux)
+	go run ./test/bench streams $(BENCHFLAGS)
+
 .PHONY: bench-go
 bench-go: .bin/benchstat ## Run the Go benchmarks BENCH BENCHCOUNT times; with OLD=FILE, compare
 	@mkdir -p dist

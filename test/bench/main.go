@@ -44,7 +44,7 @@ func command() *cobra.Command {
 	flags.StringVar(&o.page, "page", "", "page of results whose section is replaced, such as docs/performance.md")
 	flags.StringVar(&o.profiles, "profile", "", "folder for CPU and heap profiles of akd")
 	flags.BoolVar(&o.keep, "keep", false, "leave the clusters running")
-	root.AddCommand(podsCommand(o), latencyCommand(o), restartCommand(o), idleCommand(o))
+	root.AddCommand(podsCommand(o), latencyCommand(o), restartCommand(o), idleCommand(o), streamsCommand(o))
 	return root
 }
 
@@ -89,6 +89,17 @@ func idleCommand(o *options) *cobra.Command {
 	}
 	cmd.Flags().IntVar(&m.pods, "pods", 10000, "pods that run")
 	cmd.Flags().DurationVar(&m.time, "for", 10*time.Minute, "how long to watch")
+	return cmd
+}
+
+func streamsCommand(o *options) *cobra.Command {
+	var m streamsMeasurement
+	cmd := &cobra.Command{
+		Use: "streams", Short: "Move bytes by exec, port-forward and logs, direct and through AK", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.measure(cmd, "streams", m.run) },
+	}
+	cmd.Flags().IntVar(&m.mebibytes, "mebibytes", 256, "size of each stream")
+	cmd.Flags().IntVar(&m.rounds, "rounds", 5, "rounds of each stream, direct and AK by turns")
 	return cmd
 }
 
