@@ -36,7 +36,7 @@ func newCandidate(t *testing.T, client *fake.Clientset, identity string, working
 				t.Error("two akds work at the same time")
 			}
 			<-ctx.Done()
-			time.Sleep(time.Second) // requests that are on their way, in fake time
+			time.Sleep(time.Second) // in fake time
 			working.Add(-1)
 			return ctx.Err()
 		})

@@ -1,0 +1,296 @@
+package provider
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// jwt is an unsigned token of the tenant: only the server looks at signatures.
+func jwt(number int, issued time.Time, life time.Duration) string {
+	payload, err := json.Marshal(map[string]any{
+		"sub": "system:serviceaccount:actual-system:ak", "aud": []string{"https://remote"}, "jti": number,
+		"iat": issued.Unix(), "exp": issued.Add(life).Unix(),
+	})
+	if err != nil {
+		panic(err)
+	}
+	return "h." + base64.RawURLEncoding.EncodeToString(payload) + ".s"
+}
+
+func kubeconfig(server, token string) string {
+	return fmt.Sprintf(`apiVersion: v1
+kind: Config
+current-context: remote
+clusters: [{name: remote, cluster: {server: %q}}]
+contexts: [{name: remote, context: {cluster: remote, user: akd}}]
+users: [{name: akd, user: {token: %s}}]
+`, server, token)
+}
+
+// vault is the clusters that a credential lives between.
+type vault struct {
+	home, far *fake.Clientset
+
+	mu       sync.Mutex
+	refuse   error // what the far cluster says to a request for a token
+	granted  int
+	log      bytes.Buffer
+	warnings []string
+}
+
+// Write keeps what akd logs.
+func (v *vault) Write(line []byte) (int, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.log.Write(line)
+}
+
+func (v *vault) answer(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.refuse = err
+}
+
+// told is what akd has told so far: the tokens granted to it, its warnings and
+// its log.
+func (v *vault) told() (granted int, warnings []string, log string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.granted, slices.Clone(v.warnings), v.log.String()
+}
+
+func newVault(life time.Duration) *vault {
+	v := &vault{far: fake.NewClientset()}
+	v.home = fake.NewClientset(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "actual-system", Name: "ak"},
+		Data:       map[string][]byte{credentialKey: []byte(kubeconfig("https://remote", jwt(0, time.Now(), life)))},
+	})
+	v.far.PrependReactor("create", "serviceaccounts", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if v.refuse != nil {
+			return true, nil, v.refuse
+		}
+		create, ok := action.(clienttesting.CreateActionImpl)
+		if !ok || create.Subresource != "token" || create.Name != "ak" {
+			return true, nil, fmt.Errorf("asked for %v", action)
+		}
+		request := create.Object.(*authenticationv1.TokenRequest)
+		v.granted++
+		life := time.Duration(*request.Spec.ExpirationSeconds) * time.Second
+		return true, &authenticationv1.TokenRequest{Status: authenticationv1.TokenRequestStatus{
+			Token: jwt(v.granted, time.Now(), life), ExpirationTimestamp: metav1.NewTime(time.Now().Add(life)),
+		}}, nil
+	})
+	return v
+}
+
+func (v *vault) open(t *testing.T) *credential {
+	t.Helper()
+	c, err := newCredential(t.Context(), "remote", "actual-system/ak", v.home, slog.New(slog.NewTextHandler(v, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.client = v.far
+	c.warn = func(reason, message string) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.warnings = append(v.warnings, reason+": "+message)
+	}
+	return c
+}
+
+func (v *vault) stored(t *testing.T) *corev1.Secret {
+	t.Helper()
+	secret, err := v.home.CoreV1().Secrets("actual-system").Get(t.Context(), "ak", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secret
+}
+
+func (v *vault) store(t *testing.T, content string) {
+	t.Helper()
+	secret := v.stored(t).DeepCopy()
+	secret.Data[credentialKey] = []byte(content)
+	if _, err := v.home.CoreV1().Secrets("actual-system").Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func always() bool { return true }
+func never() bool  { return false }
+
+// A token is renewed at 80% of what was granted, and stored for the next akd.
+func TestCredentialIsRenewed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v := newVault(10 * time.Minute)
+		c := v.open(t)
+		go func() { _ = c.run(t.Context(), always) }()
+		time.Sleep(7 * time.Minute) // in fake time
+		synctest.Wait()
+		if granted, _, _ := v.told(); granted != 0 {
+			t.Error("renewed long before it was due")
+		}
+		time.Sleep(90 * time.Second) // in fake time
+		synctest.Wait()
+		if granted, _, _ := v.told(); granted != 1 {
+			t.Fatalf("%d tokens were granted after 85%% of the first one's life, want 1", granted)
+		}
+		secret := v.stored(t)
+		if !strings.Contains(string(secret.Data[credentialKey]), c.bearerToken()) {
+			t.Error("the token in use was not stored")
+		}
+		want := c.expires().UTC().Format(time.RFC3339)
+		if got := secret.Annotations[translate.AnnotationTokenExpires]; got != want {
+			t.Errorf("annotation %s: %q, want %q", translate.AnnotationTokenExpires, got, want)
+		}
+		time.Sleep(time.Hour) // in fake time
+		synctest.Wait()
+		if left := time.Until(c.expires()); left <= 0 {
+			t.Errorf("after an hour the token has %s left", left)
+		}
+	})
+}
+
+// Of several akds only the leader renews; the others use what it stores.
+func TestCredentialOfTheOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v := newVault(10 * time.Minute)
+		leader, other := v.open(t), v.open(t)
+		go func() { _ = leader.run(t.Context(), always) }()
+		go func() { _ = other.run(t.Context(), never) }()
+		time.Sleep(9 * time.Minute) // in fake time
+		synctest.Wait()
+		if granted, _, _ := v.told(); granted != 1 || leader.bearerToken() != other.bearerToken() {
+			t.Errorf("%d tokens were granted, want one that both use", granted)
+		}
+	})
+}
+
+// A renewal that fails is told at once, and tried until it succeeds. Nothing
+// that is told holds a token.
+func TestCredentialNotRenewed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v := newVault(10 * time.Minute)
+		v.answer(errors.New("no"))
+		c := v.open(t)
+		go func() { _ = c.run(t.Context(), always) }()
+		time.Sleep(9 * time.Minute) // in fake time
+		synctest.Wait()
+		if _, warnings, _ := v.told(); c.failure() == nil || len(warnings) != 1 || !strings.Contains(warnings[0], "it expires in") {
+			t.Errorf("failure %v, warnings %q: want one that says when the credential expires", c.failure(), warnings)
+		}
+		v.answer(nil)
+		time.Sleep(time.Minute) // in fake time
+		synctest.Wait()
+		granted, warnings, log := v.told()
+		if granted != 1 || c.failure() != nil {
+			t.Errorf("%d tokens were granted, failure %v: want the renewal to succeed in the end", granted, c.failure())
+		}
+		for _, text := range append(warnings, log) {
+			if strings.Contains(text, "h.ey") {
+				t.Errorf("a token is told: %s", text)
+			}
+		}
+	})
+}
+
+// What somebody else stored is used for the next request of the same client.
+func TestCredentialIsTakenUp(t *testing.T) {
+	t.Parallel()
+	v := newVault(time.Hour)
+	c := v.open(t)
+	var got []string
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = append(got, r.Header.Get("Authorization")) }))
+	defer server.Close()
+	transport, err := rest.TransportFor(c.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func() {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := transport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+	}
+	ask()
+	rotated := jwt(7, time.Now(), time.Hour)
+	v.store(t, kubeconfig("https://remote", rotated))
+	if err := c.step(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	ask()
+	if diff := cmp.Diff([]string{"Bearer " + jwt(0, time.Now(), time.Hour), "Bearer " + rotated}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	v.store(t, "not a kubeconfig: [")
+	if err := c.step(t.Context(), false); err != nil || c.bearerToken() != rotated {
+		t.Errorf("what cannot be used replaced what can, err %v", err)
+	}
+	v.store(t, kubeconfig("https://elsewhere", rotated))
+	if err := c.step(t.Context(), false); err == nil || !strings.Contains(err.Error(), "akd ends") {
+		t.Errorf("the credential leads elsewhere, and akd goes on: %v", err)
+	}
+}
+
+// A kubeconfig of a Secret reads no file and runs no program.
+func TestCredentialIsSelfContained(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		reason, content, want string
+	}{
+		"empty":      {"a Secret without the key", "", "has no key kubeconfig"},
+		"nonsense":   {"something else", "a: [", "it is no kubeconfig"},
+		"exec":       {"a program would run in akd's pod", kubeconfigUser("exec: {apiVersion: client.authentication.k8s.io/v1, command: evil, interactiveMode: Never}"), "it names a program"},
+		"token file": {"a file of akd's pod would be sent to the server", kubeconfigUser("tokenFile: /etc/passwd"), "it names a file"},
+		"key file":   {"likewise", kubeconfigUser("client-certificate: /a, client-key: /b"), "it names a file"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := newVault(time.Hour)
+			v.store(t, tc.content)
+			_, err := newCredential(t.Context(), "remote", "actual-system/ak", v.home, slog.New(slog.DiscardHandler))
+			if _, isUsage := errors.AsType[*UsageError](err); !isUsage || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%s: error %v, want one that says %q", tc.reason, err, tc.want)
+			}
+		})
+	}
+}
+
+func kubeconfigUser(user string) string {
+	return strings.Replace(kubeconfig("https://remote", "x"), "{token: x}", "{"+user+"}", 1)
+}
