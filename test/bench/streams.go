@@ -230,13 +230,13 @@ func (e end) fetch(ctx context.Context, into io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("prepare port-forward: %w", err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- forwarder.ForwardPorts() }()
-	defer func() { cancel(); _ = <-ended }()
+	done := make(chan struct{})
+	var ended error
+	go func() { defer close(done); ended = forwarder.ForwardPorts() }()
+	defer func() { cancel(); <-done }()
 	select {
-	case err := <-ended:
-		ended <- err
-		return fmt.Errorf("port-forward: %w", err)
+	case <-done:
+		return fmt.Errorf("port-forward: %w", ended)
 	case <-ready:
 	}
 	ports, err := forwarder.GetPorts()
