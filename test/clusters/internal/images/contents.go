@@ -25,9 +25,11 @@ group-defined-in-image:x:50000:user-defined-in-image
 `
 )
 
-// shell is Debian's static busybox with a link for each of its commands, but
-// sh: Debian's hides variables such as data-1 from programs that it starts,
-// while busybox' own images pass them on, which tests of envFrom look at.
+// shell is Debian's static busybox with a link for each of its commands. Its
+// shell hides variables such as data-1 from programs that it starts, while the
+// one in busybox' own images passes them on, which tests of envFrom look at:
+// who calls sh by its name gets another. Who calls /bin/sh does not, because
+// there is a test that looks at busybox' words.
 func shell(ctx context.Context) (Spec, error) {
 	bash, err := exec.LookPath("bash-static")
 	if err != nil {
@@ -54,7 +56,7 @@ func shell(ctx context.Context) (Spec, error) {
 			files["/bin/"+command] = File{Link: "/bin/busybox"}
 		}
 	}
-	files["/bin/bash"], files["/bin/sh"] = File{Source: bash}, File{Link: "/bin/bash"}
+	files["/bin/bash"], files["/usr/local/bin/sh"] = File{Source: bash}, File{Link: "/bin/bash"}
 	return Spec{
 		Files:   files,
 		Folders: []string{"/tmp", "/var/tmp", "/root", "/home/user-defined-in-image"},
