@@ -5,7 +5,8 @@
 // calls it applies what it returns, in the order in which it is returned.
 //
 //	Values ──→ local/*.yaml  ──→ objects for the cluster that the node joins
-//	       └─→ remote/*.yaml ──→ objects for the cluster whose kubelets run the pods
+//	       ├─→ remote/*.yaml ──→ objects for the cluster whose kubelets run the pods
+//	       └─→ akd/*.yaml    ──→ akd, in one of the two
 //
 // The files are meant to be read: they are text/template over Values, with one
 // rule per comment. All values go through quote, so that none is read as YAML.

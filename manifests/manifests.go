@@ -2,7 +2,9 @@ package manifests
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,7 +31,8 @@ type Values struct {
 	// Node is the node's name; see translate.CheckNodeName. Every object of the
 	// node is named after it.
 	Node string
-	// Image of akd.
+	// Image of akd. Empty leaves out akd itself: only its identities and rights
+	// are rendered.
 	Image string
 	// PodSecurity is the weakest Pod Security level that the remote cluster lets
 	// the node's namespaces enforce: privileged, baseline or restricted. Empty
@@ -66,23 +69,35 @@ type Limits struct {
 	ResourceQuota, LimitRange, NetworkPolicy bool
 }
 
-//go:embed remote/*.yaml
+//go:embed local/*.yaml remote/*.yaml akd/*.yaml
 var files embed.FS
 
-// Remote returns the objects for the remote cluster, in the order in which they
-// are to be applied. Errors say which value is wrong.
-func Remote(values Values) ([]*unstructured.Unstructured, error) {
-	return render("remote", values)
+// Local returns the objects for the local cluster, in the order in which they
+// are to be applied: the node's identity and, where it runs there, akd. Errors
+// say which value is wrong.
+func Local(values Values) ([]*unstructured.Unstructured, error) {
+	return render(values, "local", RunInLocal)
 }
 
-// render returns the objects of a folder's files, in the files' order.
-func render(folder string, values Values) ([]*unstructured.Unstructured, error) {
+// Remote returns the objects for the remote cluster, in the order in which they
+// are to be applied: the tenant and, where it runs there, akd. Errors say which
+// value is wrong.
+func Remote(values Values) ([]*unstructured.Unstructured, error) {
+	return render(values, "remote", RunInRemote)
+}
+
+// render returns the objects of a folder's files, in the files' order, and akd
+// where it runs in that cluster.
+func render(values Values, folder, cluster string) ([]*unstructured.Unstructured, error) {
 	if err := values.complete(); err != nil {
 		return nil, err
 	}
 	names, err := fs.Glob(files, folder+"/*.yaml") // in order
 	if err != nil {
 		return nil, fmt.Errorf("find manifests: %w", err)
+	}
+	if values.RunIn == cluster && values.Image != "" {
+		names = append(names, "akd/30-akd.yaml")
 	}
 	var objects []*unstructured.Unstructured
 	for _, name := range names {
@@ -131,7 +146,7 @@ func renderFile(name string, values Values) ([]*unstructured.Unstructured, error
 	if err != nil {
 		return nil, err
 	}
-	parsed, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{"quote": quote}).Parse(string(content))
+	parsed, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{"quote": quote, "hash": hash}).Parse(string(content))
 	if err != nil {
 		return nil, err
 	}
@@ -147,6 +162,13 @@ func renderFile(name string, values Values) ([]*unstructured.Unstructured, error
 func quote(value any) (string, error) {
 	quoted, err := json.Marshal(value)
 	return string(quoted), err
+}
+
+// hash returns a short name for a text.
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	const length = 8
+	return hex.EncodeToString(sum[:length])
 }
 
 // decode reads a stream of YAML documents; empty ones are left out.

@@ -20,17 +20,30 @@ var update = flag.Bool("update", false, "write what came out into testdata; then
 
 // What is installed is read by those who have to allow it: each change shows.
 func TestGolden(t *testing.T) {
+	akd := manifests.Values{Node: "vk-ak-example", Image: "example.com/akd:v1", Config: "apiVersion: actual.vk/v1alpha1\n"}
+	replicas := akd
+	replicas.Replicas, replicas.MirrorServices = 2, true
+	there := akd
+	there.RunIn = manifests.RunInRemote
 	cases := map[string]struct {
 		reason string
 		values manifests.Values
 	}{
+		"local":             {reason: "akd runs in the local cluster", values: akd},
+		"local-replicas":    {reason: "two akds, one of which waits", values: replicas},
+		"local-identity":    {reason: "akd runs in the remote cluster", values: there},
+		"remote-akd":        {reason: "likewise, as the remote cluster sees it", values: there},
 		"remote":            {reason: "the defaults: nothing optional", values: manifests.Values{Node: "vk-ak-example"}},
 		"remote-everything": {reason: "every switch is on", values: everything("vk-ak-example")},
 		"remote-unconfined": {reason: "a cluster without admission policies", values: manifests.Values{Node: "vk-ak-example", Unconfined: true}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			objects, err := manifests.Remote(tc.values)
+			side := manifests.Remote
+			if strings.HasPrefix(name, "local") {
+				side = manifests.Local
+			}
+			objects, err := side(tc.values)
 			if err != nil {
 				t.Fatal(err)
 			}
