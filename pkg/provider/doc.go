@@ -19,7 +19,8 @@
 //
 // spaces.go maps namespaces; references.go watches the local objects that pods
 // refer to and copies.go keeps their remote copies; bundles.go watches trust
-// anchors, and tokens.go keeps them and service account tokens for each pod;
-// events.go repeats remote events; sweep.go holds the brake on orphans; node.go
-// and probe.go are the node itself.
+// anchors, certificates.go asks for pods' own certificates, and tokens.go keeps
+// both, and service account tokens, for each pod; events.go repeats remote
+// events; sweep.go holds the brake on orphans; node.go and probe.go are the node
+// itself.
 package provider

@@ -42,6 +42,7 @@ type loops struct {
 	configMaps *references[*corev1.ConfigMap]
 	secrets    *references[*corev1.Secret]
 	bundles    *bundles
+	issuers    *certificates
 	reconciler *reconciler
 	controller *controller
 }
@@ -66,6 +67,7 @@ func newLoops(local *localCluster, remote *remoteCluster, settings loopSettings,
 	l.configMaps = newReferences[*corev1.ConfigMap](local.configMap, func(namespace, name string) { l.queue.Add(key{kindConfigMap, namespace, name}) })
 	l.secrets = newReferences[*corev1.Secret](local.secret, func(namespace, name string) { l.queue.Add(key{kindSecret, namespace, name}) })
 	l.bundles = newBundles(local.trustBundles, l.bundlesChanged)
+	l.issuers = newCertificates(local, settings.clock, func(namespace, pod string) { l.queue.Add(key{kindPod, namespace, pod}) })
 	l.events = &eventMirror{site: settings.site, local: local, pod: l.pods.get, logger: logger, backlog: make(chan mirroredEvent, eventBacklog)}
 	l.spaces = &spaces{
 		site: settings.site, remote: remote, events: l.events, queue: l.queue, logger: logger, remap: l.keysOf,
@@ -78,7 +80,7 @@ func newLoops(local *localCluster, remote *remoteCluster, settings loopSettings,
 		site: settings.site, local: local, remote: remote, spaces: l.spaces, pods: l.pods, services: l.services,
 		register: l.register, brake: l.brake, batch: newBatch(settings.clock), released: newPauses(settings.clock, releasePause), queue: l.queue, clock: settings.clock, logger: logger,
 		tokens: &tokens{
-			site: settings.site, local: local, remote: remote, bundles: l.bundles, queue: l.queue, clock: settings.clock, count: settings.countToken,
+			site: settings.site, local: local, remote: remote, bundles: l.bundles, issuers: l.issuers, queue: l.queue, clock: settings.clock, count: settings.countToken,
 		},
 	}
 	l.reconciler.configMaps = &copies[*corev1.ConfigMap]{
@@ -117,10 +119,14 @@ func (l *loops) localPodChanged(c change[*corev1.Pod]) {
 	if len(needs.Bundles) > 0 {
 		l.bundles.use()
 	}
+	if len(needs.Certificates) > 0 {
+		l.issuers.use()
+	}
 	if c.new == nil || c.old != nil && c.old.UID != c.new.UID {
 		l.queue.Add(key{kindSecret, pod.Namespace, translate.TokenSecretName(c.old.UID)})
 		l.reconciler.batch.written(c.old.UID)
 		l.reconciler.released.forget(c.old.UID)
+		l.issuers.forget(c.old.UID)
 	}
 	l.queue.Add(key{kindPod, pod.Namespace, pod.Name})
 }
@@ -168,10 +174,11 @@ func (l *loops) keysOf(localNamespace string) []key {
 func (l *loops) run(ctx context.Context, synced func()) error {
 	group, ctx := errgroup.WithContext(ctx)
 	recorder, stopRecorder := l.newRecorder()
-	l.reconciler.recorder, l.services.recorder = recorder, recorder
+	l.reconciler.recorder, l.services.recorder, l.issuers.recorder = recorder, recorder, recorder
 	l.configMaps.start(ctx)
 	l.secrets.start(ctx)
 	l.bundles.start(ctx)
+	l.issuers.start(ctx)
 	group.Go(func() error { l.pods.run(ctx, l.local.pods()); return nil })
 	group.Go(func() error { l.services.services.run(ctx, l.local.services()); return nil })
 	if l.services.on {
@@ -184,6 +191,7 @@ func (l *loops) run(ctx context.Context, synced func()) error {
 		l.configMaps.wait()
 		l.secrets.wait()
 		l.bundles.wait()
+		l.issuers.wait()
 		stopRecorder()
 		return nil
 	})

@@ -26,23 +26,26 @@ const (
 )
 
 // tokens keeps, per pod, one remote Secret with the local service account
-// tokens and the local trust anchors that the pod mounts.
+// tokens, the local trust anchors and the certificates of its own that the pod
+// mounts.
 type tokens struct {
 	site    *translate.Site
 	local   *localCluster
 	remote  *remoteCluster
 	bundles *bundles
+	issuers *certificates
 	queue   queue
 	clock   clock.PassiveClock
 	count   func(result string) // counts renewals, "success" or "error"
 }
 
-// ensure makes the Secret hold valid tokens and the bundles as they are, and
-// queues the pod again for when the tokens are to be renewed. It is false while
-// the local cluster's bundles are not known; the pod is queued once they are.
+// ensure makes the Secret hold valid tokens, the bundles as they are and the
+// certificates that have been issued, and queues the pod again for when one of
+// them is to be renewed. It is false while the local cluster's bundles are not
+// known; the pod is queued once they are.
 func (t *tokens) ensure(ctx context.Context, space *space, pod *corev1.Pod) (bool, error) {
 	needs := translate.NeedsOf(pod)
-	if len(needs.Tokens)+len(needs.Bundles) == 0 {
+	if len(needs.Tokens)+len(needs.Bundles)+len(needs.Certificates) == 0 {
 		return true, nil
 	}
 	files, known, err := t.bundles.files(needs.Bundles)
@@ -59,15 +62,35 @@ func (t *tokens) ensure(ctx context.Context, space *space, pod *corev1.Pod) (boo
 		}
 	}
 	maps.Copy(held, files)
-	if want := t.site.TokenSecret(pod, held, renew); have == nil || !translate.SameSecret(have, want) {
+	credentials, err := t.issuers.credentials(ctx, pod, have)
+	if err != nil {
+		return false, err
+	}
+	want := t.site.PodSecret(pod, held, renew, credentials)
+	if have == nil || !translate.SameSecret(have, want) {
 		if err := t.store(ctx, space, want); err != nil {
 			return false, err
 		}
 	}
-	if len(needs.Tokens) > 0 {
-		t.queue.AddAfter(key{kindPod, pod.Namespace, pod.Name}, renew.Sub(t.clock.Now()))
-	}
+	t.comeBack(pod, renew, credentials)
 	return true, nil
+}
+
+// comeBack queues the pod for when its tokens, or its certificates, are due.
+func (t *tokens) comeBack(pod *corev1.Pod, renew time.Time, credentials map[string]*translate.Credential) {
+	for _, credential := range credentials {
+		if renew.IsZero() || credential.Refresh.Before(renew) {
+			renew = credential.Refresh
+		}
+	}
+	if renew.IsZero() {
+		return
+	}
+	wait := renew.Sub(t.clock.Now())
+	if wait <= 0 {
+		wait = requestInterval // a certificate that is overdue, and asked for
+	}
+	t.queue.AddAfter(key{kindPod, pod.Namespace, pod.Name}, wait)
 }
 
 // resultOf is how a renewal is counted.

@@ -189,7 +189,7 @@ func volumeFields() []Field {
 		{"volume.projected.sources[].configMap", Translated, "As in a configMap volume."},
 		{"volume.projected.sources[].serviceAccountToken", Translated, "It becomes an item of a Secret that akd keeps: a token of the local ServiceAccount, bound to the local pod, at the same path, renewed before it expires. Its file is readable by the same users."},
 		{"volume.projected.sources[].clusterTrustBundle", Translated, "The local cluster's bundle, kept in a Secret, at the same path; the file follows later changes."},
-		{"volume.projected.sources[].podCertificate", Refused, "The remote kubelet would ask the remote cluster for a certificate of the remote pod, an identity that is not the pod's."},
+		{"volume.projected.sources[].podCertificate", Translated, "akd asks a signer of the local cluster for a certificate of the local pod, keeps it in a Secret, at the same paths, and renews it."},
 		{"volume.projected.defaultMode", Kept, "It is used as it is."},
 		{"volume.projected.defaultUser", Kept, "It is used as it is."},
 		{"volume.portworxVolume", Kept, drive},

@@ -287,8 +287,7 @@ func filledPod(seed int64) *corev1.Pod {
 	pod.Spec.Volumes = perKind[corev1.Volume](reflect.TypeFor[corev1.VolumeSource](), "VolumeSource", seed, refused)
 	for i := range pod.Spec.Volumes {
 		if pod.Spec.Volumes[i].Projected != nil {
-			pod.Spec.Volumes[i].Projected.Sources = perKind[corev1.VolumeProjection](reflect.TypeFor[corev1.VolumeProjection](), "", seed,
-				[]string{"PodCertificate"})
+			pod.Spec.Volumes[i].Projected.Sources = perKind[corev1.VolumeProjection](reflect.TypeFor[corev1.VolumeProjection](), "", seed, nil)
 		}
 		if pod.Spec.Volumes[i].ConfigMap != nil {
 			pod.Spec.Volumes[i].ConfigMap.Name = rootCAConfigMap

@@ -30,6 +30,8 @@ type Needs struct {
 	Secrets    []string // likewise
 	Tokens     []Token
 	Bundles    []Bundle `json:",omitempty"`
+	// Certificates are of the pod itself.
+	Certificates []Certificate `json:",omitempty"`
 }
 
 // Token is a service account token that a pod mounts.
@@ -56,6 +58,8 @@ func NeedsOf(local *corev1.Pod) Needs {
 		Secrets:    slices.DeleteFunc(slices.Sorted(maps.Keys(found.secrets)), reserved),
 		Tokens:     found.tokens,
 		Bundles:    found.bundles,
+
+		Certificates: found.certificates,
 	}
 }
 
@@ -86,6 +90,7 @@ type collector struct {
 	configMaps, secrets map[string]bool
 	tokens              []Token
 	bundles             []Bundle
+	certificates        []Certificate
 }
 
 func newCollector() *collector {
@@ -171,6 +176,8 @@ func (c *collector) projected(volume *corev1.Volume) {
 			c.tokens = append(c.tokens, token)
 		case source.ClusterTrustBundle != nil:
 			c.bundles = append(c.bundles, bundle(tokenKey(volume.Name, i), source.ClusterTrustBundle))
+		case source.PodCertificate != nil:
+			c.certificates = append(c.certificates, certificate(tokenKey(volume.Name, i), source.PodCertificate))
 		}
 	}
 }

@@ -37,17 +37,6 @@ func unsupported(source *corev1.VolumeSource) string {
 		return "is a generic ephemeral volume, whose claim is made in the local cluster and not mirrored yet: use emptyDir, or run the pod on another node"
 	case source.Glusterfs != nil:
 		return fmt.Sprintf("uses Endpoints %q, which are in the local cluster: use another kind of volume, or run the pod on another node", source.Glusterfs.EndpointsName)
-	case source.Projected != nil:
-		return unsupportedProjection(source.Projected)
-	}
-	return ""
-}
-
-func unsupportedProjection(projected *corev1.ProjectedVolumeSource) string {
-	for i := range projected.Sources {
-		if projected.Sources[i].PodCertificate != nil {
-			return "projects a pod certificate, which the remote cluster would issue for a remote identity: use a Secret, or run the pod on another node"
-		}
 	}
 	return ""
 }
@@ -83,6 +72,13 @@ func translateProjected(volume *corev1.Volume, local *corev1.Pod) {
 			source.Secret = &corev1.SecretProjection{
 				LocalObjectReference: corev1.LocalObjectReference{Name: TokenSecretName(local.UID)},
 				Items:                []corev1.KeyToPath{{Key: tokenKey(volume.Name, i), Path: from.Path, User: from.User}},
+			}
+		case source.PodCertificate != nil:
+			from := source.PodCertificate
+			source.PodCertificate = nil
+			source.Secret = &corev1.SecretProjection{
+				LocalObjectReference: corev1.LocalObjectReference{Name: TokenSecretName(local.UID)},
+				Items:                certificateFiles(tokenKey(volume.Name, i), from),
 			}
 		case source.ServiceAccountToken != nil:
 			token := source.ServiceAccountToken

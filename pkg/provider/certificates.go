@@ -1,0 +1,263 @@
+package provider
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	mathrand "math/rand/v2"
+	"sync"
+	"time"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+const (
+	// A request that is not seen was deleted, or its watch lags: after so long
+	// it is taken for deleted, as in a kubelet.
+	requestAbandoned = 10 * time.Minute
+	// Requests for one certificate are at least so far apart, whatever its
+	// signer says about refreshing it.
+	requestInterval = time.Minute
+	// A kubelet refreshes a certificate up to five minutes later than its signer
+	// says, so that nodes do not do it at once.
+	// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/podcertificate/podcertificatemanager.go
+	refreshJitter = 5 * time.Minute
+)
+
+// certificates asks signers of the local cluster for the pods' own
+// certificates, as a kubelet does, with keys that akd makes. What is under way
+// is known in memory only: after a restart it is asked for anew.
+type certificates struct {
+	local    *localCluster
+	recorder record.EventRecorder
+	clock    clock.PassiveClock
+	requests *objects[*certificatesv1.PodCertificateRequest]
+
+	run     context.Context // what the watch lives in
+	watches sync.WaitGroup
+	once    sync.Once
+
+	mu      sync.Mutex
+	pending map[types.UID]map[string]*pendingCertificate // by pod and key
+}
+
+// pendingCertificate is a request that is under way, or was turned down, which
+// is final for its pod.
+type pendingCertificate struct {
+	name       string // of the request
+	privateKey string // PEM, PKCS#8
+	created    time.Time
+	jitter     time.Duration
+	refused    bool
+}
+
+func newCertificates(local *localCluster, clock clock.PassiveClock, changed func(namespace, pod string)) *certificates {
+	told := func(c change[*certificatesv1.PodCertificateRequest]) {
+		request := either(c)
+		changed(request.Namespace, request.Spec.PodName)
+	}
+	return &certificates{local: local, clock: clock, requests: newObjects(told, func() {}), pending: map[types.UID]map[string]*pendingCertificate{}}
+}
+
+// start sets what the watch lives in; use may be called from then on.
+func (c *certificates) start(ctx context.Context) { c.run = ctx }
+
+// use starts the watch, once: most clusters have no such requests.
+func (c *certificates) use() {
+	c.once.Do(func() { c.watches.Go(func() { c.requests.run(c.run, c.local.certificateRequests()) }) })
+}
+
+// wait returns when the watch has ended.
+func (c *certificates) wait() { c.watches.Wait() }
+
+// forget drops what is under way for a pod that is gone.
+func (c *certificates) forget(pod types.UID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.pending, pod)
+}
+
+// credentials returns the certificates that there are: those that the pod's
+// Secret holds, and those newly issued. It asks for what is missing or due, and
+// does not wait: a request that is answered queues its pod.
+func (c *certificates) credentials(ctx context.Context, pod *corev1.Pod, secret *corev1.Secret) (map[string]*translate.Credential, error) {
+	found := map[string]*translate.Credential{}
+	for _, want := range translate.NeedsOf(pod).Certificates {
+		held := translate.HeldCredential(secret, want.Key)
+		if held == nil || !held.Refresh.After(c.clock.Now()) {
+			issued, err := c.advance(ctx, pod, want)
+			if err != nil {
+				return nil, err
+			}
+			if issued != nil {
+				held = issued
+			}
+		}
+		if held != nil {
+			found[want.Key] = held
+		}
+	}
+	return found, nil
+}
+
+// advance takes the next step towards a certificate, and returns it once it is
+// issued.
+func (c *certificates) advance(ctx context.Context, pod *corev1.Pod, want translate.Certificate) (*translate.Credential, error) {
+	under := c.underWay(pod.UID, want.Key)
+	if under == nil {
+		return nil, c.request(ctx, pod, want)
+	}
+	age := c.clock.Since(under.created)
+	request := c.requests.get(pod.Namespace, under.name)
+	if request == nil {
+		if age < requestAbandoned {
+			return nil, nil
+		}
+		return nil, c.request(ctx, pod, want)
+	}
+	for _, condition := range request.Status.Conditions {
+		switch condition.Type {
+		case certificatesv1.PodCertificateRequestConditionTypeIssued:
+			issued := under.issued(request)
+			if issued.Refresh.After(c.clock.Now()) || age < requestInterval {
+				return issued, nil
+			}
+			return issued, c.request(ctx, pod, want)
+		case certificatesv1.PodCertificateRequestConditionTypeDenied, certificatesv1.PodCertificateRequestConditionTypeFailed:
+			c.refuse(pod, under, &condition)
+		}
+	}
+	return nil, nil
+}
+
+// issued is the certificate of an answered request. The request is kept until
+// the next one: what could not be stored remotely is stored the next time.
+func (p *pendingCertificate) issued(request *certificatesv1.PodCertificateRequest) *translate.Credential {
+	credential := &translate.Credential{PrivateKey: p.privateKey, Chain: translate.CleanChain(request.Status.CertificateChain)}
+	if begin := request.Status.BeginRefreshAt; begin != nil {
+		credential.Refresh = begin.Add(p.jitter)
+	}
+	return credential
+}
+
+// refuse tells the pod's owner, once, that there will be no certificate.
+func (c *certificates) refuse(pod *corev1.Pod, under *pendingCertificate, condition *metav1.Condition) {
+	if under.refused {
+		return
+	}
+	under.refused = true
+	c.recorder.Eventf(pod, corev1.EventTypeWarning, condition.Type, "PodCertificateRequest %s/%s: %s: %s",
+		pod.Namespace, under.name, condition.Reason, condition.Message)
+}
+
+// request makes a key and asks for its certificate.
+func (c *certificates) request(ctx context.Context, pod *corev1.Pod, want translate.Certificate) error {
+	key, proof, err := newKey(want.KeyType)
+	if err != nil {
+		return fmt.Errorf("make a key of type %s for a certificate of local pod %s/%s: %w", want.KeyType, pod.Namespace, pod.Name, err)
+	}
+	created, err := c.local.requestCertificate(ctx, pod, want, proof)
+	if err != nil {
+		return err
+	}
+	// Jitter spreads load, nothing secret depends on it.
+	jitter := mathrand.N(refreshJitter) //nolint:gosec // see above
+	c.set(pod.UID, want.Key, &pendingCertificate{name: created.Name, privateKey: key, created: c.clock.Now(), jitter: jitter})
+	c.requests.put(created)
+	return nil
+}
+
+func (c *certificates) underWay(pod types.UID, key string) *pendingCertificate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pending[pod][key]
+}
+
+func (c *certificates) set(pod types.UID, key string, under *pendingCertificate) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pending[pod] == nil {
+		c.pending[pod] = map[string]*pendingCertificate{}
+	}
+	c.pending[pod][key] = under
+}
+
+// newKey makes a private key of one of the types that the API knows, PEM, and
+// the empty request that proves that akd has it.
+func newKey(kind string) (privateKey string, proof []byte, err error) {
+	var key crypto.Signer
+	switch kind {
+	case "RSA3072":
+		key, err = rsa.GenerateKey(rand.Reader, 3072)
+	case "RSA4096":
+		key, err = rsa.GenerateKey(rand.Reader, 4096)
+	case "ECDSAP256":
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case "ECDSAP384":
+		key, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case "ECDSAP521":
+		key, err = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	case "ED25519":
+		_, key, err = ed25519.GenerateKey(rand.Reader)
+	default:
+		err = fmt.Errorf("unknown key type %q", kind)
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return "", nil, err
+	}
+	proof, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), proof, err
+}
+
+// certificateRequests selects those of this node's pods; a node may see no other.
+func (c *localCluster) certificateRequests() source {
+	return selection("local podcertificaterequests", c.client, c.client.CertificatesV1().PodCertificateRequests(metav1.NamespaceAll), byField("spec.nodeName", c.node))
+}
+
+// requestCertificate creates a request for the pod's own certificate, which
+// goes when the pod goes.
+func (c *localCluster) requestCertificate(ctx context.Context, pod *corev1.Pod, want translate.Certificate, proof []byte) (*certificatesv1.PodCertificateRequest, error) {
+	name := translate.ServiceAccount(pod)
+	account, err := c.client.CoreV1().ServiceAccounts(pod.Namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("request a certificate: get local service account %s/%s: %w", pod.Namespace, name, err)
+	}
+	node, err := c.ownNode(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("request a certificate: %w", err)
+	}
+	request := &certificatesv1.PodCertificateRequest{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: pod.Namespace, GenerateName: "req-",
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID}},
+		},
+		Spec: certificatesv1.PodCertificateRequestSpec{
+			SignerName: want.Signer, PodName: pod.Name, PodUID: pod.UID, ServiceAccountName: name, ServiceAccountUID: account.UID,
+			NodeName: types.NodeName(c.node), NodeUID: node.UID, MaxExpirationSeconds: want.MaxExpirationSeconds,
+			StubPKCS10Request: proof, UnverifiedUserAnnotations: want.UserAnnotations,
+		},
+	}
+	created, err := c.client.CertificatesV1().PodCertificateRequests(pod.Namespace).Create(ctx, request, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("request a certificate for local pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return created, nil
+}
