@@ -50,7 +50,8 @@ func (b *bed) up(ctx context.Context) error {
 		AKDAddress string `json:"akdAddress"`
 		Simulated  bool   `json:"simulated"`
 		Clusters   map[string]struct {
-			Version string `json:"version"`
+			Version  string `json:"version"`
+			Services string `json:"serviceCIDR"`
 		} `json:"clusters"`
 	}
 	if err := json.Unmarshal(out, &status); err != nil {
@@ -67,8 +68,29 @@ func (b *bed) up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.of[direct], b.of[through] = b.version, b.version+" akd "+identity
+	b.of[direct], b.of[through] = b.version, b.version+" akd "+identity+" --services="+b.services
+	if b.services != "none" {
+		if err := b.addServiceRange(ctx, status.Clusters["local"].Services); err != nil {
+			return err
+		}
+	}
 	return b.startAKD(ctx, status.AKDAddress)
+}
+
+// addServiceRange lets the remote cluster have Services with addresses of the
+// local one.
+func (b *bed) addServiceRange(ctx context.Context, addresses string) error {
+	const name = "local-services"
+	file := filepath.Join(b.out, name+".yaml")
+	manifest := fmt.Sprintf("apiVersion: networking.k8s.io/v1\nkind: ServiceCIDR\nmetadata: {name: %s}\nspec: {cidrs: [%q]}\n", name, addresses)
+	if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
+		return fmt.Errorf("write the range of service addresses: %w", err)
+	}
+	if _, err := b.command(ctx, "kubectl", "remote", "apply", "-f", file); err != nil {
+		return err
+	}
+	_, err := b.command(ctx, "kubectl", "remote", "wait", "--for=condition=Ready", "servicecidr/"+name, "--timeout=1m")
+	return err
 }
 
 // identify tells one build of a program from another.
@@ -97,7 +119,7 @@ func (b *bed) startAKD(ctx context.Context, address string) error {
 		return fmt.Errorf("akd's log: %w", err)
 	}
 	b.akd = exec.Command(b.clusters, "--dir", b.dir, "exec", "local", "--", program, //nolint:noctx // it is stopped by a signal, not by a context
-		"--node-name", node, "--pod-security", "privileged",
+		"--node-name", node, "--pod-security", "privileged", "--services", b.services,
 		"--local-kubeconfig", filepath.Join(b.dir, "akd-local.kubeconfig"),
 		"--remote-kubeconfig", filepath.Join(b.dir, "akd-remote.kubeconfig"),
 		"--node-address", address, "--kubelet-api-address", address)

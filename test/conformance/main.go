@@ -47,6 +47,7 @@ type options struct {
 	akd      string // the akd program
 	dir      string // run folder of the clusters
 	out      string // folder of results and reports
+	services string // how pods reach Services: mirror or none
 	selection
 	procs  int  // specs at a time
 	batch  int  // specs for which e2e.test is started once
@@ -82,6 +83,7 @@ func command() *cobra.Command {
 	flags.StringVar(&o.akd, "akd", "bin/akd", "the akd program")
 	flags.StringVar(&o.dir, "dir", ".clusters-conformance", "run folder of the clusters")
 	flags.StringVar(&o.out, "out", "dist/conformance", "folder of results and reports")
+	flags.StringVar(&o.services, "services", "mirror", "akd's --services: mirror, or none to run without Services in the remote cluster")
 	flags.StringVar(&o.suite, "suite", suiteNode, "specs to choose from: node (what a kubelet has to do), full (all of Conformance) or any")
 	flags.StringVar(&focus, "focus", "", "regular expression of the specs to run")
 	flags.StringVar(&skip, "skip", "", "regular expression of the specs to leave out")
