@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -43,22 +44,7 @@ func (tn *tenant) args(more ...string) []string {
 // them, and takes them away when the test ends, with the node's namespaces.
 func (b *bed) tenant(t *testing.T, values manifests.Values) *tenant {
 	t.Helper()
-	objects, err := manifests.Remote(values)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stream bytes.Buffer
-	for _, object := range objects {
-		content, err := object.MarshalJSON()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stream.WriteString("---\n")
-		stream.Write(content)
-	}
-	if out, stderr, err := b.tryKubectl("remote", &stream, "apply", "--server-side", "--field-manager=kubectl-actual", "-f", "-"); err != nil {
-		t.Fatalf("kubectl apply: %v\n%s%s", err, out, stderr)
-	}
+	b.install(t, values)
 	t.Cleanup(func() {
 		selector := translate.LabelNodeName + "=" + values.Node
 		kinds := "clusterrolebindings,clusterroles,validatingadmissionpolicybindings,validatingadmissionpolicies,namespaces"
@@ -81,6 +67,27 @@ func (b *bed) tenant(t *testing.T, values manifests.Values) *tenant {
 		return nil
 	})
 	return tn
+}
+
+// install applies the remote side's manifests as an administrator.
+func (b *bed) install(t *testing.T, values manifests.Values) {
+	t.Helper()
+	objects, err := manifests.Remote(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stream bytes.Buffer
+	for _, object := range objects {
+		content, err := object.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream.WriteString("---\n")
+		stream.Write(content)
+	}
+	if out, stderr, err := b.tryKubectl("remote", &stream, "apply", "--server-side", "--field-manager=kubectl-actual", "-f", "-"); err != nil {
+		t.Fatalf("kubectl apply: %v\n%s%s", err, out, stderr)
+	}
 }
 
 // credential asks for a token of the node's service account.
@@ -254,4 +261,61 @@ func TestTenantReadsNodes(t *testing.T) {
 	if node.Status.Capacity.Cpu().IsZero() {
 		t.Errorf("its capacity is %v", node.Status.Capacity)
 	}
+}
+
+// Each limit that the configuration asks for is in the namespace before the
+// first pod, and the pod that it refuses says so. Without the right to make
+// it, pods wait rather than run without it.
+func TestTenantLimits(t *testing.T) {
+	b := shared
+	file := filepath.Join(t.TempDir(), "akd.yaml")
+	content := `
+apiVersion: actual.vk/v1alpha1
+kind: AKDConfiguration
+nodeName: limited
+namespaces:
+  resourceQuota: {pods: 1}
+  limitRange: [{type: Container, defaultRequest: {cpu: 10m}}]
+  networkPolicy: {enabled: true, allowFrom: [10.244.0.0/16]}
+`
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	without := b.tenant(t, manifests.Values{Node: "limited"})
+	d := b.startAKD(t, "limited", without.args("--config", file)...)
+	namespace := b.namespace(t, "limited")
+	remote := translate.RemoteNamespace("limited", namespace)
+	b.apply(t, namespace, deployment("limited"))
+	b.pendsBecause(t, namespace, `cannot create resource "resourcequotas"`)
+
+	b.install(t, manifests.Values{Node: "limited", Limits: manifests.Limits{ResourceQuota: true, LimitRange: true, NetworkPolicy: true}})
+	b.pendsBecause(t, namespace, "exceeded quota: actual-vk") // the second of two
+	b.kubectl(t, "remote", "get", "resourcequota/actual-vk", "limitrange/actual-vk", "networkpolicy/actual-vk", "-n", remote)
+	if cpu := b.kubectl(t, "remote", "get", "pods", "-n", remote, "-o", "jsonpath={.items[*].spec.containers[*].resources.requests.cpu}"); cpu != "10m" {
+		t.Errorf("the pods request %q of cpu", cpu)
+	}
+	d.stop(t, syscall.SIGTERM)
+	d.start(t) // what is there already is no error
+	d.waitReady(t)
+}
+
+// pendsBecause waits until some pod says, in its conditions, why it does not start.
+func (b *bed) pendsBecause(t *testing.T, namespace, why string) {
+	t.Helper()
+	eventually(t, "a pod pends because "+why, func(ctx context.Context) error {
+		list, err := b.local.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		var said []string
+		for i := range list.Items {
+			for _, condition := range list.Items[i].Status.Conditions {
+				if strings.Contains(condition.Message, why) {
+					return nil
+				}
+				said = append(said, condition.Message)
+			}
+		}
+		return fmt.Errorf("%q", said)
+	})
 }
