@@ -93,7 +93,7 @@ e2e: export E2E_SLOW := 1
 e2e: test-e2e ## The same, with the slow ones: tokens that expire, metrics-server, Crossplane
 
 .PHONY: conformance
-conformance: akd clusters ## Run Kubernetes' own tests directly and through AK: SUITE=node|full FOCUS= SKIP= PROCS= RESUME=1
+conformance: akd clusters ## Run Kubernetes' own tests directly and through AK: SUITE=node|slice|full FOCUS= SKIP= PROCS= RESUME=1
 	go run ./test/conformance $(if $(SUITE),--suite $(SUITE)) $(if $(FOCUS),--focus '$(FOCUS)') $(if $(SKIP),--skip '$(SKIP)') \
 	  $(if $(PROCS),--procs $(PROCS)) $(if $(RESUME),--resume)
 

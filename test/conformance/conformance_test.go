@@ -53,6 +53,12 @@ func TestChoose(t *testing.T) {
 			specs:    []spec{testSpec("b", "Conformance"), testSpec("a", "Conformance", "Serial"), node},
 			together: []string{"[sig-x] b"}, alone: []string{"[sig-x] a"},
 		},
+		"Slice": {
+			reason:   "a list",
+			suite:    selection{suite: suiteSlice},
+			specs:    []spec{node, inSig("sig-node", "NodeLease NodeLease should have OwnerReferences set [NodeConformance]")},
+			together: []string{"[sig-node] NodeLease NodeLease should have OwnerReferences set [NodeConformance]"},
+		},
 		"Focus": {
 			reason:   "expressions narrow the suite",
 			suite:    selection{suite: suiteAny, focus: regexp.MustCompile("[ab]$"), skip: regexp.MustCompile("b")},

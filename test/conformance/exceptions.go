@@ -43,6 +43,7 @@ A pod on AK's node has to behave as on any node. The yardstick is Kubernetes' ow
 cluster itself has to pass on a local cluster whose only schedulable node is AK's. To see it, as root on Linux:
 
     make conformance                      # what a kubelet has to do: NodeConformance, and Conformance of nodes, apps, auth and volumes
+    make conformance SUITE=slice          # some of it, in some minutes
     make conformance SUITE=full           # all of Conformance
     make conformance FOCUS='Secrets' PROCS=4 RESUME=1
 

@@ -84,7 +84,7 @@ func command() *cobra.Command {
 	flags.StringVar(&o.dir, "dir", ".clusters-conformance", "run folder of the clusters")
 	flags.StringVar(&o.out, "out", "dist/conformance", "folder of results and reports")
 	flags.StringVar(&o.services, "services", "mirror", "akd's --services: mirror, or none to run without Services in the remote cluster")
-	flags.StringVar(&o.suite, "suite", suiteNode, "specs to choose from: node (what a kubelet has to do), full (all of Conformance) or any")
+	flags.StringVar(&o.suite, "suite", suiteNode, "specs to choose from: node (what a kubelet has to do), slice (some of it), full (all of Conformance) or any")
 	flags.StringVar(&focus, "focus", "", "regular expression of the specs to run")
 	flags.StringVar(&skip, "skip", "", "regular expression of the specs to leave out")
 	flags.IntVar(&o.procs, "procs", 16, "specs that run at the same time")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	_ "embed"
 	"fmt"
 	"regexp"
 	"slices"
@@ -11,8 +12,18 @@ import (
 const (
 	suiteNode = "node"
 	suiteFull = "full"
-	suiteAny  = "any"
+	// suiteSlice is a few minutes' worth, for every day.
+	suiteSlice = "slice"
+	suiteAny   = "any"
 )
+
+//go:embed slice.txt
+var sliceFile string
+
+// inSlice says whether slice.txt has the spec.
+func inSlice(name string) bool {
+	return slices.Contains(strings.Split(sliceFile, "\n"), name)
+}
 
 // selection chooses specs.
 type selection struct {
@@ -56,6 +67,8 @@ func (s selection) inSuite(spec *spec) (bool, error) {
 		return true, nil
 	case suiteFull:
 		return conformance, nil
+	case suiteSlice:
+		return inSlice(name), nil
 	case suiteNode:
 		if slices.ContainsFunc([]string{"Serial", "Slow", "Disruptive", "Flaky", "Feature"}, spec.has) {
 			return false, nil
@@ -66,7 +79,7 @@ func (s selection) inSuite(spec *spec) (bool, error) {
 		}
 		return spec.has("NodeConformance") || conformance && owned, nil
 	}
-	return false, fmt.Errorf("unknown suite %q: it is %s, %s or %s", s.suite, suiteNode, suiteFull, suiteAny)
+	return false, fmt.Errorf("unknown suite %q: it is %s, %s, %s or %s", s.suite, suiteNode, suiteSlice, suiteFull, suiteAny)
 }
 
 // batches cuts names into pieces of at most size.
