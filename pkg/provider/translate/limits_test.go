@@ -12,6 +12,7 @@ import (
 )
 
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		reason string
 		site   translate.Site
