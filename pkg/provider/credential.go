@@ -56,7 +56,7 @@ type credential struct {
 	client kubernetes.Interface // the cluster that it leads to, as akd itself
 	clock  clock.WithTicker
 	logger *slog.Logger
-	warn   func(reason, message string) // tells those who look at the node
+	warn   func(ctx context.Context, reason, message string) // tells those who look at the node
 
 	mu      sync.Mutex
 	current parsedCredential
@@ -100,7 +100,7 @@ func newCredential(ctx context.Context, side, secret string, home kubernetes.Int
 	namespace, name, _ := strings.Cut(secret, "/")
 	c := &credential{
 		side: side, secret: types.NamespacedName{Namespace: namespace, Name: name},
-		home: home, clock: clock.RealClock{}, logger: logger, warn: func(string, string) {},
+		home: home, clock: clock.RealClock{}, logger: logger, warn: func(context.Context, string, string) {},
 	}
 	found, err := c.read(ctx)
 	if err != nil {
@@ -378,6 +378,6 @@ func (c *credential) note(ctx context.Context, err error) {
 	}
 	if before == nil || before.Error() != err.Error() {
 		c.logger.Error("the credential is not renewed; trying again", "cluster", c.side, "left", left, "error", err)
-		c.warn("CredentialNotRenewed", fmt.Sprintf("akd's credential for the %s cluster is not renewed, and %s: %v", c.side, left, err))
+		c.warn(ctx, "CredentialNotRenewed", fmt.Sprintf("akd's credential for the %s cluster is not renewed, and %s: %v", c.side, left, err))
 	}
 }

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -115,7 +116,7 @@ func (v *vault) open(t *testing.T) *credential {
 		t.Fatal(err)
 	}
 	c.client = v.far
-	c.warn = func(reason, message string) {
+	c.warn = func(_ context.Context, reason, message string) {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.warnings = append(v.warnings, reason+": "+message)

@@ -45,12 +45,17 @@ func clientConfig(side, kubeconfig, kubeContext string) (*rest.Config, error) {
 	if err != nil {
 		return nil, usagef("%s cluster: %w: give a kubeconfig that works with --%s-kubeconfig", side, err, side)
 	}
+	return tuned(cfg), nil
+}
+
+// tuned sets what holds for all of akd's clients.
+func tuned(cfg *rest.Config) *rest.Config {
 	cfg.QPS = -1
 	cfg.UserAgent = "akd"
 	cfg.WarningHandler = rest.NoWarnings{} // deprecations are not the operator's to act on
 	cfg.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	cfg.ContentType = "application/vnd.kubernetes.protobuf"
-	return cfg, nil
+	return cfg
 }
 
 func load(kubeconfig, kubeContext string) (*rest.Config, error) {

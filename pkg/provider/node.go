@@ -24,6 +24,9 @@ const (
 	// conditionCertificate is False while the kubelet API shows a certificate
 	// that its callers cannot verify.
 	conditionCertificate corev1.NodeConditionType = "actual.vk/ServingCertificateSigned"
+	// conditionCredential is False while akd fails to renew its credential for
+	// the other cluster.
+	conditionCredential corev1.NodeConditionType = "actual.vk/CredentialRenewed"
 	// nodeLabel marks nodes that akd serves.
 	nodeLabel = "actual.vk/node"
 	// nodeRefresh is how often the node's status is computed anew.
@@ -46,10 +49,11 @@ type nodeSpec struct {
 // node makes the Node object, and says when it has changed. It implements
 // virtual-kubelet's NodeProvider.
 type node struct {
-	spec   nodeSpec
-	remote *remoteCluster
-	probe  *probe
-	brake  *brake
+	spec       nodeSpec
+	remote     *remoteCluster
+	probe      *probe
+	brake      *brake
+	credential *credential // nil for one that akd does not renew
 	// certificate tells what the kubelet API shows.
 	certificate func() kubeletapi.CertificateState
 	clock       clock.PassiveClock
@@ -278,6 +282,9 @@ func (n *node) conditionsLocked() []corev1.NodeCondition {
 		certificate.Status, certificate.Reason, certificate.Message = corev1.ConditionFalse, "NotSigned", state.Message
 	}
 	conditions := []corev1.NodeCondition{ready, sweep, certificate}
+	if n.credential != nil {
+		conditions = append(conditions, credentialCondition(n.credential))
+	}
 	for _, pressure := range []corev1.NodeConditionType{corev1.NodeMemoryPressure, corev1.NodeDiskPressure, corev1.NodePIDPressure} {
 		conditions = append(conditions, corev1.NodeCondition{
 			Type: pressure, Status: corev1.ConditionFalse, Reason: "RemoteNodesDecide", Message: "each remote node guards itself",
@@ -288,6 +295,18 @@ func (n *node) conditionsLocked() []corev1.NodeCondition {
 		conditions[i].LastTransitionTime = n.transitionLocked(conditions[i])
 	}
 	return conditions
+}
+
+func credentialCondition(c *credential) corev1.NodeCondition {
+	condition := corev1.NodeCondition{Type: conditionCredential, Status: corev1.ConditionTrue, Reason: "Renewed", Message: "it does not expire"}
+	if expires := c.expires(); !expires.IsZero() {
+		condition.Message = "it expires at " + expires.UTC().Format(time.RFC3339)
+	}
+	if err := c.failure(); err != nil {
+		condition.Status, condition.Reason = corev1.ConditionFalse, "NotRenewed"
+		condition.Message += ": " + err.Error()
+	}
+	return condition
 }
 
 // transitionLocked keeps the time of a condition whose status stays the same.

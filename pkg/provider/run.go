@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	vknode "github.com/virtual-kubelet/virtual-kubelet/node"
@@ -16,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -52,10 +55,15 @@ func Run(ctx context.Context, cfg *config.Configuration, build Build, logger *sl
 	if d.metricsServer != nil {
 		group.Go(func() error { return d.metricsServer.Run(ctx) })
 	}
-	group.Go(func() error { return d.kubelet.Run(ctx) })
 	group.Go(func() error { d.probe.run(ctx); return nil })
+	if d.credential != nil {
+		group.Go(func() error { return d.credential.run(ctx, d.leads) })
+	}
 	group.Go(func() error {
-		return d.loops.run(ctx, func() { group.Go(func() error { return d.runNode(ctx) }) })
+		if d.leadership == nil {
+			return d.work(ctx)
+		}
+		return d.leadership.run(ctx, d.work)
 	})
 	err := group.Wait()
 	if errors.Is(err, context.Canceled) {
@@ -64,6 +72,19 @@ func Run(ctx context.Context, cfg *config.Configuration, build Build, logger *sl
 	logger.Info("akd stopped", "node", cfg.NodeName)
 	return err
 }
+
+// work serves the node until ctx ends.
+func (d *daemon) work(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.kubelet.Run(ctx) })
+	group.Go(func() error {
+		return d.loops.run(ctx, func() { group.Go(func() error { return d.runNode(ctx) }) })
+	})
+	return group.Wait()
+}
+
+// leads reports whether this akd serves the node, rather than waits to.
+func (d *daemon) leads() bool { return d.leadership == nil || d.leadership.leads.Load() }
 
 // daemon is akd, wired.
 type daemon struct {
@@ -85,6 +106,8 @@ type daemon struct {
 	// was configured.
 	apiServerEndpoint translate.APIServer
 	address           string
+	credential        *credential // nil for a kubeconfig in a file, or akd's own
+	leadership        *leadership // nil for the only akd of the node
 
 	loops   *loops
 	probe   *probe
@@ -96,11 +119,8 @@ type daemon struct {
 func (d *daemon) connect(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	ownConfig, err := clientConfig("local", d.cfg.Local.Kubeconfig, d.cfg.Local.Context)
+	ownConfig, err := d.clientConfigs(ctx)
 	if err != nil {
-		return err
-	}
-	if d.remoteConfig, err = clientConfig("remote", d.cfg.Remote.Kubeconfig, d.cfg.Remote.Context); err != nil {
 		return err
 	}
 	ownConfig.Wrap(d.metrics.Transport(metrics.Local))
@@ -120,6 +140,9 @@ func (d *daemon) connect(ctx context.Context) error {
 	if err != nil {
 		return usagef("remote cluster: %w", err)
 	}
+	if d.credential != nil {
+		d.credential.client = map[string]kubernetes.Interface{"local": d.own, "remote": remoteClient}[d.credential.side]
+	}
 	d.local = &localCluster{client: localClient, node: d.cfg.NodeName}
 	d.remote = &remoteCluster{client: remoteClient, node: d.cfg.NodeName}
 	if err := d.identify(ctx); err != nil {
@@ -135,6 +158,41 @@ func (d *daemon) connect(ctx context.Context) error {
 		d.address, err = ownAddress(ctx, ownConfig)
 	}
 	return err
+}
+
+// clientConfigs says how both clusters are reached. The local one's is akd's
+// own, before it acts as the node.
+func (d *daemon) clientConfigs(ctx context.Context) (own *rest.Config, err error) {
+	configs := map[string]*rest.Config{}
+	for _, side := range []struct{ name, secret, kubeconfig, context string }{
+		{"local", d.cfg.Local.Secret, d.cfg.Local.Kubeconfig, d.cfg.Local.Context},
+		{"remote", d.cfg.Remote.Secret, d.cfg.Remote.Kubeconfig, d.cfg.Remote.Context},
+	} {
+		if side.secret != "" {
+			continue
+		}
+		if configs[side.name], err = clientConfig(side.name, side.kubeconfig, side.context); err != nil {
+			return nil, err
+		}
+	}
+	for _, side := range []struct{ name, home, secret string }{
+		{"local", "remote", d.cfg.Local.Secret},
+		{"remote", "local", d.cfg.Remote.Secret},
+	} {
+		if side.secret == "" {
+			continue
+		}
+		home, err := kubernetes.NewForConfig(configs[side.home])
+		if err != nil {
+			return nil, usagef("%s cluster: %w", side.home, err)
+		}
+		if d.credential, err = newCredential(ctx, side.name, side.secret, home, d.logger); err != nil {
+			return nil, err
+		}
+		configs[side.name] = tuned(d.credential.config())
+	}
+	d.remoteConfig = configs["remote"]
+	return configs["local"], nil
 }
 
 // identify refuses to proxy a cluster to itself: its pods would be created
@@ -166,7 +224,10 @@ func (d *daemon) assemble(ctx context.Context) error {
 		observe:        d.metrics.ObserveReconcile,
 		countToken:     d.metrics.CountTokenRenewal,
 	}, d.logger)
-	d.node = &node{spec: d.nodeSpec(), remote: d.remote, probe: d.probe, brake: d.loops.brake, clock: d.clock, logger: d.logger, lost: make(chan struct{}, 1)}
+	if err := d.assembleLeadership(); err != nil {
+		return err
+	}
+	d.node = &node{spec: d.nodeSpec(), credential: d.credential, remote: d.remote, probe: d.probe, brake: d.loops.brake, clock: d.clock, logger: d.logger, lost: make(chan struct{}, 1)}
 	if err := d.node.readRemote(ctx); err != nil {
 		if apierrors.IsForbidden(err) {
 			return usagef("akd may not list the remote nodes to learn their capacity: say what the node has with --node-capacity cpu=…,memory=…,pods=…, or grant list on nodes: %w", err)
@@ -179,16 +240,66 @@ func (d *daemon) assemble(ctx context.Context) error {
 	return d.assembleKubelet()
 }
 
+// assembleLeadership lets one of several akds of the node work, and tells those
+// who look at the node when the credential is not renewed.
+func (d *daemon) assembleLeadership() error {
+	if d.credential != nil {
+		d.credential.warn = d.warnOfNode
+	}
+	if d.cfg.LeaderElection.Lease == "" {
+		return nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("name this akd for the leader election: %w", err)
+	}
+	namespace, name, _ := strings.Cut(d.cfg.LeaderElection.Lease, "/")
+	d.leadership = &leadership{
+		client: d.own, lease: types.NamespacedName{Namespace: namespace, Name: name},
+		identity: host + "_" + string(uuid.NewUUID()), logger: d.logger,
+	}
+	return nil
+}
+
+// warnOfNode makes an event of the node, as a kubelet does: by its name, for
+// want of the Node's UID.
+func (d *daemon) warnOfNode(ctx context.Context, reason, message string) {
+	now := metav1.NewTime(d.clock.Now())
+	err := d.local.createEvent(ctx, &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: fmt.Sprintf("%s.%x", d.cfg.NodeName, now.UnixNano())},
+		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: d.cfg.NodeName, UID: types.UID(d.cfg.NodeName)},
+		Source:         corev1.EventSource{Component: "akd", Host: d.cfg.NodeName},
+		Type:           corev1.EventTypeWarning, Reason: reason, Message: message,
+		FirstTimestamp: now, LastTimestamp: now, Count: 1,
+	})
+	if err != nil {
+		d.logger.Debug("event not written", "reason", reason, "error", err)
+	}
+}
+
+// isSynced is a readiness check. An akd that waits for the lease is ready to
+// take over: a rollout goes on only when its new akd is.
+func (d *daemon) isSynced(ctx context.Context) error {
+	if !d.leads() {
+		return nil
+	}
+	return d.loops.isSynced(ctx)
+}
+
 func (d *daemon) assembleMetrics() (err error) {
 	d.metrics.CountPods(d.loops.phases)
 	d.metrics.CountMirrored(d.loops.mirrored)
 	d.metrics.WatchRemote(d.probe.lastAnswered)
+	d.metrics.WatchLeader(d.leads)
+	if d.credential != nil {
+		d.metrics.WatchCredential(d.credential.expires)
+	}
 	if d.cfg.Metrics.Address == "" {
 		return nil
 	}
 	d.metricsServer, err = metrics.NewServer(metrics.ServerConfig{
 		Address: d.cfg.Metrics.Address, Gatherer: d.metrics.Gatherer(), Profiling: d.cfg.Profiling, Logger: d.logger,
-		Ready: []metrics.Check{{Name: "caches", Check: d.loops.isSynced}, {Name: "remote", Check: d.probe.check}},
+		Ready: []metrics.Check{{Name: "caches", Check: d.isSynced}, {Name: "remote", Check: d.probe.check}},
 	})
 	return err
 }

@@ -53,6 +53,8 @@ type Configuration struct {
 	// Serve Go's profiles under /debug/pprof/ at metrics.address, to anyone who
 	// reaches that address.
 	Profiling bool `json:"profiling" flag:"profiling"`
+	// LeaderElection lets one of several akds of the node work.
+	LeaderElection LeaderElectionConfiguration `json:"leaderElection"`
 	// Sync tunes how akd keeps the two clusters in step.
 	Sync SyncConfiguration `json:"sync"`
 	// Logging is what akd writes to standard error.
@@ -64,6 +66,11 @@ type LocalConfiguration struct {
 	// Path of the kubeconfig of the local cluster. Empty means akd's own service
 	// account, which works when akd runs in a pod of the local cluster.
 	Kubeconfig string `json:"kubeconfig" flag:"local-kubeconfig" path:"file"`
+	// Secret of the remote cluster, NAMESPACE/NAME, whose key kubeconfig holds
+	// the kubeconfig of the local cluster, with everything in it: for an akd that
+	// runs in the remote cluster. akd renews a service account's token in it at
+	// 80% of its life, and takes up what others store there.
+	Secret string `json:"secret" flag:"local-secret"`
 	// Context of the kubeconfig. Empty means its current context.
 	Context string `json:"context" flag:"local-context"`
 	// Who akd is in the local cluster. With node, akd impersonates the user
@@ -83,8 +90,23 @@ type RemoteConfiguration struct {
 	// service account, which works when akd runs in a pod of the remote
 	// cluster; only one of the two can be empty.
 	Kubeconfig string `json:"kubeconfig" flag:"remote-kubeconfig" path:"file"`
+	// Secret of the local cluster, NAMESPACE/NAME, whose key kubeconfig holds the
+	// kubeconfig of the remote cluster, with everything in it: instead of
+	// kubeconfig. akd renews a service account's token in it at 80% of its life,
+	// and takes up what others store there.
+	Secret string `json:"secret" flag:"remote-secret"`
 	// Context of the kubeconfig. Empty means its current context.
 	Context string `json:"context" flag:"remote-context"`
+}
+
+// LeaderElectionConfiguration is for several akds of one node, of which one
+// works and the others wait.
+type LeaderElectionConfiguration struct {
+	// Lease of the local cluster, NAMESPACE/NAME, that the working akd holds. A
+	// waiting one takes over at once when it is given back, and 15 s after its
+	// last renewal when it is not. Empty means that there is one akd only: two
+	// that both work would disturb each other.
+	Lease string `json:"lease" flag:"leader-election-lease"`
 }
 
 // NodeConfiguration describes the virtual node.

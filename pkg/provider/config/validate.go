@@ -53,6 +53,7 @@ func (c *Configuration) Validate() field.ErrorList {
 	all = append(all, c.Namespaces.validate(field.NewPath("namespaces"))...)
 	all = append(all, c.KubeletAPI.validate(field.NewPath("kubeletAPI"))...)
 	all = append(all, c.Metrics.validate(field.NewPath("metrics"), c.Profiling)...)
+	all = append(all, validateObject(c.LeaderElection.Lease, field.NewPath("leaderElection", "lease"))...)
 	all = append(all, c.Sync.validate(field.NewPath("sync"))...)
 	all = append(all, oneOf(c.Logging.Level, field.NewPath("logging", "level"))...)
 	return append(all, oneOf(c.Logging.Format, field.NewPath("logging", "format"))...)
@@ -89,14 +90,35 @@ func (l LocalConfiguration) validate(path *field.Path) field.ErrorList {
 // proxy its pods to itself. That two kubeconfigs lead to one cluster is seen
 // only when they are used.
 func validateDifferent(local LocalConfiguration, remote RemoteConfiguration, path *field.Path) field.ErrorList {
+	all := append(validateObject(local.Secret, field.NewPath("local", "secret")), validateObject(remote.Secret, path.Child("secret"))...)
 	switch {
+	case local.Secret != "" && local.Kubeconfig != "":
+		return append(all, field.Invalid(field.NewPath("local", "secret"), local.Secret, "want local.kubeconfig or local.secret, not both"))
+	case remote.Secret != "" && remote.Kubeconfig != "":
+		return append(all, field.Invalid(path.Child("secret"), remote.Secret, "want remote.kubeconfig or remote.secret, not both"))
+	case remote.Secret != "" && local.Secret != "":
+		return append(all, field.Invalid(path.Child("secret"), remote.Secret, "want local.secret or remote.secret, not both: one cluster has to be reached without"))
+	case local.Secret != "" || remote.Secret != "":
+		return all
 	case local.Kubeconfig != remote.Kubeconfig || local.Context != remote.Context:
-		return nil
+		return all
 	case remote.Kubeconfig == "":
 		return field.ErrorList{field.Required(path.Child("kubeconfig"),
 			"want the kubeconfig of the remote cluster, here or with --remote-kubeconfig, or that of the local one: only one can be akd's own service account")}
 	}
 	return field.ErrorList{field.Invalid(path.Child("kubeconfig"), remote.Kubeconfig, "want another kubeconfig or context than the local cluster's")}
+}
+
+// validateObject wants NAMESPACE/NAME, or nothing.
+func validateObject(value string, path *field.Path) field.ErrorList {
+	if value == "" {
+		return nil
+	}
+	namespace, name, _ := strings.Cut(value, "/")
+	if len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return field.ErrorList{field.Invalid(path, value, "want NAMESPACE/NAME, such as actual-system/vk-ak-example")}
+	}
+	return nil
 }
 
 func (n NodeConfiguration) validate(path *field.Path, identity LocalIdentity) field.ErrorList {

@@ -15,21 +15,22 @@ func (CertificateConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_Configuration = map[string]string{
-	"":           "Configuration is everything that akd can be told. A field that is left out keeps its default; a field that is set, even to an empty value, is taken at its word.",
-	"apiVersion": "Version of this format: actual.vk/v1alpha1. Required in a file.",
-	"kind":       "Kind of this document: AKDConfiguration. Required in a file.",
-	"nodeName":   "Name of the virtual node in the local cluster: a DNS-1123 label of at most 46 characters, because remote namespaces are named after it. Required. Once pods have run under it, another name is another node.",
-	"local":      "Local is the cluster that the node joins, where users create pods.",
-	"remote":     "Remote is the cluster whose kubelets run the pods.",
-	"node":       "Node describes the virtual node to the local cluster.",
-	"services":   "How pods reach the Services of the local cluster. With mirror, akd keeps copies of all Services and their endpoints in the remote cluster, with the same addresses, and pods use the local cluster's DNS: names and addresses are those of the local cluster. The remote cluster needs a ServiceCIDR object with the local cluster's range of service addresses, which Kubernetes has since 1.33. With none, pods reach the local API server alone, by its environment variables and names.",
-	"pods":       "Pods is what every remote pod gets.",
-	"namespaces": "Namespaces is what every remote namespace gets.",
-	"kubeletAPI": "KubeletAPI is the HTTPS server for logs, exec, port-forward and usage.",
-	"metrics":    "Metrics is the HTTP server for metrics and probes.",
-	"profiling":  "Serve Go's profiles under /debug/pprof/ at metrics.address, to anyone who reaches that address.",
-	"sync":       "Sync tunes how akd keeps the two clusters in step.",
-	"logging":    "Logging is what akd writes to standard error.",
+	"":               "Configuration is everything that akd can be told. A field that is left out keeps its default; a field that is set, even to an empty value, is taken at its word.",
+	"apiVersion":     "Version of this format: actual.vk/v1alpha1. Required in a file.",
+	"kind":           "Kind of this document: AKDConfiguration. Required in a file.",
+	"nodeName":       "Name of the virtual node in the local cluster: a DNS-1123 label of at most 46 characters, because remote namespaces are named after it. Required. Once pods have run under it, another name is another node.",
+	"local":          "Local is the cluster that the node joins, where users create pods.",
+	"remote":         "Remote is the cluster whose kubelets run the pods.",
+	"node":           "Node describes the virtual node to the local cluster.",
+	"services":       "How pods reach the Services of the local cluster. With mirror, akd keeps copies of all Services and their endpoints in the remote cluster, with the same addresses, and pods use the local cluster's DNS: names and addresses are those of the local cluster. The remote cluster needs a ServiceCIDR object with the local cluster's range of service addresses, which Kubernetes has since 1.33. With none, pods reach the local API server alone, by its environment variables and names.",
+	"pods":           "Pods is what every remote pod gets.",
+	"namespaces":     "Namespaces is what every remote namespace gets.",
+	"kubeletAPI":     "KubeletAPI is the HTTPS server for logs, exec, port-forward and usage.",
+	"metrics":        "Metrics is the HTTP server for metrics and probes.",
+	"profiling":      "Serve Go's profiles under /debug/pprof/ at metrics.address, to anyone who reaches that address.",
+	"leaderElection": "LeaderElection lets one of several akds of the node work.",
+	"sync":           "Sync tunes how akd keeps the two clusters in step.",
+	"logging":        "Logging is what akd writes to standard error.",
 }
 
 func (Configuration) SwaggerDoc() map[string]string {
@@ -50,9 +51,19 @@ func (KubeletAPIConfiguration) SwaggerDoc() map[string]string {
 	return map_KubeletAPIConfiguration
 }
 
+var map_LeaderElectionConfiguration = map[string]string{
+	"":      "LeaderElectionConfiguration is for several akds of one node, of which one works and the others wait.",
+	"lease": "Lease of the local cluster, NAMESPACE/NAME, that the working akd holds. A waiting one takes over at once when it is given back, and 15 s after its last renewal when it is not. Empty means that there is one akd only: two that both work would disturb each other.",
+}
+
+func (LeaderElectionConfiguration) SwaggerDoc() map[string]string {
+	return map_LeaderElectionConfiguration
+}
+
 var map_LocalConfiguration = map[string]string{
 	"":           "LocalConfiguration says how akd, and the pods, reach the local cluster.",
 	"kubeconfig": "Path of the kubeconfig of the local cluster. Empty means akd's own service account, which works when akd runs in a pod of the local cluster.",
+	"secret":     "Secret of the remote cluster, NAMESPACE/NAME, whose key kubeconfig holds the kubeconfig of the local cluster, with everything in it: for an akd that runs in the remote cluster. akd renews a service account's token in it at 80% of its life, and takes up what others store there.",
 	"context":    "Context of the kubeconfig. Empty means its current context.",
 	"identity":   "Who akd is in the local cluster. With node, akd impersonates the user system:node:NODENAME in the group system:nodes, and has exactly the rights of a kubelet. With client, it acts as the kubeconfig's own user: for clusters without the Node authorizer.",
 	"apiServer":  "Address of the local API server as pods in the remote cluster reach it, HOST:PORT. Empty means the endpoint that the Service kubernetes of the namespace default publishes.",
@@ -134,6 +145,7 @@ func (PodsConfiguration) SwaggerDoc() map[string]string {
 var map_RemoteConfiguration = map[string]string{
 	"":           "RemoteConfiguration says how akd reaches the remote cluster.",
 	"kubeconfig": "Path of the kubeconfig of the remote cluster. Empty means akd's own service account, which works when akd runs in a pod of the remote cluster; only one of the two can be empty.",
+	"secret":     "Secret of the local cluster, NAMESPACE/NAME, whose key kubeconfig holds the kubeconfig of the remote cluster, with everything in it: instead of kubeconfig. akd renews a service account's token in it at 80% of its life, and takes up what others store there.",
 	"context":    "Context of the kubeconfig. Empty means its current context.",
 }
 

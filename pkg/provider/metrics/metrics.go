@@ -101,12 +101,12 @@ func (m *Metrics) CountPods(byPhase func() map[string]int) {
 }
 
 // CountMirrored has the objects that akd keeps in the remote cluster counted
-// by kind when the metrics are read: Namespace, Pod, ConfigMap, Secret. Call it
-// once.
+// by kind when the metrics are read: Namespace, Pod, ConfigMap, Secret, Service,
+// EndpointSlice. Call it once.
 func (m *Metrics) CountMirrored(byKind func() map[string]int) {
 	m.registry.MustRegister(newCounts("mirrored_objects", "kind",
 		"Objects that akd keeps in the remote cluster, by kind.",
-		[]string{"Namespace", "Pod", "ConfigMap", "Secret"}, byKind))
+		[]string{"Namespace", "Pod", "ConfigMap", "Secret", "Service", "EndpointSlice"}, byKind))
 }
 
 // WatchRemote reports how long the remote has been silent. Call it once.
@@ -122,6 +122,32 @@ func (m *Metrics) WatchRemote(answered func() time.Time) {
 			last = start
 		}
 		return max(0, m.clock.Since(last).Seconds())
+	}))
+}
+
+// WatchLeader reports whether this akd serves the node. Call it once.
+func (m *Metrics) WatchLeader(leads func() bool) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: prefix, Name: "leader", Help: "1 when this akd serves the node, 0 when it waits to.",
+	}, func() float64 {
+		if leads() {
+			return 1
+		}
+		return 0
+	}))
+}
+
+// WatchCredential reports when akd's credential for the other cluster ends,
+// zero when it does not. Call it once.
+func (m *Metrics) WatchCredential(expires func() time.Time) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: prefix, Name: "credential_expiration_timestamp_seconds",
+		Help: "When akd's credential for the other cluster expires, in seconds since 1970; 0 when it does not.",
+	}, func() float64 {
+		if at := expires(); !at.IsZero() {
+			return float64(at.Unix())
+		}
+		return 0
 	}))
 }
 

@@ -35,6 +35,8 @@ func exercised(t *testing.T) *Metrics {
 	m.CountPods(func() map[string]int { return map[string]int{"Running": 2, "Strange": 9} })
 	m.CountMirrored(func() map[string]int { return map[string]int{"Secret": 3} })
 	m.WatchRemote(func() time.Time { return time.Unix(1000, 0) })
+	m.WatchLeader(func() bool { return true })
+	m.WatchCredential(func() time.Time { return time.Unix(2000, 0) })
 	m.ObserveReconcile(ResultSuccess, 3*time.Millisecond)
 	m.ObserveReconcile(ResultError, time.Second)
 	m.CountTokenRenewal(ResultSuccess)
@@ -74,9 +76,11 @@ func TestValues(t *testing.T) {
 # HELP akd_mirrored_objects Objects that akd keeps in the remote cluster, by kind.
 # TYPE akd_mirrored_objects gauge
 akd_mirrored_objects{kind="ConfigMap"} 0
+akd_mirrored_objects{kind="EndpointSlice"} 0
 akd_mirrored_objects{kind="Namespace"} 0
 akd_mirrored_objects{kind="Pod"} 0
 akd_mirrored_objects{kind="Secret"} 3
+akd_mirrored_objects{kind="Service"} 0
 # HELP akd_pods Local pods bound to the node, by phase.
 # TYPE akd_pods gauge
 akd_pods{phase="Failed"} 0
