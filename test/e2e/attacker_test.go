@@ -15,6 +15,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,23 +50,30 @@ func remoteNamespace(node, local string) *corev1.Namespace {
 
 // tenantBinding is the role binding that akd of a node would create.
 func tenantBinding(node, namespace string) *rbacv1.RoleBinding {
+	return roleBinding(node, namespace, translate.TenantRole)
+}
+
+func roleBinding(node, namespace, role string) *rbacv1.RoleBinding {
 	return &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: translate.TenantRole},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: translate.TenantRole},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: role},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: translate.SystemNamespace, Name: node}},
 	}
 }
 
 // settle makes a tenant's namespace with the tenant's own credential, waits
 // until its rights there are in force, and leaves a Secret and a pod in it.
-func (tn *tenant) settle(t *testing.T, local string) string {
+// Roles are optional ones that it binds, too.
+func (tn *tenant) settle(t *testing.T, local string, roles ...string) string {
 	t.Helper()
 	namespace := remoteNamespace(tn.node, local)
 	if _, err := tn.client.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tn.client.RbacV1().RoleBindings(namespace.Name).Create(t.Context(), tenantBinding(tn.node, namespace.Name), metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
+	for _, role := range append(roles, translate.TenantRole) {
+		if _, err := tn.client.RbacV1().RoleBindings(namespace.Name).Create(t.Context(), roleBinding(tn.node, namespace.Name, role), metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	eventually(t, "the rights of "+tn.node+" in "+namespace.Name, func(ctx context.Context) error {
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "password"}, StringData: map[string]string{"password": "of " + tn.node}}
@@ -101,8 +109,9 @@ func idlePod(name string) *corev1.Pod {
 // and nothing beyond them.
 func TestAttacker(t *testing.T) {
 	b := shared
-	attacker, attacked := b.tenant(t, manifests.Values{Node: thief}), b.tenant(t, manifests.Values{Node: victim})
-	own, foreign := attacker.settle(t, "home"), attacked.settle(t, "home")
+	attacker := b.tenant(t, manifests.Values{Node: thief, MirrorServices: true, Limits: manifests.Limits{NetworkPolicy: true}})
+	attacked := b.tenant(t, manifests.Values{Node: victim})
+	own, foreign := attacker.settle(t, "home", translate.TenantServicesRole), attacked.settle(t, "home")
 	if err := execRemote(t.Context(), attacked.config, foreign); err != nil {
 		t.Fatalf("the victim itself: %v", err)
 	}
@@ -115,6 +124,7 @@ func TestAttacker(t *testing.T) {
 	maps.Copy(attacks, namespaceAttacks(own, foreign))
 	maps.Copy(attacks, bindingAttacks(own, foreign))
 	maps.Copy(attacks, identityAttacks(attacker, own))
+	maps.Copy(attacks, networkAttacks(own, foreign))
 	for name, a := range attacks {
 		t.Run(name, func(t *testing.T) {
 			err := a.try(t.Context(), attacker.client)
@@ -403,6 +413,38 @@ func identityAttacks(attacker *tenant, own string) map[string]attack {
 			return err
 		}, `violates PodSecurity "baseline:latest"`},
 	}
+}
+
+// networkAttacks try to get others' traffic, by what the options allow.
+func networkAttacks(own, foreign string) map[string]attack {
+	service := func(change func(*corev1.ServiceSpec)) attack {
+		return attack{func(ctx context.Context, c *kubernetes.Clientset) error {
+			service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "mine"}}
+			service.Spec.Ports = []corev1.ServicePort{{Port: 443}}
+			change(&service.Spec)
+			_, err := c.CoreV1().Services(own).Create(ctx, service, metav1.CreateOptions{})
+			return err
+		}, "services of type ClusterIP without external addresses only"}
+	}
+	attacks := map[string]attack{
+		"take an address by a Service":    service(func(s *corev1.ServiceSpec) { s.ExternalIPs = []string{"192.0.2.1"} }),
+		"take a port of the nodes":        service(func(s *corev1.ServiceSpec) { s.Type = corev1.ServiceTypeNodePort }),
+		"take an address of the provider": service(func(s *corev1.ServiceSpec) { s.Type = corev1.ServiceTypeLoadBalancer }),
+		"make a name for another place":   service(func(s *corev1.ServiceSpec) { s.Type, s.ExternalName = corev1.ServiceTypeExternalName, "example.com" }),
+		"make a Service in the victim's namespace": {func(ctx context.Context, c *kubernetes.Clientset) error {
+			_, err := c.CoreV1().Services(foreign).Create(ctx, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "mine"}}, metav1.CreateOptions{})
+			return err
+		}, `cannot create resource "services"`},
+	}
+	for _, namespace := range []string{foreign, "kube-system"} {
+		attacks["cut off "+namespace] = attack{func(ctx context.Context, c *kubernetes.Clientset) error {
+			policy := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "mine"}}
+			policy.Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}
+			_, err := c.NetworkingV1().NetworkPolicies(namespace).Create(ctx, policy, metav1.CreateOptions{})
+			return err
+		}, "in its own namespaces only"}
+	}
+	return attacks
 }
 
 const attackerUser = "system:serviceaccount:" + translate.SystemNamespace + ":" + thief

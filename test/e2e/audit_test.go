@@ -39,14 +39,22 @@ func (r right) String() string { return strings.TrimSpace(r.verb + " " + r.resou
 // place that the test gives a meaning.
 type rights map[string]map[right]bool
 
-// readRights reads a file of testdata/rights, whose first lines say how.
-func readRights(t *testing.T, path, node string) rights {
+// readRights reads files of testdata/rights; the first lines of remote.txt say how.
+func readRights(t *testing.T, node string, paths ...string) rights {
+	t.Helper()
+	listed := rights{}
+	for _, path := range paths {
+		listed.read(t, node, path)
+	}
+	return listed
+}
+
+func (r rights) read(t *testing.T, node, path string) {
 	t.Helper()
 	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	listed := rights{}
 	for number, line := range strings.Split(string(content), "\n") {
 		line, _, _ = strings.Cut(line, "#")
 		words := strings.Fields(strings.ReplaceAll(line, "NODE", node))
@@ -59,16 +67,15 @@ func readRights(t *testing.T, path, node string) rights {
 		default:
 			t.Fatalf("%s:%d: want WHERE VERBS RESOURCE [NAMES]", path, number+1)
 		}
-		if listed[words[0]] == nil {
-			listed[words[0]] = map[right]bool{}
+		if r[words[0]] == nil {
+			r[words[0]] = map[right]bool{}
 		}
 		for verb := range strings.SplitSeq(words[1], ",") {
 			for name := range strings.SplitSeq(words[3], ",") {
-				listed[words[0]][right{verb, words[2], name}] = true
+				r[words[0]][right{verb, words[2], name}] = true
 			}
 		}
 	}
-	return listed
 }
 
 // in returns the rights in a namespace that is one of those places.
@@ -295,18 +302,37 @@ func (p *probe) try(ctx context.Context, client *http.Client, host string) (int,
 	return response.StatusCode, nil
 }
 
-// The credential of a tenant may do what the list says, and nothing else: in
+// The credential of a tenant may do what the lists say, and nothing else: in
 // its own namespaces, in another tenant's, in the system's.
 func TestAuditRemote(t *testing.T) {
-	b := shared
-	const node, other = "audited", "audited-b"
-	tn, neighbour := b.tenant(t, manifests.Values{Node: node}), b.tenant(t, manifests.Values{Node: other})
-	own, foreign := tn.settle(t, "home"), neighbour.settle(t, "home")
-	(&audit{
-		config: tn.config, admin: b.remote, listed: readRights(t, "testdata/rights/remote.txt", node),
-		places: map[string][]string{
-			own: {"own"}, foreign: nil, translate.SystemNamespace: {"system"},
-			"kube-system": nil, "kube-public": nil, "kube-node-lease": nil, "default": nil,
+	cases := map[string]struct {
+		values manifests.Values
+		roles  []string
+		lists  []string
+	}{
+		"as installed": {values: manifests.Values{Node: "audited"}, lists: []string{"testdata/rights/remote.txt"}},
+		"with every option": {
+			values: manifests.Values{
+				Node: "audited-all", ReadNodes: true, ReadMetrics: true, MirrorServices: true,
+				Limits: manifests.Limits{ResourceQuota: true, LimitRange: true, NetworkPolicy: true},
+			},
+			roles: []string{translate.TenantMetricsRole, translate.TenantServicesRole},
+			lists: []string{"testdata/rights/remote.txt", "testdata/rights/remote-options.txt"},
 		},
-	}).run(t)
+	}
+	b := shared
+	foreign := b.tenant(t, manifests.Values{Node: "audited-b"}).settle(t, "home")
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			tn := b.tenant(t, tc.values)
+			own := tn.settle(t, "home", tc.roles...)
+			(&audit{
+				config: tn.config, admin: b.remote, listed: readRights(t, tn.node, tc.lists...),
+				places: map[string][]string{
+					own: {"own"}, foreign: nil, translate.SystemNamespace: {"system"},
+					"kube-system": nil, "kube-public": nil, "kube-node-lease": nil, "default": nil,
+				},
+			}).run(t)
+		})
+	}
 }
