@@ -253,6 +253,6 @@ func TestStreamsWhileRemoteIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `node "` + exampleNode + `" cannot reach the remote cluster that runs pod "talker": retry in a few seconds`
-	p.fails(t, "a connection that was open must not be trusted", want, "logs", p.name, "-c", "one")
+	p.fails(t, "a connection that was open must not be trusted", "Error from server (InternalError): Internal error occurred: "+want, "logs", p.name, "-c", "one")
 	p.fails(t, "a new one must be given up", want, "exec", p.name, "-c", "one", "--", "true")
 }

@@ -177,6 +177,7 @@ func decodeStatus(code int, body []byte) metav1.Status {
 }
 
 func replaceBody(r *http.Request, res *http.Response, status metav1.Status) {
+	status = forLogs(r, status)
 	body, contentType := encodeStatus(r, status)
 	res.StatusCode = int(status.Code)
 	res.Status = strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode)

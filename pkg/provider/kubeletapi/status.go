@@ -21,13 +21,9 @@ var (
 
 // writeError answers with err as a Kubernetes Status object.
 //
-// Log requests are the exception: kube-apiserver does not parse the body of a
-// kubelet's log answer, it makes the text itself the message that kubectl
-// prints, so that a Status there would show as raw JSON. Callers that accept
-// JSON get JSON on every path.
-// https://github.com/kubernetes/kubernetes/blob/v1.37.1/staging/src/k8s.io/apiserver/pkg/registry/generic/rest/response_checker.go
+// Log requests are the exception: see forLogs.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
-	status := statusOf(err)
+	status := forLogs(r, statusOf(err))
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	if status.Details != nil && status.Details.RetryAfterSeconds > 0 {
@@ -44,8 +40,27 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	_, _ = w.Write(body) //nolint:gosec // JSON or plain text, by its content type; a peer that is gone needs no telling
 }
 
+// logText is true for requests whose errors are text. kube-apiserver does not
+// parse the body of a kubelet's log answer, it makes the text itself the message
+// that kubectl prints, so that a Status there would show as raw JSON. Callers
+// that accept JSON get JSON on every path.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/staging/src/k8s.io/apiserver/pkg/registry/generic/rest/response_checker.go
+func logText(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.Path, "/containerLogs/") && !strings.Contains(r.Header.Get("Accept"), "application/json")
+}
+
+// forLogs makes every failure of a server a 500: of these alone kube-apiserver
+// passes the text on as it is. That of a 502 it quotes within a sentence of its
+// own, that of a 503 and a 504 it drops.
+func forLogs(r *http.Request, status metav1.Status) metav1.Status {
+	if logText(r) && status.Code > http.StatusInternalServerError {
+		status.Code = http.StatusInternalServerError
+	}
+	return status
+}
+
 func encodeStatus(r *http.Request, status metav1.Status) (body []byte, contentType string) {
-	if strings.HasPrefix(r.URL.Path, "/containerLogs/") && !strings.Contains(r.Header.Get("Accept"), "application/json") {
+	if logText(r) {
 		return []byte(status.Message), "text/plain; charset=utf-8"
 	}
 	body, err := json.Marshal(status)
@@ -108,8 +123,6 @@ func notCreated(t target) *apierrors.StatusError {
 		"%s is waiting to start: the pod has not been created in the remote cluster yet; its events say why", what), t.pod)
 }
 
-// unreachable is 502, not 503: kube-apiserver drops a kubelet's text for 503
-// and 504 when it relays the error of a log request.
 func unreachable(node string, t target) *apierrors.StatusError {
 	return withRetry(withPod(newStatus(http.StatusBadGateway, metav1.StatusReasonServiceUnavailable,
 		"node %q cannot reach the remote cluster that runs pod %q: retry in a few seconds; if it lasts, see the conditions of the node", node, t.pod), t.pod), 5)

@@ -541,8 +541,8 @@ func TestRemoteUnreachable(t *testing.T) {
 	// kubectl logs showed the Status as raw JSON: the path that decides was the
 	// remote's.
 	res, body := b.ask(t, http.MethodGet, "/containerLogs/shop/web/main", goodToken)
-	if res.StatusCode != http.StatusBadGateway || body != want {
-		t.Errorf("logs: got %d %q, want 502 %q", res.StatusCode, body, want)
+	if res.StatusCode != http.StatusInternalServerError || body != want {
+		t.Errorf("logs: got %d %q, want 500 %q", res.StatusCode, body, want)
 	}
 }
 
