@@ -380,6 +380,11 @@ func identityAttacks(attacker *tenant, own string) map[string]attack {
 		}, "beyond them its record alone"}
 	}
 	return map[string]attack{
+		"mint a token for years": {func(ctx context.Context, c *kubernetes.Clientset) error {
+			years := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(10 * 365 * 24 * 3600))}}
+			_, err := c.CoreV1().ServiceAccounts(translate.SystemNamespace).CreateToken(ctx, thief, years, metav1.CreateOptions{})
+			return err
+		}, "may request tokens for 24 hours (86400 seconds) at most"},
 		"mint a token of the victim":                   mint(translate.SystemNamespace, victim),
 		"mint a token of a controller":                 mint("kube-system", "namespace-controller"),
 		"mint a token of a pod's identity":             mint(own, "default"),
