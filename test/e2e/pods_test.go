@@ -120,6 +120,13 @@ func TestKillDuringScaleUp(t *testing.T) {
 	d.start(t)
 	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=5m")
 
+	b.once(t, namespace, remote)
+}
+
+// once checks that every local pod has a remote pod of its own, and that no
+// other remote pod is left.
+func (b *bed) once(t *testing.T, namespace, remote string) {
+	t.Helper()
 	left, err := b.remote.CoreV1().Pods(remote).List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)

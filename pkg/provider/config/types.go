@@ -103,7 +103,7 @@ type RemoteConfiguration struct {
 // works and the others wait.
 type LeaderElectionConfiguration struct {
 	// Lease of the local cluster, NAMESPACE/NAME, that the working akd holds. A
-	// waiting one takes over at once when it is given back, and 15 s after its
+	// waiting one takes over at once when it is given back, and 12 s after its
 	// last renewal when it is not. Empty means that there is one akd only: two
 	// that both work would disturb each other.
 	Lease string `json:"lease" flag:"leader-election-lease"`

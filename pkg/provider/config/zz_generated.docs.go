@@ -53,7 +53,7 @@ func (KubeletAPIConfiguration) SwaggerDoc() map[string]string {
 
 var map_LeaderElectionConfiguration = map[string]string{
 	"":      "LeaderElectionConfiguration is for several akds of one node, of which one works and the others wait.",
-	"lease": "Lease of the local cluster, NAMESPACE/NAME, that the working akd holds. A waiting one takes over at once when it is given back, and 15 s after its last renewal when it is not. Empty means that there is one akd only: two that both work would disturb each other.",
+	"lease": "Lease of the local cluster, NAMESPACE/NAME, that the working akd holds. A waiting one takes over at once when it is given back, and 12 s after its last renewal when it is not. Empty means that there is one akd only: two that both work would disturb each other.",
 }
 
 func (LeaderElectionConfiguration) SwaggerDoc() map[string]string {
