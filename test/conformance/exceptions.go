@@ -52,6 +52,9 @@ passed both, failed only through AK, failed only directly, failed both. A spec t
 reports are in dist/conformance, as JSON, JUnit and Markdown, with the logs of all runs. An interrupted run goes on with RESUME=1.
 The exit code is 1 when a spec that passes directly fails through AK and is not below, and 2 when something else went wrong.
 
+Some specs fail on the test clusters themselves, whoever runs the pod: those that pull an image always, because there is no registry
+(ImageVolume, and the mTLS connection of Projected PodCertificate), and PrivilegedPod where the kernel has no dummy network device.
+
 ## What cannot hold
 
 `
