@@ -12,7 +12,9 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -145,6 +147,9 @@ func (s *Server) receive(r *http.Request, res *http.Response, str stream) error 
 	switch {
 	case res.StatusCode == http.StatusSwitchingProtocols:
 		if conn, ok := res.Body.(io.ReadWriteCloser); ok {
+			if strings.EqualFold(res.Header.Get("Upgrade"), "SPDY/3.1") {
+				conn = newPingHolder(conn, pingQuiet)
+			}
 			res.Body = &lingeringBody{ReadWriteCloser: conn}
 		}
 		return nil
@@ -266,9 +271,22 @@ func (c *lingeringConn) CloseWrite() error {
 // caller has said its last.
 type lingeringBody struct {
 	io.ReadWriteCloser
+	deaf   atomic.Bool // a write has failed
 	mu     sync.Mutex
 	closer *time.Timer
 	closed bool
+}
+
+// Write does not fail: ReverseProxy would drop the other direction as well,
+// with what the remote had said before it stopped listening. That one ends by
+// itself when the connection is broken.
+func (b *lingeringBody) Write(p []byte) (int, error) {
+	if !b.deaf.Load() {
+		if _, err := b.ReadWriteCloser.Write(p); err != nil {
+			b.deaf.Store(true)
+		}
+	}
+	return len(p), nil
 }
 
 func (b *lingeringBody) CloseWrite() error {
