@@ -90,7 +90,8 @@ test-e2e: build c-compiler ## Run the end-to-end tests on real clusters of their
 
 .PHONY: e2e
 e2e: export E2E_SLOW := 1
-e2e: test-e2e ## The same, with the slow ones: tokens that expire, metrics-server, Crossplane
+e2e: export E2E_TENANT := 1
+e2e: test-e2e ## The same as a tenant of the remote cluster, with the slow ones: tokens that expire, metrics-server, Crossplane
 
 .PHONY: conformance
 conformance: akd clusters ## Run Kubernetes' own tests directly and through AK: SUITE=node|slice|full FOCUS= SKIP= PROCS= RESUME=1

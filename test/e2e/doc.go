@@ -12,5 +12,7 @@
 // The tests need root on Linux and carry the build tag e2e; `make test-e2e`
 // builds what they need and runs them. E2E_CLUSTERS_DIR names another run
 // folder for the clusters, and -keep leaves them running. Tests that take
-// minutes by their nature run with E2E_SLOW=1 only, as make e2e sets it.
+// minutes by their nature run with E2E_SLOW=1 only, as make e2e sets it. With
+// E2E_TENANT=1, which it sets too, akd has a tenant's credential in the remote
+// cluster in all tests, and an administrator's otherwise.
 package e2e

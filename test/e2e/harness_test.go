@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,6 +26,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/actual-kubelets/actual-kubelets/manifests"
 )
 
 // patience is how long a condition may take before a test gives up. It says
@@ -185,6 +188,8 @@ type daemon struct {
 	log    string
 	cmd    *exec.Cmd
 	exited chan error
+	// started is when the akd that runs now, or ran last, was started.
+	started time.Time
 }
 
 // startAKD starts akd for a node in the local cluster's network, waits until
@@ -203,7 +208,7 @@ func (b *bed) launch(t *testing.T, node string, args ...string) *daemon {
 	d.args = append([]string{
 		"--dir", b.dir, "exec", "local", "--", b.akd, "--node-name", node,
 		"--local-kubeconfig", filepath.Join(b.dir, "akd-local.kubeconfig"),
-		"--remote-kubeconfig", filepath.Join(b.dir, "akd-remote.kubeconfig"),
+		"--remote-kubeconfig", b.remoteKubeconfig(t, node, args),
 		"--node-address", b.address, "--kubelet-api-address", b.address,
 	}, args...)
 	d.start(t)
@@ -216,6 +221,17 @@ func (b *bed) launch(t *testing.T, node string, args ...string) *daemon {
 	return d
 }
 
+// remoteKubeconfig is an administrator's, or, with E2E_TENANT set, that of a
+// tenant with the rights that the tests' nodes need: all of them then run as
+// users run akd.
+func (b *bed) remoteKubeconfig(t *testing.T, node string, args []string) string {
+	t.Helper()
+	if os.Getenv("E2E_TENANT") == "" || slices.Contains(args, "--remote-kubeconfig") {
+		return filepath.Join(b.dir, "akd-remote.kubeconfig")
+	}
+	return b.tenant(t, manifests.Values{Node: node, ReadNodes: true, ReadMetrics: true, MirrorServices: true}).kubeconfig
+}
+
 // start starts akd, also again after stop.
 func (d *daemon) start(t *testing.T) {
 	t.Helper()
@@ -225,6 +241,7 @@ func (d *daemon) start(t *testing.T) {
 	}
 	d.cmd, d.exited = exec.Command(d.bed.clusters, d.args...), make(chan error, 1)
 	d.cmd.Stdout, d.cmd.Stderr = log, log
+	d.started = time.Now()
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +260,9 @@ func (d *daemon) waitReady(t *testing.T) {
 			return err
 		}
 		for _, condition := range found.Status.Conditions {
-			if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue {
+			// What an earlier akd of that name has said holds for a while after its end.
+			fresh := !condition.LastHeartbeatTime.Time.Before(d.started.Truncate(time.Second))
+			if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue && fresh {
 				return nil
 			}
 		}
