@@ -14,7 +14,8 @@
 //	        │ limits → who? (x509, TokenReview)                │   │ the caller's request but
 //	        │        → may they? (SubjectAccessReview, nodes/…)│   │ an allow-list of headers
 //	        │        → route ─┬ exec, attach, portForward, ────┼───┘
-//	        │                 │ containerLogs, run               bytes untouched both ways;
+//	        │                 │ containerLogs, run               bytes untouched both ways, but
+//	        │                 │                                  for SPDY pings (pingHolder);
 //	        │                 ├ pods, healthz, configz           errors become Status objects
 //	        │                 │                                  in local names
 //	        │                 └ metrics, stats ◀─ Usage ─────────── remote metrics.k8s.io
