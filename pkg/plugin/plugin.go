@@ -1,0 +1,114 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+)
+
+// Exit codes of kubectl actual.
+const (
+	ExitOK          = 0
+	ExitFailed      = 1
+	ExitUsage       = 2
+	ExitUnhealthy   = 3
+	ExitInterrupted = 130
+)
+
+// Build says which kubectl-actual this is, and where it runs.
+type Build struct {
+	Version string
+	Getenv  func(string) string
+}
+
+// usageError is a mistake in what the user typed: exit code 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// Main runs kubectl actual and returns its exit code. build.Getenv is where
+// defaults of flags come from.
+func Main(ctx context.Context, streams genericiooptions.IOStreams, build Build, args []string) int {
+	// client-go's own words about a server that does not answer say nothing
+	// that the error does not.
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
+	rest.SetDefaultWarningHandler(rest.NoWarnings{})
+	cmd := New(streams, build)
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		return ExitOK
+	}
+	_, _ = fmt.Fprintf(streams.ErrOut, "error: %s\n", strings.TrimPrefix(err.Error(), "error: "))
+	var usage usageError
+	switch {
+	case ctx.Err() != nil:
+		return ExitInterrupted
+	case errors.As(err, &usage):
+		return ExitUsage
+	case isUnhealthy(err):
+		return ExitUnhealthy
+	default:
+		return ExitFailed
+	}
+}
+
+// New returns the command tree. Nothing is read or contacted before a command runs.
+func New(streams genericiooptions.IOStreams, build Build) *cobra.Command {
+	access := newAccess(build.Getenv)
+	root := &cobra.Command{
+		Use:   "kubectl-actual",
+		Short: "Run this cluster's pods on another cluster's kubelets",
+		Long: `kubectl actual runs pods of the local cluster, the one of your current context,
+on the kubelets of a remote one.`,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl actual"},
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       build.Version,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("there is no command %q: see kubectl actual --help", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(streams.In)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.ErrOut)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w: see %s --help", err, cmd.CommandPath())
+	})
+	access.addFlags(root.PersistentFlags())
+	root.AddCommand(
+		newInstall(access, streams, build),
+		newUninstall(access, streams),
+		newManifests(streams, build),
+		newToken(access, streams),
+		newWhere(access, streams),
+		newStatus(access, streams),
+		newLogs(access, streams),
+		newVersion(access, streams, build),
+	)
+	return root
+}
+
+// oneNode wants the name of a node as the only argument.
+func oneNode(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usagef("give the name of one node: %s NODE", cmd.CommandPath())
+	}
+	return nil
+}
+
+func printf(out io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(out, format, args...) }

@@ -1,0 +1,104 @@
+package plugin_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"sigs.k8s.io/yaml"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin"
+)
+
+// kubectl-actual runs as a command of the scripts.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"kubectl-actual": func() {
+			streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
+			os.Exit(plugin.Main(context.Background(), streams, plugin.Build{Version: "v1.2.3", Getenv: os.Getenv}, os.Args[1:]))
+		},
+	})
+}
+
+// TestScripts runs testdata/script against an API server that answers with what
+// a script's files under api/ say: GET /api/v1/pods is api/api/v1/pods.yaml,
+// and what its query selects is not its matter. Every server also knows the
+// answers in testdata/api, which are who it is and what it offers.
+//
+// Fakes answer what they are told: test/e2e has the same commands on real
+// clusters.
+func TestScripts(t *testing.T) {
+	common, err := filepath.Abs("testdata/api")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			server := httptest.NewServer(api{filepath.Join(env.WorkDir, "api"), common})
+			env.Defer(server.Close)
+			env.Setenv("SERVER", server.URL)
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("KUBECONFIG", filepath.Join(env.WorkDir, "kubeconfig"))
+			return os.WriteFile(filepath.Join(env.WorkDir, "kubeconfig"), []byte(kubeconfig(server.URL)), 0o600)
+		},
+		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
+	})
+}
+
+func kubeconfig(server string) string {
+	return `apiVersion: v1
+kind: Config
+current-context: local
+clusters: [{name: local, cluster: {server: "` + server + `"}}, {name: nowhere, cluster: {server: "http://127.0.0.1:1"}}]
+contexts:
+- {name: local, context: {cluster: local, user: me, namespace: shop}}
+- {name: again, context: {cluster: local, user: me}}
+- {name: nowhere, context: {cluster: nowhere, user: me}}
+users: [{name: me, user: {token: secret}}]
+`
+}
+
+// api answers from folders, the first that has the file.
+type api []string
+
+// ServeHTTP implements http.Handler.
+func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name := strings.TrimSuffix(r.URL.Path, "/")
+	for _, folder := range a {
+		content, err := os.ReadFile(filepath.Join(folder, filepath.FromSlash(name)+".yaml"))
+		if err != nil {
+			continue
+		}
+		body, err := yaml.YAMLToJSON(content)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(body) //nolint:gosec // a fake API server: nobody browses it
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusNotFound)
+	kind, object := "resources", filepath.Base(name)
+	if parts := strings.Split(name, "/"); len(parts) > 1 {
+		kind = parts[len(parts)-2]
+	}
+	err := json.NewEncoder(w).Encode(&metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
+		Status:   metav1.StatusFailure, Reason: metav1.StatusReasonNotFound, Code: http.StatusNotFound,
+		Message: kind + " \"" + object + "\" not found", Details: &metav1.StatusDetails{Name: object, Kind: kind},
+	})
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}

@@ -1,0 +1,242 @@
+package plugin
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// pollInterval is how often a condition is looked at.
+const pollInterval = 500 * time.Millisecond
+
+// waitAll waits until akd runs, the node is ready, and a pod has run on it.
+func (i *install) waitAll(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, i.timeout)
+	defer cancel()
+	for _, step := range []struct {
+		what string
+		do   func(context.Context) (string, error)
+	}{{"akd runs", i.waitAKD}, {"node is ready", i.waitNode}, {"probe pod runs", i.probe}} {
+		if err := i.steps.do(ctx, step.what, step.do); err != nil {
+			if errors.Is(err, context.DeadlineExceeded) {
+				return fmt.Errorf("%s: not within %s: see kubectl actual logs %s: %w", step.what, i.timeout, i.values.Node, err)
+			}
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
+	}
+	return nil
+}
+
+// until polls, and says at a timeout what was last seen.
+func until(ctx context.Context, condition func(context.Context) (done bool, seen string, err error)) error {
+	var last string
+	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
+		done, seen, err := condition(ctx)
+		last = seen
+		return done, err
+	})
+	if err != nil && last != "" {
+		return fmt.Errorf("%s: %w", last, err)
+	}
+	return err
+}
+
+func (i *install) waitAKD(ctx context.Context) (string, error) {
+	return "", until(ctx, func(ctx context.Context) (bool, string, error) {
+		akd, err := i.home.client.AppsV1().Deployments(translate.SystemNamespace).Get(ctx, i.values.Node, metav1.GetOptions{})
+		if err != nil {
+			return false, "", err
+		}
+		status := akd.Status
+		if status.ObservedGeneration >= akd.Generation && status.UpdatedReplicas == i.values.Replicas &&
+			status.Replicas == i.values.Replicas && status.AvailableReplicas >= 1 {
+			return true, "", nil
+		}
+		return false, i.akdTrouble(ctx), nil
+	})
+}
+
+// akdTrouble says why akd's pod does not run, as far as it says so itself.
+func (i *install) akdTrouble(ctx context.Context) string {
+	pods, err := i.home.client.CoreV1().Pods(translate.SystemNamespace).List(ctx,
+		metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=akd," + translate.LabelNodeName + "=" + i.values.Node})
+	if err != nil || len(pods.Items) == 0 {
+		return "akd has no pod"
+	}
+	pod := &pods.Items[0]
+	for _, container := range pod.Status.ContainerStatuses {
+		if waiting := container.State.Waiting; waiting != nil && waiting.Reason != "ContainerCreating" {
+			return fmt.Sprintf("pod %s: %s: %s", pod.Name, waiting.Reason, waiting.Message)
+		}
+	}
+	for _, condition := range pod.Status.Conditions {
+		if condition.Status == corev1.ConditionFalse && condition.Message != "" {
+			return fmt.Sprintf("pod %s: %s", pod.Name, condition.Message)
+		}
+	}
+	return "pod " + pod.Name + " starts"
+}
+
+// waitNode waits for the node and approves the request for its certificate.
+func (i *install) waitNode(ctx context.Context) (string, error) {
+	return "", until(ctx, func(ctx context.Context) (bool, string, error) {
+		node, err := i.both.local.client.CoreV1().Nodes().Get(ctx, i.values.Node, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return false, "the node is not registered", nil
+		}
+		if err != nil {
+			return false, "", err
+		}
+		pending, err := i.approve(ctx, node)
+		if err != nil || pending {
+			return false, "its certificate is not requested", err
+		}
+		for _, condition := range node.Status.Conditions {
+			if condition.Type == corev1.NodeReady {
+				return condition.Status == corev1.ConditionTrue, condition.Message, nil
+			}
+		}
+		return false, "the node has no condition Ready", nil
+	})
+}
+
+// approve approves the node's own requests for a serving certificate. It
+// reports whether the node has none that was approved.
+func (i *install) approve(ctx context.Context, node *corev1.Node) (pending bool, err error) {
+	client := i.both.local.client.CertificatesV1().CertificateSigningRequests()
+	requests, err := client.List(ctx, metav1.ListOptions{FieldSelector: "spec.signerName=" + certificatesv1.KubeletServingSignerName})
+	if err != nil {
+		return false, fmt.Errorf("look for the node's certificate request: %w", err)
+	}
+	for r := range requests.Items {
+		request := &requests.Items[r]
+		if request.Spec.Username != "system:node:"+node.Name || len(request.Status.Conditions) > 0 {
+			continue
+		}
+		if err := checkRequest(request, node); err != nil {
+			return false, fmt.Errorf("certificate request %s is not approved: %w", request.Name, err)
+		}
+		request.Status.Conditions = append(request.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
+			Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue,
+			Reason: "KubectlActual", Message: "the node's own subject and addresses, approved at install",
+		})
+		if _, err := client.UpdateApproval(ctx, request.Name, request, metav1.UpdateOptions{FieldManager: fieldManager}); err != nil && !apierrors.IsConflict(err) {
+			return false, fmt.Errorf("approve certificate request %s: %w", request.Name, err)
+		}
+	}
+	for _, condition := range node.Status.Conditions {
+		if condition.Type == "actual.vk/ServingCertificateSigned" {
+			return condition.Status != corev1.ConditionTrue, nil
+		}
+	}
+	return false, nil
+}
+
+// checkRequest holds a request against who asks and the node's addresses: the
+// signer does not.
+// https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#kubernetes-signers
+func checkRequest(request *certificatesv1.CertificateSigningRequest, node *corev1.Node) error {
+	user := "system:node:" + node.Name
+	if request.Spec.Username != user || !slices.Contains(request.Spec.Groups, "system:nodes") {
+		return fmt.Errorf("it was made by %s, not by the node", request.Spec.Username)
+	}
+	block, _ := pem.Decode(request.Spec.Request)
+	if block == nil {
+		return errors.New("it is not PEM")
+	}
+	parsed, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return err
+	}
+	if parsed.Subject.CommonName != user || !slices.Equal(parsed.Subject.Organization, []string{"system:nodes"}) {
+		return fmt.Errorf("its subject is %s, not the node's", parsed.Subject)
+	}
+	var addresses []string
+	for _, address := range node.Status.Addresses {
+		addresses = append(addresses, address.Address)
+	}
+	asked := slices.Clone(parsed.DNSNames)
+	for _, ip := range parsed.IPAddresses {
+		asked = append(asked, ip.String())
+	}
+	for _, name := range asked {
+		if !slices.Contains(addresses, name) {
+			return fmt.Errorf("it asks for %s, which is no address of the node", name)
+		}
+	}
+	if len(parsed.EmailAddresses) > 0 || len(parsed.URIs) > 0 {
+		return errors.New("it asks for more than names and addresses")
+	}
+	return nil
+}
+
+// probe runs one pod on the node, and takes it away again.
+func (i *install) probe(ctx context.Context) (string, error) {
+	pods := i.both.local.client.CoreV1().Pods(translate.SystemNamespace)
+	pod, err := pods.Create(ctx, i.probePod(), metav1.CreateOptions{FieldManager: fieldManager})
+	if err != nil {
+		return "", fmt.Errorf("create the probe pod: %w", err)
+	}
+	defer func() {
+		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+		defer cancel()
+		_ = pods.Delete(after, pod.Name, metav1.DeleteOptions{})
+	}()
+	var where string
+	err = until(ctx, func(ctx context.Context) (bool, string, error) {
+		found, err := pods.Get(ctx, pod.Name, metav1.GetOptions{})
+		if err != nil {
+			return false, "", err
+		}
+		where = found.Annotations[translate.AnnotationRemoteNode]
+		seen := []string{fmt.Sprintf("pod %s is %s", pod.Name, found.Status.Phase)}
+		for _, condition := range found.Status.Conditions {
+			if condition.Status == corev1.ConditionFalse && condition.Message != "" {
+				seen = append(seen, condition.Message)
+			}
+		}
+		return found.Status.Phase == corev1.PodRunning, strings.Join(seen, ": "), nil
+	})
+	if where != "" {
+		where = "on remote node " + where
+	}
+	return where, err
+}
+
+func (i *install) probePod() *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			GenerateName: i.values.Node + "-probe-",
+			Labels:       map[string]string{"app.kubernetes.io/managed-by": fieldManager, translate.LabelNodeName: i.values.Node},
+		},
+		Spec: corev1.PodSpec{
+			NodeSelector:                  map[string]string{"actual.vk/node": "true", corev1.LabelHostname: i.values.Node},
+			Tolerations:                   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
+			AutomountServiceAccountToken:  new(false),
+			TerminationGracePeriodSeconds: new(int64(0)),
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsNonRoot: new(true), RunAsUser: new(int64(65532)),
+				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			},
+			Containers: []corev1.Container{{
+				Name: "probe", Image: i.probeImage,
+				SecurityContext: &corev1.SecurityContext{
+					AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+				},
+			}},
+		},
+	}
+}
