@@ -60,7 +60,7 @@ func TestLeaderHandsOver(t *testing.T) {
 		if err := <-first.done; !errors.Is(err, context.Canceled) {
 			t.Errorf("the first ended with %v, want what its work ended with", err)
 		}
-		time.Sleep(2 * leaseRetryPeriod) // in fake time
+		time.Sleep(3 * leaseRetryPeriod) // in fake time
 		if !second.leads.Load() {
 			t.Error("the second does not lead after the first has given the lease back")
 		}
@@ -86,7 +86,7 @@ func TestLeaderLosesLease(t *testing.T) {
 		}
 		cut.Store(false)
 		second := newCandidate(t, client, "second", working)
-		time.Sleep(leaseDuration + 2*leaseRetryPeriod) // in fake time
+		time.Sleep(leaseDuration + 3*leaseRetryPeriod) // in fake time
 		if !second.leads.Load() {
 			t.Error("nobody took over within 20 s")
 		}

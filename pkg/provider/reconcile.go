@@ -156,6 +156,9 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 		return errors.New("services have not been read yet")
 	}
 	// What cannot work is refused before anything is mirrored for it.
+	if rejected := translate.Admit(p.local, r.pods.all); rejected.Reason != "" {
+		return r.fail(ctx, p, translate.Step{Reason: rejected.Reason, Message: rejected.Message})
+	}
 	if _, err := r.site.Pod(p.local, nil); err != nil {
 		return err
 	}
