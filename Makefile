@@ -15,6 +15,8 @@ endif
 # Where the clusters of `make up` and `make demo` live.
 CLUSTERS_DIR ?= .clusters
 export CLUSTERS_DIR
+# Name of akd's image.
+IMAGE ?= ghcr.io/actual-kubelets/akd:$(VERSION)
 # How long each fuzz target runs.
 FUZZTIME ?= 60s
 # Which Go benchmarks run, and how often each.
@@ -54,6 +56,12 @@ endif
 clusters: ## Build the clusters command, which runs the test clusters, into bin/
 	cd test/clusters && $(GOBUILD) -o ../../bin/clusters .
 
+.PHONY: image
+image: clusters ## Build akd's image for this machine's processor into dist/akd-image.tar, without Docker
+	@mkdir -p dist
+	CGO_ENABLED=0 GOOS=linux $(GOBUILD) -o dist/akd ./cmd/akd
+	bin/clusters build-image dist/akd-image.tar --tag $(IMAGE) --add dist/akd:/akd --entrypoint /akd --user 65532:65532
+
 .PHONY: generate
 generate: ## Make the generated files anew
 	go generate ./...
@@ -62,7 +70,8 @@ generate: ## Make the generated files anew
 ##  See it work
 
 .PHONY: demo
-demo: build ## Show the main job on two real clusters, with real commands
+demo: export IMAGE := $(IMAGE)
+demo: build image ## Show the main job on two real clusters, with real commands
 	test/demo/demo.sh
 
 .PHONY: up

@@ -11,15 +11,15 @@ node=vk-ak-example
 namespace=crossplane-system
 remote_namespace=vk-ak-example-d05fe343c4951ecb
 dir=${CLUSTERS_DIR:-.clusters}
-pidfile=$dir/logs/akd-demo.pid
-log=$dir/logs/akd-demo.log
+image=${IMAGE:?run make demo}
 
 clusters() { bin/clusters --dir "$dir" "$@"; }
 
 say() { printf '\n# %s\n' "$*"; }
 fail() {
   printf '\ndemo: %s\n' "$*" >&2
-  [ ! -f "$log" ] || { printf 'demo: the end of akd'\''s log:\n' >&2; tail -n 20 "$log" >&2; }
+  printf 'demo: the end of akd'\''s log:\n' >&2
+  clusters kubectl local logs -n actual-system "deployment/$node" --tail=20 >&2 || true
   exit 1
 }
 
@@ -31,30 +31,12 @@ on() {
   clusters kubectl "$@" || fail "the command above failed"
 }
 
-# akd_pid prints the process id of a running akd of an earlier demo. A pid
-# alone may since have become another program's: its command must be akd's.
-akd_pid() {
-  local pid
-  [ -f "$pidfile" ] || return 1
-  pid=$(cat "$pidfile")
-  [ "$(readlink "/proc/$pid/exe" 2>/dev/null)" = "$PWD/bin/akd" ] && echo "$pid"
-}
-
-start_akd() {
-  if akd_pid >/dev/null; then
-    echo "akd is running already, with process id $(akd_pid)."
-    return
-  fi
-  local address
-  address=$(clusters status -o json | sed -n 's/.*"akdAddress": *"\([^"]*\)".*/\1/p')
-  [ -n "$address" ] || fail "the clusters did not say where akd may listen"
-  local command=(bin/akd --node-name "$node"
-    --local-kubeconfig "$dir/akd-local.kubeconfig" --remote-kubeconfig "$dir/akd-remote.kubeconfig"
-    --node-address "$address" --kubelet-api-address "$address")
-  printf '$ %s\n' "${command[*]}"
-  # exec, so that the process id is akd's own.
-  (exec setsid bin/clusters --dir "$dir" exec local -- "$PWD/${command[0]}" "${command[@]:1}") >>"$log" 2>&1 </dev/null &
-  echo $! >"$pidfile"
+# actual ARGS... shows a command of the plugin, then runs it.
+actual() {
+  printf '$ kubectl actual'
+  printf ' %s' "$@"
+  printf '\n'
+  KUBECONFIG=$dir/kubeconfig bin/kubectl-actual --context=local "$@" || fail "the command above failed"
 }
 
 manifest() {
@@ -90,9 +72,8 @@ on local get nodes
 on remote get nodes
 
 say "akd joins the local cluster as the node $node."
-start_akd
-on local wait --for=create "node/$node" --timeout=60s
-on local wait --for=condition=Ready "node/$node" --timeout=60s
+clusters load-image dist/akd-image.tar
+actual install "$node" --remote-context=remote --image="$image"
 on local get nodes -o wide
 
 say "A Deployment in the local namespace $namespace, scheduled to that node."
@@ -121,6 +102,10 @@ names='{range .items[*]}{.metadata.name}{"\n"}{end}'
 nodes=$(clusters kubectl remote get pods -n "$remote_namespace" -o 'jsonpath={.items[*].spec.nodeName}')
 case " $nodes " in *" $node "* | "  ") fail "the remote pods are not on real nodes: $nodes" ;; esac
 
+say "The plugin says where the pods are, and how the node is."
+actual where -n "$namespace" -l app=hello
+actual status "$node"
+
 cat <<EOF
 
 # That is Actual Kubelets. Both clusters and akd go on running. Look around:
@@ -128,7 +113,7 @@ bin/clusters --dir $dir kubectl local get pods -A -o wide
 bin/clusters --dir $dir kubectl remote get pods -A -o wide
 bin/clusters --dir $dir kubectl local scale -n $namespace deployment/hello --replicas=5
 bin/clusters --dir $dir kubectl local logs -n $namespace deployment/hello
-tail -f $log
+bin/clusters --dir $dir kubectl local logs -f -n actual-system deployment/$node
 
 # And take everything down:
 make down
