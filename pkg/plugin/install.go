@@ -168,6 +168,9 @@ func (i *install) applyAll(ctx context.Context) error {
 		return err
 	}
 	if i.dryRun == "none" {
+		if err := i.steps.do(ctx, "remote policies in force", i.awaitPolicies); err != nil {
+			return err
+		}
 		if err := i.steps.do(ctx, "credential", i.storeCredential); err != nil {
 			return err
 		}

@@ -55,8 +55,16 @@ func (s *site) complete() error {
 		return err
 	}
 	s.values.Config = content
-	if err := validate(content); err != nil {
+	cfg, err := parse(content)
+	if err != nil {
 		return err
+	}
+	// Rights follow from what akd is configured to do.
+	s.values.MirrorServices = cfg.Services == config.ServicesMirror
+	s.values.Limits = manifests.Limits{
+		ResourceQuota: len(cfg.Namespaces.ResourceQuota) > 0,
+		LimitRange:    len(cfg.Namespaces.LimitRange) > 0,
+		NetworkPolicy: cfg.Namespaces.NetworkPolicy.Enabled,
 	}
 	if _, err := manifests.Local(s.values); err != nil {
 		return usageError{err}
@@ -120,21 +128,22 @@ func (s *site) configuration() (string, error) {
 	return string(out), err
 }
 
-// validate has akd's own reader look at the configuration, which takes files.
-func validate(content string) error {
+// parse has akd's own reader look at the configuration, which takes files.
+func parse(content string) (*config.Configuration, error) {
 	folder, err := os.MkdirTemp("", "kubectl-actual-")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
 	file := filepath.Join(folder, "akd.yaml")
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := config.Load(file); err != nil {
-		return usagef("akd's configuration: %w", err)
+	cfg, err := config.Load(file)
+	if err != nil {
+		return nil, usagef("akd's configuration: %w", err)
 	}
-	return nil
+	return cfg, nil
 }
 
 func newManifests(streams genericiooptions.IOStreams, build Build) *cobra.Command {

@@ -15,6 +15,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -52,6 +54,37 @@ func until(ctx context.Context, condition func(context.Context) (done bool, seen
 		return fmt.Errorf("%s: %w", last, err)
 	}
 	return err
+}
+
+// awaitPolicies waits until the remote cluster refuses akd what is not its own:
+// before that nobody gets a credential. Policies are read by each API server's
+// own watch, a moment after they were stored.
+func (i *install) awaitPolicies(ctx context.Context) (string, error) {
+	if i.values.Unconfined {
+		return "none: the remote cluster is not protected from akd's credential", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, i.timeout)
+	defer cancel()
+	config := rest.CopyConfig(i.both.remote.config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + translate.SystemNamespace + ":" + i.values.Node}
+	asTenant, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return "", err
+	}
+	foreign := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "not-a-tenants-"}}
+	return "", until(ctx, func(ctx context.Context) (bool, string, error) {
+		_, err := asTenant.CoreV1().Namespaces().Create(ctx, foreign, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		switch {
+		case err == nil:
+			return false, "akd might still create a namespace that is not its own", nil
+		case strings.Contains(err.Error(), "ValidatingAdmissionPolicy"):
+			return true, "", nil
+		case strings.Contains(err.Error(), "impersonate"):
+			return false, "", fmt.Errorf("your user may not impersonate akd in the remote cluster, to see that it is confined: %w", err)
+		default:
+			return false, err.Error(), nil // its rights may lag behind, too
+		}
+	})
 }
 
 func (i *install) waitAKD(ctx context.Context) (string, error) {
