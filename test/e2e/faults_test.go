@@ -87,9 +87,11 @@ func TestPartition(t *testing.T) {
 	b.apply(t, namespace, web(exampleNode, 3))
 	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
 	before := map[types.UID]bool{}
-	for _, pod := range b.pods(t, namespace) {
+	first := b.pods(t, namespace)
+	for _, pod := range first {
 		before[pod.UID] = true
 	}
+	victim := first[0] // one that runs: those that come during the cut have not started
 
 	if err := b.command("link", "--cut").Run(); err != nil {
 		t.Fatal(err)
@@ -105,7 +107,6 @@ func TestPartition(t *testing.T) {
 	}
 	defer restore()
 	b.kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas=5")
-	victim := b.pods(t, namespace)[0]
 	b.kubectl(t, "local", "delete", "pod", victim.Name, "-n", namespace, "--wait=false")
 	restore()
 
