@@ -62,6 +62,11 @@ image: clusters ## Build akd's image for this machine's processor into dist/akd-
 	CGO_ENABLED=0 GOOS=linux $(GOBUILD) -o dist/akd ./cmd/akd
 	bin/clusters build-image dist/akd-image.tar --tag $(IMAGE) --add dist/akd:/akd --entrypoint /akd --user 65532:65532
 
+.PHONY: release
+release: export VERSION := $(VERSION)
+release: ## Make the plugin's archives for all platforms, checksums and the krew manifest in dist/release
+	tools/release
+
 .PHONY: generate
 generate: ## Make the generated files anew
 	go generate ./...
