@@ -576,7 +576,7 @@ func (c *cluster) lines() []string {
 			}
 		case *corev1.ServiceList:
 			for _, item := range list.Items {
-				found = append(found, fmt.Sprintf("%s service %s/%s %s uid=%s", c.name, item.Namespace, item.Name, item.Spec.ClusterIP, item.UID))
+				found = append(found, fmt.Sprintf("%s service %s/%s %s", c.name, item.Namespace, item.Name, item.Spec.ClusterIP))
 			}
 		case *discoveryv1.EndpointSliceList:
 			for _, item := range list.Items {
