@@ -100,7 +100,7 @@ test-unit: c-compiler ## Run the tests that need no clusters
 .PHONY: test-e2e
 test-e2e: build c-compiler ## Run the end-to-end tests on real clusters of their own (root on Linux)
 	$(GOBUILD) -race -o bin/akd-race ./cmd/akd
-	go test -race -count=1 -timeout 60m -tags e2e ./test/e2e/...
+	go test -race -count=1 -timeout $(if $(E2E_SLOW),3h,60m) -tags e2e ./test/e2e/...
 
 .PHONY: e2e
 e2e: export E2E_SLOW := 1
