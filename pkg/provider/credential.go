@@ -41,6 +41,12 @@ const (
 	// after credentialRetry at the latest.
 	credentialRetryShare = 20
 	credentialRetry      = time.Minute
+	// credentialSilence is how long the Secret may be unreadable before that is
+	// told: one request that fails is none of an operator's business.
+	credentialSilence = time.Minute
+	// credentialReminder is how often a trouble that lasts is told again: an API
+	// server keeps an event for an hour.
+	credentialReminder = time.Hour
 	// credentialJitter keeps the akds of one cluster from renewing at once.
 	credentialJitter = 0.05
 )
@@ -60,7 +66,15 @@ type credential struct {
 
 	mu      sync.Mutex
 	current parsedCredential
-	failed  error // why the last renewal did not succeed, nil when it did
+	renewal trouble // why the last renewal did not succeed
+	reading trouble // why what the Secret says is not used
+}
+
+// trouble is something that goes wrong until it goes well.
+type trouble struct {
+	err   error     // nil while all is well
+	since time.Time // when it began
+	told  time.Time // when those who look at the node were told of it
 }
 
 // parsedCredential is what a kubeconfig in a Secret says.
@@ -231,11 +245,15 @@ func (c *credential) expires() time.Time {
 	return time.Unix(c.current.token.Expires, 0)
 }
 
-// failure returns why the last renewal did not succeed, or nil.
+// failure returns what an operator has to mend: why the last renewal did not
+// succeed, or why what the Secret says is not used; nil when all is well.
 func (c *credential) failure() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.failed
+	if c.renewal.err != nil || c.reading.told.IsZero() {
+		return c.renewal.err
+	}
+	return c.reading.err
 }
 
 // run follows the Secret until ctx ends, and renews the token while leads says
@@ -260,44 +278,45 @@ func (c *credential) run(ctx context.Context, leads func() bool) error {
 func (c *credential) step(ctx context.Context, leads bool) error {
 	secret, err := c.read(ctx)
 	if err != nil {
-		c.note(ctx, err)
+		c.note(ctx, &c.reading, err, credentialSilence)
 		return nil
 	}
-	if err := c.takeUp(secret); err != nil {
+	if err := c.takeUp(ctx, secret); err != nil {
 		return err
+	}
+	if !leads {
+		c.note(ctx, &c.renewal, nil, 0) // it is another akd's to do, and to tell
+		return nil
 	}
 	c.mu.Lock()
 	due := !c.current.renewAt.IsZero() && !c.clock.Now().Before(c.current.renewAt)
 	c.mu.Unlock()
-	if !leads || !due {
-		if c.failure() == nil || !leads {
-			c.note(ctx, nil)
-		}
+	if !due {
 		return nil
 	}
-	err = c.renew(ctx, secret)
-	if err != nil {
+	if err := c.renew(ctx, secret); err != nil {
 		c.mu.Lock()
 		c.current.renewAt = c.clock.Now().Add(min(c.current.token.life()/credentialRetryShare, credentialRetry))
 		c.mu.Unlock()
+		c.note(ctx, &c.renewal, err, 0)
 	}
-	c.note(ctx, err)
 	return nil
 }
 
 // takeUp uses what the Secret says now. What cannot be used is told, and the
 // credential in use is kept.
-func (c *credential) takeUp(secret *corev1.Secret) error {
+func (c *credential) takeUp(ctx context.Context, secret *corev1.Secret) error {
 	c.mu.Lock()
 	same := bytes.Equal(secret.Data[credentialKey], c.current.kubeconfig)
 	c.mu.Unlock()
 	if same {
+		c.note(ctx, &c.reading, nil, 0)
 		return nil
 	}
 	next, err := c.parse(secret)
+	c.note(ctx, &c.reading, err, 0)
 	if err != nil {
-		c.logger.Error("the changed credential is not used", "cluster", c.side, "error", err)
-		return nil
+		return nil //nolint:nilerr // told, and the credential in use goes on
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -306,6 +325,7 @@ func (c *credential) takeUp(secret *corev1.Secret) error {
 		return fmt.Errorf("secret %s now leads to the %s cluster in another way than by another token: akd ends, to be started with it", c.secret, c.side)
 	}
 	c.current = next
+	c.renewal = trouble{} // a token that somebody else stored ends it too
 	c.logger.Info("a changed credential is used", "cluster", c.side, "expires", time.Unix(next.token.Expires, 0))
 	return nil
 }
@@ -342,7 +362,7 @@ func (c *credential) renew(ctx context.Context, secret *corev1.Secret) error {
 	if err != nil {
 		return fmt.Errorf("store the renewed credential in secret %s: %w", c.secret, err)
 	}
-	return c.takeUp(stored)
+	return c.takeUp(ctx, stored)
 }
 
 // withToken returns the kubeconfig with another token.
@@ -359,25 +379,37 @@ func withToken(kubeconfig []byte, token string) ([]byte, error) {
 	return clientcmd.Write(*parsed)
 }
 
-// note remembers how the last step went, and is loud about a failure while
-// there is time to mend it.
-func (c *credential) note(ctx context.Context, err error) {
+// note remembers how something went. It is loud about a trouble that has lasted
+// for the patience given, again when it changes and when it has not ended for
+// long, while there is time to mend it.
+func (c *credential) note(ctx context.Context, t *trouble, err error, patience time.Duration) {
 	if ctx.Err() != nil {
 		return
 	}
+	now := c.clock.Now()
 	c.mu.Lock()
-	before := c.failed
-	c.failed = err
-	c.mu.Unlock()
 	if err == nil {
+		*t = trouble{}
+		c.mu.Unlock()
+		return
+	}
+	if t.err == nil {
+		t.since = now
+	}
+	changed := t.err == nil || t.err.Error() != err.Error()
+	t.err = err
+	tell := now.Sub(t.since) >= patience && (t.told.IsZero() || changed || now.Sub(t.told) >= credentialReminder)
+	if tell {
+		t.told = now
+	}
+	c.mu.Unlock()
+	if !tell {
 		return
 	}
 	left := "it does not expire"
 	if expires := c.expires(); !expires.IsZero() {
-		left = "it expires in " + expires.Sub(c.clock.Now()).Round(time.Second).String()
+		left = "it expires in " + expires.Sub(now).Round(time.Second).String()
 	}
-	if before == nil || before.Error() != err.Error() {
-		c.logger.Error("the credential is not renewed; trying again", "cluster", c.side, "left", left, "error", err)
-		c.warn(ctx, "CredentialNotRenewed", fmt.Sprintf("akd's credential for the %s cluster is not renewed, and %s: %v", c.side, left, err))
-	}
+	c.logger.Error("the credential is not renewed; trying again", "cluster", c.side, "left", left, "error", err)
+	c.warn(ctx, "CredentialNotRenewed", fmt.Sprintf("akd's credential for the %s cluster is not renewed, and %s: %v", c.side, left, err))
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,6 +220,80 @@ func TestCredentialNotRenewed(t *testing.T) {
 			if strings.Contains(text, "h.ey") {
 				t.Errorf("a token is told: %s", text)
 			}
+		}
+	})
+}
+
+// A Secret that could not be read once made the node say, for most of a day,
+// that its credential is not renewed.
+func TestCredentialUnreadable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v := newVault(24 * time.Hour)
+		c := v.open(t)
+		var unreachable atomic.Bool
+		v.home.PrependReactor("get", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return unreachable.Load(), nil, errors.New("no route")
+		})
+		go func() { _ = c.run(t.Context(), always) }()
+		state := func(after time.Duration, want string, warnings int) {
+			t.Helper()
+			time.Sleep(after) // in fake time
+			synctest.Wait()
+			got := ""
+			if err := c.failure(); err != nil {
+				got = err.Error()
+			}
+			if _, told, _ := v.told(); got != want || len(told) != warnings {
+				t.Errorf("failure %q, %d warnings; want %q and %d", got, len(told), want, warnings)
+			}
+		}
+		const failure = "read secret actual-system/ak: no route"
+		unreachable.Store(true)
+		state(20*time.Second, "", 0) // one read failed
+		unreachable.Store(false)
+		state(20*time.Second, "", 0)
+		unreachable.Store(true)
+		state(2*time.Minute, failure, 1)
+		state(time.Hour, failure, 2) // events live for an hour
+		unreachable.Store(false)
+		state(20*time.Second, "", 2)
+	})
+}
+
+// An operator who rotates the token after a renewal failed has mended it, and
+// one who stores nonsense is told.
+func TestCredentialTroubleEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v := newVault(10 * time.Minute)
+		v.answer(errors.New("no"))
+		c := v.open(t)
+		go func() { _ = c.run(t.Context(), always) }()
+		time.Sleep(9 * time.Minute) // in fake time
+		synctest.Wait()
+		if c.failure() == nil {
+			t.Fatal("the renewal did not fail")
+		}
+		v.store(t, kubeconfig("https://remote", jwt(7, time.Now(), time.Hour)))
+		time.Sleep(20 * time.Second) // in fake time
+		synctest.Wait()
+		if err := c.failure(); err != nil {
+			t.Errorf("the token was rotated, and the node still says %v", err)
+		}
+		good := string(v.stored(t).Data[credentialKey])
+		v.store(t, "not a kubeconfig: [")
+		time.Sleep(10 * time.Minute) // in fake time
+		synctest.Wait()
+		_, warnings, _ := v.told()
+		if err := c.failure(); err == nil || !strings.Contains(err.Error(), "it is no kubeconfig") || len(warnings) != 2 {
+			t.Errorf("failure %v, warnings %q: want both to say once that the Secret cannot be used", err, warnings)
+		}
+		v.store(t, good)
+		time.Sleep(20 * time.Second) // in fake time
+		synctest.Wait()
+		if err := c.failure(); err != nil {
+			t.Errorf("the Secret is as it was, and the node still says %v", err)
 		}
 	})
 }

@@ -292,7 +292,7 @@ func (d *daemon) assembleMetrics() (err error) {
 	d.metrics.WatchRemote(d.probe.lastAnswered)
 	d.metrics.WatchLeader(d.leads)
 	if d.credential != nil {
-		d.metrics.WatchCredential(d.credential.expires)
+		d.metrics.WatchCredential(d.credential.expires, d.credential.failure)
 	}
 	if d.cfg.Metrics.Address == "" {
 		return nil

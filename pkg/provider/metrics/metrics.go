@@ -138,8 +138,17 @@ func (m *Metrics) WatchLeader(leads func() bool) {
 }
 
 // WatchCredential reports when akd's credential for the other cluster ends,
-// zero when it does not. Call it once.
-func (m *Metrics) WatchCredential(expires func() time.Time) {
+// zero when it does not, and why it is not renewed, nil when it is. Call it once.
+func (m *Metrics) WatchCredential(expires func() time.Time, failure func() error) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: prefix, Name: "credential_renewal_failing",
+		Help: "1 while akd cannot renew its credential for the other cluster, or cannot use the stored one, 0 otherwise.",
+	}, func() float64 {
+		if failure() != nil {
+			return 1
+		}
+		return 0
+	}))
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: prefix, Name: "credential_expiration_timestamp_seconds",
 		Help: "When akd's credential for the other cluster expires, in seconds since 1970; 0 when it does not.",

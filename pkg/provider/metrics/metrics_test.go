@@ -36,7 +36,7 @@ func exercised(t *testing.T) *Metrics {
 	m.CountMirrored(func() map[string]int { return map[string]int{"Secret": 3} })
 	m.WatchRemote(func() time.Time { return time.Unix(1000, 0) })
 	m.WatchLeader(func() bool { return true })
-	m.WatchCredential(func() time.Time { return time.Unix(2000, 0) })
+	m.WatchCredential(func() time.Time { return time.Unix(2000, 0) }, func() error { return nil })
 	m.ObserveReconcile(ResultSuccess, 3*time.Millisecond)
 	m.ObserveReconcile(ResultError, time.Second)
 	m.CountTokenRenewal(ResultSuccess)
