@@ -316,7 +316,7 @@ func (c *credential) takeUp(ctx context.Context, secret *corev1.Secret) error {
 	next, err := c.parse(secret)
 	c.note(ctx, &c.reading, err, 0)
 	if err != nil {
-		return nil //nolint:nilerr // told, and the credential in use goes on
+		return nil // told; the credential in use goes on
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
