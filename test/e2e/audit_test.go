@@ -319,6 +319,10 @@ func TestAuditRemote(t *testing.T) {
 			roles: []string{translate.TenantMetricsRole, translate.TenantServicesRole},
 			lists: []string{"testdata/rights/remote.txt", "testdata/rights/remote-options.txt"},
 		},
+		"akd runs here": {
+			values: manifests.Values{Node: "audited-home", RunIn: manifests.RunInRemote, Image: "akd:audited"},
+			lists:  []string{"testdata/rights/remote.txt", "testdata/rights/remote-home.txt"},
+		},
 	}
 	b := shared
 	foreign := b.tenant(t, manifests.Values{Node: "audited-b"}).settle(t, "home")

@@ -9,10 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,8 +24,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -41,10 +46,11 @@ type installed struct {
 
 // installNode installs a node's rights on both sides. Its remote credential
 // lives for that long.
-func (b *bed) installNode(t *testing.T, node string, life time.Duration) *installed {
+func (b *bed) installNode(t *testing.T, values manifests.Values, life time.Duration) *installed {
 	t.Helper()
-	tn := b.tenant(t, manifests.Values{Node: node})
-	b.applyLocal(t, manifests.Values{Node: node})
+	node := values.Node
+	tn := b.tenant(t, values)
+	b.applyLocal(t, values)
 	t.Cleanup(func() {
 		selector := translate.LabelNodeName + "=" + node
 		for _, args := range [][]string{
@@ -155,7 +161,7 @@ func (in *installed) args(more ...string) []string {
 // over, and every pod runs, and runs once. The next handover is a clean one.
 func TestTwoReplicas(t *testing.T) {
 	b := shared
-	in := b.installNode(t, "replicated", time.Hour)
+	in := b.installNode(t, manifests.Values{Node: "replicated"}, time.Hour)
 	first := b.startAKD(t, in.node, in.args()...)
 	second := b.launch(t, in.node, in.args("--kubelet-api-port", "10251", "--metrics-address", "127.0.0.1:10255")...)
 	eventually(t, "the second akd waits", func(ctx context.Context) error {
@@ -165,6 +171,7 @@ func TestTwoReplicas(t *testing.T) {
 	b.apply(t, namespace, web(in.node, 0))
 	b.kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas=20")
 	remote := translate.RemoteNamespace(in.node, namespace)
+	made := b.remotePodsMade(t, remote)
 	eventually(t, "some remote pods exist", func(ctx context.Context) error {
 		created, err := b.remote.CoreV1().Pods(remote).List(ctx, metav1.ListOptions{})
 		if err == nil && len(created.Items) == 0 {
@@ -176,6 +183,7 @@ func TestTwoReplicas(t *testing.T) {
 	first.stop(t, syscall.SIGKILL)
 	in.leads(t, "10255")
 	t.Logf("the second akd led %s after the first was killed", time.Since(killed).Round(time.Second))
+	in.takesOverSoon(t)
 	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=5m")
 	b.once(t, namespace, remote)
 
@@ -194,6 +202,58 @@ func TestTwoReplicas(t *testing.T) {
 			t.Errorf("pod %s did not live through the handover", pod)
 		}
 	}
+	for local, remotes := range made() {
+		if len(remotes) > 1 {
+			t.Errorf("local pod %s had remote pods %v: want one, ever", local, remotes)
+		}
+	}
+}
+
+// takesOverSoon checks what the time of a takeover follows from, which is less
+// than 20 s: how long the lease holds after its leader's last sign of life, and
+// how often the others look, up to 2.2 times client-go's retry period.
+func (in *installed) takesOverSoon(t *testing.T) {
+	t.Helper()
+	lease, err := in.local.CoordinationV1().Leases(translate.SystemNamespace).Get(t.Context(), in.node, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const look = 5
+	if seconds := *lease.Spec.LeaseDurationSeconds; seconds+look >= 20 {
+		t.Errorf("a lease of %d s, looked at every %d s: want a takeover in under 20 s", seconds, look)
+	}
+}
+
+// remotePodsMade follows a remote namespace from now on. What it returns tells
+// the UIDs of all remote pods that were ever there, by local UID.
+func (b *bed) remotePodsMade(t *testing.T, namespace string) func() map[string][]string {
+	t.Helper()
+	var mu sync.Mutex
+	made := map[string][]string{}
+	note := func(object any) {
+		pod := object.(*corev1.Pod)
+		mu.Lock()
+		defer mu.Unlock()
+		local := pod.Labels[translate.LabelUID]
+		if !slices.Contains(made[local], string(pod.UID)) {
+			made[local] = append(made[local], string(pod.UID))
+		}
+	}
+	factory := informers.NewSharedInformerFactoryWithOptions(b.remote, 0, informers.WithNamespace(namespace))
+	if _, err := factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: note, UpdateFunc: func(_, next any) { note(next) },
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	t.Cleanup(func() { stop(); factory.Shutdown() })
+	factory.Start(ctx.Done())
+	factory.WaitForCacheSync(ctx.Done())
+	return func() map[string][]string {
+		mu.Lock()
+		defer mu.Unlock()
+		return maps.Clone(made)
+	}
 }
 
 // leads waits until the akd with its metrics at that port leads.
@@ -211,13 +271,29 @@ func (in *installed) leads(t *testing.T, port string) {
 	})
 }
 
+// metric returns the value that akd's /metrics has for a series, as it is
+// written there.
+func (b *bed) metric(t *testing.T, series string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), b.clusters, "--dir", b.dir, "exec", "local", "--", "curl", "-sf", "http://127.0.0.1:10254/metrics").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if value, found := strings.CutPrefix(line, series+" "); found {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
 // The remote token lives for ten minutes, and pods come and go for longer: no
 // reconcile fails for want of a right, no pod restarts, and a session that was
 // open all the time still is.
 func TestShortLivedCredential(t *testing.T) {
 	slow(t)
 	b := shared
-	in := b.installNode(t, "short-lived", 10*time.Minute)
+	in := b.installNode(t, manifests.Values{Node: "short-lived"}, 10*time.Minute)
 	d := b.startAKD(t, in.node, in.args()...)
 	namespace := b.namespace(t, "short-lived")
 	b.apply(t, namespace, web(in.node, 3))
@@ -259,6 +335,11 @@ func TestShortLivedCredential(t *testing.T) {
 			t.Errorf("akd's log says %q", bad)
 		}
 	}
+	for metric, want := range map[string]string{`akd_reconcile_total{result="error"}`: "0", "akd_credential_renewal_failing": "0", `akd_token_renewals_total{result="error"}`: "0"} {
+		if got := b.metric(t, metric); got != want {
+			t.Errorf("%s is %q, want %s", metric, got, want)
+		}
+	}
 	if renewed := bytes.Count(log, []byte("a changed credential is used")); renewed < 3 {
 		t.Errorf("the credential was renewed %d times in %s, want 3 or more", renewed, most)
 	}
@@ -271,22 +352,35 @@ func TestShortLivedCredential(t *testing.T) {
 	}
 }
 
-// akd's own local credential may do what the list says, and nothing else.
+// akd's own local credential may do what the lists say, and nothing else.
 func TestAuditLocal(t *testing.T) {
+	const lists = "testdata/rights/"
+	cases := map[string]struct {
+		values manifests.Values
+		lists  []string
+	}{
+		"as installed":            {manifests.Values{Node: "audited-here"}, []string{lists + "local.txt", lists + "local-here.txt"}},
+		"akd runs in the remote":  {manifests.Values{Node: "audited-away", RunIn: manifests.RunInRemote}, []string{lists + "local.txt", lists + "local-away.txt"}},
+		"with copies of Services": {manifests.Values{Node: "audited-services", MirrorServices: true}, []string{lists + "local.txt", lists + "local-here.txt", lists + "local-services.txt"}},
+	}
 	b := shared
-	in := b.installNode(t, "audited-here", time.Hour)
-	namespace := b.namespace(t, "audited")
-	(&audit{
-		config: in.config, admin: b.local, listed: readRights(t, in.node, "testdata/rights/local.txt"),
-		places: map[string][]string{translate.SystemNamespace: {"system"}, metav1.NamespaceSystem: {"kube-system"}, namespace: nil},
-	}).run(t)
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			in := b.installNode(t, tc.values, time.Hour)
+			namespace := b.namespace(t, "audited")
+			(&audit{
+				config: in.config, admin: b.local, listed: readRights(t, in.node, tc.lists...),
+				places: map[string][]string{translate.SystemNamespace: {"system"}, metav1.NamespaceSystem: {"kube-system"}, namespace: nil},
+			}).run(t)
+		})
+	}
 }
 
 // Whoever has stolen akd's local credential has what a kubelet has: the pods of
 // this node and what they refer to.
 func TestLocalAttacker(t *testing.T) {
 	b := shared
-	in := b.installNode(t, "stolen", time.Hour)
+	in := b.installNode(t, manifests.Values{Node: "stolen"}, time.Hour)
 	namespace := b.namespace(t, "attacked")
 	b.apply(t, namespace, "{apiVersion: v1, kind: Secret, metadata: {name: unreferenced}}")
 	b.apply(t, namespace, onRealNode)
