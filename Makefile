@@ -114,13 +114,7 @@ conformance: akd clusters ## Run Kubernetes' own tests directly and through AK: 
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (60s)
-	@for module in $(CODE); do (cd $$module && for package in $$(go list ./...); do \
-	  tests=$$(go test -list '^Fuzz' $$package); \
-	  for target in $$(grep '^Fuzz' <<<"$$tests" || true); do \
-	    echo "$$package $$target"; \
-	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
-	  done; \
-	done); done
+	@status=0; for module in $(CODE); do (cd $$module && FUZZTIME=$(FUZZTIME) "$(CURDIR)/tools/fuzz") || status=1; done; exit $$status
 
 ##  Measure
 
