@@ -42,6 +42,10 @@ func newDaemon(ctx context.Context, b *bed) (*daemon, error) {
 	for _, s := range []side{localSide, remoteSide} {
 		kubeconfigs[s] = filepath.Join(b.dir, "akd-"+string(s)+".kubeconfig")
 	}
+	if b.simulated {
+		// The link would work for AK alone, and nobody slows it down or cuts it.
+		kubeconfigs[remoteSide] = filepath.Join(b.dir, "remote.kubeconfig")
+	}
 	d.args = []string{
 		"--node-name", benchNode,
 		"--local-kubeconfig", kubeconfigs[localSide], "--remote-kubeconfig", kubeconfigs[remoteSide],
@@ -145,30 +149,6 @@ func (d *daemon) get(ctx context.Context, path string) (string, error) {
 	return string(body), nil
 }
 
-// profile keeps akd's CPU and heap profiles of the next seconds, where the
-// user wants them. The returned function waits for them.
-func (d *daemon) profile(ctx context.Context, name string, length time.Duration) (wait func() error) {
-	if d.bed.profiles == "" {
-		return func() error { return nil }
-	}
-	done := make(chan error, 1)
-	go func() {
-		err := os.MkdirAll(d.bed.profiles, 0o755)
-		for file, path := range map[string]string{
-			"cpu":  fmt.Sprintf("/debug/pprof/profile?seconds=%d", int(length.Seconds())),
-			"heap": "/debug/pprof/heap",
-		} {
-			body, getErr := d.get(ctx, path)
-			if getErr == nil {
-				getErr = os.WriteFile(filepath.Join(d.bed.profiles, name+"-"+file+".pprof"), []byte(body), 0o600)
-			}
-			err = errors.Join(err, getErr)
-		}
-		done <- err
-	}()
-	return func() error { return <-done }
-}
-
 // usage is what akd has used so far.
 type usage struct {
 	cpu  time.Duration
@@ -246,18 +226,61 @@ func (d *daemon) requests(ctx context.Context) (requests, error) {
 	if err != nil {
 		return nil, err
 	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
+	samples, err := samplesOf(body, "akd_requests_total")
 	if err != nil {
 		return nil, fmt.Errorf("read akd's metrics: %w", err)
 	}
 	counts := requests{}
-	for _, metric := range families["akd_requests_total"].GetMetric() {
+	for _, s := range samples {
+		counts[s.labels["cluster"]+" "+s.labels["verb"]+" "+s.labels["resource"]] += s.value
+	}
+	return counts, nil
+}
+
+// sample is one series of a counter.
+type sample struct {
+	labels map[string]string
+	value  int
+}
+
+// samplesOf returns a counter's series from a page of metrics.
+func samplesOf(page, name string) ([]sample, error) {
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(page))
+	if err != nil {
+		return nil, err
+	}
+	var samples []sample
+	for _, metric := range families[name].GetMetric() {
 		labels := map[string]string{}
 		for _, label := range metric.GetLabel() {
 			labels[label.GetName()] = label.GetValue()
 		}
-		counts[labels["cluster"]+" "+labels["verb"]+" "+labels["resource"]] += int(metric.GetCounter().GetValue())
+		samples = append(samples, sample{labels, int(metric.GetCounter().GetValue())})
+	}
+	return samples, nil
+}
+
+// served is what the API servers were asked by everyone: the clusters' own
+// components, kwok, this measurement and akd.
+func (b *bed) served(ctx context.Context) (requests, error) {
+	counts := requests{}
+	for s, client := range b.clients {
+		body, err := client.RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read the %s API server's metrics: %w", s, err)
+		}
+		samples, err := samplesOf(string(body), "apiserver_request_total")
+		if err != nil {
+			return nil, fmt.Errorf("read the %s API server's metrics: %w", s, err)
+		}
+		for _, one := range samples {
+			resource := one.labels["resource"]
+			if sub := one.labels["subresource"]; sub != "" {
+				resource += "/" + sub
+			}
+			counts[string(s)+" "+strings.ToLower(one.labels["verb"])+" "+resource] += one.value
+		}
 	}
 	return counts, nil
 }

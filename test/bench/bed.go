@@ -40,7 +40,7 @@ type bed struct {
 	simulated bool
 	address   string // kept for akd in the local cluster's network
 	versions  map[side]string
-	processes []int // of the clusters
+	processes map[string]int // of the clusters, by component: remote-etcd
 }
 
 // up brings the clusters up: kwok nodes that hold that many pods, or, with
@@ -89,7 +89,8 @@ func (b *bed) look(ctx context.Context) error {
 			Version string `json:"version"`
 		} `json:"clusters"`
 		Components []struct {
-			PID int `json:"pid"`
+			Name string `json:"name"`
+			PID  int    `json:"pid"`
 		} `json:"components"`
 	}
 	if err := json.Unmarshal(out, &status); err != nil {
@@ -99,25 +100,44 @@ func (b *bed) look(ctx context.Context) error {
 	for s, c := range status.Clusters {
 		b.versions[s] = c.Version
 	}
-	b.processes = nil
+	b.processes = map[string]int{}
 	for _, component := range status.Components {
-		b.processes = append(b.processes, component.PID)
+		b.processes[component.Name] = component.PID
 	}
 	return nil
 }
 
+// processor is CPU time by component of the clusters.
+type processor map[string]time.Duration
+
+func (p processor) total() time.Duration {
+	var sum time.Duration
+	for _, used := range p {
+		sum += used
+	}
+	return sum
+}
+
+// since is what was used after an earlier look.
+func (p processor) since(earlier processor) processor {
+	used := processor{}
+	for component, now := range p {
+		used[component] = now - earlier[component]
+	}
+	return used
+}
+
 // cpu is what the clusters' processes have used so far: unlike the time that
 // passes, it does not grow with what else the machine does.
-func (b *bed) cpu() (time.Duration, error) {
-	var total time.Duration
-	for _, pid := range b.processes {
-		used, err := cpuTime(pid)
-		if err != nil {
-			return 0, err
+func (b *bed) cpu() (processor, error) {
+	used := processor{}
+	for component, pid := range b.processes {
+		var err error
+		if used[component], err = cpuTime(pid); err != nil {
+			return nil, err
 		}
-		total += used
 	}
-	return total, nil
+	return used, nil
 }
 
 // down takes the clusters down, also when the measurement was interrupted.

@@ -57,6 +57,7 @@ func podsCommand(o *options) *cobra.Command {
 	cmd.Flags().IntSliceVar(&m.sizes, "pods", []int{200, 1000, 5000}, "pods at a time, one table each")
 	cmd.Flags().IntVar(&m.rounds, "rounds", 3, "rounds of direct, both and AK for each size")
 	cmd.Flags().BoolVar(&m.tokens, "tokens", true, "pods mount a service account token")
+	cmd.Flags().IntSliceVar(&m.bare, "without-tokens", []int{1000}, "sizes to measure once more with pods that mount no token, as those of both: kwok asks for none")
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ type podsMeasurement struct {
 	sizes  []int
 	rounds int
 	tokens bool
+	bare   []int // sizes that are measured once more without tokens
 }
 
 // kinds of runs, in the order of a round.
@@ -30,10 +32,12 @@ const (
 type figures struct {
 	create, remove time.Duration // of all pods
 	latency        []time.Duration
-	clusters       time.Duration // CPU of the clusters' processes
+	clusters       processor     // of the clusters' processes
 	cpu            time.Duration // akd's
 	peak           int           // akd's, MiB
 	requests       requests      // akd's
+	served         requests      // everyone's
+	profiled       profiled      // akd's
 }
 
 func (m *podsMeasurement) run(ctx context.Context, b *bed) (_ string, err error) {
@@ -65,6 +69,18 @@ func (m *podsMeasurement) run(ctx context.Context, b *bed) (_ string, err error)
 	var text strings.Builder
 	for _, size := range m.sizes {
 		section, err := m.size(ctx, d, size)
+		if err != nil {
+			return "", err
+		}
+		text.WriteString(section)
+	}
+	if !m.tokens {
+		return text.String(), nil
+	}
+	bare := *m
+	bare.tokens = false
+	for _, size := range m.bare {
+		section, err := bare.size(ctx, d, size)
 		if err != nil {
 			return "", err
 		}
@@ -110,25 +126,14 @@ func (m *podsMeasurement) one(ctx context.Context, d *daemon, kind, run string, 
 			return f, err
 		}
 	}
-	if err := d.resetPeak(); err != nil {
-		return f, err
-	}
-	used, err := d.usage()
+	before, err := read(ctx, d)
 	if err != nil {
 		return f, err
 	}
-	asked, err := d.requests(ctx)
-	if err != nil {
-		return f, err
-	}
-	clusters, err := b.cpu()
-	if err != nil {
-		return f, err
-	}
-	profiled := func() error { return nil }
+	profile := func() (profiled, error) { return profiled{}, nil }
 	if kind == ak {
 		const most = 20 * time.Second
-		profiled = d.profile(ctx, fmt.Sprintf("%d-%s", size, run), most)
+		profile = d.profile(ctx, fmt.Sprintf("%d-%s", size, run), most)
 	}
 	if f.create, err = timed(ctx, loads, func(ctx context.Context, l *load) error { return l.create(ctx, isRunning) }); err != nil {
 		return f, err
@@ -136,30 +141,47 @@ func (m *podsMeasurement) one(ctx context.Context, d *daemon, kind, run string, 
 	if f.remove, err = timed(ctx, loads, func(ctx context.Context, l *load) error { return l.delete(ctx) }); err != nil {
 		return f, err
 	}
-	if err := errors.Join(profiled(), b.empty(ctx)); err != nil {
+	if f.profiled, err = profile(); err != nil {
+		return f, err
+	}
+	if err := b.empty(ctx); err != nil {
 		return f, err
 	}
 	f.latency = loads[0].spans(whenAsked, whenRunning)
-	clustersNow, err := b.cpu()
-	if err != nil {
-		return f, err
-	}
-	f.clusters = clustersNow - clusters
-	return f, m.charge(ctx, d, &f, used, asked)
+	after, err := read(ctx, d)
+	f.charge(before, after)
+	return f, err
 }
 
-// charge adds what akd has used since.
-func (m *podsMeasurement) charge(ctx context.Context, d *daemon, f *figures, used usage, asked requests) error {
-	now, err := d.usage()
-	if err != nil {
-		return err
+// meters are what everything has used so far.
+type meters struct {
+	akd              usage
+	requests, served requests // akd's, and what the API servers were asked by everyone
+	clusters         processor
+}
+
+// read reads the meters, and has akd's peak of memory begin anew.
+func read(ctx context.Context, d *daemon) (m meters, err error) {
+	if m.akd, err = d.usage(); err != nil {
+		return m, err
 	}
-	all, err := d.requests(ctx)
-	if err != nil {
-		return err
+	if m.requests, err = d.requests(ctx); err != nil {
+		return m, err
 	}
-	f.cpu, f.peak, f.requests = now.cpu-used.cpu, now.peak, all.since(asked)
-	return nil
+	if m.served, err = d.bed.served(ctx); err != nil {
+		return m, err
+	}
+	if m.clusters, err = d.bed.cpu(); err != nil {
+		return m, err
+	}
+	return m, d.resetPeak()
+}
+
+// charge adds what was used between two readings.
+func (f *figures) charge(before, after meters) {
+	f.cpu, f.peak = after.akd.cpu-before.akd.cpu, after.akd.peak
+	f.requests, f.served = after.requests.since(before.requests), after.served.since(before.served)
+	f.clusters = after.clusters.since(before.clusters)
 }
 
 // timed does the same with each load at the same time.
@@ -182,7 +204,7 @@ func (m *podsMeasurement) report(size int, all map[string][]figures) string {
 		}
 		return s
 	}
-	work := func(f figures) float64 { return milliseconds(f.clusters) / float64(size) }
+	work := func(f figures) float64 { return milliseconds(f.clusters.total()) / float64(size) }
 	t := table{head: []string{fmt.Sprintf("%d pods", size), "to all Running, s", "pods/s", "p50, ms", "p90, ms", "p99, ms", "to all gone, s", "CPU of the clusters per pod, ms"}}
 	for _, kind := range []string{direct, both, ak} {
 		row := []string{kind, each(kind, func(f figures) float64 { return f.create.Seconds() }).show("%.1f"), each(kind, rate).show("%.0f")}
@@ -204,11 +226,85 @@ func (m *podsMeasurement) report(size int, all map[string][]figures) string {
 	}
 	fmt.Fprintf(&text, "### %d pods in %d namespaces, each with %s\n\n%s\n", size, namespaces, with, t.String())
 	fmt.Fprintf(&text, "Pods/s: AK/both %.2f, AK/direct %.2f. CPU of the clusters: AK/both %.2f. akd: %s ms of CPU per pod over its whole life, peak of memory %s MiB.\n\n", toBoth, toDirect, ratio(each(ak, work), each(both, work)), cpu.show("%.1f"), peak.show("%.0f"))
+	text.WriteString("The clusters' CPU per pod, by component, ms:\n\n" + componentTable(all, size) + "\n")
+	text.WriteString("Writes that each API server served per pod, to everyone:\n\n" + servedTable(all, size) + "\n")
 	last := all[ak][len(all[ak])-1].requests
 	text.WriteString("akd's requests over a pod's whole life, per pod:\n\n" + perPodTable(last, size) + "\n")
+	own := each(ak, func(f figures) float64 { return f.profiled.own * milliseconds(f.cpu) / float64(size) })
+	patches := each(ak, func(f figures) float64 { return float64(f.requests["local patch pods/status"]) / float64(size) })
 	text.WriteString(goal("pods/s at least 0.9 of both", toBoth >= 0.9, fmt.Sprintf("%.2f", toBoth)))
+	text.WriteString(goal("pods/s at least 0.48 of direct, twice Liqo's share", toDirect >= 0.48,
+		fmt.Sprintf("%.2f; both, the limit here, has %.2f", toDirect, ratio(each(both, rate), each(direct, rate)))))
 	text.WriteString(goal(fmt.Sprintf("at most %.0f writes over a pod's life, events aside", most), writes.median() <= most, fmt.Sprintf("%.1f", writes.median())))
+	text.WriteString(goal("at most 3 status patches of the local pod", patches.median() <= 3, fmt.Sprintf("%.1f", patches.median())))
+	text.WriteString(goal("at most 1 ms of akd's CPU per pod besides transport and encoding", own.median() <= 1, fmt.Sprintf("%.1f ms", own.median())))
+	if size >= 10000 && m.tokens {
+		text.WriteString(goal("at most 250 MiB of memory with 10,000 pods", peak.median() <= 250, fmt.Sprintf("%.0f MiB", peak.median())))
+	}
 	return text.String() + "\n"
+}
+
+// servedTable lists the writes that count, by API server.
+func servedTable(all map[string][]figures, size int) string {
+	perPod := func(kind, request string) float64 {
+		var s series
+		for _, f := range all[kind] {
+			s = append(s, float64(f.served[request])/float64(size))
+		}
+		return s.median()
+	}
+	known := map[string]bool{} // false for reads
+	for _, rounds := range all {
+		for _, f := range rounds {
+			for request := range f.served {
+				verb := strings.Fields(request)[1]
+				known[request] = !slices.Contains([]string{"get", "list", "watch", "watchlist", "connect"}, verb)
+			}
+		}
+	}
+	t := table{head: []string{"cluster, verb, resource", direct, both, ak}}
+	for _, request := range slices.Sorted(maps.Keys(known)) {
+		if !known[request] {
+			continue
+		}
+		const least = 0.05
+		row, most := []string{request}, 0.0
+		for _, kind := range []string{direct, both, ak} {
+			asked := perPod(kind, request)
+			row, most = append(row, fmt.Sprintf("%.2f", asked)), max(most, asked)
+		}
+		if most >= least {
+			t.add(row...)
+		}
+	}
+	return t.String()
+}
+
+// componentTable lists the components that work for a pod, the busiest first.
+func componentTable(all map[string][]figures, size int) string {
+	perPod := func(kind, component string) float64 {
+		var s series
+		for _, f := range all[kind] {
+			s = append(s, milliseconds(f.clusters[component])/float64(size))
+		}
+		return s.median()
+	}
+	t := table{head: []string{"component", direct, both, ak}}
+	components := slices.SortedFunc(maps.Keys(all[ak][0].clusters), func(a, b string) int {
+		return cmp.Or(cmp.Compare(perPod(ak, b), perPod(ak, a)), strings.Compare(a, b))
+	})
+	for _, component := range components {
+		const least = 0.1
+		row, most := []string{component}, 0.0
+		for _, kind := range []string{direct, both, ak} {
+			used := perPod(kind, component)
+			row, most = append(row, fmt.Sprintf("%.1f", used)), max(most, used)
+		}
+		if most >= least {
+			t.add(row...)
+		}
+	}
+	return t.String()
 }
 
 // perPodTable lists the requests that count, the most frequent first.
