@@ -64,7 +64,13 @@ func load(kubeconfig, kubeContext string) (*rest.Config, error) {
 		if errors.Is(err, rest.ErrNotInCluster) {
 			return nil, errors.New("no kubeconfig was given, and akd does not run in a pod")
 		}
-		return cfg, err
+		if err != nil {
+			return nil, err
+		}
+		// Within a cluster, compressing what is watched costs both ends more than
+		// it saves on the network; on the way to the other cluster it may not.
+		cfg.DisableCompression = true
+		return cfg, nil
 	}
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
 		&clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig},

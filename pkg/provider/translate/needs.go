@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -240,8 +240,8 @@ func (s *Site) Secret(local *corev1.Secret) *corev1.Secret {
 // like want. Labels and annotations that others added do not count.
 func SameConfigMap(have, want *corev1.ConfigMap) bool {
 	return sameLabels(have.Labels, want.Labels) &&
-		apiequality.Semantic.DeepEqual(have.Data, want.Data) &&
-		apiequality.Semantic.DeepEqual(have.BinaryData, want.BinaryData) &&
+		maps.Equal(have.Data, want.Data) &&
+		maps.EqualFunc(have.BinaryData, want.BinaryData, bytes.Equal) &&
 		immutable(have.Immutable) == immutable(want.Immutable)
 }
 
@@ -249,7 +249,7 @@ func SameConfigMap(have, want *corev1.ConfigMap) bool {
 // want. Labels and annotations that others added do not count.
 func SameSecret(have, want *corev1.Secret) bool {
 	return sameLabels(have.Labels, want.Labels) && secretType(have) == secretType(want) &&
-		apiequality.Semantic.DeepEqual(have.Data, want.Data) &&
+		maps.EqualFunc(have.Data, want.Data, bytes.Equal) &&
 		immutable(have.Immutable) == immutable(want.Immutable)
 }
 

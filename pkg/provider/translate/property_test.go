@@ -156,6 +156,33 @@ func BenchmarkUnchanged(b *testing.B) {
 	}
 }
 
+// What to do about a pod that runs.
+func BenchmarkNext(b *testing.B) {
+	site, local := testSite(), filledPod(1)
+	local.Spec.ResourceClaims = nil
+	local.Spec.SetHostnameAsFQDN, local.Spec.EphemeralContainers = nil, nil
+	remote, err := site.Pod(local, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		site.Next(local, remote)
+	}
+}
+
+// A status that changed, merged into the local one and made a patch of.
+func BenchmarkStatus(b *testing.B) {
+	site, local, remote := testSite(), filledPod(1), filledPod(2)
+	b.ReportAllocs()
+	for b.Loop() {
+		patch, err := StatusPatch(local, site.Status(local, remote, goldenNow), site.Annotations(local, remote))
+		if err != nil || patch == nil {
+			b.Fatalf("nothing changed: %v", err)
+		}
+	}
+}
+
 func BenchmarkPod(b *testing.B) {
 	data, err := os.ReadFile("testdata/service-account-token.txtar")
 	if err != nil {
