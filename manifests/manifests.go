@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"slices"
 	"strings"
 	"text/template"
@@ -54,6 +55,14 @@ type Values struct {
 	// MirrorServices lets akd keep copies of the local cluster's Services and
 	// EndpointSlices in its namespaces.
 	MirrorServices bool
+	// ServiceCIDRs are the local cluster's ranges of service addresses: the remote
+	// cluster gets them as ServiceCIDR objects, and copies have no other
+	// addresses. At least one, where Services are mirrored.
+	ServiceCIDRs []string
+	// EndpointCIDRs are the ranges that copies may lead to: those of the pods of
+	// both clusters, and the address of the local API server. At least one, where
+	// Services are mirrored.
+	EndpointCIDRs []string
 	// Limits lets akd make a ResourceQuota, a LimitRange and a NetworkPolicy in
 	// each of its namespaces, as its configuration says.
 	Limits Limits
@@ -83,6 +92,9 @@ func Local(values Values) ([]*unstructured.Unstructured, error) {
 // are to be applied: the tenant and, where it runs there, akd. Errors say which
 // value is wrong.
 func Remote(values Values) ([]*unstructured.Unstructured, error) {
+	if err := values.completeRanges(); err != nil {
+		return nil, err
+	}
 	return render(values, "remote", RunInRemote)
 }
 
@@ -133,6 +145,77 @@ func (v *Values) complete() error {
 	v.Replicas = max(v.Replicas, 1)
 	return nil
 }
+
+// completeRanges says what is wrong with the ranges of mirrored Services, and
+// writes them as the API has them.
+func (v *Values) completeRanges() error {
+	if !v.MirrorServices {
+		return nil
+	}
+	if len(v.ServiceCIDRs) == 0 {
+		return errors.New("mirrored services need the local cluster's range of service addresses")
+	}
+	if len(v.EndpointCIDRs) == 0 {
+		return errors.New("mirrored services need the ranges of pod addresses that they may lead to")
+	}
+	var err error
+	if v.ServiceCIDRs, err = canonical("service", v.ServiceCIDRs); err != nil {
+		return err
+	}
+	v.EndpointCIDRs, err = canonical("endpoint", v.EndpointCIDRs)
+	return err
+}
+
+// canonical returns the ranges in order, each once, or says which is none.
+func canonical(what string, cidrs []string) ([]string, error) {
+	prefixes := make([]netip.Prefix, 0, len(cidrs))
+	for _, cidr := range cidrs {
+		prefix, err := netip.ParsePrefix(cidr)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("%s range %q: want an address and a length, such as 10.96.0.0/16", what, cidr)
+		case prefix.Addr().Is4In6():
+			return nil, fmt.Errorf("%s range %q: write it as one of IPv4", what, cidr)
+		case prefix != prefix.Masked():
+			return nil, fmt.Errorf("%s range %q has address bits beyond its length: did you mean %s?", what, cidr, prefix.Masked())
+		}
+		prefixes = append(prefixes, prefix)
+	}
+	slices.SortFunc(prefixes, netip.Prefix.Compare)
+	out := make([]string, 0, len(prefixes))
+	for _, prefix := range slices.Compact(prefixes) {
+		out = append(out, prefix.String())
+	}
+	return out, nil
+}
+
+// ServiceRanges returns the ServiceCIDR objects' ranges by the objects' names.
+// Such an object has one range of each IP family at most.
+// https://kubernetes.io/docs/reference/networking/virtual-ips/#ip-address-objects
+func (v *Values) ServiceRanges() map[string][]string {
+	ranges := map[string][]string{}
+	taken := map[bool]int{}
+	for _, cidr := range v.ServiceCIDRs {
+		isIPv6 := strings.Contains(cidr, ":")
+		taken[isIPv6]++
+		name := ServiceRange(v.Node)
+		if taken[isIPv6] > 1 {
+			name = fmt.Sprintf("services-%d.%s.actual.vk", taken[isIPv6], v.Node)
+		}
+		ranges[name] = append(ranges[name], cidr)
+	}
+	return ranges
+}
+
+// ServiceRange returns the name of the ServiceCIDR object that a node's mirrored
+// Services have their addresses from; further ones are labelled as this is.
+func ServiceRange(node string) string { return "services." + node + ".actual.vk" }
+
+// ServiceList returns the ranges of service addresses as a message has them.
+func (v *Values) ServiceList() string { return strings.Join(v.ServiceCIDRs, ", ") }
+
+// EndpointList returns the ranges of endpoints as a message has them.
+func (v *Values) EndpointList() string { return strings.Join(v.EndpointCIDRs, ", ") }
 
 // levels are the Pod Security levels, weakest first.
 // https://kubernetes.io/docs/concepts/security/pod-security-standards/

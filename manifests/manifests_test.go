@@ -55,6 +55,7 @@ func TestGolden(t *testing.T) {
 func everything(node string) manifests.Values {
 	return manifests.Values{
 		Node: node, PodSecurity: "restricted", ReadNodes: true, ReadMetrics: true, MirrorServices: true,
+		ServiceCIDRs: []string{"10.96.0.0/16", "fd96::/112"}, EndpointCIDRs: []string{"10.245.0.0/16", "10.244.0.0/16", "fd44::/48", "192.0.2.10/32"},
 		Limits: manifests.Limits{ResourceQuota: true, LimitRange: true, NetworkPolicy: true},
 	}
 }
@@ -132,6 +133,12 @@ func TestBadValues(t *testing.T) {
 		"long node":    {reason: "remote namespaces need room for a hash", values: manifests.Values{Node: strings.Repeat("a", 47)}, want: "47 characters"},
 		"bad level":    {reason: "an unknown level would allow nothing", values: manifests.Values{Node: "a", PodSecurity: "none"}, want: "privileged, baseline, restricted"},
 		"bad cluster":  {reason: "there are two", values: manifests.Values{Node: "a", RunIn: "both"}, want: "local or remote"},
+		"no range":     {reason: "any address could be taken", values: mirroring(nil, "10.244.0.0/16"), want: "range of service addresses"},
+		"no endpoints": {reason: "copies could lead anywhere, or nowhere", values: mirroring([]string{"10.96.0.0/16"}), want: "ranges of pod addresses"},
+		"bad range":    {reason: "CEL would refuse everything", values: mirroring([]string{"10.96.0.0"}, "10.244.0.0/16"), want: "such as 10.96.0.0/16"},
+		"bad endpoint": {reason: "a name leads anywhere", values: mirroring([]string{"10.96.0.0/16"}, "example.com"), want: "endpoint range \"example.com\""},
+		"loose range":  {reason: "which of both is meant is not known", values: mirroring([]string{"10.96.0.1/16"}, "10.244.0.0/16"), want: "did you mean 10.96.0.0/16?"},
+		"mapped range": {reason: "CEL knows no such addresses", values: mirroring([]string{"::ffff:10.96.0.0/112"}, "10.244.0.0/16"), want: "as one of IPv4"},
 		"bad replicas": {reason: "fewer than none", values: manifests.Values{Node: "a", Replicas: -1}, want: "1 or more"},
 	}
 	for name, tc := range cases {
@@ -141,5 +148,28 @@ func TestBadValues(t *testing.T) {
 				t.Errorf("%s: error %v, want one with %q", tc.reason, err, tc.want)
 			}
 		})
+	}
+}
+
+func mirroring(services []string, endpoints ...string) manifests.Values {
+	return manifests.Values{Node: "a", MirrorServices: true, ServiceCIDRs: services, EndpointCIDRs: endpoints}
+}
+
+// A ServiceCIDR object takes one range of each family: more are spread.
+func TestServiceRanges(t *testing.T) {
+	values := mirroring([]string{"fd96::/112", "10.96.0.0/16", "10.112.0.0/16", "10.96.0.0/16"}, "10.244.0.0/16")
+	objects, err := manifests.Remote(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][]string{}
+	for _, object := range objects {
+		if object.GetKind() == "ServiceCIDR" {
+			got[object.GetName()], _, _ = unstructured.NestedStringSlice(object.Object, "spec", "cidrs")
+		}
+	}
+	want := map[string][]string{"services.a.actual.vk": {"10.96.0.0/16", "fd96::/112"}, "services-2.a.actual.vk": {"10.112.0.0/16"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -82,6 +82,12 @@ func (i *install) run(ctx context.Context) error {
 	if err := i.steps.do(ctx, "clusters", i.preflight); err != nil {
 		return err
 	}
+	if err := i.steps.do(ctx, "services", i.chooseServices); err != nil {
+		return err
+	}
+	if err := i.complete(); err != nil {
+		return err
+	}
 	if err := i.applyAll(ctx); err != nil {
 		return fmt.Errorf("%w\n%s so far; run the same command again to resume", err, &i.total)
 	}
@@ -112,7 +118,7 @@ func (i *install) preflight(ctx context.Context) (string, error) {
 	if err := i.addCapacity(ctx); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("local %s, remote %s", both.local.version, both.remote.version), i.complete()
+	return fmt.Sprintf("local %s, remote %s", both.local.version, both.remote.version), nil
 }
 
 // addCapacity takes what the remote nodes have together for the node's, so that

@@ -26,6 +26,7 @@ type site struct {
 	labels      map[string]string
 	taints      []string
 	unconfined  bool
+	serviceFlags
 }
 
 func (s *site) addFlags(flags *pflag.FlagSet, build Build) {
@@ -42,6 +43,7 @@ func (s *site) addFlags(flags *pflag.FlagSet, build Build) {
 	flags.StringArrayVar(&s.taints, "taint", nil, "taint that the node registers with, KEY=VALUE:EFFECT; may be given more than once")
 	flags.BoolVar(&s.unconfined, "allow-unconfined-remote", false,
 		"install without admission policies, which a remote before Kubernetes 1.30 lacks: akd's credential then reaches every remote namespace")
+	s.serviceFlags.addFlags(flags)
 }
 
 // complete checks what can be checked without a cluster, and renders akd's configuration.
@@ -49,6 +51,9 @@ func (s *site) complete() error {
 	s.values.Unconfined = s.unconfined
 	if err := translate.CheckNodeName(s.values.Node); err != nil {
 		return usageError{err}
+	}
+	if err := s.serviceFlags.check(); err != nil {
+		return err
 	}
 	content, err := s.configuration()
 	if err != nil {
@@ -61,6 +66,7 @@ func (s *site) complete() error {
 	}
 	// Rights follow from what akd is configured to do.
 	s.values.MirrorServices = cfg.Services == config.ServicesMirror
+	s.values.ServiceCIDRs, s.values.EndpointCIDRs = s.ranges, s.endpoints
 	s.values.Limits = manifests.Limits{
 		ResourceQuota: len(cfg.Namespaces.ResourceQuota) > 0,
 		LimitRange:    len(cfg.Namespaces.LimitRange) > 0,
@@ -101,6 +107,9 @@ func (s *site) configuration() (string, error) {
 	}
 	if s.localServer != "" {
 		values = append(values, []any{s.localServer, "local", "apiServer"})
+	}
+	if s.services != "" {
+		values = append(values, []any{s.services, "services"})
 	}
 	for name, quantity := range s.capacity {
 		values = append(values, []any{quantity, "node", "capacity", name})
@@ -172,6 +181,9 @@ func (s *site) print(out io.Writer, side string) error {
 	render, ok := map[string]func(manifests.Values) ([]*unstructured.Unstructured, error){"local": manifests.Local, "remote": manifests.Remote}[side]
 	if !ok {
 		return usagef("--side %q: want local or remote", side)
+	}
+	if err := s.needRanges(); err != nil {
+		return err
 	}
 	objects, err := render(s.values)
 	if err != nil {

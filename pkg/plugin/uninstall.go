@@ -85,6 +85,9 @@ func (u *uninstall) run(ctx context.Context) error {
 		if err := u.step(ctx, both.remote, "rights", u.removeObjects); err != nil {
 			return err
 		}
+		if err := u.steps.do(ctx, "remote service range", func(ctx context.Context) (string, error) { return u.awaitRanges(ctx, both.remote) }); err != nil {
+			return err
+		}
 	}
 	if err := u.step(ctx, both.local, "node", u.removeNode); err != nil {
 		return err
@@ -277,7 +280,8 @@ func kindsOf() ([]schema.GroupVersionKind, error) {
 	kinds := []schema.GroupVersionKind{corev1.SchemeGroupVersion.WithKind("Secret")}
 	for _, runIn := range []string{manifests.RunInLocal, manifests.RunInRemote} {
 		values := manifests.Values{
-			Node: "any", Image: "any", RunIn: runIn, Replicas: 2, ReadNodes: true, ReadMetrics: true, MirrorServices: true,
+			Node: "any", Image: "any", RunIn: runIn, Replicas: 2, ReadNodes: true, ReadMetrics: true,
+			MirrorServices: true, ServiceCIDRs: []string{"10.96.0.0/16"}, EndpointCIDRs: []string{"10.244.0.0/16"},
 			Limits: manifests.Limits{ResourceQuota: true, LimitRange: true, NetworkPolicy: true},
 		}
 		for _, render := range []func(manifests.Values) ([]*unstructured.Unstructured, error){manifests.Remote, manifests.Local} {

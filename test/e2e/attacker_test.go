@@ -109,9 +109,9 @@ func idlePod(name string) *corev1.Pod {
 // and nothing beyond them.
 func TestAttacker(t *testing.T) {
 	b := shared
-	attacker := b.tenant(t, manifests.Values{Node: thief, MirrorServices: true, Limits: manifests.Limits{NetworkPolicy: true}})
+	attacker := b.tenant(t, manifests.Values{Node: thief, Limits: manifests.Limits{NetworkPolicy: true}})
 	attacked := b.tenant(t, manifests.Values{Node: victim})
-	own, foreign := attacker.settle(t, "home", translate.TenantServicesRole), attacked.settle(t, "home")
+	own, foreign := attacker.settle(t, "home"), attacked.settle(t, "home")
 	if err := execRemote(t.Context(), attacked.config, foreign); err != nil {
 		t.Fatalf("the victim itself: %v", err)
 	}
@@ -124,7 +124,7 @@ func TestAttacker(t *testing.T) {
 	maps.Copy(attacks, namespaceAttacks(own, foreign))
 	maps.Copy(attacks, bindingAttacks(own, foreign))
 	maps.Copy(attacks, identityAttacks(attacker, own))
-	maps.Copy(attacks, networkAttacks(own, foreign))
+	maps.Copy(attacks, networkAttacks(foreign))
 	for name, a := range attacks {
 		t.Run(name, func(t *testing.T) {
 			err := a.try(t.Context(), attacker.client)
@@ -420,27 +420,9 @@ func identityAttacks(attacker *tenant, own string) map[string]attack {
 	}
 }
 
-// networkAttacks try to get others' traffic, by what the options allow.
-func networkAttacks(own, foreign string) map[string]attack {
-	service := func(change func(*corev1.ServiceSpec)) attack {
-		return attack{func(ctx context.Context, c *kubernetes.Clientset) error {
-			service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "mine"}}
-			service.Spec.Ports = []corev1.ServicePort{{Port: 443}}
-			change(&service.Spec)
-			_, err := c.CoreV1().Services(own).Create(ctx, service, metav1.CreateOptions{})
-			return err
-		}, "services of type ClusterIP without external addresses only"}
-	}
-	attacks := map[string]attack{
-		"take an address by a Service":    service(func(s *corev1.ServiceSpec) { s.ExternalIPs = []string{"192.0.2.1"} }),
-		"take a port of the nodes":        service(func(s *corev1.ServiceSpec) { s.Type = corev1.ServiceTypeNodePort }),
-		"take an address of the provider": service(func(s *corev1.ServiceSpec) { s.Type = corev1.ServiceTypeLoadBalancer }),
-		"make a name for another place":   service(func(s *corev1.ServiceSpec) { s.Type, s.ExternalName = corev1.ServiceTypeExternalName, "example.com" }),
-		"make a Service in the victim's namespace": {func(ctx context.Context, c *kubernetes.Clientset) error {
-			_, err := c.CoreV1().Services(foreign).Create(ctx, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "mine"}}, metav1.CreateOptions{})
-			return err
-		}, `cannot create resource "services"`},
-	}
+// networkAttacks try to get others' traffic; Services are TestAttackerServices'.
+func networkAttacks(foreign string) map[string]attack {
+	attacks := map[string]attack{}
 	for _, namespace := range []string{foreign, "kube-system"} {
 		attacks["cut off "+namespace] = attack{func(ctx context.Context, c *kubernetes.Clientset) error {
 			policy := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "mine"}}

@@ -305,6 +305,10 @@ func (p *probe) try(ctx context.Context, client *http.Client, host string) (int,
 // The credential of a tenant may do what the lists say, and nothing else: in
 // its own namespaces, in another tenant's, in the system's.
 func TestAuditRemote(t *testing.T) {
+	b := shared
+	everything := b.mirroring("audited-all")
+	everything.ReadNodes, everything.ReadMetrics = true, true
+	everything.Limits = manifests.Limits{ResourceQuota: true, LimitRange: true, NetworkPolicy: true}
 	cases := map[string]struct {
 		values manifests.Values
 		roles  []string
@@ -312,19 +316,15 @@ func TestAuditRemote(t *testing.T) {
 	}{
 		"as installed": {values: manifests.Values{Node: "audited"}, lists: []string{"testdata/rights/remote.txt"}},
 		"with every option": {
-			values: manifests.Values{
-				Node: "audited-all", ReadNodes: true, ReadMetrics: true, MirrorServices: true,
-				Limits: manifests.Limits{ResourceQuota: true, LimitRange: true, NetworkPolicy: true},
-			},
-			roles: []string{translate.TenantMetricsRole, translate.TenantServicesRole},
-			lists: []string{"testdata/rights/remote.txt", "testdata/rights/remote-options.txt"},
+			values: everything,
+			roles:  []string{translate.TenantMetricsRole, translate.TenantServicesRole},
+			lists:  []string{"testdata/rights/remote.txt", "testdata/rights/remote-options.txt"},
 		},
 		"akd runs here": {
 			values: manifests.Values{Node: "audited-home", RunIn: manifests.RunInRemote, Image: "akd:audited"},
 			lists:  []string{"testdata/rights/remote.txt", "testdata/rights/remote-home.txt"},
 		},
 	}
-	b := shared
 	foreign := b.tenant(t, manifests.Values{Node: "audited-b"}).settle(t, "home")
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

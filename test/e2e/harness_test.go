@@ -26,8 +26,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
-
-	"github.com/actual-kubelets/actual-kubelets/manifests"
 )
 
 // patience is how long a condition may take before a test gives up. It says
@@ -229,7 +227,9 @@ func (b *bed) remoteKubeconfig(t *testing.T, node string, args []string) string 
 	if os.Getenv("E2E_TENANT") == "" || slices.Contains(args, "--remote-kubeconfig") {
 		return filepath.Join(b.dir, "akd-remote.kubeconfig")
 	}
-	return b.tenant(t, manifests.Values{Node: node, ReadNodes: true, ReadMetrics: true, MirrorServices: true}).kubeconfig
+	values := b.mirroring(node)
+	values.ReadNodes, values.ReadMetrics = true, true
+	return b.tenant(t, values).kubeconfig
 }
 
 // start starts akd, also again after stop.

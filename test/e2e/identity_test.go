@@ -294,7 +294,7 @@ func TestShortLivedCredential(t *testing.T) {
 	slow(t)
 	b := shared
 	in := b.installNode(t, manifests.Values{Node: "short-lived"}, 10*time.Minute)
-	d := b.startAKD(t, in.node, in.args()...)
+	d := b.startAKD(t, in.node, in.args("--log-level=debug")...)
 	namespace := b.namespace(t, "short-lived")
 	b.apply(t, namespace, web(in.node, 3))
 	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
@@ -309,7 +309,7 @@ func TestShortLivedCredential(t *testing.T) {
 	if err := session.Start(); err != nil {
 		t.Fatal(err)
 	}
-	const most = 30 * time.Minute
+	const most = 3 * time.Minute
 	for end := time.Now().Add(most); time.Now().Before(end); {
 		for _, replicas := range []string{"6", "3"} {
 			b.kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas="+replicas)
@@ -361,7 +361,7 @@ func TestAuditLocal(t *testing.T) {
 	}{
 		"as installed":            {manifests.Values{Node: "audited-here"}, []string{lists + "local.txt", lists + "local-here.txt"}},
 		"akd runs in the remote":  {manifests.Values{Node: "audited-away", RunIn: manifests.RunInRemote}, []string{lists + "local.txt", lists + "local-away.txt"}},
-		"with copies of Services": {manifests.Values{Node: "audited-services", MirrorServices: true}, []string{lists + "local.txt", lists + "local-here.txt", lists + "local-services.txt"}},
+		"with copies of Services": {shared.mirroring("audited-services"), []string{lists + "local.txt", lists + "local-here.txt", lists + "local-services.txt"}},
 	}
 	b := shared
 	for name, tc := range cases {

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -23,7 +24,7 @@ const localServices = "10.96.0.0/16"
 // addresses that its cluster gave them.
 func TestServices(t *testing.T) {
 	b := shared
-	b.serviceRange(t)
+	b.serviceRange(t, localServices, exampleNode)
 	b.startAKD(t, exampleNode, "--services=mirror")
 	servers, clients := b.namespace(t, "servers"), b.namespace(t, "clients")
 	b.apply(t, servers, server(exampleNode))
@@ -83,16 +84,16 @@ func TestServices(t *testing.T) {
 	})
 }
 
-// serviceRange lets remote Services have the local cluster's addresses, as an
+// serviceRange lets a node's remote Services have addresses of a range, as an
 // administrator does once. The range goes when the Services have.
-func (b *bed) serviceRange(t *testing.T) {
+func (b *bed) serviceRange(t *testing.T, addresses, node string) {
 	t.Helper()
-	cidr := &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: "local-services"}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{localServices}}}
+	cidr := &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: manifests.ServiceRange(node)}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{addresses}}}
 	if _, err := b.remote.NetworkingV1().ServiceCIDRs().Create(t.Context(), cidr, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_, _, _ = b.tryKubectl("remote", nil, "delete", "namespaces", "-l", translate.LabelNodeName+"="+exampleNode, "--wait=true", "--timeout=3m")
+		_, _, _ = b.tryKubectl("remote", nil, "delete", "namespaces", "-l", translate.LabelNodeName+"="+node, "--wait=true", "--timeout=3m")
 		if out, stderr, err := b.tryKubectl("remote", nil, "delete", "servicecidr", cidr.Name, "--timeout=3m"); err != nil {
 			t.Errorf("delete servicecidr: %v\n%s%s", err, out, stderr)
 		}

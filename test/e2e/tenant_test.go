@@ -69,6 +69,14 @@ func (b *bed) tenant(t *testing.T, values manifests.Values) *tenant {
 	return tn
 }
 
+// mirroring are the values of a node that mirrors the local cluster's Services.
+func (b *bed) mirroring(node string) manifests.Values {
+	return manifests.Values{
+		Node: node, MirrorServices: true, ServiceCIDRs: []string{localServices},
+		EndpointCIDRs: []string{"10.244.0.0/16", "10.245.0.0/16", b.server + "/32"},
+	}
+}
+
 // install applies the remote side's manifests as an administrator.
 func (b *bed) install(t *testing.T, values manifests.Values) {
 	t.Helper()
@@ -78,8 +86,8 @@ func (b *bed) install(t *testing.T, values manifests.Values) {
 	}
 	var stream bytes.Buffer
 	for _, object := range objects {
-		if object.GetKind() == "Deployment" {
-			continue // the test runs akd by itself
+		if kind := object.GetKind(); kind == "Deployment" || kind == "ServiceCIDR" {
+			continue // the test runs akd by itself, and serviceRange has the range
 		}
 		content, err := object.MarshalJSON()
 		if err != nil {
