@@ -57,11 +57,36 @@ func shell(ctx context.Context) (Spec, error) {
 		}
 	}
 	files["/bin/bash"], files["/usr/local/bin/sh"] = File{Source: bash}, File{Link: "/bin/bash"}
+	tools, err := networkTools(ctx)
+	if err != nil {
+		return Spec{}, err
+	}
+	maps.Copy(files, tools)
 	return Spec{
 		Files:   files,
 		Folders: []string{"/tmp", "/var/tmp", "/root", "/home/user-defined-in-image"},
 		Cmd:     []string{"sh"},
 	}, nil
+}
+
+// networkTools are those that only Kubernetes' tests of DNS and of UDP need: dig
+// and an nc that knows UDP, which busybox' does not. Without them on this
+// machine those tests fail, wherever the pod runs: apt-get install
+// bind9-dnsutils netcat-openbsd.
+func networkTools(ctx context.Context) (map[string]File, error) {
+	files := map[string]File{}
+	for command, link := range map[string]string{"dig": "/usr/local/bin/dig", "nc.openbsd": "/usr/local/bin/nc"} {
+		if _, err := exec.LookPath(command); err != nil {
+			continue
+		}
+		found, err := withLibraries(ctx, command)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(files, found)
+		files[link] = File{Link: "/usr/bin/" + command}
+	}
+	return files, nil
 }
 
 // agnhost is the image of Kubernetes' end-to-end tests: their program, what
