@@ -27,12 +27,18 @@ type controller struct {
 }
 
 // newQueue makes a queue that retries each key with its own back-off and
-// never forgets one. There is no overall limit: what limits akd is the API
-// servers' own priority and fairness.
+// never forgets one; see line for whose turn it is. There is no overall limit:
+// what limits akd is the API servers' own priority and fairness.
 func newQueue(metrics workqueue.MetricsProvider) workqueue.TypedRateLimitingInterface[key] {
+	const name = "pods"
 	return workqueue.NewTypedRateLimitingQueueWithConfig(
 		workqueue.NewTypedItemExponentialFailureRateLimiter[key](retryFirst, retryLongest),
-		workqueue.TypedRateLimitingQueueConfig[key]{Name: "pods", MetricsProvider: metrics},
+		workqueue.TypedRateLimitingQueueConfig[key]{
+			DelayingQueue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[key]{
+				Name: name, MetricsProvider: metrics,
+				Queue: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[key]{Name: name, MetricsProvider: metrics, Queue: &line{}}),
+			}),
+		},
 	)
 }
 

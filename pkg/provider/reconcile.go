@@ -68,7 +68,7 @@ func (r *reconciler) reconcileKind(ctx context.Context, k key, attempts int) err
 	case kindService:
 		return r.services.reconcileService(ctx, k, attempts)
 	case kindEndpointSlice:
-		return r.services.reconcileSlice(ctx, k)
+		return r.services.reconcileSlice(ctx, k, attempts)
 	default:
 		return r.reconcilePod(ctx, k, attempts)
 	}

@@ -121,24 +121,33 @@ func (m *serviceMirror) reconcileService(ctx context.Context, k key, attempts in
 	if space != nil {
 		_, err = m.keepServices.keep(ctx, space, k.name, want)
 	}
-	// Somebody waits for the Service: say why it does not come, once it lasts.
-	if err != nil && local != nil && attempts == patience {
-		m.recorder.Eventf(local, corev1.EventTypeWarning, reasonServiceNotMirrored, "pods on node %s do not reach this service: %v", m.site.Node, err)
-	}
+	m.complain(local, attempts, err)
 	return err
 }
 
+// complain says on a local Service why pods do not reach it, once that lasts.
+func (m *serviceMirror) complain(local *corev1.Service, attempts int, err error) {
+	if err != nil && local != nil && attempts == patience {
+		m.recorder.Eventf(local, corev1.EventTypeWarning, reasonServiceNotMirrored, "pods on node %s do not reach this service: %v", m.site.Node, err)
+	}
+}
+
 // reconcileSlice makes the remote copy of an EndpointSlice like the local one.
-func (m *serviceMirror) reconcileSlice(ctx context.Context, k key) error {
-	var want *discoveryv1.EndpointSlice
+func (m *serviceMirror) reconcileSlice(ctx context.Context, k key, attempts int) error {
+	var (
+		want *discoveryv1.EndpointSlice
+		of   *corev1.Service
+	)
 	if local := m.slices.get(k.namespace, k.name); local != nil {
-		want = m.site.EndpointSlice(local, m.services.get(k.namespace, translate.ServiceOf(local)))
+		of = m.services.get(k.namespace, translate.ServiceOf(local))
+		want = m.site.EndpointSlice(local, of)
 	}
 	space, err := m.space(ctx, k.namespace, want != nil)
 	if space == nil {
 		return err
 	}
 	_, err = m.keepSlices.keep(ctx, space, k.name, want)
+	m.complain(of, attempts, err)
 	return err
 }
 

@@ -1,0 +1,59 @@
+package provider
+
+// line is the order in which keys are taken: pods and what they refer to on one
+// side, Services and EndpointSlices on the other, turn about while both wait.
+// Services come by the thousand, when akd starts or a namespace opens: a pod
+// then waits for as many of them as there are pods before it, and not for all.
+//
+// It is not safe for concurrent use: the work queue locks it.
+type line struct {
+	pods, services fifo
+	servicesNext   bool
+}
+
+// Touch implements workqueue.Queue: who waits keeps its place.
+func (*line) Touch(key) {}
+
+// Push implements workqueue.Queue.
+func (l *line) Push(k key) {
+	if isService(k.kind) {
+		l.services.push(k)
+		return
+	}
+	l.pods.push(k)
+}
+
+// Len implements workqueue.Queue.
+func (l *line) Len() int { return l.pods.len() + l.services.len() }
+
+// Pop implements workqueue.Queue. It is not called when nobody waits.
+func (l *line) Pop() key {
+	services := l.pods.len() == 0 || l.servicesNext && l.services.len() > 0
+	l.servicesNext = !services
+	if services {
+		return l.services.pop()
+	}
+	return l.pods.pop()
+}
+
+func isService(k kind) bool { return k == kindService || k == kindEndpointSlice }
+
+// fifo is a queue. What has been taken is let go of when half of it is.
+type fifo struct {
+	keys  []key
+	taken int
+}
+
+func (f *fifo) len() int { return len(f.keys) - f.taken }
+
+func (f *fifo) push(k key) { f.keys = append(f.keys, k) }
+
+func (f *fifo) pop() key {
+	k := f.keys[f.taken]
+	f.taken++
+	if 2*f.taken >= len(f.keys) {
+		left := copy(f.keys, f.keys[f.taken:])
+		f.keys, f.taken = f.keys[:left], 0
+	}
+	return k
+}
