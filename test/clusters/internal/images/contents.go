@@ -69,13 +69,13 @@ func shell(ctx context.Context) (Spec, error) {
 	}, nil
 }
 
-// networkTools are those that only Kubernetes' tests of DNS and of UDP need: dig
-// and an nc that knows UDP, which busybox' does not. Without them on this
+// networkTools are those that only Kubernetes' tests of DNS and of UDP need: dig,
+// getent, and an nc that knows UDP, which busybox' does not. Without them on this
 // machine those tests fail, wherever the pod runs: apt-get install
 // bind9-dnsutils netcat-openbsd.
 func networkTools(ctx context.Context) (map[string]File, error) {
 	files := map[string]File{}
-	for command, link := range map[string]string{"dig": "/usr/local/bin/dig", "nc.openbsd": "/usr/local/bin/nc"} {
+	for command, link := range map[string]string{"dig": "/usr/local/bin/dig", "getent": "/usr/local/bin/getent", "nc.openbsd": "/usr/local/bin/nc"} {
 		if _, err := exec.LookPath(command); err != nil {
 			continue
 		}
