@@ -39,8 +39,9 @@ type Configuration struct {
 	// same addresses, and pods use the local cluster's DNS: names and addresses
 	// are those of the local cluster. The remote cluster needs a ServiceCIDR
 	// object with the local cluster's range of service addresses, which
-	// Kubernetes has since 1.33. With none, pods reach the local API server
-	// alone, by its environment variables and names.
+	// Kubernetes has since 1.33, and which kubectl actual install makes. With
+	// none, pods reach the local API server alone, by its environment variables
+	// and names.
 	Services ServicesMode `json:"services" flag:"services"`
 	// Pods is what every remote pod gets.
 	Pods PodsConfiguration `json:"pods"`

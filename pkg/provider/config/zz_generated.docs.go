@@ -22,7 +22,7 @@ var map_Configuration = map[string]string{
 	"local":          "Local is the cluster that the node joins, where users create pods.",
 	"remote":         "Remote is the cluster whose kubelets run the pods.",
 	"node":           "Node describes the virtual node to the local cluster.",
-	"services":       "How pods reach the Services of the local cluster. With mirror, akd keeps copies of all Services and their endpoints in the remote cluster, with the same addresses, and pods use the local cluster's DNS: names and addresses are those of the local cluster. The remote cluster needs a ServiceCIDR object with the local cluster's range of service addresses, which Kubernetes has since 1.33. With none, pods reach the local API server alone, by its environment variables and names.",
+	"services":       "How pods reach the Services of the local cluster. With mirror, akd keeps copies of all Services and their endpoints in the remote cluster, with the same addresses, and pods use the local cluster's DNS: names and addresses are those of the local cluster. The remote cluster needs a ServiceCIDR object with the local cluster's range of service addresses, which Kubernetes has since 1.33, and which kubectl actual install makes. With none, pods reach the local API server alone, by its environment variables and names.",
 	"pods":           "Pods is what every remote pod gets.",
 	"namespaces":     "Namespaces is what every remote namespace gets.",
 	"kubeletAPI":     "KubeletAPI is the HTTPS server for logs, exec, port-forward and usage.",
