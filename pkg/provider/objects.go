@@ -325,17 +325,31 @@ func (o *objects[T]) noteRefusal(err error) {
 	}
 }
 
-// patiently retries a refused read for about two seconds. The Node
+// patiently retries a refused request for about two seconds. The Node
 // authorizer's graph, and a fresh RoleBinding, lag behind the binding of a pod
 // by milliseconds: a refusal is believed only when it lasts.
 // https://kubernetes.io/docs/reference/access-authn-authz/node/
-func patiently[R any](ctx context.Context, read func() (R, error)) (R, error) {
+func patiently[R any](ctx context.Context, request func() (R, error)) (R, error) {
+	const steps = 10
+	return until(ctx, steps, func(err error) bool { return !apierrors.IsForbidden(err) }, request)
+}
+
+// briefly is patiently for a fifth of a second, where a worker waits that other
+// pods need, and for requests that the API server answers from caches of its
+// own: what is new to them is not found.
+func briefly[R any](ctx context.Context, request func() (R, error)) (R, error) {
+	const steps = 6
+	return until(ctx, steps, func(err error) bool { return !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) }, request)
+}
+
+// until makes a request that many times at most, until its answer is believed.
+func until[R any](ctx context.Context, steps int, believed func(error) bool, request func() (R, error)) (R, error) {
 	var result R
 	var last error
-	backoff := wait.Backoff{Duration: 5 * time.Millisecond, Factor: 2, Steps: 10, Cap: 500 * time.Millisecond, Jitter: 0.1}
+	backoff := wait.Backoff{Duration: 5 * time.Millisecond, Factor: 2, Steps: steps, Cap: 500 * time.Millisecond, Jitter: 0.1}
 	_ = wait.ExponentialBackoffWithContext(ctx, backoff, func(context.Context) (bool, error) {
-		result, last = read()
-		return !apierrors.IsForbidden(last), nil
+		result, last = request()
+		return believed(last), nil
 	})
 	return result, last
 }

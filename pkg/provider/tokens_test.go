@@ -1,0 +1,60 @@
+package provider
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// Under churn one pod in a hundred was bound so freshly that the API server's
+// own caches did not know it yet, and waited for a retry of its reconcile.
+func TestTokenOfFreshPod(t *testing.T) {
+	t.Parallel()
+	account := schema.GroupResource{Resource: "serviceaccounts"}
+	unknown := []error{
+		apierrors.NewForbidden(account, "default", errors.New("no relationship found between node 'ak' and this object")),
+		apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, "web"),
+	}
+	cases := map[string]struct {
+		reason  string
+		answers []error
+		want    func(error) bool
+	}{
+		"Caches": {"They lag by milliseconds.", unknown, func(err error) bool { return err == nil }},
+		"Refusal": {
+			"One that lasts is believed.", []error{unknown[0], unknown[0], unknown[0], unknown[0], unknown[0], unknown[0]}, apierrors.IsForbidden,
+		},
+		"Other": {"Everything else is for the queue.", []error{apierrors.NewInternalError(errors.New("etcd"))}, apierrors.IsInternalError},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				client, asked := fake.NewClientset(), 0
+				client.PrependReactor("create", "serviceaccounts", func(clienttesting.Action) (bool, runtime.Object, error) {
+					asked++
+					if asked <= len(tc.answers) {
+						return true, nil, tc.answers[asked-1]
+					}
+					return true, &authenticationv1.TokenRequest{}, nil
+				})
+				local := &localCluster{client: client}
+				pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", UID: "u"}}
+				if _, err := local.token(t.Context(), pod, translate.Token{}); !tc.want(err) {
+					t.Errorf("%s: after %d requests: %v", tc.reason, asked, err)
+				}
+			})
+		})
+	}
+}
