@@ -53,7 +53,9 @@ reports are in dist/conformance, as JSON, JUnit and Markdown, with the logs of a
 The exit code is 1 when a spec that passes directly fails through AK and is not below, and 2 when something else went wrong.
 
 Some specs fail on the test clusters themselves, whoever runs the pod: those that pull an image always, because there is no registry
-(ImageVolume, and the mTLS connection of Projected PodCertificate), and PrivilegedPod where the kernel has no dummy network device.
+(ImageVolume, and the mTLS connection of Projected PodCertificate), and PrivilegedPod where the kernel has no dummy network device. Specs of
+DNS, of UDP and of session affinity call programs in the pod that are taken from this machine, where they are: dig, getent and OpenBSD's nc
+(apt-get install bind9-dnsutils netcat-openbsd).
 
 ## What cannot hold
 
