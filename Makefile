@@ -112,6 +112,11 @@ conformance: akd clusters ## Run Kubernetes' own tests directly and through AK: 
 	go run ./test/conformance $(if $(SUITE),--suite $(SUITE)) $(if $(FOCUS),--focus '$(FOCUS)') $(if $(SKIP),--skip '$(SKIP)') \
 	  $(if $(PROCS),--procs $(PROCS)) $(if $(RESUME),--resume)
 
+.PHONY: skew
+skew: build c-compiler ## Run a short end-to-end test between clusters of different Kubernetes versions: SKEW=all for every pair
+	$(GOBUILD) -race -o bin/akd-race ./cmd/akd
+	go run ./test/skew --page docs/compatibility.md $(if $(filter all,$(SKEW)),--all)
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (60s)
 	@status=0; for module in $(CODE); do (cd $$module && FUZZTIME=$(FUZZTIME) "$(CURDIR)/tools/fuzz") || status=1; done; exit $$status

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/actual-kubelets/actual-kubelets/test/internal/page"
 )
 
 func main() {
@@ -120,5 +122,5 @@ func (o *options) measure(cmd *cobra.Command, section string, run func(context.C
 	if _, err := fmt.Fprintln(cmd.OutOrStdout(), text); err != nil || o.page == "" {
 		return err
 	}
-	return replaceSection(o.page, section, text)
+	return page.Replace(o.page, section, text)
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -37,34 +35,4 @@ func goal(name string, met bool, figure string) string {
 		return fmt.Sprintf("- met: %s (%s)\n", name, figure)
 	}
 	return fmt.Sprintf("- **not met**: %s: %s\n", name, figure)
-}
-
-// replaceSection puts a measurement's text between its two marks on the page.
-func replaceSection(page, section, text string) error {
-	content, err := os.ReadFile(page)
-	if err != nil {
-		return fmt.Errorf("page of results: %w", err)
-	}
-	begin, end := fmt.Sprintf("<!-- begin %s -->\n", section), fmt.Sprintf("<!-- end %s -->", section)
-	before, rest, found := strings.Cut(string(content), begin)
-	_, after, ended := strings.Cut(rest, end)
-	if !found || !ended {
-		return fmt.Errorf("page of results %s: it lacks the lines %q and %q", page, strings.TrimSpace(begin), end)
-	}
-	next, err := os.CreateTemp(filepath.Dir(page), ".page-*")
-	if err != nil {
-		return fmt.Errorf("page of results: %w", err)
-	}
-	defer func() { _ = os.Remove(next.Name()) }()
-	if _, err := next.WriteString(before + begin + text + "\n" + end + after); err != nil {
-		_ = next.Close()
-		return fmt.Errorf("page of results: %w", err)
-	}
-	if err := next.Close(); err != nil {
-		return fmt.Errorf("page of results: %w", err)
-	}
-	if err := os.Chmod(next.Name(), 0o644); err != nil {
-		return fmt.Errorf("page of results: %w", err)
-	}
-	return os.Rename(next.Name(), page)
 }

@@ -94,7 +94,13 @@ func up() (*bed, error) {
 		akd:      filepath.Join(root, "bin", "akd-race"),
 		dir:      cmp.Or(os.Getenv("E2E_CLUSTERS_DIR"), filepath.Join(root, ".clusters-e2e")),
 	}
-	if err := b.command("up").Run(); err != nil {
+	args := []string{"up"}
+	for _, side := range []string{"local", "remote"} {
+		if version := os.Getenv("E2E_" + strings.ToUpper(side) + "_VERSION"); version != "" {
+			args = append(args, "--"+side+"-version", version)
+		}
+	}
+	if err := b.command(args...).Run(); err != nil {
 		return nil, fmt.Errorf("clusters up: %w", err)
 	}
 	report, err := b.status()
