@@ -50,6 +50,10 @@ func TestAttackerServices(t *testing.T) {
 		if _, err := tn.client.DiscoveryV1().EndpointSlices(slice.Namespace).Create(t.Context(), slice, metav1.CreateOptions{}); err != nil {
 			t.Fatalf("akd's own slice: %v", err)
 		}
+		slice.Name, slice.Endpoints, slice.Ports = "web-empty", nil, nil
+		if _, err := tn.client.DiscoveryV1().EndpointSlices(slice.Namespace).Create(t.Context(), slice, metav1.CreateOptions{}); err != nil {
+			t.Fatalf("akd's own slice of a service that leads nowhere: %v", err)
+		}
 	}
 
 	attacks := serviceAttacks(own, foreign)
