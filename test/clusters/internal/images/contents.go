@@ -98,6 +98,8 @@ func agnhost(ctx context.Context, base *Spec, programs Programs) (Spec, error) {
 		"/agnhost-2":     {Link: "/agnhost"},
 		"/localhost.crt": {Source: programs[build.LocalhostCert], Mode: 0o644},
 		"/localhost.key": {Source: programs[build.LocalhostKey], Mode: 0o644},
+		// busybox' shell knows a command of its own for nc, whichever is in the path.
+		"/bin/sh": {Link: "/bin/bash"},
 	}
 	curl, err := withLibraries(ctx, "curl")
 	if err != nil {
