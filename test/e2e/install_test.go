@@ -13,24 +13,33 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// akdImage builds akd's image of the tree as it is, and gives it to all nodes.
+func (b *bed) akdImage(t *testing.T) string {
+	t.Helper()
+	const image = "docker.io/actual-kubelets/akd:e2e"
+	dir := t.TempDir()
+	akd, archive := filepath.Join(dir, "akd"), filepath.Join(dir, "akd.tar")
+	build(t, "go", "build", "-o", akd, "../../cmd/akd")
+	build(t, b.clusters, "build-image", archive, "--tag", image, "--add", akd+":/akd", "--entrypoint", "/akd", "--user", "65532:65532")
+	build(t, b.clusters, "--dir", b.dir, "load-image", archive)
+	return image
+}
+
+func build(t *testing.T, command ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", command, err, out)
+	}
+}
+
 // TestInstall: what install applies is enough for a pod to run, applying it
 // again changes nothing, and uninstall leaves nothing behind.
 func TestInstall(t *testing.T) {
-	dir := t.TempDir()
-	akd, program, archive := filepath.Join(dir, "akd"), filepath.Join(dir, "kubectl-actual"), filepath.Join(dir, "akd.tar")
-	const image = "docker.io/actual-kubelets/akd:e2e"
-	for _, command := range [][]string{
-		{"go", "build", "-o", akd, "../../cmd/akd"},
-		{"go", "build", "-o", program, "../../cmd/kubectl-actual"},
-		{shared.clusters, "build-image", archive, "--tag", image, "--add", akd + ":/akd", "--entrypoint", "/akd", "--user", "65532:65532"},
-		{shared.clusters, "--dir", shared.dir, "load-image", archive},
-	} {
-		cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", command, err, out)
-		}
-	}
+	program := filepath.Join(t.TempDir(), "kubectl-actual")
+	build(t, "go", "build", "-o", program, "../../cmd/kubectl-actual")
+	image := shared.akdImage(t)
 	actual := func(args ...string) string {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), program, append(args, "--context=local", "--remote-context=remote")...)
