@@ -62,8 +62,8 @@ type cluster struct {
 // clusters are both sides. The remote one is nil where it was not asked for.
 type clusters struct{ local, remote *cluster }
 
-// connect reaches both clusters and refuses the same one twice.
-func (a *access) connect(ctx context.Context) (clusters, error) {
+// clients prepares to reach both clusters, and asks neither.
+func (a *access) clients() (clusters, error) {
 	if a.remoteContext == "" && a.remoteFile == "" {
 		return clusters{}, usagef("no remote cluster was given: name its context with --remote-context%s", a.contexts())
 	}
@@ -75,6 +75,16 @@ func (a *access) connect(ctx context.Context) (clusters, error) {
 	if err != nil {
 		return clusters{}, err
 	}
+	return clusters{local, remote}, nil
+}
+
+// connect reaches both clusters and refuses the same one twice.
+func (a *access) connect(ctx context.Context) (clusters, error) {
+	both, err := a.clients()
+	if err != nil {
+		return clusters{}, err
+	}
+	local, remote := both.local, both.remote
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return local.identify(ctx) })
 	group.Go(func() error { return remote.identify(ctx) })
@@ -84,7 +94,7 @@ func (a *access) connect(ctx context.Context) (clusters, error) {
 	if local.uid == remote.uid {
 		return clusters{}, usagef("both contexts lead to the same cluster, whose kube-system has UID %s: name another one with --remote-context", local.uid)
 	}
-	return clusters{local, remote}, nil
+	return both, nil
 }
 
 // connectLocal reaches the local cluster only.

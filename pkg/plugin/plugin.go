@@ -97,6 +97,7 @@ on the kubelets of a remote one.`,
 		newToken(access, streams),
 		newWhere(access, streams),
 		newStatus(access, streams),
+		newCheck(access, streams, build),
 		newLogs(access, streams),
 		newVersion(access, streams, build),
 	)

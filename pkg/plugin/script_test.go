@@ -30,8 +30,10 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script against an API server that answers with what
 // a script's files under api/ say: GET /api/v1/pods is api/api/v1/pods.yaml,
-// and what its query selects is not its matter. Every server also knows the
-// answers in testdata/api, which are who it is and what it offers.
+// and what its query selects is not its matter; nor is the method. A Status has
+// its own code. The context remote leads to what is under api/remote/. Every
+// server also knows the answers in testdata/api, which are who it is and what
+// it offers.
 //
 // Fakes answer what they are told: test/e2e has the same commands on real
 // clusters.
@@ -58,23 +60,25 @@ func kubeconfig(server string) string {
 	return `apiVersion: v1
 kind: Config
 current-context: local
-clusters: [{name: local, cluster: {server: "` + server + `"}}, {name: nowhere, cluster: {server: "http://127.0.0.1:1"}}]
+clusters: [{name: local, cluster: {server: "` + server + `"}}, {name: nowhere, cluster: {server: "http://127.0.0.1:1"}}, {name: remote, cluster: {server: "` + server + `/remote"}}]
 contexts:
 - {name: local, context: {cluster: local, user: me, namespace: shop}}
 - {name: again, context: {cluster: local, user: me}}
 - {name: nowhere, context: {cluster: nowhere, user: me}}
+- {name: remote, context: {cluster: remote, user: me}}
 users: [{name: me, user: {token: secret}}]
 `
 }
 
-// api answers from folders, the first that has the file.
-type api []string
+// api answers from two folders: the script's, and the one that all have.
+type api [2]string
 
 // ServeHTTP implements http.Handler.
 func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimSuffix(r.URL.Path, "/")
-	for _, folder := range a {
-		content, err := os.ReadFile(filepath.Join(folder, filepath.FromSlash(name)+".yaml"))
+	files := []string{filepath.Join(a[0], name), filepath.Join(a[1], strings.TrimPrefix(name, "/remote"))}
+	for _, file := range files {
+		content, err := os.ReadFile(filepath.FromSlash(file) + ".yaml")
 		if err != nil {
 			continue
 		}
@@ -84,6 +88,10 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
+		var status metav1.Status
+		if err := json.Unmarshal(body, &status); err == nil && status.Kind == "Status" {
+			w.WriteHeader(int(status.Code))
+		}
 		_, _ = w.Write(body) //nolint:gosec // a fake API server: nobody browses it
 		return
 	}
