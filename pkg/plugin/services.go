@@ -175,6 +175,7 @@ func checkServiceRanges(ctx context.Context, both clusters, node string, given [
 			found.PodsUnknown = pods.unknown()
 		}
 	}
+	found.Pods = merged(found.Pods)
 	found.Overlap = overlap(found.Local, remote.Items, node, inRemote)
 	found.Strangers, err = strangers(ctx, both.remote, found.Local)
 	return found, err
@@ -411,6 +412,29 @@ func prefixes(cidrs []string) ([]netip.Prefix, error) {
 		found = append(found, prefix)
 	}
 	return found, nil
+}
+
+// merged returns the same addresses in as few ranges as that takes: clusters
+// have one per node, and a policy that has to look at hundreds fails.
+func merged(ranges []netip.Prefix) []netip.Prefix {
+	ranges = slices.Clone(ranges)
+	slices.SortFunc(ranges, netip.Prefix.Compare)
+	var out []netip.Prefix
+	for _, next := range ranges {
+		for len(out) > 0 {
+			last := out[len(out)-1]
+			if last.Bits() <= next.Bits() && last.Contains(next.Addr()) {
+				next = last
+			} else if around, err := last.Addr().Prefix(last.Bits() - 1); err == nil && last.Bits() == next.Bits() && around.Contains(next.Addr()) {
+				next = around // both halves of it
+			} else {
+				break
+			}
+			out = out[:len(out)-1]
+		}
+		out = append(out, next)
+	}
+	return out
 }
 
 func texts(ranges []netip.Prefix) []string {

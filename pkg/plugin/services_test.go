@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -125,7 +126,7 @@ func TestCheckServiceRanges(t *testing.T) {
 		},
 		"kubeadm": {
 			reason: "its record holds for nodes that come later", local: local(kubeadmConfig("10.244.0.0/16")), remote: remote(kubeadmConfig("10.245.0.0/16,fd45::/48")),
-			want: with(func(s *summary) { s.Pods = []string{"10.244.0.0/16", "10.245.0.0/16", "fd45::/48"} }),
+			want: with(func(s *summary) { s.Pods = []string{"10.244.0.0/15", "fd45::/48"} }),
 		},
 		"same range": {
 			reason: "an address cannot mean two things", local: local(), remote: remote(serviceCIDR("more", "", "10.96.128.0/24")),
@@ -148,7 +149,7 @@ func TestCheckServiceRanges(t *testing.T) {
 		"a node": {
 			reason: "likewise a node's", local: local(), remote: remote(nodeWith("remote-2", "10.96.1.1", "10.245.1.0/24")),
 			want: with(func(s *summary) {
-				s.Overlap, s.Pods = "has the address of a remote one (node remote-2, 10.96.1.1)", []string{"10.244.0.0/24", "10.245.0.0/24", "10.245.1.0/24"}
+				s.Overlap, s.Pods = "has the address of a remote one (node remote-2, 10.96.1.1)", []string{"10.244.0.0/24", "10.245.0.0/23"}
 			}),
 		},
 		"no pod ranges": {
@@ -198,6 +199,40 @@ func part(text, want string) string {
 		return want
 	}
 	return text
+}
+
+// A cluster of two hundred nodes must not become two hundred ranges, and no
+// address must come in that is nobody's.
+func TestMerged(t *testing.T) {
+	var nodes []string
+	for i := range 200 {
+		nodes = append(nodes, fmt.Sprintf("10.244.%d.0/24", (i*7)%200))
+	}
+	cases := map[string]struct {
+		reason string
+		given  []string
+		want   []string
+	}{
+		"none":     {reason: "nothing is nothing"},
+		"halves":   {reason: "two halves are a whole", given: []string{"10.244.1.0/24", "10.244.0.0/24"}, want: []string{"10.244.0.0/23"}},
+		"beside":   {reason: "neighbours of different wholes stay", given: []string{"10.244.1.0/24", "10.244.2.0/24"}, want: []string{"10.244.1.0/24", "10.244.2.0/24"}},
+		"inside":   {reason: "a part adds nothing", given: []string{"10.244.0.0/16", "10.244.3.0/24", "10.244.0.0/16"}, want: []string{"10.244.0.0/16"}},
+		"upwards":  {reason: "wholes can be halves", given: []string{"10.0.0.0/10", "10.64.0.0/10", "10.128.0.0/9"}, want: []string{"10.0.0.0/8"}},
+		"families": {reason: "they share no whole", given: []string{"0.0.0.0/0", "::/0"}, want: []string{"0.0.0.0/0", "::/0"}},
+		"nodes":    {reason: "many nodes, few ranges", given: nodes, want: []string{"10.244.0.0/17", "10.244.128.0/18", "10.244.192.0/21"}},
+		"IPv6":     {reason: "likewise", given: []string{"fd44:0:0:1::/64", "fd44::/64", "fd44:0:0:2::/64"}, want: []string{"fd44:0:0:2::/64", "fd44::/63"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			given, err := prefixes(tc.given)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, texts(merged(given))); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
 }
 
 // Ranges of the two families never meet.
