@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -13,10 +14,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
 // install is the command of that name.
@@ -177,6 +180,9 @@ func (i *install) applyAll(ctx context.Context) error {
 		if err := i.steps.do(ctx, "remote policies in force", i.awaitPolicies); err != nil {
 			return err
 		}
+		if err := i.steps.do(ctx, "record of namespaces", i.seedRecord); err != nil {
+			return err
+		}
 		if err := i.steps.do(ctx, "credential", i.storeCredential); err != nil {
 			return err
 		}
@@ -212,4 +218,45 @@ func (i *install) storeCredential(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("%w: your user needs create on serviceaccounts/token in actual-system", err)
 	}
 	return "for " + server + " until " + expires, err
+}
+
+// seedRecord writes namespaces of the node into akd's record that are not in it:
+// an akd with an administrator's kubeconfig, as the node may have had before,
+// keeps none, and with a tenant's would not find them.
+func (i *install) seedRecord(ctx context.Context) (string, error) {
+	remote := i.both.remote.client.CoreV1()
+	local, err := i.both.local.client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("read the local cluster's UID: %w", err)
+	}
+	found, err := remote.Namespaces().List(ctx, metav1.ListOptions{LabelSelector: translate.LabelNodeName + "=" + i.values.Node})
+	if err != nil {
+		return "", fmt.Errorf("look for the node's remote namespaces: %w", err)
+	}
+	name := translate.RecordName(i.values.Node)
+	site := translate.Site{Node: i.values.Node, ClusterUID: local.UID}
+	record, err := remote.ConfigMaps(translate.SystemNamespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("read akd's record of namespaces: %w", err)
+	}
+	missing := map[string]string{}
+	for n := range found.Items {
+		namespace := &found.Items[n]
+		mapped := namespace.Labels[translate.LabelNamespace]
+		if _, known := record.Data[namespace.Name]; !known && site.OwnsNamespace(namespace, mapped) == nil {
+			missing[namespace.Name] = mapped
+		}
+	}
+	if len(missing) == 0 {
+		return "", nil
+	}
+	patch, err := json.Marshal(map[string]any{"data": missing})
+	if err != nil {
+		return "", err
+	}
+	// By akd's name, whose data this is: a later apply leaves it alone.
+	if _, err := remote.ConfigMaps(translate.SystemNamespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "akd"}); err != nil {
+		return "", fmt.Errorf("write akd's record of namespaces: %w", err)
+	}
+	return fmt.Sprintf("%d added that akd had before", len(missing)), nil
 }

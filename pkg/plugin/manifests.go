@@ -27,6 +27,9 @@ type site struct {
 	taints      []string
 	unconfined  bool
 	serviceFlags
+	quota         map[string]string
+	limits        map[string]string
+	networkPolicy bool
 }
 
 func (s *site) addFlags(flags *pflag.FlagSet, build Build) {
@@ -36,6 +39,9 @@ func (s *site) addFlags(flags *pflag.FlagSet, build Build) {
 	flags.Int32Var(&s.values.Replicas, "replicas", 1, "number of akds, of which one works and the others wait")
 	flags.BoolVar(&s.values.ReadNodes, "read-nodes", false, "let akd list the remote nodes, and follow their capacity")
 	flags.BoolVar(&s.values.ReadMetrics, "read-metrics", false, "let akd read its pods' usage from the remote metrics API")
+	flags.StringToStringVar(&s.quota, "resource-quota", nil, "let akd make a ResourceQuota in each remote namespace, such as pods=100,requests.cpu=20")
+	flags.StringToStringVar(&s.limits, "limit-range", nil, "let akd make a LimitRange in each remote namespace with these defaults of containers, such as cpu=500m,memory=256Mi")
+	flags.BoolVar(&s.networkPolicy, "network-policy", false, "let akd make a NetworkPolicy in each remote namespace that keeps other nodes' pods out")
 	flags.StringVar(&s.file, "config", "", "file with akd's configuration, an AKDConfiguration; see docs/configuration.md")
 	flags.StringVar(&s.localServer, "local-server", "", "HOST:PORT of the local API server, as remote pods reach it")
 	flags.StringToStringVar(&s.capacity, "capacity", nil, "capacity of the node, such as cpu=64,memory=256Gi,pods=500; what the remote nodes have together, unless given")
@@ -110,6 +116,19 @@ func (s *site) configuration() (string, error) {
 	}
 	if s.services != "" {
 		values = append(values, []any{s.services, "services"})
+	}
+	if len(s.limits) > 0 {
+		defaults := map[string]any{}
+		for name, quantity := range s.limits {
+			defaults[name] = quantity
+		}
+		values = append(values, []any{[]any{map[string]any{"type": "Container", "default": defaults}}, "namespaces", "limitRange"})
+	}
+	if s.networkPolicy {
+		values = append(values, []any{true, "namespaces", "networkPolicy", "enabled"})
+	}
+	for name, quantity := range s.quota {
+		values = append(values, []any{quantity, "namespaces", "resourceQuota", name})
 	}
 	for name, quantity := range s.capacity {
 		values = append(values, []any{quantity, "node", "capacity", name})

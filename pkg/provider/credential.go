@@ -37,6 +37,9 @@ const (
 	// credentialCheck is how often akd looks whether others have stored a token,
 	// and whether its own is to be renewed.
 	credentialCheck = 15 * time.Second
+	// credentialPause is how long akd waits after a token was rejected before it
+	// looks.
+	credentialPause = time.Second
 	// A renewal that failed is tried again after a twentieth of the token's life,
 	// after credentialRetry at the latest.
 	credentialRetryShare = 20
@@ -63,6 +66,9 @@ type credential struct {
 	clock  clock.WithTicker
 	logger *slog.Logger
 	warn   func(ctx context.Context, reason, message string) // tells those who look at the node
+	// rejected tells run that the cluster took the token for nobody's: somebody
+	// may have stored another one just now.
+	rejected chan struct{}
 
 	mu      sync.Mutex
 	current parsedCredential
@@ -115,6 +121,7 @@ func newCredential(ctx context.Context, side, secret string, home kubernetes.Int
 	c := &credential{
 		side: side, secret: types.NamespacedName{Namespace: namespace, Name: name},
 		home: home, clock: clock.RealClock{}, logger: logger, warn: func(context.Context, string, string) {},
+		rejected: make(chan struct{}, 1),
 	}
 	found, err := c.read(ctx)
 	if err != nil {
@@ -229,7 +236,14 @@ type bearer struct {
 func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = utilnet.CloneRequest(req)
 	req.Header.Set("Authorization", "Bearer "+b.credential.bearerToken())
-	return b.next.RoundTrip(req)
+	res, err := b.next.RoundTrip(req)
+	if err == nil && res.StatusCode == http.StatusUnauthorized {
+		select {
+		case b.credential.rejected <- struct{}{}:
+		default: // it is told already
+		}
+	}
+	return res, err
 }
 
 // WrappedRoundTripper implements utilnet.RoundTripperWrapper.
@@ -267,6 +281,12 @@ func (c *credential) run(ctx context.Context, leads func() bool) error {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C():
+		case <-c.rejected:
+			select { // each request may be rejected: the Secret is not read for each
+			case <-ctx.Done():
+				return nil
+			case <-c.clock.After(credentialPause):
+			}
 		}
 		if err := c.step(ctx, leads()); err != nil {
 			return err

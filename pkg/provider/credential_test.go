@@ -323,6 +323,9 @@ func TestCredentialIsTakenUp(t *testing.T) {
 		_ = res.Body.Close()
 	}
 	ask()
+	if len(c.rejected) != 0 {
+		t.Error("a request went well, and akd looks for another token")
+	}
 	rotated := jwt(7, time.Now(), time.Hour)
 	v.store(t, kubeconfig("https://remote", rotated))
 	if err := c.step(t.Context(), false); err != nil {
@@ -341,6 +344,50 @@ func TestCredentialIsTakenUp(t *testing.T) {
 		t.Errorf("the credential leads elsewhere, and akd goes on: %v", err)
 	}
 }
+
+// All tokens were revoked, and a new one was stored: akd does not wait for its
+// next look.
+func TestCredentialIsRejected(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v := newVault(time.Hour)
+		c := v.open(t)
+		go func() { _ = c.run(t.Context(), always) }()
+		next := jwt(7, time.Now(), time.Hour)
+		wire := &bearer{credential: c, next: roundTrip(func(req *http.Request) *http.Response {
+			code := http.StatusUnauthorized
+			if req.Header.Get("Authorization") == "Bearer "+next {
+				code = http.StatusOK
+			}
+			return &http.Response{StatusCode: code, Body: http.NoBody}
+		})}
+		ask := func() int {
+			req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "https://remote/", http.NoBody)
+			res, err := wire.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			return res.StatusCode
+		}
+		v.store(t, kubeconfig("https://remote", next))
+		for range 3 {
+			if got := ask(); got != http.StatusUnauthorized {
+				t.Errorf("the former token got %d", got)
+			}
+		}
+		time.Sleep(2 * time.Second) // in fake time
+		synctest.Wait()
+		if got := ask(); got != http.StatusOK {
+			t.Errorf("two seconds later the answer is %d", got)
+		}
+	})
+}
+
+type roundTrip func(*http.Request) *http.Response
+
+// RoundTrip implements http.RoundTripper.
+func (r roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return r(req), nil }
 
 // A kubeconfig of a Secret reads no file and runs no program.
 func TestCredentialIsSelfContained(t *testing.T) {

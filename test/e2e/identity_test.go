@@ -111,8 +111,10 @@ func (b *bed) storeCredential(t *testing.T, tn *tenant, life time.Duration) {
 		t.Fatal(err)
 	}
 	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: translate.SystemNamespace, Name: tn.node, Labels: map[string]string{translate.LabelNodeName: tn.node}},
-		Data:       map[string][]byte{"kubeconfig": content},
+		ObjectMeta: metav1.ObjectMeta{Namespace: translate.SystemNamespace, Name: tn.node, Labels: map[string]string{
+			translate.LabelNodeName: tn.node, "app.kubernetes.io/managed-by": "kubectl-actual",
+		}},
+		Data: map[string][]byte{"kubeconfig": content},
 	}
 	if _, err := b.local.CoreV1().Secrets(secret.Namespace).Create(t.Context(), secret, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
