@@ -35,6 +35,7 @@ func TestServices(t *testing.T) {
 // Likewise as users have it: install makes the range and the rights, and says
 // what is in the way of another node; uninstall leaves no range behind.
 func TestServicesInstalled(t *testing.T) {
+	slow(t)
 	b := shared
 	const node = "mirroring"
 	args := []string{"--remote-context=remote", "--image=" + b.akdImage(t)}
@@ -214,6 +215,7 @@ func (b *bed) runDNSOn(t *testing.T, node string) {
 // A thousand Services cost one write each, and another for their endpoints; a
 // restart costs none.
 func TestManyServices(t *testing.T) {
+	slow(t)
 	b := shared
 	const services = 1000
 	b.serviceRange(t, localServices, exampleNode)
