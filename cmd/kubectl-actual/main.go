@@ -20,7 +20,7 @@ var version string
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
-	code := plugin.Main(ctx, streams, plugin.Build{Version: currentVersion(), Getenv: os.Getenv}, os.Args[1:])
+	code := plugin.Main(ctx, streams, plugin.Build{Version: currentVersion(), Getenv: os.Getenv}, plugin.Arguments(os.Args))
 	stop()
 	os.Exit(code)
 }

@@ -98,9 +98,15 @@ on the kubelets of a remote one.`,
 		newWhere(access, streams),
 		newStatus(access, streams),
 		newCheck(access, streams, build),
+		newNodes(access, streams),
+		newReport(access, streams, build),
+		newCompletion(streams),
 		newLogs(access, streams),
 		newVersion(access, streams, build),
 	)
+	if err := addCompletions(root, access); err != nil {
+		panic(err) // a flag is completed that there is not: any test says so
+	}
 	return root
 }
 

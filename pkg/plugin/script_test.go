@@ -1,6 +1,7 @@
 package plugin_test
 
 import (
+	"archive/zip"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -20,12 +21,11 @@ import (
 
 // kubectl-actual runs as a command of the scripts.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"kubectl-actual": func() {
-			streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
-			os.Exit(plugin.Main(context.Background(), streams, plugin.Build{Version: "v1.2.3", Getenv: os.Getenv}, os.Args[1:]))
-		},
-	})
+	run := func() {
+		streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
+		os.Exit(plugin.Main(context.Background(), streams, plugin.Build{Version: "v1.2.3", Getenv: os.Getenv}, plugin.Arguments(os.Args)))
+	}
+	testscript.Main(m, map[string]func(){"kubectl-actual": run, "kubectl_complete-actual": run})
 }
 
 // TestScripts runs testdata/script against an API server that answers with what
@@ -52,8 +52,18 @@ func TestScripts(t *testing.T) {
 			env.Setenv("KUBECONFIG", filepath.Join(env.WorkDir, "kubeconfig"))
 			return os.WriteFile(filepath.Join(env.WorkDir, "kubeconfig"), []byte(kubeconfig(server.URL)), 0o600)
 		},
+		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"unzip": unzip},
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 	})
+}
+
+// unzip FILE puts a zip's entries into the folder of its name.
+func unzip(ts *testscript.TestScript, _ bool, args []string) {
+	file := ts.MkAbs(args[0])
+	archive, err := zip.OpenReader(file)
+	ts.Check(err)
+	defer func() { ts.Check(archive.Close()) }()
+	ts.Check(os.CopyFS(strings.TrimSuffix(file, ".zip"), archive))
 }
 
 func kubeconfig(server string) string {
