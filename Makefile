@@ -139,6 +139,10 @@ bench-restart: build ## Measure restarts of akd while its pods run (simulated no
 bench-idle: build ## Measure akd while its pods do nothing (simulated nodes)
 	go run ./test/bench idle $(BENCHFLAGS)
 
+.PHONY: bench-scale
+bench-scale: build ## Measure how akd's cost grows with pods and namespaces (simulated nodes)
+	go run ./test/bench scale $(BENCHFLAGS)
+
 .PHONY: bench-streams
 bench-streams: build ## Measure exec, port-forward and logs, direct and through AK (root on Linux)
 	go run ./test/bench streams $(BENCHFLAGS)

@@ -5,6 +5,7 @@
 //	bench latency   one pod after the other: direct, AK     real containers
 //	bench restart   akd restarted with its pods running     kwok nodes
 //	bench idle      akd with pods that do nothing           kwok nodes
+//	bench scale     the same load at several sizes: AK      kwok nodes
 //	bench streams   exec, port-forward, logs: direct, AK    real containers
 //
 // "direct" is the remote cluster alone. "both" is the local and the remote

@@ -20,7 +20,7 @@ func (m *idleMeasurement) run(ctx context.Context, b *bed) (_ string, err error)
 	if err := b.up(ctx, m.pods); err != nil {
 		return "", err
 	}
-	if err := furnish(ctx, b.clients[localSide]); err != nil {
+	if err := furnish(ctx, b.clients[localSide], namespaces); err != nil {
 		return "", err
 	}
 	d, err := newDaemon(ctx, b)

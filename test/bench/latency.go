@@ -25,7 +25,7 @@ func (m *latencyMeasurement) run(ctx context.Context, b *bed) (_ string, err err
 		return "", err
 	}
 	for _, client := range b.clients {
-		if err := furnish(ctx, client); err != nil {
+		if err := furnish(ctx, client, namespaces); err != nil {
 			return "", err
 		}
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	namespaces = 10 // over which a load is spread
+	namespaces = 10 // over which a load is spread, unless it says otherwise
 	// writers is how many pods are created or deleted at the same time.
 	writers = 32
 	// patience is when a load that does not get on is given up. It says nothing
@@ -31,27 +31,28 @@ type place struct {
 	client   kubernetes.Interface
 	selector map[string]string
 	tokens   bool // pods mount a service account token
+	spread   int  // number of namespaces that the pods are in
 }
 
 // onKwok is a place on the simulated nodes of one side.
 func (b *bed) onKwok(s side) place {
-	return place{client: b.clients[s], selector: map[string]string{"type": "kwok"}, tokens: true}
+	return place{client: b.clients[s], selector: map[string]string{"type": "kwok"}, tokens: true, spread: namespaces}
 }
 
 // onAK is the place on AK's node.
 func (b *bed) onAK() place {
-	return place{client: b.clients[localSide], selector: map[string]string{corev1.LabelHostname: benchNode}, tokens: true}
+	return place{client: b.clients[localSide], selector: map[string]string{corev1.LabelHostname: benchNode}, tokens: true, spread: namespaces}
 }
 
 // onReal is the place on the remote cluster's real nodes.
 func (b *bed) onReal() place {
-	return place{client: b.clients[remoteSide], tokens: true}
+	return place{client: b.clients[remoteSide], tokens: true, spread: namespaces}
 }
 
 // furnish makes a load's namespaces with what its pods refer to.
-func furnish(ctx context.Context, client kubernetes.Interface) error {
-	for i := range namespaces {
-		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespaceName(i)}}
+func furnish(ctx context.Context, client kubernetes.Interface, count int) error {
+	for i := range count {
+		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("bench-%d", i)}}
 		if _, err := client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("create namespace %s: %w", namespace.Name, err)
 		}
@@ -72,14 +73,12 @@ func furnish(ctx context.Context, client kubernetes.Interface) error {
 	return nil
 }
 
-func namespaceName(i int) string { return fmt.Sprintf("bench-%d", i%namespaces) }
-
 // pod is what is measured: an automounted token and two ConfigMaps.
 func (p place) pod(run string, i int) *corev1.Pod {
 	grace := int64(1)
 	command := []string{"sh", "-c", "trap exit TERM; while :; do sleep 1 & wait; done"}
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespaceName(i), Name: fmt.Sprintf("%s-%d", run, i), Labels: map[string]string{runLabel: run}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: fmt.Sprintf("bench-%d", i%p.spread), Name: fmt.Sprintf("%s-%d", run, i), Labels: map[string]string{runLabel: run}},
 		Spec: corev1.PodSpec{
 			NodeSelector:                  p.selector,
 			Tolerations:                   []corev1.Toleration{{Key: "actual.vk/infra", Operator: corev1.TolerationOpExists}},

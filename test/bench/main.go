@@ -46,7 +46,7 @@ func command() *cobra.Command {
 	flags.StringVar(&o.page, "page", "", "page of results whose section is replaced, such as docs/performance.md")
 	flags.StringVar(&o.profiles, "profile", "", "folder for CPU and heap profiles of akd")
 	flags.BoolVar(&o.keep, "keep", false, "leave the clusters running")
-	root.AddCommand(podsCommand(o), latencyCommand(o), restartCommand(o), idleCommand(o), streamsCommand(o))
+	root.AddCommand(podsCommand(o), latencyCommand(o), restartCommand(o), idleCommand(o), scaleCommand(o), streamsCommand(o))
 	return root
 }
 
@@ -92,6 +92,17 @@ func idleCommand(o *options) *cobra.Command {
 	}
 	cmd.Flags().IntVar(&m.pods, "pods", 10000, "pods that run")
 	cmd.Flags().DurationVar(&m.time, "for", 10*time.Minute, "how long to watch")
+	return cmd
+}
+
+func scaleCommand(o *options) *cobra.Command {
+	var m scaleMeasurement
+	cmd := &cobra.Command{
+		Use: "scale", Short: "Create and delete the same load at several sizes, through AK alone", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.measure(cmd, "scale", m.run) },
+	}
+	cmd.Flags().IntSliceVar(&m.pods, "pods", []int{1000, 2000, 5000, 10000}, "pods in ten namespaces")
+	cmd.Flags().IntSliceVar(&m.namespaces, "namespaces", []int{100, 1000}, "namespaces over which the fewest pods are spread")
 	return cmd
 }
 

@@ -48,7 +48,7 @@ func (m *podsMeasurement) run(ctx context.Context, b *bed) (_ string, err error)
 		return "", err
 	}
 	for _, client := range b.clients {
-		if err := furnish(ctx, client); err != nil {
+		if err := furnish(ctx, client, namespaces); err != nil {
 			return "", err
 		}
 	}

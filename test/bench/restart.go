@@ -20,7 +20,7 @@ func (m *restartMeasurement) run(ctx context.Context, b *bed) (_ string, err err
 	if err := b.up(ctx, m.sizes[len(m.sizes)-1]); err != nil {
 		return "", err
 	}
-	if err := furnish(ctx, b.clients[localSide]); err != nil {
+	if err := furnish(ctx, b.clients[localSide], namespaces); err != nil {
 		return "", err
 	}
 	d, err := newDaemon(ctx, b)
