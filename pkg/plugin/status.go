@@ -332,6 +332,9 @@ func (s *status) show(out *strings.Builder, found []nodeStatus) error {
 		for _, p := range found[i].Problems {
 			printf(out, "\n✗ %s: %s\n  mend it with: %s\n", found[i].Node, p.What, p.Mend)
 		}
+		if len(found[i].Problems) > 0 {
+			printf(out, "\nMore about it: kubectl actual check %s --remote-context=CONTEXT\n", found[i].Node)
+		}
 	}
 	return nil
 }

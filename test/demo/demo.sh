@@ -106,6 +106,9 @@ say "The plugin says where the pods are, and how the node is."
 actual where -n "$namespace" -l app=hello
 actual status "$node"
 
+say "And that all is as it should be: rights, policies, versions, clocks, ways between the clusters."
+actual check "$node" --remote-context=remote
+
 cat <<EOF
 
 # That is Actual Kubelets. Both clusters and akd go on running. Look around:
