@@ -107,8 +107,13 @@ e2e: export E2E_SLOW := 1
 e2e: export E2E_TENANT := 1
 e2e: test-e2e ## The same as a tenant of the remote cluster, with the slow ones: tokens that expire, metrics-server, Crossplane
 
+.PHONY: network-tools
+network-tools: ## Install dig and nc, which Kubernetes' tests of DNS and UDP call, where there are none (Debian, root)
+	@{ command -v dig && command -v nc.openbsd; } >/dev/null || \
+	  tools/install-packages "Kubernetes' tests of DNS and UDP need dig and OpenBSD's nc" bind9-dnsutils netcat-openbsd
+
 .PHONY: conformance
-conformance: akd clusters ## Run Kubernetes' own tests directly and through AK: SUITE=node|slice|full FOCUS= SKIP= PROCS= RESUME=1
+conformance: akd clusters network-tools ## Run Kubernetes' own tests directly and through AK: SUITE=node|slice|full FOCUS= SKIP= PROCS= RESUME=1
 	go run ./test/conformance $(if $(SUITE),--suite $(SUITE)) $(if $(FOCUS),--focus '$(FOCUS)') $(if $(SKIP),--skip '$(SKIP)') \
 	  $(if $(PROCS),--procs $(PROCS)) $(if $(RESUME),--resume)
 
@@ -194,7 +199,7 @@ vulncheck: .bin/govulncheck ## Look for known vulnerabilities in what the progra
 
 .PHONY: c-compiler
 c-compiler: ## Install the C compiler that the race detector needs, where there is none (Debian, root)
-	@command -v "$$(go env CC)" >/dev/null || tools/install-c-compiler
+	@command -v "$$(go env CC)" >/dev/null || tools/install-packages 'the race detector needs a C compiler' gcc libc6-dev
 
 .PHONY: clean
 clean: ## Remove what was built here; not running clusters, nor the cache of their programs
