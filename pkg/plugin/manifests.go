@@ -117,19 +117,7 @@ func (s *site) configuration() (string, error) {
 	if s.services != "" {
 		values = append(values, []any{s.services, "services"})
 	}
-	if len(s.limits) > 0 {
-		defaults := map[string]any{}
-		for name, quantity := range s.limits {
-			defaults[name] = quantity
-		}
-		values = append(values, []any{[]any{map[string]any{"type": "Container", "default": defaults}}, "namespaces", "limitRange"})
-	}
-	if s.networkPolicy {
-		values = append(values, []any{true, "namespaces", "networkPolicy", "enabled"})
-	}
-	for name, quantity := range s.quota {
-		values = append(values, []any{quantity, "namespaces", "resourceQuota", name})
-	}
+	values = append(values, s.limitations()...)
 	for name, quantity := range s.capacity {
 		values = append(values, []any{quantity, "node", "capacity", name})
 	}
@@ -154,6 +142,25 @@ func (s *site) configuration() (string, error) {
 	}
 	out, err := yaml.Marshal(content)
 	return string(out), err
+}
+
+// limitations are what akd makes in each remote namespace, as values and their
+// paths in the configuration.
+func (s *site) limitations() (values [][]any) {
+	if len(s.limits) > 0 {
+		defaults := map[string]any{}
+		for name, quantity := range s.limits {
+			defaults[name] = quantity
+		}
+		values = append(values, []any{[]any{map[string]any{"type": "Container", "default": defaults}}, "namespaces", "limitRange"})
+	}
+	if s.networkPolicy {
+		values = append(values, []any{true, "namespaces", "networkPolicy", "enabled"})
+	}
+	for name, quantity := range s.quota {
+		values = append(values, []any{quantity, "namespaces", "resourceQuota", name})
+	}
+	return values
 }
 
 // parse has akd's own reader look at the configuration, which takes files.
