@@ -45,6 +45,7 @@ cluster itself has to pass on a local cluster whose only schedulable node is AK'
     make conformance                      # what a kubelet has to do: NodeConformance, and Conformance of nodes, apps, auth and volumes
     make conformance SUITE=slice          # some of it, in some minutes
     make conformance SUITE=full           # all of Conformance
+    make conformance FOCUS='\[sig-network\].*\[Conformance\]'   # of all specs, those of that name
     make conformance FOCUS='Secrets' PROCS=4 RESUME=1
 
 It builds Kubernetes' e2e.test for the version of the test clusters, runs the chosen specs both ways, and prints one table and these counts:

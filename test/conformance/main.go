@@ -62,11 +62,13 @@ func command() *cobra.Command {
 	root := &cobra.Command{
 		Use: "conformance", Short: "Run Kubernetes' own tests directly and through AK, and compare", Args: cobra.NoArgs,
 		SilenceUsage: true, SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if page != "" {
 				return writePage(page)
 			}
-			var err error
+			if focus != "" && !cmd.Flags().Changed("suite") {
+				o.suite = suiteAny
+			}
 			if o.focus, err = regexp.Compile(focus); err != nil {
 				return fmt.Errorf("--focus: %w", err)
 			}
@@ -84,7 +86,7 @@ func command() *cobra.Command {
 	flags.StringVar(&o.dir, "dir", ".clusters-conformance", "run folder of the clusters")
 	flags.StringVar(&o.out, "out", "dist/conformance", "folder of results and reports")
 	flags.StringVar(&o.services, "services", "mirror", "akd's --services: mirror, or none to run without Services in the remote cluster")
-	flags.StringVar(&o.suite, "suite", suiteNode, "specs to choose from: node (what a kubelet has to do), slice (some of it), full (all of Conformance) or any")
+	flags.StringVar(&o.suite, "suite", suiteNode, "specs to choose from: node (what a kubelet has to do), slice (some of it), full (all of Conformance) or any, which is the default with --focus")
 	flags.StringVar(&focus, "focus", "", "regular expression of the specs to run")
 	flags.StringVar(&skip, "skip", "", "regular expression of the specs to leave out")
 	flags.IntVar(&o.procs, "procs", 16, "specs that run at the same time")
