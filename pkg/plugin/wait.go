@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
@@ -134,8 +135,8 @@ func (i *install) waitNode(ctx context.Context) (string, error) {
 			return false, "", err
 		}
 		pending, err := i.approve(ctx, node)
-		if err != nil || pending {
-			return false, "its certificate is not requested", err
+		if err != nil || pending != "" {
+			return false, pending, err
 		}
 		for _, condition := range node.Status.Conditions {
 			if condition.Type == corev1.NodeReady {
@@ -146,13 +147,19 @@ func (i *install) waitNode(ctx context.Context) (string, error) {
 	})
 }
 
-// approve approves the node's own requests for a serving certificate. It
-// reports whether the node has none that was approved.
-func (i *install) approve(ctx context.Context, node *corev1.Node) (pending bool, err error) {
+// approve approves the node's own requests for a serving certificate. It says
+// why the node has none that was approved, if it has none. A request may be
+// there before the node has the address that it is for: an akd that starts
+// elsewhere has another.
+func (i *install) approve(ctx context.Context, node *corev1.Node) (pending string, err error) {
 	client := i.both.local.client.CertificatesV1().CertificateSigningRequests()
 	requests, err := client.List(ctx, metav1.ListOptions{FieldSelector: "spec.signerName=" + certificatesv1.KubeletServingSignerName})
 	if err != nil {
-		return false, fmt.Errorf("look for the node's certificate request: %w", err)
+		return "", fmt.Errorf("look for the node's certificate request: %w", err)
+	}
+	state, signed := (&examination{object: node}).condition(conditionCertificate), metav1.Time{}
+	if state != nil && state.Status == corev1.ConditionTrue {
+		signed = state.LastTransitionTime
 	}
 	for r := range requests.Items {
 		request := &requests.Items[r]
@@ -160,22 +167,23 @@ func (i *install) approve(ctx context.Context, node *corev1.Node) (pending bool,
 			continue
 		}
 		if err := checkRequest(request, node); err != nil {
-			return false, fmt.Errorf("certificate request %s is not approved: %w", request.Name, err)
+			if !request.CreationTimestamp.Before(&signed) { // an older one is of an akd that is gone
+				pending = fmt.Sprintf("certificate request %s is not approved: %s", request.Name, err)
+			}
+			continue
 		}
 		request.Status.Conditions = append(request.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
 			Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue,
 			Reason: "KubectlActual", Message: "the node's own subject and addresses, approved at install",
 		})
 		if _, err := client.UpdateApproval(ctx, request.Name, request, metav1.UpdateOptions{FieldManager: fieldManager}); err != nil && !apierrors.IsConflict(err) {
-			return false, fmt.Errorf("approve certificate request %s: %w", request.Name, err)
+			return "", fmt.Errorf("approve certificate request %s: %w", request.Name, err)
 		}
 	}
-	for _, condition := range node.Status.Conditions {
-		if condition.Type == "actual.vk/ServingCertificateSigned" {
-			return condition.Status != corev1.ConditionTrue, nil
-		}
+	if state != nil && state.Status != corev1.ConditionTrue {
+		return cmp.Or(pending, "its certificate is not requested"), nil
 	}
-	return false, nil
+	return pending, nil
 }
 
 // checkRequest holds a request against who asks and the node's addresses: the

@@ -1,0 +1,116 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// TestCheck: nothing fails on a fresh install, pods of the remote cluster reach
+// the local API server, and each thing that is taken away is found by the check
+// that is about it, and mended by the command that it names.
+func TestCheck(t *testing.T) {
+	b, node := shared, "checked"
+	const system = "actual-system"
+	install := []string{
+		"install", node, "--remote-context=remote", "--image=" + b.akdImage(t), "--services=none",
+		"--probe-image=registry.k8s.io/e2e-test-images/agnhost:2.66.1", "--force-conflicts",
+	}
+	mend := func(t *testing.T) {
+		t.Helper()
+		if out, stderr, code := b.actual(t, install...); code != 0 {
+			t.Fatalf("install: exit code %d\n%s%s", code, out, stderr)
+		}
+	}
+	mend(t)
+	t.Cleanup(func() { b.actual(t, "uninstall", node, "--remote-context=remote", "--force") })
+
+	if failed := b.failedChecks(t, node); len(failed) > 0 {
+		t.Fatalf("on a fresh install: %v", failed)
+	}
+	left, err := b.remote.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=kubectl-actual"})
+	if err != nil || len(left.Items) > 0 {
+		t.Errorf("the probe pod is left behind: %d, %v", len(left.Items), err)
+	}
+	for name, tc := range map[string]struct {
+		reason string
+		breaks func() error
+		want   string
+	}{
+		"Binding": {
+			reason: "Without its binding a policy does nothing.",
+			breaks: func() error {
+				return b.remote.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(t.Context(), "namespaces."+node+".actual.vk", metav1.DeleteOptions{})
+			},
+			want: "policies-present",
+		},
+		"ServiceAccount": {
+			reason: "Tokens die with their account.",
+			breaks: func() error {
+				return b.remote.CoreV1().ServiceAccounts(system).Delete(t.Context(), node, metav1.DeleteOptions{})
+			},
+			want: "credential-valid",
+		},
+		"Rights": {
+			reason: "A right of akd that somebody took away is missing.",
+			breaks: func() error {
+				return b.remote.RbacV1().ClusterRoleBindings().Delete(t.Context(), "actual.vk:"+node, metav1.DeleteOptions{})
+			},
+			want: "akd-remote-rights",
+		},
+		"AKD": {
+			reason: "Nothing serves the node.",
+			breaks: func() error {
+				_, err := b.local.AppsV1().Deployments(system).Patch(t.Context(), node, types.MergePatchType, []byte(`{"spec":{"replicas":0}}`), metav1.PatchOptions{FieldManager: "kubectl-actual"})
+				return err
+			},
+			want: "akd-runs",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := tc.breaks(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "check "+tc.want+" fails", func(context.Context) error {
+				if failed := b.failedChecks(t, node, "--no-probe"); !slices.Contains(failed, tc.want) {
+					return fmt.Errorf("%s Failed are: %v", tc.reason, failed)
+				}
+				return nil
+			})
+			mend(t)
+		})
+	}
+}
+
+// failedChecks are the ids of those that failed.
+func (b *bed) failedChecks(t *testing.T, node string, more ...string) []string {
+	t.Helper()
+	out, stderr, code := b.actual(t, append([]string{"check", node, "--remote-context=remote", "-o", "json"}, more...)...)
+	var found struct {
+		Items []struct{ ID, Level, Found string }
+	}
+	if err := json.Unmarshal([]byte(out), &found); err != nil || len(found.Items) == 0 {
+		t.Fatalf("check: exit code %d, %v\n%s%s", code, err, out, stderr)
+	}
+	var failed []string
+	for _, item := range found.Items {
+		if item.Level == "failed" {
+			failed = append(failed, item.ID)
+			t.Logf("%s: %s", item.ID, item.Found)
+		}
+		if item.ID == "remote-pods-reach-local" && item.Level != "ok" && len(more) == 0 {
+			t.Errorf("%s: %s: %s", item.ID, item.Level, item.Found)
+		}
+	}
+	if want := map[bool]int{true: 3}[len(failed) > 0]; code != want {
+		t.Errorf("check: exit code %d, want %d\n%s", code, want, stderr)
+	}
+	return failed
+}
