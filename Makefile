@@ -28,7 +28,7 @@ BENCHFLAGS ?=
 GOBUILD := go build -trimpath -ldflags "-X main.version=$(VERSION)"
 # Modules of this repository with code in them, and all modules.
 CODE := . test/clusters
-MODULES := $(CODE) tools test/e2e/crossplane test/e2e/crossplane/helm test/e2e/metrics-server
+MODULES := $(CODE) tools tools/sbom test/e2e/krew test/e2e/crossplane test/e2e/crossplane/helm test/e2e/metrics-server
 # The plugin is built once it is there.
 PLUGIN := $(notdir $(wildcard cmd/kubectl-actual))
 
@@ -64,7 +64,7 @@ image: clusters ## Build akd's image for this machine's processor into dist/akd-
 
 .PHONY: release
 release: export VERSION := $(VERSION)
-release: ## Make the plugin's archives for all platforms, checksums and the krew manifest in dist/release
+release: .bin/cyclonedx-gomod ## Make the plugin's archives for all platforms, bills of materials, checksums and the krew manifest in dist/release
 	tools/release
 
 .PHONY: generate
@@ -214,3 +214,7 @@ clean: ## Remove what was built here; not running clusters, nor the cache of the
 	@echo "building $@ from source; the first time takes minutes" >&2
 	@new="$@.$$$$"; trap 'rm -f "$$new"' EXIT; \
 	(cd tools && go build -o "../$$new" $(PACKAGE)); mv -f "$$new" $@
+
+.bin/cyclonedx-gomod: tools/sbom/go.mod tools/sbom/go.sum
+	@echo "building $@ from source" >&2
+	@cd tools/sbom && go build -o ../../$@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
