@@ -118,7 +118,9 @@ type examination struct {
 	values  manifests.Values // as far as they can be told from what is installed
 	server  string           // HOST:PORT of the local API server as akd tells it to pods; "" if not configured
 	mirrors bool             // akd mirrors Services
-	record  map[string]string
+	// capacity is known, so that install does not add up the remote nodes.
+	capacity bool
+	record   map[string]string
 }
 
 // as names akd's own identity in the cluster, before it acts as the node.

@@ -71,7 +71,6 @@ func (r right) attributes() *authorizationv1.ResourceAttributes {
 func installing(c *cluster, home bool, objects []*unstructured.Unstructured) []right {
 	wanted := []right{
 		{verb: "get", resource: "namespaces"},
-		{verb: "list", resource: "nodes"},
 	}
 	for _, object := range objects {
 		kind := object.GroupVersionKind()
@@ -87,11 +86,16 @@ func installing(c *cluster, home bool, objects []*unstructured.Unstructured) []r
 	} else {
 		wanted = append(wanted, right{verb: "create", resource: "serviceaccounts", sub: "token", namespace: translate.SystemNamespace})
 	}
-	if c.side == "remote" { // install looks, as akd, whether the policies hold
-		return append(wanted, right{verb: "impersonate", resource: "serviceaccounts", namespace: translate.SystemNamespace})
+	if c.side == "remote" {
+		return append(wanted,
+			right{verb: "list", resource: "namespaces"}, // for akd's record
+			// install looks, as akd, whether the policies hold
+			right{verb: "impersonate", resource: "serviceaccounts", namespace: translate.SystemNamespace},
+		)
 	}
 	const certificates = "certificates.k8s.io"
 	return append(wanted,
+		right{verb: "get", resource: "nodes"},
 		right{verb: "create", resource: "pods", namespace: translate.SystemNamespace}, // the probe
 		right{verb: "delete", resource: "pods", namespace: translate.SystemNamespace},
 		right{verb: "list", group: certificates, resource: "certificatesigningrequests"},
@@ -121,7 +125,11 @@ func mayInstall(ctx context.Context, e *examination, c *cluster) finding {
 	if err != nil {
 		return skipped("%s", err)
 	}
-	denied, asked, err := lacking(ctx, c, installing(c, home, objects))
+	wanted := installing(c, home, objects)
+	if c.side == "remote" && !e.capacity {
+		wanted = append(wanted, right{verb: "list", resource: "nodes"})
+	}
+	denied, asked, err := lacking(ctx, c, wanted)
 	if err != nil {
 		return failed("see that your user may create selfsubjectaccessreviews.authorization.k8s.io", "%s", err)
 	}

@@ -3,7 +3,9 @@ package plugin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -91,16 +93,46 @@ func (i *install) run(ctx context.Context) error {
 	if err := i.complete(); err != nil {
 		return err
 	}
-	if err := i.applyAll(ctx); err != nil {
-		return fmt.Errorf("%w\n%s so far; run the same command again to resume", err, &i.total)
+	if err := i.steps.do(ctx, "your rights", i.checkRights); err != nil {
+		return err
 	}
-	if i.wait && i.dryRun == "none" {
+	if err := i.applyAll(ctx); err != nil {
+		return i.soFar(err)
+	}
+	if i.dryRun == "server" {
+		printf(i.streams.Out, "node/%s would be installed: %s (server dry run)\n", i.values.Node, &i.total)
+		return nil
+	}
+	if i.wait {
 		if err := i.waitAll(ctx); err != nil {
-			return err
+			return i.soFar(err)
 		}
 	}
 	printf(i.streams.Out, "node/%s installed: %s\n", i.values.Node, &i.total)
 	return nil
+}
+
+// soFar adds to an error what stays, and how to go on.
+func (i *install) soFar(err error) error {
+	return fmt.Errorf("%w\n%s so far; run the same command again to resume", err, &i.total)
+}
+
+// checkRights asks both clusters for every right that install needs, so that a
+// missing one leaves nothing half installed.
+func (i *install) checkRights(ctx context.Context) (string, error) {
+	var missing []string
+	count := 0
+	for _, c := range []*cluster{i.both.local, i.both.remote} {
+		finding := mayInstall(ctx, &examination{node: i.values.Node, values: i.values, capacity: len(i.capacity) > 0}, c)
+		if finding.Level == levelFailed {
+			missing = append(missing, fmt.Sprintf("%s cluster: %s: %s", c.side, finding.Found, finding.Mend))
+		}
+		count += len(finding.Details)
+	}
+	if len(missing) > 0 {
+		return "", errors.New(strings.Join(missing, "\n"))
+	}
+	return fmt.Sprintf("%d asked for", count), nil
 }
 
 // preflight changes nothing.

@@ -4,10 +4,13 @@ import (
 	"archive/zip"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -52,9 +55,24 @@ func TestScripts(t *testing.T) {
 			env.Setenv("KUBECONFIG", filepath.Join(env.WorkDir, "kubeconfig"))
 			return os.WriteFile(filepath.Join(env.WorkDir, "kubeconfig"), []byte(kubeconfig(server.URL)), 0o600)
 		},
-		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"unzip": unzip},
+		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"unzip": unzip, "exits": exits},
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 	})
+}
+
+// exits CODE COMMAND ARGS... runs a command that must end with that code. What
+// it prints is for stdout and stderr.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	if exit, failed := errors.AsType[*exec.ExitError](err); failed {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if want, err := strconv.Atoi(args[0]); err != nil || code != want {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
 }
 
 // unzip FILE puts a zip's entries into the folder of its name.

@@ -58,8 +58,11 @@ func rotate(ctx context.Context, access *access, node string, revoke bool) (expi
 	for _, sides := range [][2]*cluster{{both.local, both.remote}, {both.remote, both.local}} {
 		home, away := sides[0], sides[1]
 		secret, err := home.client.CoreV1().Secrets(translate.SystemNamespace).Get(ctx, node, metav1.GetOptions{})
-		if err != nil {
+		if apierrors.IsNotFound(err) {
 			continue
+		}
+		if err != nil {
+			return "", fmt.Errorf("read akd's credential in the %s cluster: %w", home.side, err)
 		}
 		stored, err := clientcmd.Load(secret.Data[kubeconfigKey])
 		if err != nil || stored.Clusters[away.side] == nil {
@@ -72,6 +75,9 @@ func rotate(ctx context.Context, access *access, node string, revoke bool) (expi
 		}
 		made := credential{node: node, home: home, away: away, server: stored.Clusters[away.side].Server, always: true}
 		_, expires, err = made.store(ctx)
+		if err != nil && revoke {
+			err = fmt.Errorf("%w: every token is revoked, and akd has none: run kubectl actual token rotate %s again", err, node)
+		}
 		return expires, err
 	}
 	return "", usagef("node %s has no credential in either cluster: install it with kubectl actual install %s", node, node)

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -64,6 +65,9 @@ func (u *uninstall) run(ctx context.Context) error {
 		connect = u.access.connectLocal
 	}
 	both, err := connect(ctx)
+	if _, usage := errors.AsType[usageError](err); err != nil && !usage && !u.keepRemote {
+		return fmt.Errorf("%w\nif the remote cluster is gone for good, remove what is local alone with --keep-remote", err)
+	}
 	if err != nil {
 		return err
 	}
