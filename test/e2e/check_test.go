@@ -17,6 +17,7 @@ import (
 // the local API server, and each thing that is taken away is found by the check
 // that is about it, and mended by the command that it names.
 func TestCheck(t *testing.T) {
+	slow(t)
 	b, node := shared, "checked"
 	const system = "actual-system"
 	install := []string{
@@ -35,10 +36,13 @@ func TestCheck(t *testing.T) {
 	if failed := b.failedChecks(t, node); len(failed) > 0 {
 		t.Fatalf("on a fresh install: %v", failed)
 	}
-	left, err := b.remote.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=kubectl-actual"})
-	if err != nil || len(left.Items) > 0 {
-		t.Errorf("the probe pod is left behind: %d, %v", len(left.Items), err)
-	}
+	eventually(t, "no probe pod is left behind", func(ctx context.Context) error { // it may be on its way out
+		left, err := b.remote.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=kubectl-actual"})
+		if err == nil && len(left.Items) > 0 {
+			err = fmt.Errorf("there is %s/%s", left.Items[0].Namespace, left.Items[0].Name)
+		}
+		return err
+	})
 	for name, tc := range map[string]struct {
 		reason string
 		breaks func() error

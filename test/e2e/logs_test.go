@@ -207,7 +207,7 @@ func testSentences(t *testing.T, p pod) {
 		"NoPrevious":       {"a kubelet's own words", "logs --previous talker -c one", `Error from server (BadRequest): previous terminated container "one" in pod "talker" not found`},
 		"NoCommand":        {"a container runtime's words", "exec talker -c one -- /not/there", `exec: "/not/there": stat /not/there: no such file or directory`},
 		"LogsWaiting":      {"a kubelet's own words", "logs waiting", `Error from server (BadRequest): container "app" in pod "waiting" is waiting to start: ErrImageNeverPull`},
-		"ExecWaiting":      {"nothing runs to execute it in", "exec waiting -- true", `unable to upgrade connection: the remote cluster could not open a stream to pod "waiting": container not found ("app")`},
+		"ExecWaiting":      {"nothing runs to execute it in", "exec waiting -- true", `the remote cluster could not open a stream to pod "waiting": container not found ("app")`},
 		"AttachWaiting":    {"the namespace in a kubelet's name of the pod is local", "attach waiting", "container app not found in pod waiting_" + p.namespace},
 		"ForwardWaiting":   {"kubectl itself looks at the status", "port-forward pod/waiting :80", "unable to forward port because pod is not running. Current status=Pending"},
 		"LogsRefused":      {"the remote cluster has no such pod, which is no news to the user", "logs refused", `Error from server (BadRequest): container "app" in pod "refused" is waiting to start: the pod has not been created in the remote cluster yet; its events say why`},
