@@ -113,14 +113,16 @@ network-tools: ## Install dig and nc, which Kubernetes' tests of DNS and UDP cal
 	  tools/install-packages "Kubernetes' tests of DNS and UDP need dig and OpenBSD's nc" bind9-dnsutils netcat-openbsd
 
 .PHONY: conformance
-conformance: akd clusters network-tools ## Run Kubernetes' own tests directly and through AK: SUITE=node|slice|full FOCUS= SKIP= PROCS= RESUME=1
-	go run ./test/conformance $(if $(SUITE),--suite $(SUITE)) $(if $(FOCUS),--focus '$(FOCUS)') $(if $(SKIP),--skip '$(SKIP)') \
-	  $(if $(PROCS),--procs $(PROCS)) $(if $(RESUME),--resume)
+conformance: akd clusters network-tools ## Run Kubernetes' own tests directly and through AK: SUITE=node|slice|full FOCUS= SKIP= PROCS= REPEAT= RESUME=1
+	go build -o bin/conformance ./test/conformance
+	bin/conformance $(if $(SUITE),--suite $(SUITE)) $(if $(FOCUS),--focus '$(FOCUS)') $(if $(SKIP),--skip '$(SKIP)') \
+	  $(if $(PROCS),--procs $(PROCS)) $(if $(REPEAT),--repeat $(REPEAT)) $(if $(RESUME),--resume)
 
 .PHONY: skew
 skew: build c-compiler ## Run a short end-to-end test between clusters of different Kubernetes versions: SKEW=all for every pair
 	$(GOBUILD) -race -o bin/akd-race ./cmd/akd
-	go run ./test/skew --page docs/compatibility.md $(if $(filter all,$(SKEW)),--all)
+	go build -o bin/skew ./test/skew
+	bin/skew --page docs/compatibility.md $(if $(filter all,$(SKEW)),--all)
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (60s)
