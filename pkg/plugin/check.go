@@ -118,14 +118,7 @@ type examination struct {
 	values  manifests.Values // as far as they can be told from what is installed
 	server  string           // HOST:PORT of the local API server as akd tells it to pods; "" if not configured
 	mirrors bool             // akd mirrors Services
-	// capacity is known, so that install does not add up the remote nodes.
-	capacity bool
-	record   map[string]string
-}
-
-// as names akd's own identity in the cluster, before it acts as the node.
-func (e *examination) as() string {
-	return "system:serviceaccount:" + translate.SystemNamespace + ":" + e.node
+	record  map[string]string
 }
 
 // again is the command that brings the node up to date.

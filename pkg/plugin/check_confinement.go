@@ -90,15 +90,9 @@ func policiesPresent(ctx context.Context, e *examination) finding {
 	return f
 }
 
-// policiesEffective asks, as akd, for what is not its own. Nothing is made: it
-// is a dry run.
+// policiesEffective asks, as akd, for what is not its own.
 func policiesEffective(ctx context.Context, e *examination) finding {
-	asAKD, err := e.impersonate(e.both.remote)
-	if err != nil {
-		return skipped("%s", err)
-	}
-	foreign := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "not-a-tenants-"}}
-	_, err = asAKD.CoreV1().Namespaces().Create(ctx, foreign, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	err := tryForeign(ctx, e.both.remote, e.node)
 	switch {
 	case err == nil:
 		return failed(e.again(), "akd may create a remote namespace that is not its own")
@@ -113,11 +107,24 @@ func policiesEffective(ctx context.Context, e *examination) finding {
 	}
 }
 
-// impersonate makes a client that is akd.
-func (e *examination) impersonate(c *cluster) (kubernetes.Interface, error) {
-	config := rest.CopyConfig(c.config)
-	config.Impersonate = rest.ImpersonationConfig{UserName: e.as()}
-	return kubernetes.NewForConfig(config)
+// tryForeign asks, as akd, for a namespace that is not its own. Nothing is made:
+// it is a dry run. An error that names ValidatingAdmissionPolicy is what confined
+// akd gets; one that names impersonate says that the user may not ask.
+func tryForeign(ctx context.Context, remote *cluster, node string) error {
+	config := rest.CopyConfig(remote.config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: accountUser(node)}
+	asAKD, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	foreign := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "not-a-tenants-"}}
+	_, err = asAKD.CoreV1().Namespaces().Create(ctx, foreign, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	return err
+}
+
+// accountUser names akd's own identity in a cluster, before it acts as the node.
+func accountUser(node string) string {
+	return "system:serviceaccount:" + translate.SystemNamespace + ":" + node
 }
 
 // podSecurity asks for what level restricted forbids, in a dry run, and looks
@@ -177,7 +184,7 @@ func akdRights(ctx context.Context, e *examination, c *cluster, render func(mani
 			wanted = append(wanted, right{verb: "create", resource: "pods", namespace: name}, right{verb: "watch", resource: "pods", namespace: name})
 		}
 	}
-	denied, asked, err := lackingOf(ctx, c, e.as(), wanted)
+	denied, asked, err := lackingOf(ctx, c, accountUser(e.node), wanted)
 	if apierrors.IsForbidden(err) {
 		return skipped("your user may not create subjectaccessreviews in the %s cluster", c.side)
 	}
@@ -197,7 +204,7 @@ func leastRights(ctx context.Context, e *examination) finding {
 		{verb: "update", group: "admissionregistration.k8s.io", resource: "validatingadmissionpolicies"},
 		{verb: "impersonate", resource: "users"}, {verb: "get", resource: "nodes", sub: "proxy"},
 	}
-	denied, _, err := lackingOf(ctx, e.both.remote, e.as(), tooMuch)
+	denied, _, err := lackingOf(ctx, e.both.remote, accountUser(e.node), tooMuch)
 	if apierrors.IsForbidden(err) {
 		return skipped("your user may not create subjectaccessreviews in the remote cluster")
 	}
@@ -322,10 +329,6 @@ func (e *examination) readInstalled(ctx context.Context) error {
 	}
 	e.values.PodSecurity, e.server = string(cfg.Pods.PodSecurity), cfg.Local.APIServer
 	e.mirrors = string(cfg.Services) == servicesMirror
-	e.values.Limits = manifests.Limits{
-		ResourceQuota: len(cfg.Namespaces.ResourceQuota) > 0,
-		LimitRange:    len(cfg.Namespaces.LimitRange) > 0,
-		NetworkPolicy: cfg.Namespaces.NetworkPolicy.Enabled,
-	}
+	e.values.Limits = limitsOf(cfg)
 	return nil
 }

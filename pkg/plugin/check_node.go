@@ -61,9 +61,7 @@ func akdRuns(ctx context.Context, e *examination) finding {
 	}
 	ready := e.akd.Status.ReadyReplicas
 	if ready < want || want == 0 {
-		look := &install{both: e.both, home: e.home}
-		look.values.Node = e.node
-		f := failed(e.logs(), "%d of %d are ready: %s", ready, want, look.akdTrouble(ctx))
+		f := failed(e.logs(), "%d of %d are ready: %s", ready, want, e.home.akdTrouble(ctx, e.node))
 		if want == 0 {
 			f = failed(fmt.Sprintf("kubectl scale deployment %s -n %s --replicas=1", e.node, translate.SystemNamespace), "it is scaled to 0")
 		} else if ready > 0 {
@@ -89,14 +87,18 @@ func akdVersion(_ context.Context, e *examination) finding {
 	return warning(e.again(), "akd's image is %s, and this program is %s", image, e.build.Version)
 }
 
-// condition returns one of the node's conditions.
-func (e *examination) condition(kind string) *corev1.NodeCondition {
+// condition returns one of the node's conditions, or nil.
+func (e *examination) condition(kind corev1.NodeConditionType) *corev1.NodeCondition {
 	if e.object == nil {
 		return nil
 	}
-	for i := range e.object.Status.Conditions {
-		if string(e.object.Status.Conditions[i].Type) == kind {
-			return &e.object.Status.Conditions[i]
+	return conditionOf(e.object, kind)
+}
+
+func conditionOf(node *corev1.Node, kind corev1.NodeConditionType) *corev1.NodeCondition {
+	for i := range node.Status.Conditions {
+		if node.Status.Conditions[i].Type == kind {
+			return &node.Status.Conditions[i]
 		}
 	}
 	return nil
@@ -106,7 +108,7 @@ func nodeReady(_ context.Context, e *examination) finding {
 	if e.object == nil {
 		return failed(e.logs(), "node %s is not registered", e.node)
 	}
-	ready := e.condition(string(corev1.NodeReady))
+	ready := e.condition(corev1.NodeReady)
 	switch {
 	case ready == nil:
 		return failed(e.logs(), "it has no condition Ready")
@@ -143,7 +145,7 @@ func akdReachesLocal(ctx context.Context, e *examination) finding {
 func akdReachesRemote(ctx context.Context, e *examination) finding {
 	const silent = 30
 	mend := e.logs() + ", and see that the remote API server can be reached from where akd runs"
-	ready := e.condition(string(corev1.NodeReady))
+	ready := e.condition(corev1.NodeReady)
 	if ready != nil && ready.Reason == "RemoteUnreachable" {
 		return failed(mend, "%s", ready.Message)
 	}
@@ -200,7 +202,7 @@ func credentialValid(ctx context.Context, e *examination) finding {
 		// Why not is left out: the API server's words may have the token's content.
 		return failed(e.again()+", then "+rotate, "the %s cluster does not accept akd's token", e.away.side)
 	}
-	if user := review.Status.User.Username; user != e.as() {
+	if user := review.Status.User.Username; user != accountUser(e.node) {
 		return failed(rotate, "akd's token is that of %s", user)
 	}
 	expires, err := time.Parse(time.RFC3339, secret.Annotations[translate.AnnotationTokenExpires])

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -90,7 +89,14 @@ func (e *examination) serverForPods(ctx context.Context) (string, error) {
 	if e.server != "" {
 		return e.server, nil
 	}
-	return e.both.local.published(ctx)
+	published, err := e.both.local.published(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(published) == 0 {
+		return "", fmt.Errorf("the %s cluster publishes no address of its API server", e.both.local.side)
+	}
+	return published[0].String(), nil
 }
 
 // probeNamespace is one of the node's own, or else one that is made for it.
@@ -146,40 +152,16 @@ func connector(image, server string) *corev1.Pod {
 			RestartPolicy:                corev1.RestartPolicyNever,
 			ActiveDeadlineSeconds:        new(int64(probePatience.Seconds())),
 			AutomountServiceAccountToken: new(false),
-			SecurityContext: &corev1.PodSecurityContext{
-				RunAsNonRoot: new(true), RunAsUser: new(int64(65532)),
-				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-			},
+			SecurityContext:              unprivileged(),
 			Containers: []corev1.Container{{
 				Name: "connect", Image: image,
 				Args:                     []string{"connect", fmt.Sprintf("--timeout=%ds", seconds), server},
 				Resources:                corev1.ResourceRequirements{Requests: amount("10m", "32Mi"), Limits: amount("500m", "64Mi")},
 				TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
-				SecurityContext: &corev1.SecurityContext{
-					AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-				},
+				SecurityContext:          powerless(),
 			}},
 		},
 	}
-}
-
-// published is HOST:PORT of an API server, as its cluster publishes it in the
-// Service kubernetes; akd takes it when nothing else is configured.
-func (c *cluster) published(ctx context.Context) (string, error) {
-	found, err := c.client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=kubernetes"})
-	if err != nil {
-		return "", fmt.Errorf("%s cluster: find the address that it publishes: %w", c.side, err)
-	}
-	for i := range found.Items {
-		for _, endpoint := range found.Items[i].Endpoints {
-			for _, port := range found.Items[i].Ports {
-				if len(endpoint.Addresses) > 0 && port.Port != nil {
-					return net.JoinHostPort(endpoint.Addresses[0], fmt.Sprint(*port.Port)), nil
-				}
-			}
-		}
-	}
-	return "", fmt.Errorf("the %s cluster publishes no address of its API server", c.side)
 }
 
 // services says whether Services are mirrored, or could be.

@@ -28,10 +28,11 @@ const anyNode = "vk-ak-example"
 func rightsChecks() []check {
 	return []check{
 		{id: "local-rights", title: "you may install in the local cluster", pre: true, needs: []string{"local-reachable"}, run: func(ctx context.Context, e *examination) finding {
-			return mayInstall(ctx, e, e.both.local)
+			return mayInstall(ctx, e.both.local, e.toInstall())
 		}},
 		{id: "remote-rights", title: "you may install in the remote cluster", pre: true, needs: []string{"remote-reachable"}, run: func(ctx context.Context, e *examination) finding {
-			return mayInstall(ctx, e, e.both.remote)
+			addUp := right{verb: "list", resource: "nodes"} // the node's capacity, unless it is said
+			return mayInstall(ctx, e.both.remote, e.toInstall(), addUp)
 		}},
 	}
 }
@@ -104,14 +105,18 @@ func installing(c *cluster, home bool, objects []*unstructured.Unstructured) []r
 	)
 }
 
-// mayInstall asks for every right that install needs. Who gives rights away
-// must have them, or the right to escalate.
-// https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping
-func mayInstall(ctx context.Context, e *examination, c *cluster) finding {
-	values := e.values
-	if values.Node == "" {
-		values = manifests.Values{Node: cmp.Or(e.node, anyNode), Image: "akd"}
+// toInstall are the values of the node, installed or not.
+func (e *examination) toInstall() manifests.Values {
+	if e.values.Node == "" {
+		return manifests.Values{Node: cmp.Or(e.node, anyNode), Image: "akd"}
 	}
+	return e.values
+}
+
+// mayInstall asks for every right that install needs, and for more. Who gives
+// rights away must have them, or the right to escalate.
+// https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping
+func mayInstall(ctx context.Context, c *cluster, values manifests.Values, more ...right) finding {
 	render := manifests.Local
 	if c.side == "remote" {
 		render = manifests.Remote
@@ -125,21 +130,17 @@ func mayInstall(ctx context.Context, e *examination, c *cluster) finding {
 	if err != nil {
 		return skipped("%s", err)
 	}
-	wanted := installing(c, home, objects)
-	if c.side == "remote" && !e.capacity {
-		wanted = append(wanted, right{verb: "list", resource: "nodes"})
-	}
-	denied, asked, err := lacking(ctx, c, wanted)
+	denied, asked, err := lacking(ctx, c, append(installing(c, home, objects), more...))
 	if err != nil {
 		return failed("see that your user may create selfsubjectaccessreviews.authorization.k8s.io", "%s", err)
 	}
-	more, askedMore, err := escalating(ctx, c, given)
+	withheld, askedMore, err := escalating(ctx, c, given)
 	if err != nil {
 		return failed("see that your user may create selfsubjectaccessreviews.authorization.k8s.io", "%s", err)
 	}
 	asked = append(asked, askedMore...)
 	slices.Sort(asked)
-	return rightsFinding(append(denied, more...), slices.Compact(asked),
+	return rightsFinding(append(denied, withheld...), slices.Compact(asked),
 		"ask an administrator of the "+c.side+" cluster for these rights, or to install the node")
 }
 

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -76,22 +76,39 @@ func (c *cluster) server(ctx context.Context, given string) (string, error) {
 	if !loopback(parsed.Hostname()) {
 		return c.config.Host, nil
 	}
-	slices, err := c.client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).List(ctx,
-		metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=kubernetes"})
+	published, err := c.published(ctx)
 	if err != nil {
-		return "", fmt.Errorf("%s cluster: find the address that it publishes: %w", c.side, err)
+		return "", err
 	}
-	for _, slice := range slices.Items {
-		for _, endpoint := range slice.Endpoints {
-			for _, port := range slice.Ports {
-				if len(endpoint.Addresses) > 0 && !loopback(endpoint.Addresses[0]) && port.Port != nil {
-					return "https://" + net.JoinHostPort(endpoint.Addresses[0], strconv.Itoa(int(*port.Port))), nil
-				}
-			}
+	for _, server := range published {
+		if !loopback(server.Addr().String()) {
+			return "https://" + server.String(), nil
 		}
 	}
 	return "", usagef("the %s kubeconfig's server %s is a loopback address, which in akd's pod means the pod itself: give the address at which pods reach it with --remote-server",
 		c.side, c.config.Host)
+}
+
+// published are the addresses of the cluster's API servers, as it publishes them
+// in the Service kubernetes; akd takes the first when nothing else is configured.
+func (c *cluster) published(ctx context.Context) (servers []netip.AddrPort, err error) {
+	found, err := c.client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).List(ctx,
+		metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=kubernetes"})
+	if err != nil {
+		return nil, fmt.Errorf("%s cluster: find the address that it publishes: %w", c.side, err)
+	}
+	for i := range found.Items {
+		for _, endpoint := range found.Items[i].Endpoints {
+			for _, port := range found.Items[i].Ports {
+				for _, address := range endpoint.Addresses {
+					if ip, err := netip.ParseAddr(address); err == nil && port.Port != nil {
+						servers = append(servers, netip.AddrPortFrom(ip, uint16(*port.Port))) //nolint:gosec // a port that the API server has validated
+					}
+				}
+			}
+		}
+	}
+	return servers, nil
 }
 
 // credential is what akd gets to reach the other cluster.

@@ -123,7 +123,7 @@ func (i *install) checkRights(ctx context.Context) (string, error) {
 	var missing []string
 	count := 0
 	for _, c := range []*cluster{i.both.local, i.both.remote} {
-		finding := mayInstall(ctx, &examination{node: i.values.Node, values: i.values, capacity: len(i.capacity) > 0}, c)
+		finding := mayInstall(ctx, c, i.values) // what the remote nodes have is added up by now
 		if finding.Level == levelFailed {
 			missing = append(missing, fmt.Sprintf("%s cluster: %s: %s", c.side, finding.Found, finding.Mend))
 		}

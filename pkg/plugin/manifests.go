@@ -73,11 +73,7 @@ func (s *site) complete() error {
 	// Rights follow from what akd is configured to do.
 	s.values.MirrorServices = cfg.Services == config.ServicesMirror
 	s.values.ServiceCIDRs, s.values.EndpointCIDRs = s.ranges, s.endpoints
-	s.values.Limits = manifests.Limits{
-		ResourceQuota: len(cfg.Namespaces.ResourceQuota) > 0,
-		LimitRange:    len(cfg.Namespaces.LimitRange) > 0,
-		NetworkPolicy: cfg.Namespaces.NetworkPolicy.Enabled,
-	}
+	s.values.Limits = limitsOf(cfg)
 	if _, err := manifests.Local(s.values); err != nil {
 		return usageError{err}
 	}
@@ -142,6 +138,15 @@ func (s *site) configuration() (string, error) {
 	}
 	out, err := yaml.Marshal(content)
 	return string(out), err
+}
+
+// limitsOf are the kinds of limits that akd makes as configured.
+func limitsOf(cfg *config.Configuration) manifests.Limits {
+	return manifests.Limits{
+		ResourceQuota: len(cfg.Namespaces.ResourceQuota) > 0,
+		LimitRange:    len(cfg.Namespaces.LimitRange) > 0,
+		NetworkPolicy: cfg.Namespaces.NetworkPolicy.Enabled,
+	}
 }
 
 // limitations are what akd makes in each remote namespace, as values and their

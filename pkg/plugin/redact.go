@@ -66,7 +66,7 @@ func (r *redactor) add(secret string) {
 	if len(secret) < shortestSecret {
 		return
 	}
-	r.secrets[secret], r.secrets[encoded(secret)] = true, true
+	r.secrets[secret], r.secrets[base64.StdEncoding.EncodeToString([]byte(secret))] = true, true
 	for line := range strings.Lines(secret) {
 		if line = strings.TrimSpace(line); strings.Contains(secret, "\n") && len(line) >= 4*shortestSecret {
 			r.secrets[line] = true // a file whose lines YAML indents

@@ -3,7 +3,6 @@ package plugin
 import (
 	"archive/zip"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -135,13 +134,14 @@ func (r *report) fill(ctx context.Context, to io.Writer) error {
 	return ctx.Err()
 }
 
-// wanted are the lists of objects that a report has of one side.
+// wantedList is one list of objects in a report.
 type wantedList struct {
 	group, version, resource string
 	namespace                string
 	options                  metav1.ListOptions
 }
 
+// wanted are the lists of objects that a report has of one side.
 func (r *report) wanted(c *cluster) []wantedList {
 	node := metav1.ListOptions{LabelSelector: translate.LabelNodeName + "=" + r.node, Limit: reportPods}
 	const rbac, admission = "rbac.authorization.k8s.io", "admissionregistration.k8s.io"
@@ -224,7 +224,7 @@ func (r *report) list(ctx context.Context, c *cluster, one wantedList) ([]unstru
 // logs are akd's, of each of its pods on one side, also from before a restart.
 func (r *report) logs(ctx context.Context, c *cluster, entries map[string]string) error {
 	client := c.client.CoreV1().Pods(translate.SystemNamespace)
-	akds, err := client.List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=akd," + translate.LabelNodeName + "=" + r.node})
+	akds, err := client.List(ctx, akdPods(r.node))
 	if err != nil {
 		r.notes = append(r.notes, fmt.Sprintf("%s akd's logs: %s", c.side, err))
 		return ctx.Err()
@@ -262,6 +262,3 @@ func (r *report) checks(ctx context.Context, entries map[string]string) error {
 	entries["check.txt"], entries["check.yaml"] = live.String()+"\n"+tally(found)+"\n", string(content)
 	return ctx.Err()
 }
-
-// encoded is how a value looks in a Secret's data.
-func encoded(value string) string { return base64.StdEncoding.EncodeToString([]byte(value)) }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -158,8 +157,15 @@ func checkServiceRanges(ctx context.Context, both clusters, node string, given [
 		return found, nil
 	}
 	found.installed(remote.Items, node)
-	if found.Servers, err = apiServers(ctx, both.local); err != nil {
+	servers, err := both.local.published(ctx)
+	if err != nil {
 		return found, err
+	}
+	for _, server := range servers {
+		one := netip.PrefixFrom(server.Addr(), server.Addr().BitLen())
+		if !slices.Contains(found.Servers, one) {
+			found.Servers = append(found.Servers, one)
+		}
 	}
 	inLocal, err := findPods(ctx, both.local)
 	if err != nil {
@@ -215,25 +221,6 @@ func localRanges(ctx context.Context, local *cluster) ([]netip.Prefix, error) {
 		found = append(found, objects.Items[i].Spec.CIDRs...)
 	}
 	return prefixes(found)
-}
-
-// apiServers are the addresses that lead to the local API servers.
-func apiServers(ctx context.Context, local *cluster) ([]netip.Prefix, error) {
-	found, err := local.client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=kubernetes"})
-	if err != nil {
-		return nil, fmt.Errorf("find the local API servers' addresses: %w", err)
-	}
-	var servers []netip.Prefix
-	for i := range found.Items {
-		for _, endpoint := range found.Items[i].Endpoints {
-			for _, address := range endpoint.Addresses {
-				if ip, err := netip.ParseAddr(address); err == nil {
-					servers = append(servers, netip.PrefixFrom(ip, ip.BitLen()))
-				}
-			}
-		}
-	}
-	return servers, nil
 }
 
 // podRanges is where a cluster's nodes and pods are.

@@ -50,6 +50,7 @@ func apiServerSlice(addresses ...string) *discoveryv1.EndpointSlice {
 	return &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "kubernetes", Labels: map[string]string{discoveryv1.LabelServiceName: "kubernetes"}},
 		Endpoints:  []discoveryv1.Endpoint{{Addresses: addresses}},
+		Ports:      []discoveryv1.EndpointPort{{Name: new("https"), Port: new(int32(6443))}},
 	}
 }
 

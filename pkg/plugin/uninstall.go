@@ -139,8 +139,7 @@ func (u *uninstall) stopAKD(ctx context.Context, c *cluster) error {
 	}
 	u.removed++
 	return until(ctx, func(ctx context.Context) (bool, string, error) {
-		pods, err := c.client.CoreV1().Pods(translate.SystemNamespace).List(ctx,
-			metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=akd," + translate.LabelNodeName + "=" + u.node})
+		pods, err := c.client.CoreV1().Pods(translate.SystemNamespace).List(ctx, akdPods(u.node))
 		return err == nil && len(pods.Items) == 0, "akd still runs", err
 	})
 }

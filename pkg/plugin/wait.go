@@ -16,8 +16,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -66,15 +64,8 @@ func (i *install) awaitPolicies(ctx context.Context) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, i.timeout)
 	defer cancel()
-	config := rest.CopyConfig(i.both.remote.config)
-	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + translate.SystemNamespace + ":" + i.values.Node}
-	asTenant, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return "", err
-	}
-	foreign := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "not-a-tenants-"}}
 	return "", until(ctx, func(ctx context.Context) (bool, string, error) {
-		_, err := asTenant.CoreV1().Namespaces().Create(ctx, foreign, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		err := tryForeign(ctx, i.both.remote, i.values.Node)
 		switch {
 		case err == nil:
 			return false, "akd might still create a namespace that is not its own", nil
@@ -99,14 +90,18 @@ func (i *install) waitAKD(ctx context.Context) (string, error) {
 			status.Replicas == i.values.Replicas && status.AvailableReplicas >= 1 {
 			return true, "", nil
 		}
-		return false, i.akdTrouble(ctx), nil
+		return false, i.home.akdTrouble(ctx, i.values.Node), nil
 	})
 }
 
+// akdPods selects the pods of a node's akd.
+func akdPods(node string) metav1.ListOptions {
+	return metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=akd," + translate.LabelNodeName + "=" + node}
+}
+
 // akdTrouble says why akd's pod does not run, as far as it says so itself.
-func (i *install) akdTrouble(ctx context.Context) string {
-	pods, err := i.home.client.CoreV1().Pods(translate.SystemNamespace).List(ctx,
-		metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=akd," + translate.LabelNodeName + "=" + i.values.Node})
+func (c *cluster) akdTrouble(ctx context.Context, node string) string {
+	pods, err := c.client.CoreV1().Pods(translate.SystemNamespace).List(ctx, akdPods(node))
 	if err != nil || len(pods.Items) == 0 {
 		return "akd has no pod"
 	}
@@ -138,12 +133,11 @@ func (i *install) waitNode(ctx context.Context) (string, error) {
 		if err != nil || pending != "" {
 			return false, pending, err
 		}
-		for _, condition := range node.Status.Conditions {
-			if condition.Type == corev1.NodeReady {
-				return condition.Status == corev1.ConditionTrue, condition.Message, nil
-			}
+		ready := conditionOf(node, corev1.NodeReady)
+		if ready == nil {
+			return false, "the node has no condition Ready", nil
 		}
-		return false, "the node has no condition Ready", nil
+		return ready.Status == corev1.ConditionTrue, ready.Message, nil
 	})
 }
 
@@ -157,7 +151,7 @@ func (i *install) approve(ctx context.Context, node *corev1.Node) (pending strin
 	if err != nil {
 		return "", fmt.Errorf("look for the node's certificate request: %w", err)
 	}
-	state, signed := (&examination{object: node}).condition(conditionCertificate), metav1.Time{}
+	state, signed := conditionOf(node, conditionCertificate), metav1.Time{}
 	if state != nil && state.Status == corev1.ConditionTrue {
 		signed = state.LastTransitionTime
 	}
@@ -268,16 +262,22 @@ func (i *install) probePod() *corev1.Pod {
 			Tolerations:                   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
 			AutomountServiceAccountToken:  new(false),
 			TerminationGracePeriodSeconds: new(int64(0)),
-			SecurityContext: &corev1.PodSecurityContext{
-				RunAsNonRoot: new(true), RunAsUser: new(int64(65532)),
-				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-			},
-			Containers: []corev1.Container{{
-				Name: "probe", Image: i.probeImage,
-				SecurityContext: &corev1.SecurityContext{
-					AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-				},
-			}},
+			SecurityContext:               unprivileged(),
+			Containers:                    []corev1.Container{{Name: "probe", Image: i.probeImage, SecurityContext: powerless()}},
 		},
 	}
+}
+
+// unprivileged and powerless are what Pod Security level restricted asks of a
+// pod and its containers.
+// https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+func unprivileged() *corev1.PodSecurityContext {
+	return &corev1.PodSecurityContext{
+		RunAsNonRoot: new(true), RunAsUser: new(int64(65532)),
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+}
+
+func powerless() *corev1.SecurityContext {
+	return &corev1.SecurityContext{AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}}
 }
