@@ -195,17 +195,24 @@ func TestCredentialOfTheOthers(t *testing.T) {
 	})
 }
 
+// notRenewed is a credential whose renewal was refused, for a minute by now.
+func notRenewed(t *testing.T) (*vault, *credential) {
+	t.Helper()
+	v := newVault(10 * time.Minute)
+	v.answer(errors.New("no"))
+	c := v.open(t)
+	go func() { _ = c.run(t.Context(), always) }()
+	time.Sleep(9 * time.Minute) // in fake time
+	synctest.Wait()
+	return v, c
+}
+
 // A renewal that fails is told at once, and tried until it succeeds. Nothing
 // that is told holds a token.
 func TestCredentialNotRenewed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		v := newVault(10 * time.Minute)
-		v.answer(errors.New("no"))
-		c := v.open(t)
-		go func() { _ = c.run(t.Context(), always) }()
-		time.Sleep(9 * time.Minute) // in fake time
-		synctest.Wait()
+		v, c := notRenewed(t)
 		if _, warnings, _ := v.told(); c.failure() == nil || len(warnings) != 1 || !strings.Contains(warnings[0], "it expires in") {
 			t.Errorf("failure %v, warnings %q: want one that says when the credential expires", c.failure(), warnings)
 		}
@@ -266,12 +273,7 @@ func TestCredentialUnreadable(t *testing.T) {
 func TestCredentialTroubleEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		v := newVault(10 * time.Minute)
-		v.answer(errors.New("no"))
-		c := v.open(t)
-		go func() { _ = c.run(t.Context(), always) }()
-		time.Sleep(9 * time.Minute) // in fake time
-		synctest.Wait()
+		v, c := notRenewed(t)
 		if c.failure() == nil {
 			t.Fatal("the renewal did not fail")
 		}

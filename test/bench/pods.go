@@ -246,61 +246,61 @@ func (m *podsMeasurement) report(size int, all map[string][]figures) string {
 
 // servedTable lists the writes that count, by API server.
 func servedTable(all map[string][]figures, size int) string {
-	perPod := func(kind, request string) float64 {
-		var s series
-		for _, f := range all[kind] {
-			s = append(s, float64(f.served[request])/float64(size))
-		}
-		return s.median()
-	}
-	known := map[string]bool{} // false for reads
+	known := map[string]bool{}
 	for _, rounds := range all {
 		for _, f := range rounds {
 			for request := range f.served {
-				verb := strings.Fields(request)[1]
-				known[request] = !slices.Contains([]string{"get", "list", "watch", "watchlist", "connect"}, verb)
+				if verb := strings.Fields(request)[1]; !slices.Contains([]string{"get", "list", "watch", "watchlist", "connect"}, verb) {
+					known[request] = true
+				}
 			}
 		}
 	}
-	t := table{head: []string{"cluster, verb, resource", direct, both, ak}}
-	for _, request := range slices.Sorted(maps.Keys(known)) {
-		if !known[request] {
-			continue
-		}
-		const least = 0.05
-		row, most := []string{request}, 0.0
-		for _, kind := range []string{direct, both, ak} {
-			asked := perPod(kind, request)
-			row, most = append(row, fmt.Sprintf("%.2f", asked)), max(most, asked)
-		}
-		if most >= least {
-			t.add(row...)
-		}
+	c := comparison{
+		head: "cluster, verb, resource", show: "%.2f", least: 0.05,
+		perPod: medians(all, size, func(f figures, request string) float64 { return float64(f.served[request]) }),
 	}
-	return t.String()
+	return c.table(slices.Sorted(maps.Keys(known)))
 }
 
 // componentTable lists the components that work for a pod, the busiest first.
 func componentTable(all map[string][]figures, size int) string {
-	perPod := func(kind, component string) float64 {
+	c := comparison{
+		head: "component", show: "%.1f", least: 0.1,
+		perPod: medians(all, size, func(f figures, component string) float64 { return milliseconds(f.clusters[component]) }),
+	}
+	return c.table(slices.SortedFunc(maps.Keys(all[ak][0].clusters), func(a, b string) int {
+		return cmp.Or(cmp.Compare(c.perPod(ak, b), c.perPod(ak, a)), strings.Compare(a, b))
+	}))
+}
+
+// comparison is a table of the same figures of direct, both and AK, by name.
+type comparison struct {
+	head, show string
+	least      float64 // a row with less everywhere is left out
+	perPod     func(kind, name string) float64
+}
+
+// medians gives a figure's median over the rounds, per pod.
+func medians(all map[string][]figures, size int, figure func(figures, string) float64) func(kind, name string) float64 {
+	return func(kind, name string) float64 {
 		var s series
 		for _, f := range all[kind] {
-			s = append(s, milliseconds(f.clusters[component])/float64(size))
+			s = append(s, figure(f, name)/float64(size))
 		}
 		return s.median()
 	}
-	t := table{head: []string{"component", direct, both, ak}}
-	components := slices.SortedFunc(maps.Keys(all[ak][0].clusters), func(a, b string) int {
-		return cmp.Or(cmp.Compare(perPod(ak, b), perPod(ak, a)), strings.Compare(a, b))
-	})
-	for _, component := range components {
-		const least = 0.1
-		row, most := []string{component}, 0.0
+}
+
+func (c comparison) table(names []string) string {
+	t := table{head: []string{c.head, direct, both, ak}}
+	for _, name := range names {
+		row, most := []string{name}, 0.0
 		for _, kind := range []string{direct, both, ak} {
-			used := perPod(kind, component)
-			row, most = append(row, fmt.Sprintf("%.1f", used)), max(most, used)
+			figure := c.perPod(kind, name)
+			row, most = append(row, fmt.Sprintf(c.show, figure)), max(most, figure)
 		}
-		if most >= least {
+		if most >= c.least {
 			t.add(row...)
 		}
 	}

@@ -5,8 +5,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"io"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,19 +19,14 @@ type requests map[string]int
 // requests reads them from akd's own metrics, inside the local cluster's network.
 func (b *bed) requests(t *testing.T) requests {
 	t.Helper()
-	cmd := exec.Command(b.clusters, "--dir", b.dir, "exec", "local", "--", "curl", "-sf", "http://127.0.0.1:10254/metrics")
-	pipe, err := cmd.StdoutPipe()
+	page, err := b.ask(t.Context(), firstAKD, "/metrics")
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		t.Fatalf("read akd's metrics: %v", err)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(pipe)
-	_, _ = io.Copy(io.Discard, pipe)
-	if waitErr := cmd.Wait(); err != nil || waitErr != nil {
-		t.Fatalf("read akd's metrics: %v, %v", err, waitErr)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(page))
+	if err != nil {
+		t.Fatalf("read akd's metrics: %v", err)
 	}
 	counts := requests{}
 	for _, metric := range families["akd_requests_total"].GetMetric() {
@@ -55,6 +48,16 @@ func (r requests) since(earlier requests) requests {
 		}
 	}
 	return added
+}
+
+// atMost fails the test for each kind of request of which there are more.
+func (r requests) atMost(t *testing.T, limits map[string]int) {
+	t.Helper()
+	for name, most := range limits {
+		if r[name] > most {
+			t.Errorf("%s: %d requests, want at most %d", name, r[name], most)
+		}
+	}
 }
 
 // writes leaves out what costs the clusters little: reads, events, and what is
@@ -93,7 +96,7 @@ func TestCost(t *testing.T) {
 	t.Logf("requests for %d pods from their creation to Ready: %v", pods, cost)
 	// Token requests are not counted: how often the authorizer lags behind a
 	// binding, and so how many are repeated, depends on the machine.
-	for name, most := range map[string]int{
+	cost.atMost(t, map[string]int{
 		"remote create pods":      pods,
 		"remote create secrets":   pods,
 		"local patch pods/status": 3 * (pods + 1), // the first pod may have a last word
@@ -101,24 +104,26 @@ func TestCost(t *testing.T) {
 		"remote get pods":         0,
 		"local get pods":          0,
 		"local list pods":         0,
-	} {
-		if cost[name] > most {
-			t.Errorf("%s: %d requests for %d pods, want at most %d", name, cost[name], pods, most)
-		}
-	}
+	})
 
-	// A remote kubelet may have had a last word while akd was down: then the
-	// next restart is the one with unchanged pods.
+	d.restartsQuietly(t)
+}
+
+// restartsQuietly restarts akd until that writes nothing but the node: a remote
+// kubelet may have had a last word while akd was down, and then the next restart
+// is the one with unchanged pods.
+func (d *daemon) restartsQuietly(t *testing.T) {
+	t.Helper()
 	eventually(t, "a restart writes nothing but the node", func(context.Context) error {
 		d.stop(t, syscall.SIGTERM)
 		d.start(t)
 		d.waitReady(t)
-		b.ready(t)
-		restart := b.requests(t)
+		d.bed.ready(t)
+		restart := d.bed.requests(t)
 		if writes := restart.writes(); len(writes) > 0 {
 			return fmt.Errorf("it wrote %v", writes)
 		}
-		t.Logf("requests of a restart with %d unchanged pods: %v", 1+pods, restart)
+		t.Logf("requests of a restart: %v", restart)
 		return nil
 	})
 }
@@ -127,6 +132,7 @@ func TestCost(t *testing.T) {
 func (b *bed) ready(t *testing.T) {
 	t.Helper()
 	eventually(t, "akd is ready", func(ctx context.Context) error {
-		return exec.CommandContext(ctx, b.clusters, "--dir", b.dir, "exec", "local", "--", "curl", "-sf", "http://127.0.0.1:10254/readyz").Run()
+		_, err := b.ask(ctx, firstAKD, "/readyz")
+		return err
 	})
 }

@@ -166,6 +166,15 @@ func (b *bed) client(side string) (*kubernetes.Clientset, error) {
 	return kubernetes.NewForConfig(cfg)
 }
 
+// Ports of the metrics of one akd, and of another one beside it.
+const firstAKD, secondAKD = "10254", "10255"
+
+// ask gets a page from akd's metrics server, inside the local cluster's network.
+func (b *bed) ask(ctx context.Context, port, path string) (string, error) {
+	out, err := exec.CommandContext(ctx, b.clusters, "--dir", b.dir, "exec", "local", "--", "curl", "-sf", "http://127.0.0.1:"+port+path).Output()
+	return string(out), err
+}
+
 // kubectl runs a real kubectl against one side and returns its standard output.
 func (b *bed) kubectl(t *testing.T, side string, args ...string) string {
 	t.Helper()

@@ -8,10 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -165,9 +163,10 @@ func TestTwoReplicas(t *testing.T) {
 	b := shared
 	in := b.installNode(t, manifests.Values{Node: "replicated"}, time.Hour)
 	first := b.startAKD(t, in.node, in.args()...)
-	second := b.launch(t, in.node, in.args("--kubelet-api-port", "10251", "--metrics-address", "127.0.0.1:10255")...)
+	second := b.launch(t, in.node, in.args("--kubelet-api-port", "10251", "--metrics-address", "127.0.0.1:"+secondAKD)...)
 	eventually(t, "the second akd waits", func(ctx context.Context) error {
-		return exec.CommandContext(ctx, b.clusters, "--dir", b.dir, "exec", "local", "--", "curl", "-sf", "http://127.0.0.1:10255/readyz").Run()
+		_, err := b.ask(ctx, secondAKD, "/readyz")
+		return err
 	})
 	namespace := b.namespace(t, "replicas")
 	b.apply(t, namespace, web(in.node, 0))
@@ -183,19 +182,17 @@ func TestTwoReplicas(t *testing.T) {
 	})
 	killed := time.Now()
 	first.stop(t, syscall.SIGKILL)
-	in.leads(t, "10255")
+	in.leads(t, secondAKD)
 	t.Logf("the second akd led %s after the first was killed", time.Since(killed).Round(time.Second))
 	in.takesOverSoon(t)
 	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=5m")
 	b.once(t, namespace, remote)
 
 	first.start(t)
-	eventually(t, "the first akd waits", func(ctx context.Context) error {
-		return exec.CommandContext(ctx, b.clusters, "--dir", b.dir, "exec", "local", "--", "curl", "-sf", "http://127.0.0.1:10254/readyz").Run()
-	})
+	b.ready(t) // it waits
 	before := uids(t, b, namespace)
 	second.stop(t, syscall.SIGTERM)
-	in.leads(t, "10254")
+	in.leads(t, firstAKD)
 	b.kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas=22")
 	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=5m")
 	b.once(t, namespace, remote)
@@ -262,11 +259,11 @@ func (b *bed) remotePodsMade(t *testing.T, namespace string) func() map[string][
 func (in *installed) leads(t *testing.T, port string) {
 	t.Helper()
 	eventually(t, "the other akd leads", func(ctx context.Context) error {
-		out, err := exec.CommandContext(ctx, in.clusters, "--dir", in.dir, "exec", "local", "--", "curl", "-sf", "http://127.0.0.1:"+port+"/metrics").Output()
+		page, err := in.ask(ctx, port, "/metrics")
 		if err != nil {
 			return err
 		}
-		if !strings.Contains(string(out), "\nakd_leader 1\n") {
+		if !strings.Contains(page, "\nakd_leader 1\n") {
 			return errors.New("it waits")
 		}
 		return nil
@@ -277,11 +274,11 @@ func (in *installed) leads(t *testing.T, port string) {
 // written there.
 func (b *bed) metric(t *testing.T, series string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), b.clusters, "--dir", b.dir, "exec", "local", "--", "curl", "-sf", "http://127.0.0.1:10254/metrics").Output()
+	page, err := b.ask(t.Context(), firstAKD, "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(page) {
 		if value, found := strings.CutPrefix(line, series+" "); found {
 			return strings.TrimSpace(value)
 		}
@@ -303,16 +300,7 @@ func TestShortLivedCredential(t *testing.T) {
 	still := b.namespace(t, "long-lived") // a scale-down may take any pod of the other one
 	b.apply(t, still, web(in.node, 1))
 	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", still, "--timeout=3m")
-	session := exec.Command(b.clusters, "--dir", b.dir, "kubectl", "local", "exec", "-i", "-n", still, "deployment/web", "--", "cat")
-	in2, err := session.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var answer bytes.Buffer
-	session.Stdout = &answer
-	if err := session.Start(); err != nil {
-		t.Fatal(err)
-	}
+	session := b.converse(t, still, "deployment/web")
 	const most = 30 * time.Minute
 	for end := time.Now().Add(most); time.Now().Before(end); {
 		for _, replicas := range []string{"6", "3"} {
@@ -325,11 +313,7 @@ func TestShortLivedCredential(t *testing.T) {
 		case <-time.After(15 * time.Second):
 		}
 	}
-	_, _ = io.WriteString(in2, "still here\n")
-	_ = in2.Close()
-	if err := session.Wait(); err != nil || answer.String() != "still here\n" {
-		t.Errorf("the session of %s ended with %v and said %q", most, err, answer.String())
-	}
+	session.isOpen(t)
 	log, err := os.ReadFile(d.log)
 	if err != nil {
 		t.Fatal(err)

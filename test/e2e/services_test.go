@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
@@ -255,24 +254,11 @@ func TestManyServices(t *testing.T) {
 	})
 	cost := b.requests(t).since(before)
 	t.Logf("requests for %d services: %v", services, cost)
-	for name, most := range map[string]int{
+	cost.atMost(t, map[string]int{
 		"remote create services": services, "remote update services": 0, "remote delete services": 0,
 		"remote create endpointslices": services, "remote update endpointslices": 10, "remote delete endpointslices": 0,
-	} {
-		if cost[name] > most {
-			t.Errorf("%s: %d requests for %d services, want at most %d", name, cost[name], services, most)
-		}
-	}
-	eventually(t, "a restart writes nothing but the node", func(context.Context) error {
-		d.stop(t, syscall.SIGTERM)
-		d.start(t)
-		d.waitReady(t)
-		b.ready(t)
-		if writes := b.requests(t).writes(); len(writes) > 0 {
-			return fmt.Errorf("it wrote %v", writes)
-		}
-		return nil
 	})
+	d.restartsQuietly(t)
 }
 
 // serviceRange lets a node's remote Services have addresses of a range, as an

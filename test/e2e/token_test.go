@@ -39,16 +39,7 @@ func TestTokenRevoked(t *testing.T) {
 	if err := ask(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	session := exec.CommandContext(t.Context(), b.clusters, "--dir", b.dir, "kubectl", "local", "exec", "-i", "-n", namespace, "deployment/web", "--", "cat")
-	input, err := session.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var answer bytes.Buffer
-	session.Stdout = &answer
-	if err := session.Start(); err != nil {
-		t.Fatal(err)
-	}
+	session := b.converse(t, namespace, "deployment/web")
 
 	if out, stderr, code := b.actual(t, "token", "rotate", in.node, "--revoke-all", "--remote-context=remote"); code != 0 {
 		t.Fatalf("token rotate: exit code %d\n%s%s", code, out, stderr)
@@ -61,10 +52,38 @@ func TestTokenRevoked(t *testing.T) {
 	})
 	b.kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas=2")
 	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
-	_, _ = io.WriteString(input, "still here\n")
-	_ = input.Close()
-	if err := session.Wait(); err != nil || answer.String() != "still here\n" {
-		t.Errorf("the session ended with %v and said %q", err, answer.String())
+	session.isOpen(t)
+}
+
+// conversation is a session of exec that repeats what it is told.
+type conversation struct {
+	cmd    *exec.Cmd
+	input  io.WriteCloser
+	answer bytes.Buffer
+}
+
+// converse opens a session in a pod of the local cluster.
+func (b *bed) converse(t *testing.T, namespace, pod string) *conversation {
+	t.Helper()
+	c := &conversation{cmd: exec.CommandContext(t.Context(), b.clusters, "--dir", b.dir, "kubectl", "local", "exec", "-i", "-n", namespace, pod, "--", "cat")}
+	c.cmd.Stdout = &c.answer
+	var err error
+	if c.input, err = c.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// isOpen fails the test unless the session still answers, and ends it.
+func (c *conversation) isOpen(t *testing.T) {
+	t.Helper()
+	_, _ = io.WriteString(c.input, "still here\n")
+	_ = c.input.Close()
+	if err := c.cmd.Wait(); err != nil || c.answer.String() != "still here\n" {
+		t.Errorf("the session ended with %v and said %q", err, c.answer.String())
 	}
 }
 
