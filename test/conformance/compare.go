@@ -91,6 +91,19 @@ func judge(direct, through state) verdict {
 	return failedBoth
 }
 
+// onlyRepeated returns the names of the rows that pass both ways, but did not
+// at once: those whose second chance a reader should judge.
+func onlyRepeated(rows []row) []string {
+	var names []string
+	for i := range rows {
+		r := &rows[i]
+		if r.Verdict == passedBoth && (r.Direct.Passed < r.Direct.Attempts || r.Through.Passed < r.Through.Attempts) {
+			names = append(names, r.Spec)
+		}
+	}
+	return names
+}
+
 // count says how many rows have each verdict.
 func count(rows []row) map[verdict]int {
 	counts := map[verdict]int{}

@@ -68,16 +68,16 @@ func TestChoose(t *testing.T) {
 	}
 	for title, tc := range cases {
 		t.Run(title, func(t *testing.T) {
-			together, alone, err := tc.suite.choose(tc.specs)
-			if err != nil {
+			if err := tc.suite.check(); err != nil {
 				t.Fatal(err)
 			}
+			together, alone := tc.suite.choose(tc.specs)
 			if diff := cmp.Diff([][]string{tc.together, tc.alone}, [][]string{together, alone}); diff != "" {
 				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
 			}
 		})
 	}
-	if _, _, err := (selection{suite: "nodes"}).choose([]spec{node}); err == nil {
+	if err := (selection{suite: "nodes"}).check(); err == nil {
 		t.Error("an unknown suite: got no error")
 	}
 }
@@ -199,7 +199,7 @@ func TestReports(t *testing.T) {
 	for name, wants := range map[string][]string{
 		"report.json": {`"failed only through AK": 1`},
 		"junit.xml":   {`tests="2"`, `<failure message="expected &lt;1&gt;">`},
-		"report.md":   {"| failed only through AK | 1 |", "| [sig-x] a | passed | 0.0 | passed (1 of 2) | 0.0 |"},
+		"report.md":   {"| failed only through AK | 1 |", "| [sig-x] a | passed | 0.0 | passed (1 of 2) | 0.0 |", "## Passed both, but not at once\n\n- [sig-x] a\n"},
 	} {
 		content, err := os.ReadFile(filepath.Join(folder, name))
 		if err != nil {

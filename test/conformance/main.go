@@ -69,6 +69,9 @@ func command() *cobra.Command {
 			if focus != "" && !cmd.Flags().Changed("suite") {
 				o.suite = suiteAny
 			}
+			if err := o.check(); err != nil {
+				return err
+			}
 			if o.focus, err = regexp.Compile(focus); err != nil {
 				return fmt.Errorf("--focus: %w", err)
 			}

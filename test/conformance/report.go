@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -93,6 +94,12 @@ func markdown(rows []row) string {
 			}
 		}
 	}
+	if names := onlyRepeated(rows); len(names) > 0 {
+		b.WriteString("\n## Passed both, but not at once\n\n")
+		for _, name := range names {
+			fmt.Fprintf(&b, "- %s\n", name)
+		}
+	}
 	b.WriteString("\n## All\n\n| spec | direct | s | through AK | s |\n|---|---|---:|---|---:|\n")
 	for i := range rows {
 		r := &rows[i]
@@ -138,6 +145,14 @@ func printSummary(out io.Writer, rows []row) error {
 	counts := count(rows)
 	for _, v := range verdicts() {
 		fmt.Fprintf(out, "%5d  %s\n", counts[v], v)
+	}
+	if names := onlyRepeated(rows); len(names) > 0 {
+		fmt.Fprintf(out, "\n%d of those that passed both failed once, and passed when repeated:\n", len(names))
+		for i := range rows {
+			if slices.Contains(names, rows[i].Spec) {
+				fmt.Fprintf(out, "  %s: direct %s, through AK %s\n", rows[i].Spec, rows[i].Direct, rows[i].Through)
+			}
+		}
 	}
 	return nil
 }

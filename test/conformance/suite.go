@@ -32,17 +32,21 @@ type selection struct {
 	skip  *regexp.Regexp // may be nil
 }
 
+// check returns an error when there is no such suite.
+func (s selection) check() error {
+	if suites := []string{suiteNode, suiteSlice, suiteFull, suiteAny}; !slices.Contains(suites, s.suite) {
+		return fmt.Errorf("unknown suite %q: it is one of %s", s.suite, strings.Join(suites, ", "))
+	}
+	return nil
+}
+
 // choose returns the names of the specs to run, those that may run beside
 // others and those that must run alone, sorted.
-func (s selection) choose(specs []spec) (together, alone []string, err error) {
+func (s selection) choose(specs []spec) (together, alone []string) {
 	for i := range specs {
-		wanted, err := s.inSuite(&specs[i])
-		if err != nil {
-			return nil, nil, err
-		}
 		name := specs[i].name()
 		switch {
-		case !wanted, s.focus != nil && !s.focus.MatchString(name), s.skip != nil && s.skip.MatchString(name):
+		case !s.inSuite(&specs[i]), s.focus != nil && !s.focus.MatchString(name), s.skip != nil && s.skip.MatchString(name):
 		case specs[i].has("Serial"):
 			alone = append(alone, name)
 		default:
@@ -51,7 +55,7 @@ func (s selection) choose(specs []spec) (together, alone []string, err error) {
 	}
 	slices.Sort(together)
 	slices.Sort(alone)
-	return slices.Compact(together), slices.Compact(alone), nil
+	return slices.Compact(together), slices.Compact(alone)
 }
 
 // storage are the parts of sig-storage that a kubelet does by itself.
@@ -59,27 +63,27 @@ var storage = regexp.MustCompile(`\[sig-storage\] (ConfigMap|Secrets|Projected|D
 
 // inSuite says whether the suite has the spec. Feature marks also what needs a
 // feature gate that is off by default.
-func (s selection) inSuite(spec *spec) (bool, error) {
+func (s selection) inSuite(spec *spec) bool {
 	name := spec.name()
 	conformance := spec.has("Conformance")
 	switch s.suite {
 	case suiteAny:
-		return true, nil
+		return true
 	case suiteFull:
-		return conformance, nil
+		return conformance
 	case suiteSlice:
-		return inSlice(name), nil
+		return inSlice(name)
 	case suiteNode:
 		if slices.ContainsFunc([]string{"Serial", "Slow", "Disruptive", "Flaky", "Feature"}, spec.has) {
-			return false, nil
+			return false
 		}
 		owned := storage.MatchString(name)
 		for _, sig := range []string{"[sig-node]", "[sig-apps]", "[sig-auth]"} {
 			owned = owned || strings.HasPrefix(name, sig)
 		}
-		return spec.has("NodeConformance") || conformance && owned, nil
+		return spec.has("NodeConformance") || conformance && owned
 	}
-	return false, fmt.Errorf("unknown suite %q: it is %s, %s, %s or %s", s.suite, suiteNode, suiteSlice, suiteFull, suiteAny)
+	return false
 }
 
 // batches cuts names into pieces of at most size.
