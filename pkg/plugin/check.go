@@ -102,6 +102,7 @@ type checked struct {
 // later ones need leaves it here.
 type examination struct {
 	access *access
+	style  *style
 	build  Build
 	clock  clock.PassiveClock
 	pre    bool
@@ -140,8 +141,8 @@ func (e *examination) remoteName() string {
 	return e.access.remoteContext
 }
 
-func newCheck(access *access, streams genericiooptions.IOStreams, build Build) *cobra.Command {
-	e := &examination{access: access, build: build, clock: clock.RealClock{}, probe: true}
+func newCheck(access *access, style *style, streams genericiooptions.IOStreams, build Build) *cobra.Command {
+	e := &examination{access: access, style: style, build: build, clock: clock.RealClock{}, probe: true}
 	noProbe := false
 	cmd := &cobra.Command{
 		Use:   "check [NODE] --remote-context CONTEXT",
@@ -177,9 +178,9 @@ func runChecks(ctx context.Context, e *examination, args []string, to io.Writer,
 		return err
 	}
 	text := out.format() == "" || out.format() == "wide"
-	live := io.Discard
+	live := e.style.on(io.Discard)
 	if text {
-		live = to
+		live = e.style.on(to)
 	}
 	found := e.all(ctx, live)
 	if ctx.Err() != nil {
@@ -218,7 +219,7 @@ func (e *examination) open(args []string) (err error) {
 }
 
 // all makes the checks in their order.
-func (e *examination) all(ctx context.Context, live io.Writer) []checked {
+func (e *examination) all(ctx context.Context, live *console) []checked {
 	var done []checked
 	good := map[string]bool{}
 	number := 0
@@ -228,15 +229,17 @@ func (e *examination) all(ctx context.Context, live io.Writer) []checked {
 			continue
 		}
 		number++
-		printf(live, "%s%d. %s\n", map[bool]string{true: "\n"}[number > 1], number, c.name)
+		printf(live.out, "%s%d. %s\n", map[bool]string{true: "\n"}[number > 1], number, c.name)
 		for i := range checks {
 			if ctx.Err() != nil {
 				return done
 			}
 			one := &checks[i]
-			result := checked{one.id, c.name, one.title, e.make(ctx, one, good), checksPage + one.id}
+			var found finding
+			live.while(ctx, one.title, func(ctx context.Context) { found = e.make(ctx, one, good) })
+			result := checked{one.id, c.name, one.title, found, checksPage + one.id}
 			good[one.id] = result.Level == levelOK || result.Level == levelWarning
-			printf(live, "%s", result.text())
+			printf(live.out, "%s", result.text(live))
 			done = append(done, result)
 		}
 	}
@@ -259,11 +262,11 @@ func (e *examination) make(ctx context.Context, one *check, good map[string]bool
 	return one.run(ctx, e)
 }
 
-func (c *checked) text() string {
+func (c *checked) text(live *console) string {
 	var out strings.Builder
 	mark := map[level]string{levelOK: "✓", levelWarning: "!", levelFailed: "✗", levelSkipped: "-"}[c.Level]
 	note := map[level]string{levelSkipped: "skipped: "}[c.Level]
-	printf(&out, "  %s %s", mark, c.Title)
+	printf(&out, "  %s %s", live.mark(mark), c.Title)
 	if c.Found != "" {
 		printf(&out, ": %s%s", note, c.Found)
 	}

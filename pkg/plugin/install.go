@@ -18,7 +18,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
@@ -41,8 +40,8 @@ type install struct {
 	total      counts
 }
 
-func newInstall(access *access, streams genericiooptions.IOStreams, build Build) *cobra.Command {
-	i := &install{access: access, streams: streams, steps: &steps{out: streams.ErrOut, clock: clock.RealClock{}}}
+func newInstall(access *access, style *style, streams genericiooptions.IOStreams, build Build) *cobra.Command {
+	i := &install{access: access, streams: streams, steps: &steps{out: streams.ErrOut, style: style}}
 	cmd := &cobra.Command{
 		Use:     "install NODE --remote-context CONTEXT",
 		Aliases: []string{"upgrade"},

@@ -3,9 +3,11 @@ package plugin
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -65,7 +67,7 @@ func Main(ctx context.Context, streams genericiooptions.IOStreams, build Build, 
 
 // New returns the command tree. Nothing is read or contacted before a command runs.
 func New(streams genericiooptions.IOStreams, build Build) *cobra.Command {
-	access := newAccess(build.Getenv)
+	access, style := newAccess(build.Getenv), newStyle(build.Getenv)
 	root := &cobra.Command{
 		Use:   "kubectl-actual",
 		Short: "Run this cluster's pods on another cluster's kubelets",
@@ -90,14 +92,17 @@ on the kubelets of a remote one.`,
 		return usagef("%w: see %s --help", err, cmd.CommandPath())
 	})
 	access.addFlags(root.PersistentFlags())
+	style.addFlags(root.PersistentFlags())
+	verbosity := root.PersistentFlags().IntP("v", "v", 0, "what is logged of requests: 6 names them, 7 adds headers; bodies never are, which may hold secrets")
+	root.PersistentPreRun = func(*cobra.Command, []string) { logRequests(*verbosity) }
 	root.AddCommand(
-		newInstall(access, streams, build),
-		newUninstall(access, streams),
+		newInstall(access, style, streams, build),
+		newUninstall(access, style, streams),
 		newManifests(streams, build),
 		newToken(access, streams),
 		newWhere(access, streams),
-		newStatus(access, streams),
-		newCheck(access, streams, build),
+		newStatus(access, style, streams),
+		newCheck(access, style, streams, build),
 		newNodes(access, streams),
 		newReport(access, streams, build),
 		newCompletion(streams),
@@ -108,6 +113,19 @@ on the kubelets of a remote one.`,
 		panic(err) // a flag is completed that there is not: any test says so
 	}
 	return root
+}
+
+// logRequests has client-go write about its requests to standard error. From
+// level 8 on it would write bodies.
+func logRequests(verbosity int) {
+	const mostWithoutBodies = 7
+	if verbosity <= 0 {
+		return
+	}
+	klog.ClearLogger()
+	flags := flag.NewFlagSet("klog", flag.ContinueOnError)
+	klog.InitFlags(flags)
+	_ = flags.Set("v", strconv.Itoa(min(verbosity, mostWithoutBodies)))
 }
 
 // oneNode wants the name of a node as the only argument.

@@ -254,7 +254,8 @@ func restarted(pod *corev1.Pod) bool {
 func (r *report) checks(ctx context.Context, entries map[string]string) error {
 	e := &examination{access: r.access, build: r.build, clock: r.clock, node: r.node, both: r.both}
 	var live strings.Builder
-	found := e.all(ctx, &live)
+	plain := style{mode: colorNever, clock: clock.RealClock{}}
+	found := e.all(ctx, plain.on(&live))
 	content, err := yaml.Marshal(map[string]any{"apiVersion": schemaVersion, "kind": "CheckList", "items": found})
 	if err != nil {
 		return fmt.Errorf("write the checks: %w", err)

@@ -63,6 +63,7 @@ type problem struct {
 
 type status struct {
 	access  *access
+	style   *style
 	streams genericiooptions.IOStreams
 	output  *output
 	clock   clock.Clock
@@ -72,8 +73,8 @@ type status struct {
 	timeout time.Duration
 }
 
-func newStatus(access *access, streams genericiooptions.IOStreams) *cobra.Command {
-	s := &status{access: access, streams: streams, clock: clock.RealClock{}}
+func newStatus(access *access, style *style, streams genericiooptions.IOStreams) *cobra.Command {
+	s := &status{access: access, style: style, streams: streams, clock: clock.RealClock{}}
 	cmd := &cobra.Command{
 		Use:   "status [NODE...]",
 		Short: "Show how nodes do, and what is wrong with them",
@@ -328,9 +329,10 @@ func (s *status) show(out *strings.Builder, found []nodeStatus) error {
 	if format := s.output.format(); format != "" && format != "wide" {
 		return nil
 	}
+	cross := s.style.on(s.streams.Out).mark("✗")
 	for i := range found {
 		for _, p := range found[i].Problems {
-			printf(out, "\n✗ %s: %s\n  mend it with: %s\n", found[i].Node, p.What, p.Mend)
+			printf(out, "\n%s %s: %s\n  mend it with: %s\n", cross, found[i].Node, p.What, p.Mend)
 		}
 		if len(found[i].Problems) > 0 {
 			printf(out, "\nMore about it: kubectl actual check %s --remote-context=CONTEXT\n", found[i].Node)

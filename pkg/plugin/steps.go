@@ -4,25 +4,26 @@ import (
 	"context"
 	"io"
 	"time"
-
-	"k8s.io/utils/clock"
 )
 
 // steps tells what a command does, a line for each step: ✓ or ✗, what, and how
 // long it took.
 type steps struct {
 	out   io.Writer
-	clock clock.PassiveClock
+	style *style
 	quiet bool
 }
 
 // do runs one step. Its outcome is what the step adds to its line.
 func (s *steps) do(ctx context.Context, what string, step func(context.Context) (outcome string, err error)) error {
-	begin := s.clock.Now()
-	outcome, err := step(ctx)
 	if s.quiet {
+		_, err := step(ctx)
 		return err
 	}
+	console, begin := s.style.on(s.out), s.style.clock.Now()
+	var outcome string
+	var err error
+	console.while(ctx, what, func(ctx context.Context) { outcome, err = step(ctx) })
 	mark := "✓"
 	if err != nil {
 		mark = "✗"
@@ -30,6 +31,6 @@ func (s *steps) do(ctx context.Context, what string, step func(context.Context) 
 	if outcome != "" {
 		outcome = ": " + outcome
 	}
-	printf(s.out, "%s %s%s (%s)\n", mark, what, outcome, s.clock.Since(begin).Round(time.Second/10))
+	printf(s.out, "%s %s%s (%s)\n", console.mark(mark), what, outcome, s.style.clock.Since(begin).Round(time.Second/10))
 	return err
 }

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
@@ -32,8 +31,8 @@ type uninstall struct {
 	removed           int
 }
 
-func newUninstall(access *access, streams genericiooptions.IOStreams) *cobra.Command {
-	u := &uninstall{access: access, steps: &steps{out: streams.ErrOut, clock: clock.RealClock{}}}
+func newUninstall(access *access, style *style, streams genericiooptions.IOStreams) *cobra.Command {
+	u := &uninstall{access: access, steps: &steps{out: streams.ErrOut, style: style}}
 	cmd := &cobra.Command{
 		Use:   "uninstall NODE --remote-context CONTEXT",
 		Short: "Remove a node, and all that was installed for it",

@@ -47,6 +47,7 @@ func until(ctx context.Context, condition func(context.Context) (done bool, seen
 	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
 		done, seen, err := condition(ctx)
 		last = seen
+		saw(ctx, seen)
 		return done, err
 	})
 	if err != nil && last != "" {
