@@ -97,37 +97,52 @@ func (a *applier) applyOne(ctx context.Context, object *unstructured.Unstructure
 	case err != nil:
 		return fmt.Errorf("apply %s: %w", title, err)
 	}
-	a.counts.count(before != nil, before != nil && same(before, after))
+	a.counts.count(before != nil, before != nil && same(object, before, after))
 	return nil
 }
 
-// same reports whether applying changed nothing. The API server writes some
-// kinds anew for the same content, and akd writes its lease and its record all
-// the time, of which this manager owns nothing.
-func same(before, after *unstructured.Unstructured) bool {
-	if equality.Semantic.DeepEqual(content(before), content(after)) {
-		return true
+// same reports whether applying an object changed nothing: neither what it says
+// nor which fields are ours. Others write to it as well: the API server stores
+// some kinds anew for the same content, and akd its lease and its record.
+func same(applied, before, after *unstructured.Unstructured) bool {
+	return ownFields(before) == ownFields(after) && equality.Semantic.DeepEqual(said(before.Object, applied.Object), said(after.Object, applied.Object))
+}
+
+// said is the part of a value that has the shape of what was applied. A list
+// that others have added to counts whole.
+func said(value, applied any) any {
+	switch applied := applied.(type) {
+	case map[string]any:
+		object, _ := value.(map[string]any)
+		part := map[string]any{}
+		for key := range applied {
+			if field, ok := object[key]; ok {
+				part[key] = said(field, applied[key])
+			}
+		}
+		return part
+	case []any:
+		list, _ := value.([]any)
+		if len(list) != len(applied) {
+			return value
+		}
+		part := make([]any, len(list))
+		for i := range list {
+			part[i] = said(list[i], applied[i])
+		}
+		return part
+	default:
+		return value
 	}
-	was, is := ownFields(before), ownFields(after)
-	return was != nil && is != nil && was.Time.Equal(is.Time) && was.FieldsV1.String() == is.FieldsV1.String()
 }
 
-// content is an object without what the API server notes about its writes.
-func content(object *unstructured.Unstructured) map[string]any {
-	only := object.DeepCopy()
-	only.SetManagedFields(nil)
-	only.SetResourceVersion("")
-	delete(only.Object, "status")
-	return only.Object
-}
-
-func ownFields(object *unstructured.Unstructured) *metav1.ManagedFieldsEntry {
+func ownFields(object *unstructured.Unstructured) string {
 	for _, entry := range object.GetManagedFields() {
 		if entry.Manager == fieldManager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.FieldsV1 != nil {
-			return &entry
+			return entry.FieldsV1.String()
 		}
 	}
-	return nil
+	return ""
 }
 
 // foreignManager names the installer that an object belongs to, if not to us.
