@@ -170,19 +170,12 @@ func (u *uninstall) removeNode(ctx context.Context, local *cluster) error {
 	if err == nil && node.Labels["actual.vk/node"] == "" {
 		return fmt.Errorf("node %s is not one of akd: it stays", u.node)
 	}
-	pods, err := local.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + u.node})
-	if err != nil {
-		return fmt.Errorf("list the node's pods: %w", err)
-	}
-	for i := range pods.Items {
-		pod := &pods.Items[i]
-		err := local.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
-		if err := u.count(err); err != nil {
-			return fmt.Errorf("delete pod %s/%s: %w", pod.Namespace, pod.Name, err)
-		}
-	}
 	if err := u.count(local.client.CoreV1().Nodes().Delete(ctx, u.node, metav1.DeleteOptions{})); err != nil {
 		return fmt.Errorf("delete node %s: %w", u.node, err)
+	}
+	// After the node: a controller's next pod would be bound to it.
+	if err := until(ctx, func(ctx context.Context) (bool, string, error) { return u.removePods(ctx, local) }); err != nil {
+		return err
 	}
 	err = local.client.CoordinationV1().Leases(corev1.NamespaceNodeLease).Delete(ctx, u.node, metav1.DeleteOptions{})
 	if err := u.count(err); err != nil {
@@ -201,6 +194,24 @@ func (u *uninstall) removeNode(ctx context.Context, local *cluster) error {
 		}
 	}
 	return nil
+}
+
+// removePods removes the node's pods, until there are none.
+func (u *uninstall) removePods(ctx context.Context, local *cluster) (none bool, seen string, err error) {
+	pods, err := local.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + u.node})
+	if err != nil {
+		return false, "", fmt.Errorf("list the node's pods: %w", err)
+	}
+	for i := range pods.Items {
+		pod := &pods.Items[i]
+		err := local.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
+			GracePeriodSeconds: new(int64(0)), Preconditions: metav1.NewUIDPreconditions(string(pod.UID)),
+		})
+		if err := u.count(err); err != nil && !apierrors.IsConflict(err) { // another one of its name is the next time's
+			return false, "", fmt.Errorf("delete pod %s/%s: %w", pod.Namespace, pod.Name, err)
+		}
+	}
+	return len(pods.Items) == 0, fmt.Sprintf("%d pods of the node end", len(pods.Items)), nil
 }
 
 // removeObjects removes what is labelled as the node's and, with the last node,
