@@ -30,9 +30,11 @@ const (
 	// nodeLabel marks nodes that akd serves.
 	nodeLabel = "actual.vk/node"
 	// nodeRefresh is how often the node's status is computed anew.
-	nodeRefresh = 10 * time.Second
-	// capacityRefresh is how often the remote nodes are listed.
+	nodeRefresh = time.Second
+	// capacityRefresh is how often the remote nodes are listed, and capacityRetry
+	// how soon again where that failed.
 	capacityRefresh = time.Minute
+	capacityRetry   = 10 * time.Second
 )
 
 // nodeSpec is what the configuration says about the node.
@@ -64,7 +66,7 @@ type node struct {
 	notify func(*corev1.Node)
 	last   *corev1.Node
 	remoteNodes
-	refreshed time.Time
+	due time.Time // when the remote nodes are listed next
 }
 
 // remoteNodes is what the remote cluster's nodes add up to.
@@ -163,11 +165,13 @@ func sameStatus(a, b *corev1.NodeStatus) bool {
 // version in place of the kubelets'.
 func (n *node) readRemote(ctx context.Context) error {
 	n.mu.Lock()
-	due := n.refreshed.IsZero() || n.clock.Since(n.refreshed) >= capacityRefresh
-	n.mu.Unlock()
-	if !due {
+	now := n.clock.Now()
+	if now.Before(n.due) {
+		n.mu.Unlock()
 		return nil
 	}
+	n.due = now.Add(capacityRetry)
+	n.mu.Unlock()
 	nodes, err := n.remote.nodes(ctx)
 	if err != nil && (!apierrors.IsForbidden(err) || len(n.spec.capacity) == 0) {
 		return err
@@ -181,7 +185,7 @@ func (n *node) readRemote(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.remoteNodes = total
-	n.refreshed = n.clock.Now()
+	n.due = now.Add(capacityRefresh)
 	return nil
 }
 
