@@ -239,7 +239,7 @@ func (e *examination) all(ctx context.Context, live *console) []checked {
 			live.while(ctx, one.title, func(ctx context.Context) { found = e.make(ctx, one, good) })
 			result := checked{one.id, c.name, one.title, found, checksPage + one.id}
 			good[one.id] = result.Level == levelOK || result.Level == levelWarning
-			printf(live.out, "%s", result.text(live))
+			result.show(live)
 			done = append(done, result)
 		}
 	}
@@ -262,22 +262,20 @@ func (e *examination) make(ctx context.Context, one *check, good map[string]bool
 	return one.run(ctx, e)
 }
 
-func (c *checked) text(live *console) string {
-	var out strings.Builder
+func (c *checked) show(to *console) {
 	mark := map[level]string{levelOK: "✓", levelWarning: "!", levelFailed: "✗", levelSkipped: "-"}[c.Level]
 	note := map[level]string{levelSkipped: "skipped: "}[c.Level]
-	printf(&out, "  %s %s", live.mark(mark), c.Title)
+	text := c.Title
 	if c.Found != "" {
-		printf(&out, ": %s%s", note, c.Found)
+		text += ": " + note + c.Found
 	}
-	printf(&out, "\n")
+	to.paragraph(2, mark, text)
 	if c.Level == levelWarning || c.Level == levelFailed {
 		if c.Mend != "" {
-			printf(&out, "      mend it with: %s\n", c.Mend)
+			to.paragraph(6, "", "mend it with: "+c.Mend)
 		}
-		printf(&out, "      see %s\n", c.Documentation)
+		to.paragraph(6, "", "see "+c.Documentation)
 	}
-	return out.String()
 }
 
 // tally counts the outcomes.

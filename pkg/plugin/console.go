@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -142,6 +143,33 @@ func (c *console) while(ctx context.Context, what string, do func(context.Contex
 	close(done)
 	<-ended
 	printf(c.out, "\r\x1b[K")
+}
+
+// paragraph writes a text whose first line has a mark before it, in as many
+// lines as a terminal needs; those after the first one are indented like it.
+func (c *console) paragraph(indent int, mark, text string) {
+	space := strings.Repeat(" ", indent)
+	printf(c.out, "%s", space)
+	if mark != "" {
+		printf(c.out, "%s ", c.mark(mark))
+		space += "  "
+	}
+	column := len(space)
+	for i, word := range strings.Fields(text) {
+		length := len([]rune(word))
+		switch {
+		case i == 0:
+		case c.width > 0 && column+1+length > c.width:
+			printf(c.out, "\n%s", space)
+			column = len(space)
+		default:
+			printf(c.out, " ")
+			column++
+		}
+		printf(c.out, "%s", word)
+		column += length
+	}
+	printf(c.out, "\n")
 }
 
 // cut shortens a text to what a line has room for.

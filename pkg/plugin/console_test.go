@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
@@ -44,6 +45,27 @@ func TestLiveLine(t *testing.T) {
 		t.Errorf("at the end it writes %q, want it to clear the line", got)
 	}
 	<-ended
+}
+
+func TestParagraph(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		width  int
+		want   string
+	}{
+		"Terminal": {reason: "no line is broken within a word that fits", width: 24, want: "  ✓ akd runs: a pod of a\n    very_long_name_indeed_it_is\n    is there\n"},
+		"File":     {reason: "a line of a file is as long as it is", want: "  ✓ akd runs: a pod of a very_long_name_indeed_it_is is there\n"},
+	}
+	for title, tc := range cases {
+		t.Run(title, func(t *testing.T) {
+			var out strings.Builder
+			c := &console{out: &out, width: tc.width, marks: map[string]string{"✓": "✓"}}
+			c.paragraph(2, "✓", "akd runs: a pod of a very_long_name_indeed_it_is is there")
+			if diff := cmp.Diff(tc.want, out.String()); diff != "" {
+				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
 }
 
 func TestStyle(t *testing.T) {

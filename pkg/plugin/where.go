@@ -412,11 +412,13 @@ func describe(l *location, pods []corev1.Pod, events *corev1.EventList) {
 func (w *where) result(found []location, asked bool) result {
 	r := result{
 		kind: "PodLocationList", items: found, narrow: 6,
-		head: []string{"NAMESPACE", "POD", "PHASE", "NODE", "REMOTE NAMESPACE", "REMOTE NODE", "REMOTE UID", "REASON"},
+		head: []string{"NAMESPACE", "POD", "PHASE", "NODE", "REMOTE NAMESPACE", "REMOTE NODE"},
 	}
 	if asked {
-		r.head = append(r.head, "REMOTE PHASE", "LAST EVENT")
-		r.narrow = len(r.head)
+		r.head = append(r.head, "REMOTE PHASE", "REASON", "LAST EVENT", "REMOTE UID")
+		r.narrow = len(r.head) - 1
+	} else {
+		r.head = append(r.head, "REASON", "REMOTE UID")
 	}
 	for i := range found {
 		l := &found[i]
@@ -426,11 +428,13 @@ func (w *where) result(found []location, asked bool) result {
 		} else {
 			r.names = append(r.names, l.RemoteNamespace+"/"+l.RemotePod)
 		}
-		row := []string{l.Namespace, l.Pod, l.Phase, l.Node, remote, l.RemoteNode, l.RemoteUID, l.Reason}
+		row := []string{l.Namespace, l.Pod, l.Phase, l.Node, remote, l.RemoteNode}
 		if asked {
-			row = append(row, l.RemotePhase, l.LastEvent)
+			row = append(row, l.RemotePhase, l.Reason, l.LastEvent)
+		} else {
+			row = append(row, l.Reason)
 		}
-		r.rows = append(r.rows, row)
+		r.rows = append(r.rows, append(row, l.RemoteUID))
 	}
 	return r
 }
