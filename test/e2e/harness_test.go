@@ -68,7 +68,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M, keep bool) (code int, err error) {
-	b, err := up()
+	b, err := up(cmp.Or(os.Getenv("E2E_CLUSTERS_DIR"), filepath.Join("..", "..", ".clusters-e2e")))
 	if err != nil {
 		return 1, err
 	}
@@ -83,18 +83,17 @@ func run(m *testing.M, keep bool) (code int, err error) {
 	return m.Run(), nil
 }
 
-// up starts the clusters, or finds them running.
-func up() (*bed, error) {
+// up starts the clusters of a run folder, or finds them running.
+func up(dir string, more ...string) (*bed, error) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		return nil, err
 	}
-	b := &bed{
-		clusters: filepath.Join(root, "bin", "clusters"),
-		akd:      filepath.Join(root, "bin", "akd-race"),
-		dir:      cmp.Or(os.Getenv("E2E_CLUSTERS_DIR"), filepath.Join(root, ".clusters-e2e")),
+	b := &bed{clusters: filepath.Join(root, "bin", "clusters"), akd: filepath.Join(root, "bin", "akd-race")}
+	if b.dir, err = filepath.Abs(dir); err != nil {
+		return nil, err
 	}
-	args := []string{"up"}
+	args := append([]string{"up"}, more...)
 	for _, side := range []string{"local", "remote"} {
 		if version := os.Getenv("E2E_" + strings.ToUpper(side) + "_VERSION"); version != "" {
 			args = append(args, "--"+side+"-version", version)

@@ -17,12 +17,17 @@ import (
 // returns its outputs and exit code.
 func (b *bed) actual(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	args = append(args, "--kubeconfig", filepath.Join(b.dir, "kubeconfig"), "--context=local", "--cache-dir", t.TempDir())
-	cmd := exec.CommandContext(t.Context(), filepath.Join(filepath.Dir(b.clusters), "kubectl-actual"), args...)
+	cmd := b.actualCommand(t, append(args, "--kubeconfig", filepath.Join(b.dir, "kubeconfig"), "--context=local")...)
 	var out, err bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &err
 	code = exitCode(cmd.Run())
 	return out.String(), err.String(), code
+}
+
+func (b *bed) actualCommand(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	program := filepath.Join(filepath.Dir(b.clusters), "kubectl-actual")
+	return exec.CommandContext(t.Context(), program, append(args, "--cache-dir", t.TempDir())...)
 }
 
 // The plugin finds a Deployment's pods in the remote cluster, from the local
