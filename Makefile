@@ -98,9 +98,9 @@ test-unit: c-compiler ## Run the tests that need no clusters
 	cd test/clusters && go test -race ./...
 
 .PHONY: test-e2e
-test-e2e: build c-compiler ## Run the end-to-end tests on real clusters of their own (root on Linux)
+test-e2e: build c-compiler ## Run the end-to-end tests, and a slice of Kubernetes' own, on real clusters of their own (root on Linux)
 	$(GOBUILD) -race -o bin/akd-race ./cmd/akd
-	go test -race -count=1 -timeout $(if $(E2E_SLOW),3h,60m) -tags e2e ./test/e2e/...
+	go test -race -count=1 -timeout $(if $(E2E_SLOW),3h,60m) -tags e2e ./test/e2e/... ./test/conformance
 
 .PHONY: e2e
 e2e: export E2E_SLOW := 1

@@ -7,6 +7,7 @@ type verdict string
 
 const (
 	passedBoth    verdict = "passed both"
+	passedThrough verdict = "passed through AK, not tried directly"
 	failedThrough verdict = "failed only through AK"
 	excepted      verdict = "failed only through AK, as exceptions.yaml says"
 	failedDirect  verdict = "failed only directly"
@@ -16,7 +17,7 @@ const (
 
 // verdicts in the order in which they are told.
 func verdicts() []verdict {
-	return []verdict{passedBoth, failedThrough, excepted, failedDirect, failedBoth, notRun}
+	return []verdict{passedBoth, passedThrough, failedThrough, excepted, failedDirect, failedBoth, notRun}
 }
 
 // row is one spec in the table.
@@ -75,6 +76,8 @@ func newCell(attempts []result, always bool) cell {
 
 func judge(direct, through state) verdict {
 	switch {
+	case direct == "" && through == passed:
+		return passedThrough
 	case direct == "" || through == "":
 		return notRun
 	case direct == passed && through == passed:

@@ -132,6 +132,7 @@ func TestCompare(t *testing.T) {
 		"Bed":         {reason: "the bed's fault, not AK's", direct: states{failed}, through: states{failed}, want: failedBoth},
 		"BedSkips":    {reason: "the same", direct: states{skipped}, through: states{skipped}, want: notRun},
 		"Direct":      {reason: "worth a look too", direct: states{failed}, through: states{passed}, want: failedDirect},
+		"Quick":       {reason: "what passes through AK is what is to be seen", through: states{passed}, want: passedThrough},
 		"Interrupted": {reason: "half a comparison is none", direct: states{passed}, want: notRun},
 		"Second":      {reason: "the second chance counts", direct: states{passed, passed}, through: states{failed, passed}, want: passedBoth},
 		"Repeated":    {reason: "but not for who wants to see it pass each time", direct: states{passed, passed}, through: states{failed, passed}, always: true, want: failedThrough},

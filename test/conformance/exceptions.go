@@ -51,7 +51,7 @@ cluster itself has to pass on a local cluster whose only schedulable node is AK'
 It builds Kubernetes' e2e.test for the version of the test clusters, runs the chosen specs both ways, and prints one table and these counts:
 passed both, failed only through AK, failed only directly, failed both. A spec that fails on one side only is run again on both, and
 is named below the counts when it passes then; one that is below is not. The reports are in dist/conformance, as JSON, JUnit and Markdown, with the logs of all runs. An interrupted run goes on with RESUME=1.
-bin/conformance, which make runs, ends with 1 when a spec that passes directly fails through AK and is not below, and with 2 when something
+make test has the slice in it, and runs directly only what fails through AK. bin/conformance, which make runs, ends with 1 when a spec that passes directly fails through AK and is not below, and with 2 when something
 else went wrong.
 
 Some specs fail on the test clusters themselves, whoever runs the pod: those that pull an image always, because there is no registry

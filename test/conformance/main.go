@@ -53,6 +53,7 @@ type options struct {
 	batch  int  // specs for which e2e.test is started once
 	repeat int  // how often each spec runs
 	resume bool // take the results that are there
+	quick  bool // run directly only what fails through AK
 	keep   bool // leave the clusters running
 }
 
@@ -96,6 +97,7 @@ func command() *cobra.Command {
 	flags.IntVar(&o.batch, "batch", 60, "specs after which the results are written down")
 	flags.IntVar(&o.repeat, "repeat", 1, "how often each spec runs; it passes if it always does")
 	flags.BoolVar(&o.resume, "resume", false, "go on with an earlier run: take its results where Kubernetes and akd are the same")
+	flags.BoolVar(&o.quick, "quick", false, "run directly only what does not pass through AK")
 	flags.BoolVar(&o.keep, "keep", false, "leave the clusters running")
 	flags.StringVar(&page, "write-page", "", "only write the page about exceptions.yaml to this file")
 	return root

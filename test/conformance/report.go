@@ -56,7 +56,7 @@ func junit(rows []row) ([]byte, error) {
 	for i := range rows {
 		one := testCase{Name: rows[i].Spec, Class: "conformance", Time: rows[i].Through.Seconds}
 		switch rows[i].Verdict {
-		case passedBoth, failedDirect:
+		case passedBoth, passedThrough, failedDirect:
 		case failedThrough:
 			one.Failure = &message{rows[i].Through.Message}
 		case excepted, failedBoth, notRun:
@@ -78,8 +78,8 @@ func markdown(rows []row) string {
 	for _, v := range verdicts() {
 		fmt.Fprintf(&b, "| %s | %d |\n", v, counts[v])
 	}
-	for _, v := range verdicts()[1:] {
-		if counts[v] == 0 {
+	for _, v := range verdicts() {
+		if counts[v] == 0 || v == passedBoth || v == passedThrough {
 			continue
 		}
 		fmt.Fprintf(&b, "\n## %s\n\n", strings.ToUpper(string(v[:1]))+string(v[1:]))

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // side is where a spec ran.
@@ -105,6 +106,11 @@ func (r *results) add(all []result) error {
 		r.attempts[one.Side][one.Spec] = append(r.attempts[one.Side][one.Spec], one)
 	}
 	return nil
+}
+
+// passedThrough says whether the spec has passed through AK.
+func (r *results) passedThrough(name string) bool {
+	return slices.ContainsFunc(r.attempts[through][name], func(one result) bool { return one.State == passed })
 }
 
 // missing are the specs with fewer attempts than times.
