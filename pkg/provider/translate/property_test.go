@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -201,5 +202,37 @@ func BenchmarkPod(b *testing.B) {
 		if _, err := site.Pod(local, nil); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// Whatever differs, in one field or in all: the patched pod has the new status.
+func TestStatusPatchOfEachField(t *testing.T) {
+	full, other := filledPod(1).Status, filledPod(2).Status
+	check := func(t *testing.T, before, after corev1.PodStatus) {
+		t.Helper()
+		local := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web", UID: "local-uid"}, Status: before}
+		patch, err := StatusPatch(local, &after, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if patch == nil {
+			patch = []byte("{}")
+		}
+		if got := applied(t, local, patch).Status; !apiequality.Semantic.DeepEqual(got, after) {
+			t.Errorf("patch %s: -want, +got:\n%s", patch, cmp.Diff(after, got))
+		}
+	}
+	check(t, corev1.PodStatus{}, full)
+	check(t, full, corev1.PodStatus{})
+	check(t, full, other)
+	for field := range reflect.ValueOf(&full).Elem().Fields() {
+		t.Run(field.Name, func(t *testing.T) {
+			for _, to := range []corev1.PodStatus{{}, other} {
+				after := *full.DeepCopy()
+				reflect.ValueOf(&after).Elem().FieldByIndex(field.Index).Set(reflect.ValueOf(to).FieldByIndex(field.Index))
+				check(t, full, after)
+				check(t, after, full)
+			}
+		})
 	}
 }

@@ -3,7 +3,10 @@ package translate
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -312,17 +315,87 @@ func StatusPatch(local *corev1.Pod, status *corev1.PodStatus, annotations map[st
 	if len(changed) == 0 && apiequality.Semantic.DeepEqual(&local.Status, status) {
 		return nil, nil
 	}
-	before, err := json.Marshal(corev1.Pod{Status: local.Status})
-	if err != nil {
-		return nil, fmt.Errorf("encode status of local pod %s/%s: %w", local.Namespace, local.Name, err)
-	}
-	after, err := json.Marshal(corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: local.UID, Annotations: changed}, Status: *status})
-	if err != nil {
-		return nil, fmt.Errorf("encode status of local pod %s/%s: %w", local.Namespace, local.Name, err)
-	}
-	patch, err := strategicpatch.CreateTwoWayMergePatch(before, after, corev1.Pod{})
+	different, err := statusDifference(&local.Status, status)
 	if err != nil {
 		return nil, fmt.Errorf("compare status of local pod %s/%s: %w", local.Namespace, local.Name, err)
 	}
+	metadata := map[string]any{"uid": local.UID}
+	if len(changed) > 0 {
+		metadata["annotations"] = changed
+	}
+	fields := map[string]any{"metadata": metadata}
+	if len(different) > 0 {
+		fields["status"] = different
+	}
+	patch, err := json.Marshal(fields)
+	if err != nil {
+		return nil, fmt.Errorf("encode status of local pod %s/%s: %w", local.Namespace, local.Name, err)
+	}
 	return patch, nil
+}
+
+// statusDifference is the status part of a strategic merge patch from one
+// status to another. Most fields are replaced whole, and for that nothing has
+// to be compared as JSON; the rest is left to the library.
+func statusDifference(before, after *corev1.PodStatus) (map[string]any, error) {
+	different := map[string]any{}
+	var mergedBefore, mergedAfter corev1.PodStatus
+	was, is := reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem()
+	merged := false
+	for i := range was.NumField() {
+		field := was.Type().Field(i)
+		a, b := was.Field(i), is.Field(i)
+		if apiequality.Semantic.DeepEqual(a.Interface(), b.Interface()) {
+			continue
+		}
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		switch {
+		case b.IsZero():
+			different[name] = nil
+		case a.IsZero() || replaced(field):
+			different[name] = b.Interface()
+		default:
+			reflect.ValueOf(&mergedBefore).Elem().Field(i).Set(a)
+			reflect.ValueOf(&mergedAfter).Elem().Field(i).Set(b)
+			merged = true
+		}
+	}
+	if !merged {
+		return different, nil
+	}
+	more, err := mergedDifference(&mergedBefore, &mergedAfter)
+	maps.Copy(different, more)
+	return different, err
+}
+
+// replaced reports whether a strategic merge patch replaces the field whole:
+// plain values, times, and lists without a merge key.
+func replaced(field reflect.StructField) bool {
+	switch field.Type.Kind() {
+	case reflect.Slice:
+		return !strings.Contains(field.Tag.Get("patchStrategy"), "merge")
+	case reflect.Map, reflect.Struct:
+		return false
+	case reflect.Pointer:
+		return field.Type == reflect.TypeFor[*metav1.Time]()
+	default:
+		return true
+	}
+}
+
+func mergedDifference(before, after *corev1.PodStatus) (map[string]any, error) {
+	was, err := json.Marshal(before)
+	if err != nil {
+		return nil, err
+	}
+	is, err := json.Marshal(after)
+	if err != nil {
+		return nil, err
+	}
+	patch, err := strategicpatch.CreateTwoWayMergePatch(was, is, corev1.PodStatus{})
+	if err != nil {
+		return nil, err
+	}
+	var fields map[string]any
+	return fields, json.Unmarshal(patch, &fields)
 }
