@@ -51,16 +51,12 @@ func distinct(_ context.Context, e *examination) finding {
 	return ok("kube-system has UID %s and %s", e.both.local.uid, e.both.remote.uid)
 }
 
-// firstWithPolicies has ValidatingAdmissionPolicy as a stable kind.
-// https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/
-func firstWithPolicies() *version.Version { return version.MajorMinor(1, 30) }
-
 func policiesSupported(_ context.Context, e *examination) finding {
-	found, err := version.ParseGeneric(e.both.remote.version)
+	has, err := e.both.remote.hasPolicies()
 	if err != nil {
-		return warning("", "its version %q says nothing", e.both.remote.version)
+		return skipped("%s", err)
 	}
-	if found.LessThan(firstWithPolicies()) {
+	if !has {
 		return failed("upgrade the remote cluster to Kubernetes 1.30 or later, or accept that akd can reach all of it with kubectl actual install --allow-unconfined-remote",
 			"%s has no ValidatingAdmissionPolicy, which confines akd to its own namespaces", e.both.remote.version)
 	}

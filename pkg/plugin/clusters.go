@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -196,6 +197,21 @@ func (c *cluster) identify(ctx context.Context) error {
 	}
 	c.version = info.GitVersion
 	return nil
+}
+
+// hasPolicies reports whether the cluster has ValidatingAdmissionPolicy as a
+// stable kind, which Kubernetes has since 1.30.
+// https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/
+func (c *cluster) hasPolicies() (bool, error) {
+	kind := admissionregistrationv1.SchemeGroupVersion.WithKind("ValidatingAdmissionPolicy")
+	_, err := c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if meta.IsNoMatchError(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("%s cluster: ask for its kinds: %w", c.side, err)
+	}
+	return true, nil
 }
 
 // nearest returns the name that differs least, if it differs little.

@@ -11,11 +11,9 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
@@ -144,8 +142,11 @@ func (i *install) preflight(ctx context.Context) (string, error) {
 	if i.values.RunIn == manifests.RunInRemote {
 		i.home, i.away = both.remote, both.local
 	}
-	policy := schema.GroupVersionKind{Group: "admissionregistration.k8s.io", Version: "v1", Kind: "ValidatingAdmissionPolicy"}
-	if _, err := both.remote.mapper.RESTMapping(policy.GroupKind(), policy.Version); meta.IsNoMatchError(err) && !i.unconfined {
+	has, err := both.remote.hasPolicies()
+	if err != nil {
+		return "", err
+	}
+	if !has && !i.unconfined {
 		return "", fmt.Errorf("the remote cluster %s has no ValidatingAdmissionPolicy, which confines akd to its own namespaces: upgrade it to Kubernetes 1.30, or accept that with --allow-unconfined-remote",
 			both.remote.version)
 	}
