@@ -57,10 +57,10 @@ clusters: ## Build the clusters command, which runs the test clusters, into bin/
 	cd test/clusters && $(GOBUILD) -o ../../bin/clusters .
 
 .PHONY: image
-image: clusters ## Build akd's image for this machine's processor into dist/akd-image.tar, without Docker
-	@mkdir -p dist
-	CGO_ENABLED=0 GOOS=linux $(GOBUILD) -o dist/akd ./cmd/akd
-	bin/clusters build-image dist/akd-image.tar --tag $(IMAGE) --add dist/akd:/akd --entrypoint /akd --user 65532:65532
+image: export VERSION := $(VERSION)
+image: export IMAGE := $(IMAGE)
+image: clusters ## Build akd's image for linux/amd64 and linux/arm64 into dist/akd-image.tar, without Docker: PLATFORMS=
+	tools/image
 
 .PHONY: release
 release: export VERSION := $(VERSION)
@@ -76,6 +76,7 @@ generate: ## Make the generated files anew
 
 .PHONY: demo
 demo: export IMAGE := $(IMAGE)
+demo: export PLATFORMS := linux/$(shell go env GOARCH)
 demo: build image ## Show the main job on two real clusters, with real commands
 	test/demo/demo.sh
 

@@ -39,6 +39,8 @@ func TestMistakes(t *testing.T) {
 		"ImageOfNothing":   {"it would be empty", []string{"build-image", "x.tar", "--tag", "docker.io/library/x:1"}, "--add"},
 		"ImageOfNoFile":    {"a typo", []string{"build-image", "x.tar", "--tag", "docker.io/library/x:1", "--add", "missing:/x"}, "missing"},
 		"ImageToNowhere":   {"images have no current folder", []string{"build-image", "x.tar", "--tag", "docker.io/library/x:1", "--add", "cli.go:x"}, "absolute"},
+		"ImageForNothing":  {"a file of each platform", []string{"build-image", "x.tar", "--tag", "docker.io/library/x:1", "--platform", "linux/arm64", "--add", "bin/{platform}:/x"}, "bin/linux/arm64"},
+		"LabelOfArchive":   {"nobody would read it", []string{"build-image", "x.tar", "--tag", "docker.io/library/x:1", "--label", "a=b", "--add", "cli.go:/x"}, "--platform"},
 		"StatusForMachine": {"only json is understood", []string{"status", "-o", "yaml"}, "yaml"},
 	}
 	for name, tc := range cases {

@@ -77,7 +77,10 @@ func Archive(file string, specs ...Spec) error {
 }
 
 func (s Spec) image() (v1.Image, error) {
-	layers, err := s.layers()
+	layers, err := s.layers(func(content []byte) (v1.Layer, error) {
+		// Not compressed: a node of this machine unpacks it at once.
+		return static.NewLayer(content, types.DockerUncompressedLayer), nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -91,18 +94,22 @@ func (s Spec) image() (v1.Image, error) {
 	}
 	config = config.DeepCopy()
 	config.OS, config.Architecture = "linux", runtime.GOARCH
-	config.Config = v1.Config{
-		Entrypoint: s.Entrypoint, Cmd: s.Cmd, User: s.User, WorkingDir: "/",
-		Env: append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, s.Env...),
-	}
+	config.Config = s.config()
 	return mutate.ConfigFile(image, config)
 }
 
-func (s Spec) layers() ([]v1.Layer, error) {
+func (s Spec) config() v1.Config {
+	return v1.Config{
+		Entrypoint: s.Entrypoint, Cmd: s.Cmd, User: s.User, WorkingDir: "/",
+		Env: append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, s.Env...),
+	}
+}
+
+func (s Spec) layers(layer func([]byte) (v1.Layer, error)) ([]v1.Layer, error) {
 	var below []v1.Layer
 	if s.Base != nil {
 		var err error
-		if below, err = s.Base.layers(); err != nil {
+		if below, err = s.Base.layers(layer); err != nil {
 			return nil, err
 		}
 	}
@@ -110,8 +117,11 @@ func (s Spec) layers() ([]v1.Layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Not compressed: a node of this machine unpacks it at once.
-	return append(below, static.NewLayer(content, types.DockerUncompressedLayer)), nil
+	top, err := layer(content)
+	if err != nil {
+		return nil, fmt.Errorf("make layer of image: %w", err)
+	}
+	return append(below, top), nil
 }
 
 // tar has the files, with times and owners that do not vary.

@@ -7,5 +7,6 @@
 //	programs, Debian's busybox, bash, curl ─► Spec, Spec … ─► CACHE/images/node-HASH.tar
 //	names: ours, and those in Kubernetes' own list of test images
 //
-// Any other program becomes an image in the same way, with Archive.
+// Any other program becomes an image in the same way, with Archive, or with
+// Layout for several platforms and for registries.
 package images
