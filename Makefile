@@ -194,6 +194,10 @@ verify-modules: ## Check that go.mod and go.sum of each module are tidy
 verify-generated: ## Check that the generated files are current
 	tools/verify-generated
 
+.PHONY: reproducible
+reproducible: .bin/cyclonedx-gomod ## Check that the last commit, built twice in different places, makes the same archive and image
+	tools/verify-reproducible
+
 .PHONY: vulncheck
 vulncheck: .bin/govulncheck ## Look for known vulnerabilities in what the programs call
 	@status=0; for module in $(CODE); do \

@@ -65,6 +65,14 @@ func TestKrew(t *testing.T) {
 	}
 }
 
+// What is released can be built by others, byte for byte: who reads the commit
+// need not trust the machine that built it.
+func TestReproducible(t *testing.T) {
+	slow(t)
+	root := filepath.Dir(filepath.Dir(shared.clusters))
+	runs(t, exec.CommandContext(t.Context(), "make", "-C", root, "reproducible"))
+}
+
 // passing are kinds whose objects come and go by themselves, whatever is
 // installed.
 var passing = map[string]bool{
