@@ -155,6 +155,10 @@ bench-scale: build ## Measure how akd's cost grows with pods and namespaces (sim
 bench-streams: build ## Measure exec, port-forward and logs, direct and through AK (root on Linux)
 	go run ./test/bench streams $(BENCHFLAGS)
 
+.PHONY: bench-cli
+bench-cli: build ## Measure kubectl-actual next to kubectl: its start, and where -A with many pods (simulated nodes)
+	go run ./test/bench cli $(BENCHFLAGS)
+
 .PHONY: bench-go
 bench-go: .bin/benchstat ## Run the Go benchmarks BENCH BENCHCOUNT times; with OLD=FILE, compare
 	@mkdir -p dist

@@ -40,6 +40,7 @@ type bed struct {
 	simulated bool
 	address   string // kept for akd in the local cluster's network
 	versions  map[side]string
+	kubectl   string         // the local cluster's own
 	processes map[string]int // of the clusters, by component: remote-etcd
 }
 
@@ -87,6 +88,7 @@ func (b *bed) look(ctx context.Context) error {
 		AKDAddress string `json:"akdAddress"`
 		Clusters   map[side]struct {
 			Version string `json:"version"`
+			Kubectl string `json:"kubectl"`
 		} `json:"clusters"`
 		Components []struct {
 			Name string `json:"name"`
@@ -97,6 +99,7 @@ func (b *bed) look(ctx context.Context) error {
 		return fmt.Errorf("read clusters status: %w", err)
 	}
 	b.address, b.versions = status.AKDAddress, map[side]string{}
+	b.kubectl = status.Clusters[localSide].Kubectl
 	for s, c := range status.Clusters {
 		b.versions[s] = c.Version
 	}

@@ -7,6 +7,7 @@
 //	bench idle      akd with pods that do nothing           kwok nodes
 //	bench scale     the same load at several sizes: AK      kwok nodes
 //	bench streams   exec, port-forward, logs: direct, AK    real containers
+//	bench cli       kubectl-actual next to kubectl          kwok nodes
 //
 // "direct" is the remote cluster alone. "both" is the local and the remote
 // cluster, each creating the same pods by itself at the same time: what two API

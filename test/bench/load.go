@@ -32,6 +32,8 @@ type place struct {
 	selector map[string]string
 	tokens   bool // pods mount a service account token
 	spread   int  // number of namespaces that the pods are in
+	// annotations of each pod, which belong to akd where it runs the pods.
+	annotations map[string]string
 }
 
 // onKwok is a place on the simulated nodes of one side.
@@ -78,7 +80,10 @@ func (p place) pod(run string, i int) *corev1.Pod {
 	grace := int64(1)
 	command := []string{"sh", "-c", "trap exit TERM; while :; do sleep 1 & wait; done"}
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: fmt.Sprintf("bench-%d", i%p.spread), Name: fmt.Sprintf("%s-%d", run, i), Labels: map[string]string{runLabel: run}},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: fmt.Sprintf("bench-%d", i%p.spread), Name: fmt.Sprintf("%s-%d", run, i),
+			Labels: map[string]string{runLabel: run}, Annotations: p.annotations,
+		},
 		Spec: corev1.PodSpec{
 			NodeSelector:                  p.selector,
 			Tolerations:                   []corev1.Toleration{{Key: "actual.vk/infra", Operator: corev1.TolerationOpExists}},

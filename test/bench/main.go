@@ -46,7 +46,7 @@ func command() *cobra.Command {
 	flags.StringVar(&o.page, "page", "", "page of results whose section is replaced, such as docs/performance.md")
 	flags.StringVar(&o.profiles, "profile", "", "folder for CPU and heap profiles of akd")
 	flags.BoolVar(&o.keep, "keep", false, "leave the clusters running")
-	root.AddCommand(podsCommand(o), latencyCommand(o), restartCommand(o), idleCommand(o), scaleCommand(o), streamsCommand(o))
+	root.AddCommand(podsCommand(o), latencyCommand(o), restartCommand(o), idleCommand(o), scaleCommand(o), streamsCommand(o), cliCommand(o))
 	return root
 }
 
@@ -114,6 +114,19 @@ func streamsCommand(o *options) *cobra.Command {
 	}
 	cmd.Flags().IntVar(&m.mebibytes, "mebibytes", 256, "size of each stream")
 	cmd.Flags().IntVar(&m.rounds, "rounds", 5, "rounds of each stream, direct and AK by turns")
+	return cmd
+}
+
+func cliCommand(o *options) *cobra.Command {
+	var m cliMeasurement
+	cmd := &cobra.Command{
+		Use: "cli", Short: "Start kubectl-actual and have it show many pods, next to kubectl", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.measure(cmd, "cli", m.run) },
+	}
+	cmd.Flags().StringVar(&m.plugin, "plugin", "bin/kubectl-actual", "the kubectl-actual program")
+	cmd.Flags().IntVar(&m.starts, "starts", 20, "runs of each command that asks no cluster")
+	cmd.Flags().IntVar(&m.pods, "pods", 5000, "pods of the local cluster")
+	cmd.Flags().IntVar(&m.rounds, "rounds", 5, "runs of each command that shows the pods")
 	return cmd
 }
 

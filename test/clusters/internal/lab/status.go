@@ -42,6 +42,8 @@ type ClusterStatus struct {
 	Server          string `json:"server"`
 	InNetworkServer string `json:"inNetworkServer"`
 	Kubeconfig      string `json:"kubeconfig"`
+	// Kubectl is the path of the cluster's own.
+	Kubectl string `json:"kubectl"`
 	// AKDKubeconfig is for akd, in the local cluster's network namespace.
 	AKDKubeconfig    string       `json:"akdKubeconfig"`
 	NetworkNamespace string       `json:"networkNamespace,omitempty"`
@@ -121,6 +123,7 @@ func (l *Lab) clusterStatus(ctx context.Context, state State, name string) (Clus
 		Server:          fmt.Sprintf("https://127.0.0.1:%d", state.Clusters[name].Port),
 		InNetworkServer: c.InNetwork(),
 		Kubeconfig:      l.Kubeconfig(name),
+		Kubectl:         state.Clusters[name].Programs["kubectl"],
 		AKDKubeconfig:   l.Kubeconfig("akd-" + name),
 		Pods:            c.Net.Pods.String(),
 		Services:        c.Net.Services.String(),
