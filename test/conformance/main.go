@@ -94,7 +94,7 @@ func command() *cobra.Command {
 	flags.StringVar(&focus, "focus", "", "regular expression of the specs to run")
 	flags.StringVar(&skip, "skip", "", "regular expression of the specs to leave out")
 	flags.IntVar(&o.procs, "procs", 16, "specs that run at the same time")
-	flags.IntVar(&o.batch, "batch", 60, "specs after which the results are written down")
+	flags.IntVar(&o.batch, "batch", 120, "specs after which the results are written down")
 	flags.IntVar(&o.repeat, "repeat", 1, "how often each spec runs; it passes if it always does")
 	flags.BoolVar(&o.resume, "resume", false, "go on with an earlier run: take its results where Kubernetes and akd are the same")
 	flags.BoolVar(&o.quick, "quick", false, "run directly only what does not pass through AK")
