@@ -25,7 +25,9 @@ BENCHCOUNT ?= 6
 # Flags of a measurement, such as BENCHFLAGS='--pods 200 --page docs/performance.md'.
 BENCHFLAGS ?=
 
-GOBUILD := go build -trimpath -ldflags "-X main.version=$(VERSION)"
+BUILDFLAGS := -trimpath -ldflags "-X main.version=$(VERSION)"
+# Programs need nothing of the machine that they run on.
+GOBUILD := CGO_ENABLED=0 go build $(BUILDFLAGS)
 # Modules of this repository with code in them, and all modules.
 CODE := . test/clusters
 MODULES := $(CODE) tools tools/sbom test/e2e/krew test/e2e/crossplane test/e2e/crossplane/helm test/e2e/metrics-server
@@ -100,7 +102,7 @@ test-unit: c-compiler ## Run the tests that need no clusters
 
 .PHONY: test-e2e
 test-e2e: build c-compiler ## Run the end-to-end tests, and a slice of Kubernetes' own, on real clusters of their own (root on Linux)
-	$(GOBUILD) -race -o bin/akd-race ./cmd/akd
+	go build $(BUILDFLAGS) -race -o bin/akd-race ./cmd/akd
 	go test -race -count=1 -timeout $(if $(E2E_SLOW),3h,60m) -tags e2e ./test/e2e/... ./test/conformance
 
 .PHONY: e2e
@@ -121,7 +123,7 @@ conformance: akd clusters network-tools ## Run Kubernetes' own tests directly an
 
 .PHONY: skew
 skew: build c-compiler ## Run a short end-to-end test between clusters of different Kubernetes versions: SKEW=all for every pair
-	$(GOBUILD) -race -o bin/akd-race ./cmd/akd
+	go build $(BUILDFLAGS) -race -o bin/akd-race ./cmd/akd
 	go build -o bin/skew ./test/skew
 	bin/skew --page docs/compatibility.md $(if $(filter all,$(SKEW)),--all)
 

@@ -21,44 +21,28 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// akdImage builds akd's image of the tree as it is, and gives it to all nodes.
+// akdImage makes an image of the akd that make has built, and gives it to all
+// nodes.
 func (b *bed) akdImage(t *testing.T) string {
 	t.Helper()
 	const image = "docker.io/actual-kubelets/akd:e2e"
-	dir := t.TempDir()
-	akd, archive := filepath.Join(dir, "akd"), filepath.Join(dir, "akd.tar")
-	build(t, "go", "build", "-o", akd, "../../cmd/akd")
-	build(t, b.clusters, "build-image", archive, "--tag", image, "--add", akd+":/akd", "--entrypoint", "/akd", "--user", "65532:65532")
-	build(t, b.clusters, "--dir", b.dir, "load-image", archive)
+	akd, archive := filepath.Join(filepath.Dir(b.clusters), "akd"), filepath.Join(t.TempDir(), "akd.tar")
+	runs(t, exec.CommandContext(t.Context(), b.clusters, "build-image", archive, "--tag", image, "--add", akd+":/akd", "--entrypoint", "/akd", "--user", "65532:65532"))
+	runs(t, exec.CommandContext(t.Context(), b.clusters, "--dir", b.dir, "load-image", archive))
 	return image
-}
-
-func build(t *testing.T, command ...string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", command, err, out)
-	}
 }
 
 // TestInstall: what install applies is enough for a pod to run, applying it
 // again changes nothing, and uninstall leaves nothing behind.
 func TestInstall(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "kubectl-actual")
-	build(t, "go", "build", "-o", program, "../../cmd/kubectl-actual")
 	image := shared.akdImage(t)
 	actual := func(args ...string) string {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), program, append(args, "--context=local", "--remote-context=remote")...)
-		cmd.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(shared.dir, "kubeconfig"))
-		var progress strings.Builder
-		cmd.Stderr = &progress
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("kubectl actual %v: %v\n%s%s", args, err, out, progress.String())
+		out, progress, code := shared.actual(t, append(args, "--remote-context=remote")...)
+		if code != 0 {
+			t.Fatalf("kubectl actual %v: exit code %d\n%s%s", args, code, out, progress)
 		}
-		return string(out)
+		return out
 	}
 	for _, side := range []string{"local", "remote"} {
 		t.Run(side, func(t *testing.T) {
