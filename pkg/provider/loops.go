@@ -78,7 +78,7 @@ func newLoops(local *localCluster, remote *remoteCluster, settings loopSettings,
 	l.brake = &brake{local: l.register, spaces: l.spaces, limit: settings.maxOrphanShare, logger: logger}
 	l.reconciler = &reconciler{
 		site: settings.site, local: local, remote: remote, spaces: l.spaces, pods: l.pods, services: l.services,
-		register: l.register, brake: l.brake, batch: newBatch(settings.clock), released: newPauses(settings.clock, releasePause), queue: l.queue, clock: settings.clock, logger: logger,
+		register: l.register, brake: l.brake, admission: newAdmission(l.pods, local.ownNode), batch: newBatch(settings.clock), released: newPauses(settings.clock, releasePause), queue: l.queue, clock: settings.clock, logger: logger,
 		tokens: &tokens{
 			site: settings.site, local: local, remote: remote, bundles: l.bundles, issuers: l.issuers, queue: l.queue, clock: settings.clock, count: settings.countToken,
 		},
@@ -109,6 +109,7 @@ func isTrue(b *bool) bool { return b != nil && *b }
 func (l *loops) localPodChanged(c change[*corev1.Pod]) {
 	pod := either(c)
 	l.register.note(c)
+	l.reconciler.admission.podChanged(c)
 	id := types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
 	var needs translate.Needs
 	if c.new != nil && !finished(c.new) {

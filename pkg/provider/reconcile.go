@@ -29,12 +29,14 @@ type reconciler struct {
 	services *serviceMirror
 	register *register
 	brake    *brake
-	batch    *batch
-	released *pauses
-	recorder record.EventRecorder
-	queue    queue
-	clock    clock.PassiveClock
-	logger   *slog.Logger
+	// admission decides whether a pod that is new may run.
+	admission *admission
+	batch     *batch
+	released  *pauses
+	recorder  record.EventRecorder
+	queue     queue
+	clock     clock.PassiveClock
+	logger    *slog.Logger
 
 	configMaps *copies[*corev1.ConfigMap]
 	secrets    *copies[*corev1.Secret]
@@ -156,7 +158,11 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 		return errors.New("services have not been read yet")
 	}
 	// What cannot work is refused before anything is mirrored for it.
-	if rejected := translate.Admit(p.local, r.pods.all); rejected.Reason != "" {
+	rejected, err := r.admission.admit(ctx, p.local)
+	if err != nil {
+		return err
+	}
+	if rejected.Reason != "" {
 		return r.fail(ctx, p, translate.Step{Reason: rejected.Reason, Message: rejected.Message})
 	}
 	if _, err := r.site.Pod(p.local, nil); err != nil {

@@ -383,13 +383,19 @@ func (d *daemon) assembleKubelet() error {
 	return err
 }
 
+// nodeChanged tells who looks at the Node as the local cluster has it.
+func (d *daemon) nodeChanged(c change[*corev1.Node]) {
+	d.node.changed(c)
+	d.loops.reconciler.admission.nodeChanged(c)
+}
+
 // runNode registers the node and keeps its lease and status until ctx ends.
 func (d *daemon) runNode(ctx context.Context) error {
 	const pause = 2 * time.Second
 	d.node.adopt(ctx, d.local)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { d.node.run(ctx); return nil })
-	group.Go(func() error { newObjects(d.node.changed, func() {}).run(ctx, d.local.self()); return nil })
+	group.Go(func() error { newObjects(d.nodeChanged, func() {}).run(ctx, d.local.self()); return nil })
 	group.Go(func() error {
 		return wait.PollUntilContextCancel(ctx, pause, true, func(ctx context.Context) (bool, error) {
 			controller, err := d.nodeController()

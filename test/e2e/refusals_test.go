@@ -150,6 +150,34 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
+// What a kubelet rejects of the pods that are bound to it past the scheduler
+// fails here too, for the same reasons, and never reaches the remote cluster.
+func TestRejectedPods(t *testing.T) {
+	b := shared
+	b.startAKD(t, exampleNode)
+	namespace := b.namespace(t, "rejected")
+	for name, tc := range map[string]struct{ more, reason, message string }{
+		"cpu":      {"    resources: {requests: {cpu: 10k}}", "OutOfcpu", "Node didn't have enough resource: cpu, requested: 10000000, "},
+		"memory":   {"    resources: {requests: {memory: 1Pi}}", "OutOfmemory", "Node didn't have enough resource: memory, "},
+		"affinity": {"  nodeSelector: {disk: tape}", "NodeAffinity", "Predicate NodeAffinity failed"},
+	} {
+		b.apply(t, namespace, sleeper(name, tc.more))
+		pod{b, namespace, name}.until(t, "pod "+name+" is rejected", func(pod *corev1.Pod) error {
+			if pod.Status.Phase != corev1.PodFailed || pod.Status.Reason != tc.reason || !strings.Contains(pod.Status.Message, tc.message) {
+				return fmt.Errorf("%s: %s: %s", pod.Status.Phase, pod.Status.Reason, pod.Status.Message)
+			}
+			return nil
+		})
+	}
+	fits := pod{b, namespace, "fits"} // opens the namespace
+	b.apply(t, namespace, sleeper("fits", "    resources: {requests: {cpu: 10m}}"))
+	fits.ready(t)
+	list, err := b.remote.CoreV1().Pods(translate.RemoteNamespace(exampleNode, namespace)).List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(list.Items) != 1 {
+		t.Errorf("%d remote pods, want the one that fits: %v", len(list.Items), err)
+	}
+}
+
 // A force-deleted pod is gone locally at once; what runs of it remotely ends,
 // before another pod of its name begins.
 func TestForceDelete(t *testing.T) {

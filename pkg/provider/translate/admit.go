@@ -3,25 +3,132 @@ package translate
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	resourcehelper "k8s.io/component-helpers/resource"
+	scheduling "k8s.io/component-helpers/scheduling/corev1"
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 )
 
-// ReasonNodePorts ends a pod whose host ports another pod on the node has.
-const ReasonNodePorts = "NodePorts"
-
-// Admit returns why the node rejects a pod for good, as a kubelet does with one
-// that was bound to it past the scheduler, or a zero Refusal. The others are
-// the node's pods that have started and may still run.
+// Reasons for which a kubelet rejects a pod that was bound to its node past the
+// scheduler. What there is too little of is named after the prefix.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/lifecycle/predicate.go
-func Admit(local *corev1.Pod, others func() []*corev1.Pod) Refusal {
+const (
+	ReasonNodePorts       = "NodePorts"
+	ReasonNodeAffinity    = "NodeAffinity"
+	ReasonTaintToleration = "TaintToleration"
+	ReasonOutOf           = "OutOf"
+)
+
+// Amounts are of a node's resources: thousandths of CPUs, and whole units of
+// everything else, pods included.
+type Amounts map[corev1.ResourceName]int64
+
+// Requests returns what a pod takes of its node, as the scheduler counts: what
+// a resize asks for, and what is still allocated, whichever is more.
+func Requests(pod *corev1.Pod) Amounts {
+	requests := resourcehelper.PodRequests(pod, resourcehelper.PodResourcesOptions{UseStatusResources: true})
+	amounts := make(Amounts, len(requests)+1)
+	for name, quantity := range requests {
+		amounts[name] = amount(name, quantity)
+	}
+	amounts[corev1.ResourcePods] = 1
+	return amounts
+}
+
+func amount(name corev1.ResourceName, quantity resource.Quantity) int64 {
+	if name == corev1.ResourceCPU {
+		return quantity.MilliValue()
+	}
+	return quantity.Value()
+}
+
+// Add adds what another pod takes.
+func (a Amounts) Add(more Amounts) {
+	for name, n := range more {
+		a[name] += n
+	}
+}
+
+// Sub takes a pod's part away again.
+func (a Amounts) Sub(less Amounts) {
+	for name, n := range less {
+		a[name] -= n
+	}
+}
+
+// Admit returns why the node rejects a pod for good, or a zero Refusal, as a
+// kubelet does with one that was bound to it past the scheduler. used is what
+// the pods take that it has admitted and that may still run; others returns
+// them, and is called for pods with host ports only. A nil node says nothing.
+func Admit(local *corev1.Pod, node *corev1.Node, used Amounts, others func() []*corev1.Pod) Refusal {
+	if node == nil {
+		return portTaken(local, others)
+	}
+	for _, why := range []func() Refusal{
+		func() Refusal { return lacks(local, node, used) },
+		func() Refusal { return mismatched(local, node) },
+		func() Refusal { return portTaken(local, others) },
+		func() Refusal { return untolerated(local, node) },
+	} {
+		if refusal := why(); refusal.Reason != "" {
+			return refusal
+		}
+	}
+	return Refusal{}
+}
+
+// lacks says what the node has too little of. What it does not list, it does
+// not manage. A kubelet evicts others for a critical pod; akd cannot, and lets
+// the remote cluster decide.
+func lacks(local *corev1.Pod, node *corev1.Node, used Amounts) Refusal {
+	if local.Spec.Priority != nil && *local.Spec.Priority >= systemCritical {
+		return Refusal{}
+	}
+	requests := Requests(local)
+	first := []corev1.ResourceName{corev1.ResourcePods, corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage}
+	rest := slices.DeleteFunc(slices.Sorted(maps.Keys(requests)), func(name corev1.ResourceName) bool { return slices.Contains(first, name) })
+	for _, name := range append(first, rest...) {
+		quantity, listed := node.Status.Allocatable[name]
+		capacity := amount(name, quantity)
+		if listed && requests[name] > 0 && requests[name] > capacity-used[name] {
+			return Refusal{ReasonOutOf + string(name), fmt.Sprintf("Pod was rejected: Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d",
+				name, requests[name], used[name], capacity)}
+		}
+	}
+	return Refusal{}
+}
+
+// systemCritical is the priority from which on a pod is critical.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/apis/scheduling/types.go
+const systemCritical = 2_000_000_000
+
+func mismatched(local *corev1.Pod, node *corev1.Node) Refusal {
+	if match, err := nodeaffinity.GetRequiredNodeAffinity(local).Match(node); err == nil && match {
+		return Refusal{}
+	}
+	return Refusal{ReasonNodeAffinity, "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"}
+}
+
+func untolerated(local *corev1.Pod, node *corev1.Node) Refusal {
+	evicts := func(taint *corev1.Taint) bool { return taint.Effect == corev1.TaintEffectNoExecute }
+	if _, found := scheduling.FindMatchingUntoleratedTaint(logr.Discard(), node.Spec.Taints, local.Spec.Tolerations, evicts, true); found {
+		return Refusal{ReasonTaintToleration, "Pod was rejected: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"}
+	}
+	return Refusal{}
+}
+
+func portTaken(local *corev1.Pod, others func() []*corev1.Pod) Refusal {
 	wanted := hostPorts(local)
 	if len(wanted) == 0 {
 		return Refusal{}
 	}
 	for _, other := range others() {
-		if other.UID == local.UID || finished(other) || other.Status.StartTime == nil {
+		if other.UID == local.UID {
 			continue
 		}
 		for _, taken := range hostPorts(other) {

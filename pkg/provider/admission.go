@@ -1,0 +1,109 @@
+package provider
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// admission decides which pods the node takes, one after the other, as a
+// kubelet does. It keeps what the pods ask for that it has admitted, so that a
+// pod costs the same on a full node as on an empty one.
+type admission struct {
+	bound *objects[*corev1.Pod]                       // the node's pods
+	read  func(context.Context) (*corev1.Node, error) // from the API server
+
+	mu   sync.Mutex
+	node *corev1.Node // as it was last seen; nil when it was not
+	pods map[types.UID]translate.Amounts
+	used translate.Amounts
+}
+
+func newAdmission(bound *objects[*corev1.Pod], read func(context.Context) (*corev1.Node, error)) *admission {
+	return &admission{bound: bound, read: read, pods: map[types.UID]translate.Amounts{}, used: translate.Amounts{}}
+}
+
+// podChanged keeps the books. A pod that has started was admitted, by an akd
+// before this one perhaps; one that has ended takes nothing any more. What is
+// told may be older than what is known by now, which counts.
+func (a *admission) podChanged(c change[*corev1.Pod]) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	pod := either(c)
+	current := a.bound.get(pod.Namespace, pod.Name)
+	admitted := false
+	for _, told := range []*corev1.Pod{c.old, c.new} {
+		if told == nil {
+			continue
+		}
+		_, was := a.pods[told.UID]
+		admitted = admitted || was && current != nil && current.UID == told.UID
+		a.removeLocked(told.UID)
+	}
+	if current != nil && !finished(current) && (admitted || current.Status.StartTime != nil) {
+		a.removeLocked(current.UID)
+		a.addLocked(current)
+	}
+}
+
+func (a *admission) addLocked(pod *corev1.Pod) {
+	requests := translate.Requests(pod)
+	a.pods[pod.UID] = requests
+	a.used.Add(requests)
+}
+
+func (a *admission) removeLocked(pod types.UID) {
+	a.used.Sub(a.pods[pod])
+	delete(a.pods, pod)
+}
+
+// nodeChanged is told of the Node as the local cluster has it.
+func (a *admission) nodeChanged(c change[*corev1.Node]) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.node = c.new
+}
+
+// admit returns why the node does not take the pod, or a zero Refusal.
+func (a *admission) admit(ctx context.Context, pod *corev1.Pod) (translate.Refusal, error) {
+	if refusal := a.try(pod); refusal.Reason == "" || refusal.Reason == translate.ReasonNodePorts {
+		return refusal, nil
+	}
+	// Nobody is turned away because the watch of the node lags.
+	node, err := a.read(ctx)
+	if err != nil {
+		return translate.Refusal{}, err
+	}
+	a.nodeChanged(change[*corev1.Node]{new: node})
+	return a.try(pod), nil
+}
+
+// try admits the pod if the node takes it. No room is kept for a pod that has
+// gone meanwhile.
+func (a *admission) try(pod *corev1.Pod) translate.Refusal {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	current := a.bound.get(pod.Namespace, pod.Name)
+	if _, admitted := a.pods[pod.UID]; admitted || current == nil || current.UID != pod.UID || finished(current) {
+		return translate.Refusal{}
+	}
+	if pod.Status.StartTime == nil {
+		if refusal := translate.Admit(pod, a.node, a.used, a.admittedLocked); refusal.Reason != "" {
+			return refusal
+		}
+	}
+	a.addLocked(pod)
+	return translate.Refusal{}
+}
+
+func (a *admission) admittedLocked() []*corev1.Pod {
+	return slices.DeleteFunc(a.bound.all(), func(pod *corev1.Pod) bool {
+		_, ok := a.pods[pod.UID]
+		return !ok
+	})
+}
