@@ -2,6 +2,9 @@ package provider
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -106,4 +109,49 @@ func (a *admission) admittedLocked() []*corev1.Pod {
 		_, ok := a.pods[pod.UID]
 		return !ok
 	})
+}
+
+// localResources returns the extended resources of the pod that only the local
+// cluster counts. Whoever may write a Node's status may advertise them, and a
+// kubelet leaves them to the scheduler; those that akd itself advertises are of
+// the remote nodes.
+// https://kubernetes.io/docs/tasks/administer-cluster/extended-resource-node/
+func (a *admission) localResources(ctx context.Context, pod *corev1.Pod) ([]corev1.ResourceName, error) {
+	names := translate.ExtendedResources(pod)
+	if len(names) == 0 {
+		return nil, nil
+	}
+	node, err := a.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	own, err := ownCapacity(node)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(names, func(name corev1.ResourceName) bool {
+		_, advertised := node.Status.Capacity[name]
+		return !advertised || own["f:"+string(name)] != nil
+	}), nil
+}
+
+// ownCapacity returns the resources that akd has written into the Node, as
+// managedFields names them.
+func ownCapacity(node *corev1.Node) (map[string]any, error) {
+	own := map[string]any{}
+	for _, entry := range node.ManagedFields {
+		if entry.Manager != userAgent || entry.FieldsV1 == nil {
+			continue
+		}
+		var fields struct {
+			Status struct {
+				Capacity map[string]any `json:"f:capacity"`
+			} `json:"f:status"`
+		}
+		if err := json.Unmarshal([]byte(entry.FieldsV1.String()), &fields); err != nil {
+			return nil, fmt.Errorf("read who wrote the capacity of local node %s: %w", node.Name, err)
+		}
+		maps.Copy(own, fields.Status.Capacity)
+	}
+	return own, nil
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -127,6 +128,39 @@ func TestAdmissionIsSerial(t *testing.T) {
 	workers.Wait()
 	if got := admitted.Load(); got != places {
 		t.Errorf("%d pods have %d places", got, places)
+	}
+}
+
+// An extended resource that an administrator has written into the local Node is
+// on no remote machine, and one that akd has is.
+func TestLocalResources(t *testing.T) {
+	const owned = `{"f:status":{"f:capacity":{"f:example.com/gpu":{}}}}`
+	node := nodeOf("10")
+	node.Status.Capacity = corev1.ResourceList{"example.com/gpu": apiresource.MustParse("1"), "example.com/license": apiresource.MustParse("5")}
+	node.ManagedFields = []metav1.ManagedFieldsEntry{
+		{Manager: userAgent, FieldsV1: metav1.NewFieldsV1(owned)},
+		{Manager: "kubectl", FieldsV1: metav1.NewFieldsV1(`{"f:status":{"f:capacity":{"f:example.com/license":{}}}}`)},
+	}
+	a, _ := ledger("10", func(context.Context) (*corev1.Node, error) { return node, nil })
+	pod := boundPod(1, "1")
+	one := apiresource.MustParse("1")
+	pod.Spec.Containers = []corev1.Container{{Name: "main", Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
+		corev1.ResourceCPU: one, "example.com/gpu": one, "example.com/license": one, "example.com/unheard-of": one,
+	}}}}
+	got, err := a.localResources(t.Context(), pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]corev1.ResourceName{"example.com/license"}, got); diff != "" {
+		t.Errorf("-want, +got:\n%s", diff)
+	}
+	site := &translate.Site{Node: "vk", ClusterUID: "local"}
+	remote, err := site.PodIn(pod, translate.Surroundings{LocalResources: got})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if requests := remote.Spec.Containers[0].Resources.Requests; len(requests) != 3 || len(pod.Spec.Containers[0].Resources.Requests) != 4 {
+		t.Errorf("the remote pod asks for %v", requests)
 	}
 }
 

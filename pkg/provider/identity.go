@@ -19,6 +19,8 @@ import (
 )
 
 const (
+	// userAgent is how both clusters know akd, and how it is called in managedFields.
+	userAgent      = "akd"
 	nodeUserPrefix = "system:node:"
 	nodesGroup     = "system:nodes"
 	proxyUser      = "system:kube-proxy"
@@ -51,7 +53,7 @@ func clientConfig(side, kubeconfig, kubeContext string) (*rest.Config, error) {
 // tuned sets what holds for all of akd's clients.
 func tuned(cfg *rest.Config) *rest.Config {
 	cfg.QPS = -1
-	cfg.UserAgent = "akd"
+	cfg.UserAgent = userAgent
 	cfg.WarningHandler = rest.NoWarnings{} // deprecations are not the operator's to act on
 	cfg.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	cfg.ContentType = "application/vnd.kubernetes.protobuf"

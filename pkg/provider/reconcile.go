@@ -173,7 +173,11 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 	if err != nil || !settled || !ready {
 		return err
 	}
-	wanted, err := r.site.PodIn(p.local, r.around(p.local))
+	around := r.around(p.local)
+	if around.LocalResources, err = r.admission.localResources(ctx, p.local); err != nil {
+		return err
+	}
+	wanted, err := r.site.PodIn(p.local, around)
 	if err != nil {
 		return err
 	}

@@ -125,7 +125,7 @@ func containerFields() []Field {
 		{"container.env[].valueFrom.configMapKeyRef", Translated, "The ConfigMap is mirrored under its own name; kube-root-ca.crt under another."},
 		{"container.env[].valueFrom.secretKeyRef", Kept, "The Secret is mirrored under its own name."},
 		{"container.env[].valueFrom.fileKeyRef", Kept, "The file is in a volume of the pod."},
-		{"container.resources", Kept, "The remote scheduler and kubelet use it. It follows later resizes of cpu and memory."},
+		{"container.resources", Kept, "The remote scheduler and kubelet use it. It follows later resizes of cpu and memory. Extended resources that somebody else than akd advertises on the local Node are for the local scheduler alone, and left out."},
 		{"container.resizePolicy", Kept, "The remote kubelet follows it."},
 		{"container.restartPolicy", Kept, "The remote kubelet follows it; Always makes an init container a sidecar."},
 		{"container.restartPolicyRules", Kept, "The remote kubelet follows them."},

@@ -3,6 +3,7 @@ package translate
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -67,6 +68,9 @@ type Surroundings struct {
 	// Nameservers are the addresses of the local cluster's DNS where the Site
 	// names none: see ClusterDNS.
 	Nameservers []string
+	// LocalResources are extended resources that only the local cluster counts:
+	// no remote node could offer them.
+	LocalResources []corev1.ResourceName
 }
 
 // Pod is PodIn without ConfigMaps and Secrets.
@@ -92,6 +96,7 @@ func (s *Site) PodIn(local *corev1.Pod, around Surroundings) (*corev1.Pod, error
 	}
 	s.resolve(&spec, local.Namespace, around.Nameservers)
 	translateVolumes(spec.Volumes, local)
+	dropResources(&spec, around.LocalResources)
 	env := &environment{site: s, local: local, variables: s.variables(local, around.Services), around: around}
 	for i := range spec.InitContainers {
 		env.translate(&spec.InitContainers[i])
@@ -100,6 +105,35 @@ func (s *Site) PodIn(local *corev1.Pod, around Surroundings) (*corev1.Pod, error
 		env.translate(&spec.Containers[i])
 	}
 	return &corev1.Pod{ObjectMeta: s.podMeta(local), Spec: spec}, nil
+}
+
+// ExtendedResources returns the resources that a pod asks for and that
+// Kubernetes itself knows nothing of, such as example.com/dongle.
+// https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#extended-resources
+func ExtendedResources(pod *corev1.Pod) []corev1.ResourceName {
+	var names []corev1.ResourceName
+	for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range containers {
+			for name := range containers[i].Resources.Requests {
+				if strings.Contains(string(name), "/") && !strings.Contains(string(name), "kubernetes.io/") {
+					names = append(names, name)
+				}
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func dropResources(spec *corev1.PodSpec, names []corev1.ResourceName) {
+	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
+		for i := range containers {
+			for _, name := range names {
+				delete(containers[i].Resources.Requests, name)
+				delete(containers[i].Resources.Limits, name)
+			}
+		}
+	}
 }
 
 func (s *Site) podMeta(local *corev1.Pod) metav1.ObjectMeta {
