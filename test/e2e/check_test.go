@@ -31,7 +31,11 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	mend(t)
-	t.Cleanup(func() { b.actual(t, "uninstall", node, "--remote-context=remote", "--force") })
+	t.Cleanup(func() {
+		if out, stderr, code := b.actual(t, "uninstall", node, "--remote-context=remote", "--force"); code != 0 {
+			t.Errorf("uninstall: exit code %d\n%s%s", code, out, stderr)
+		}
+	})
 
 	if failed := b.failedChecks(t, node); len(failed) > 0 {
 		t.Fatalf("on a fresh install: %v", failed)

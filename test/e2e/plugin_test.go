@@ -24,10 +24,11 @@ func (b *bed) actual(t *testing.T, args ...string) (stdout, stderr string, code 
 	return out.String(), err.String(), code
 }
 
+// actualCommand is not bound to the test's context, which has ended when the
+// test cleans up.
 func (b *bed) actualCommand(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	program := filepath.Join(filepath.Dir(b.clusters), "kubectl-actual")
-	return exec.CommandContext(t.Context(), program, append(args, "--cache-dir", t.TempDir())...)
+	return exec.Command(filepath.Join(filepath.Dir(b.clusters), "kubectl-actual"), append(args, "--cache-dir", t.TempDir())...)
 }
 
 // The plugin finds a Deployment's pods in the remote cluster, from the local
