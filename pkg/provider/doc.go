@@ -21,6 +21,6 @@
 // refer to and copies.go keeps their remote copies; bundles.go watches trust
 // anchors, certificates.go asks for pods' own certificates, and tokens.go keeps
 // both, and service account tokens, for each pod; events.go repeats remote
-// events; sweep.go holds the brake on orphans; node.go and probe.go are the node
-// itself.
+// events; admission.go decides which pods the node takes, and writes nothing;
+// sweep.go holds the brake on orphans; node.go and probe.go are the node itself.
 package provider
