@@ -15,7 +15,7 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// colorMode is when output has colours: auto is on a terminal.
+// colorMode is when output has colors: auto is on a terminal.
 type colorMode string
 
 // Modes of --color.
@@ -58,8 +58,7 @@ func (s *style) addFlags(flags *pflag.FlagSet) {
 	flags.Var(&s.mode, "color", "colors: auto (on a terminal, unless $NO_COLOR is set), always or never")
 }
 
-// console is one output of a command, as a person reads it. A nil one is of
-// somebody who does not.
+// console is one output of a command, as a person reads it.
 type console struct {
 	out   io.Writer
 	clock clock.WithTicker
@@ -90,7 +89,7 @@ func (s *style) on(out io.Writer) *console {
 	return c
 }
 
-// mark is a mark in its colour.
+// mark is a mark in its color.
 func (c *console) mark(mark string) string { return c.marks[mark] }
 
 type seenKey struct{}

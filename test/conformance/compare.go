@@ -94,17 +94,17 @@ func judge(direct, through state) verdict {
 	return failedBoth
 }
 
-// onlyRepeated returns the names of the rows that pass both ways, but did not
-// at once: those whose second chance a reader should judge.
-func onlyRepeated(rows []row) []string {
-	var names []string
+// onlyRepeated returns the rows that pass both ways, but did not at once: those
+// whose second chance a reader should judge.
+func onlyRepeated(rows []row) []row {
+	var found []row
 	for i := range rows {
 		r := &rows[i]
 		if r.Verdict == passedBoth && (r.Direct.Passed < r.Direct.Attempts || r.Through.Passed < r.Through.Attempts) {
-			names = append(names, r.Spec)
+			found = append(found, *r)
 		}
 	}
-	return names
+	return found
 }
 
 // count says how many rows have each verdict.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -94,10 +93,10 @@ func markdown(rows []row) string {
 			}
 		}
 	}
-	if names := onlyRepeated(rows); len(names) > 0 {
+	if repeated := onlyRepeated(rows); len(repeated) > 0 {
 		b.WriteString("\n## Passed both, but not at once\n\n")
-		for _, name := range names {
-			fmt.Fprintf(&b, "- %s\n", name)
+		for i := range repeated {
+			fmt.Fprintf(&b, "- %s\n", repeated[i].Spec)
 		}
 	}
 	b.WriteString("\n## All\n\n| spec | direct | s | through AK | s |\n|---|---|---:|---|---:|\n")
@@ -146,12 +145,10 @@ func printSummary(out io.Writer, rows []row) error {
 	for _, v := range verdicts() {
 		fmt.Fprintf(out, "%5d  %s\n", counts[v], v)
 	}
-	if names := onlyRepeated(rows); len(names) > 0 {
-		fmt.Fprintf(out, "\n%d of those that passed both failed once, and passed when repeated:\n", len(names))
-		for i := range rows {
-			if slices.Contains(names, rows[i].Spec) {
-				fmt.Fprintf(out, "  %s: direct %s, through AK %s\n", rows[i].Spec, rows[i].Direct, rows[i].Through)
-			}
+	if repeated := onlyRepeated(rows); len(repeated) > 0 {
+		fmt.Fprintf(out, "\n%d of those that passed both failed once, and passed when repeated:\n", len(repeated))
+		for i := range repeated {
+			fmt.Fprintf(out, "  %s: direct %s, through AK %s\n", repeated[i].Spec, repeated[i].Direct, repeated[i].Through)
 		}
 	}
 	return nil
