@@ -95,6 +95,9 @@ func (m *podsMeasurement) size(ctx context.Context, d *daemon, size int) (string
 	for round := range m.rounds {
 		for _, kind := range []string{direct, both, ak} {
 			run := fmt.Sprintf("r%d-%s", round, strings.ToLower(kind))
+			if !m.tokens {
+				run = "bare-" + run
+			}
 			f, err := m.one(ctx, d, kind, run, size)
 			if err != nil {
 				return "", err
@@ -130,11 +133,13 @@ func (m *podsMeasurement) one(ctx context.Context, d *daemon, kind, run string, 
 	if err != nil {
 		return f, err
 	}
+	const most = 40 * time.Second
+	name := fmt.Sprintf("%d-%s", size, run)
 	profile := func() (profiled, error) { return profiled{}, nil }
 	if kind == ak {
-		const most = 20 * time.Second
-		profile = d.profile(ctx, fmt.Sprintf("%d-%s", size, run), most)
+		profile = d.profile(ctx, name, most)
 	}
+	servers := b.profileServers(ctx, name, most)
 	if f.create, err = timed(ctx, loads, func(ctx context.Context, l *load) error { return l.create(ctx, isRunning) }); err != nil {
 		return f, err
 	}
@@ -142,6 +147,9 @@ func (m *podsMeasurement) one(ctx context.Context, d *daemon, kind, run string, 
 		return f, err
 	}
 	if f.profiled, err = profile(); err != nil {
+		return f, err
+	}
+	if err := servers(); err != nil {
 		return f, err
 	}
 	if err := b.empty(ctx); err != nil {

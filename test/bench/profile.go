@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/google/pprof/profile"
+	"golang.org/x/sync/errgroup"
 )
 
 // profiled is what akd's CPU profile of a run says.
@@ -34,7 +36,7 @@ func (d *daemon) profile(ctx context.Context, name string, length time.Duration)
 		if err == nil {
 			a.own, err = ownShare(cpu)
 		}
-		a.err = errors.Join(err, d.keep(ctx, name, cpu))
+		a.err = errors.Join(err, d.bed.keepProfile(name+"-cpu", cpu), d.keepHeap(ctx, name))
 		done <- a
 	}()
 	return func() (profiled, error) {
@@ -43,22 +45,45 @@ func (d *daemon) profile(ctx context.Context, name string, length time.Duration)
 	}
 }
 
-// keep writes the profiles down, if the user wants them.
-func (d *daemon) keep(ctx context.Context, name, cpu string) error {
+// keepHeap writes down what akd's heap holds, if the user wants profiles.
+func (d *daemon) keepHeap(ctx context.Context, name string) error {
 	if d.bed.profiles == "" {
 		return nil
 	}
-	heap, err := d.get(ctx, "/debug/pprof/heap")
-	if err != nil {
-		return err
+	heap, err := d.get(ctx, "/debug/pprof/heap?gc=1")
+	return errors.Join(err, d.bed.keepProfile(name+"-heap", heap))
+}
+
+// profileServers profiles both API servers for the next seconds, if the user
+// wants profiles: they are what most of the time goes to. The returned function
+// waits for them.
+func (b *bed) profileServers(ctx context.Context, name string, length time.Duration) (wait func() error) {
+	if b.profiles == "" {
+		return func() error { return nil }
 	}
-	if err := os.MkdirAll(d.bed.profiles, 0o755); err != nil {
+	group, ctx := errgroup.WithContext(ctx)
+	for s, client := range b.clients {
+		group.Go(func() error {
+			cpu, err := client.RESTClient().Get().AbsPath("/debug/pprof/profile").
+				Param("seconds", strconv.Itoa(int(length.Seconds()))).DoRaw(ctx)
+			if err != nil {
+				return fmt.Errorf("profile the %s API server: %w", s, err)
+			}
+			return b.keepProfile(fmt.Sprintf("%s-%s-kube-apiserver", name, s), string(cpu))
+		})
+	}
+	return group.Wait
+}
+
+func (b *bed) keepProfile(name, content string) error {
+	if b.profiles == "" {
+		return nil
+	}
+	if err := os.MkdirAll(b.profiles, 0o755); err != nil {
 		return fmt.Errorf("folder for profiles: %w", err)
 	}
-	for kind, content := range map[string]string{"cpu": cpu, "heap": heap} {
-		if err := os.WriteFile(filepath.Join(d.bed.profiles, name+"-"+kind+".pprof"), []byte(content), 0o600); err != nil {
-			return fmt.Errorf("keep profile: %w", err)
-		}
+	if err := os.WriteFile(filepath.Join(b.profiles, name+".pprof"), []byte(content), 0o600); err != nil {
+		return fmt.Errorf("keep profile: %w", err)
 	}
 	return nil
 }

@@ -76,6 +76,9 @@ func (m *scaleMeasurement) one(ctx context.Context, d *daemon, pods, spread int)
 	if f.create, err = timed(ctx, []*load{l}, func(ctx context.Context, l *load) error { return l.create(ctx, isRunning) }); err != nil {
 		return f, err
 	}
+	if err := d.keepHeap(ctx, fmt.Sprintf("scale-%d-%d", pods, spread)); err != nil {
+		return f, err
+	}
 	if f.remove, err = timed(ctx, []*load{l}, func(ctx context.Context, l *load) error { return l.delete(ctx) }); err != nil {
 		return f, err
 	}
