@@ -166,8 +166,12 @@ func (c *remoteCluster) endpointSlices(namespace string) source {
 	return selection("remote endpointslices of "+namespace, c.client, c.client.DiscoveryV1().EndpointSlices(namespace), c.ours)
 }
 
+// events selects those that are repeated; see scheduled.
 func (c *remoteCluster) events(namespace string) source {
-	return selection("remote events of "+namespace, c.client, c.client.CoreV1().Events(namespace), byField("involvedObject.kind", "Pod"))
+	wanted := fields.AndSelectors(fields.OneTermEqualSelector("involvedObject.kind", "Pod"), fields.OneTermNotEqualSelector("reason", scheduled))
+	return selection("remote events of "+namespace, c.client, c.client.CoreV1().Events(namespace), func(opts *metav1.ListOptions) {
+		opts.FieldSelector = wanted.String()
+	})
 }
 
 // ours selects what akd created for this node.
