@@ -25,6 +25,12 @@ import (
 // once more.
 const releasePause = 10 * time.Second
 
+// copyLinger is how long the copies of ConfigMaps and Secrets outlive the last
+// pod that referred to them: a pod that is replaced by another, as a
+// StatefulSet's or the next of a Job, then starts without them being read,
+// deleted and created once more.
+const copyLinger = time.Minute
+
 // loops are the parts that turn one node's pods, wired together. They know the
 // clusters through clients only, so that tests can give fake ones.
 type loops struct {
@@ -53,6 +59,7 @@ type loopSettings struct {
 	workers        int
 	resync         time.Duration // how often every pod is looked at again; 0 for never
 	unusedTTL      time.Duration // how long an unused remote namespace is kept
+	linger         time.Duration // how long what the last pod referred to is kept
 	maxOrphanShare float64
 	clock          clock.PassiveClock
 	queueMetrics   workqueue.MetricsProvider
@@ -64,8 +71,8 @@ type loopSettings struct {
 func newLoops(local *localCluster, remote *remoteCluster, settings loopSettings, logger *slog.Logger) *loops {
 	l := &loops{settings: settings, local: local, remote: remote, logger: logger, queue: newQueue(settings.queueMetrics), register: newRegister(settings.clock)}
 	l.pods = newObjects(l.localPodChanged, func() {})
-	l.configMaps = newReferences[*corev1.ConfigMap](local.configMap, func(namespace, name string) { l.queue.Add(key{kindConfigMap, namespace, name}) })
-	l.secrets = newReferences[*corev1.Secret](local.secret, func(namespace, name string) { l.queue.Add(key{kindSecret, namespace, name}) })
+	l.configMaps = newReferences[*corev1.ConfigMap](local.configMap, func(namespace, name string) { l.queue.Add(key{kindConfigMap, namespace, name}) }, settings.linger)
+	l.secrets = newReferences[*corev1.Secret](local.secret, func(namespace, name string) { l.queue.Add(key{kindSecret, namespace, name}) }, settings.linger)
 	l.bundles = newBundles(local.trustBundles, l.bundlesChanged)
 	l.issuers = newCertificates(local, settings.clock, func(namespace, pod string) { l.queue.Add(key{kindPod, namespace, pod}) })
 	l.events = &eventMirror{site: settings.site, local: local, pod: l.pods.get, logger: logger, backlog: make(chan mirroredEvent, eventBacklog)}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -14,6 +15,9 @@ import (
 type references[T object] struct {
 	source  func(namespace, name string) source
 	changed func(namespace, name string)
+	// linger is how long an object that no pod refers to any more is still
+	// watched, for a pod that comes in the place of the last one.
+	linger time.Duration
 
 	run     context.Context // what the watches live in
 	watches sync.WaitGroup
@@ -25,9 +29,10 @@ type references[T object] struct {
 
 // reference is one object that pods refer to.
 type reference[T object] struct {
-	users   map[string]bool // names of pods of the same namespace
-	objects *objects[T]
-	stop    context.CancelFunc
+	users    map[string]bool // names of pods of the same namespace
+	objects  *objects[T]
+	stop     context.CancelFunc
+	farewell *time.Timer // ends the lingering; nil while a pod refers to the object
 }
 
 // known is what is known of a referenced local object.
@@ -35,13 +40,14 @@ type known[T object] struct {
 	object  T     // nil when there is none, or none that we may read
 	read    bool  // the API server has told, one way or the other
 	refused error // why it may not be read, nil otherwise
-	used    bool  // some pod refers to it
+	used    bool  // some pod refers to it, or did a moment ago
 }
 
-func newReferences[T object](source func(namespace, name string) source, changed func(namespace, name string)) *references[T] {
+func newReferences[T object](source func(namespace, name string) source, changed func(namespace, name string), linger time.Duration) *references[T] {
 	return &references[T]{
 		source:  source,
 		changed: changed,
+		linger:  linger,
 		objects: map[types.NamespacedName]*reference[T]{},
 		pods:    map[types.NamespacedName][]string{},
 	}
@@ -76,8 +82,17 @@ func (r *references[T]) use(pod types.NamespacedName, names []string) {
 
 func (r *references[T]) addLocked(id types.NamespacedName, pod string) {
 	found := r.objects[id]
+	if found != nil && found.farewell != nil {
+		found.farewell.Stop()
+		found.farewell = nil
+		if found.objects.refusal() != nil {
+			// Nobody referred to it when it was read again: that was no answer.
+			r.endLocked(id, found)
+			found = nil
+		}
+	}
 	if found == nil {
-		ctx, stop := context.WithCancel(r.run) //nolint:gosec // dropLocked calls stop
+		ctx, stop := context.WithCancel(r.run) //nolint:gosec // endLocked calls stop
 		told := func() { r.changed(id.Namespace, id.Name) }
 		found = &reference[T]{users: map[string]bool{}, stop: stop, objects: newObjects(func(change[T]) { told() }, told)}
 		r.objects[id] = found
@@ -92,12 +107,30 @@ func (r *references[T]) dropLocked(id types.NamespacedName, pod string) {
 		return
 	}
 	delete(found.users, pod)
-	if len(found.users) > 0 {
+	switch {
+	case len(found.users) > 0:
+	case r.linger == 0:
+		r.endLocked(id, found)
+		r.changed(id.Namespace, id.Name)
+	case found.farewell == nil:
+		found.farewell = time.AfterFunc(r.linger, func() { r.end(id, found) })
+	}
+}
+
+// end stops watching an object that no pod has come back to.
+func (r *references[T]) end(id types.NamespacedName, left *reference[T]) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.objects[id] != left || len(left.users) > 0 || r.run.Err() != nil {
 		return
 	}
-	found.stop()
-	delete(r.objects, id)
+	r.endLocked(id, left)
 	r.changed(id.Namespace, id.Name)
+}
+
+func (r *references[T]) endLocked(id types.NamespacedName, left *reference[T]) {
+	left.stop()
+	delete(r.objects, id)
 }
 
 // state returns what is known of a local object.

@@ -218,6 +218,7 @@ func (d *daemon) assemble(ctx context.Context) error {
 		workers:        int(d.cfg.Sync.ConcurrentSyncs),
 		resync:         d.cfg.Sync.ResyncPeriod.Duration,
 		unusedTTL:      d.cfg.Sync.UnusedNamespaceTTL.Duration,
+		linger:         copyLinger,
 		maxOrphanShare: maxOrphanShare,
 		clock:          d.clock,
 		queueMetrics:   d.metrics.Queues(),
