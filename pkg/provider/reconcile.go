@@ -50,6 +50,12 @@ type pair struct {
 	remote *corev1.Pod
 }
 
+// same reports whether the remote pod is the local one's, rather than another's
+// under its name.
+func (p pair) same() bool {
+	return p.local != nil && p.remote != nil && p.remote.Labels[translate.LabelUID] == string(p.local.UID)
+}
+
 // reconcile handles one key of the queue. attempts is how often it failed in a row.
 func (r *reconciler) reconcile(ctx context.Context, k key, attempts int) error {
 	err := r.reconcileKind(ctx, k, attempts)
@@ -110,7 +116,7 @@ func (r *reconciler) reconcilePod(ctx context.Context, k key, attempts int) erro
 		}
 		var err error
 		if space, err = r.spaces.ensure(ctx, k.namespace); err != nil {
-			return r.report(ctx, local, err, attempts)
+			return r.report(ctx, pair{key: k, local: local}, err, attempts)
 		}
 		if space == nil {
 			return nil
@@ -119,7 +125,7 @@ func (r *reconciler) reconcilePod(ctx context.Context, k key, attempts int) erro
 	p := pair{key: k, space: space, local: local, remote: space.pod(k.name)}
 	err := r.take(ctx, p, r.site.Next(local, p.remote))
 	if err != nil && local != nil {
-		return r.report(ctx, local, err, attempts)
+		return r.report(ctx, p, err, attempts)
 	}
 	return err
 }
@@ -169,9 +175,12 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 		return err
 	}
 	settled := r.needsSettled(p)
-	ready, err := r.tokens.ensure(ctx, p.space, p.local)
-	if err != nil || !settled || !ready {
+	secret, ready, err := r.tokens.prepare(ctx, p.space, p.local)
+	if err != nil || !ready {
 		return err
+	}
+	if !settled {
+		return r.tokens.store(ctx, p.space, secret)
 	}
 	around := r.around(p.local)
 	if around.LocalResources, err = r.admission.localResources(ctx, p.local); err != nil {
@@ -181,7 +190,21 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 	if err != nil {
 		return err
 	}
+	return r.createWith(ctx, p, secret, wanted)
+}
+
+// createWith creates the remote pod and, at the same time, the Secret with its
+// tokens: it is there long before a kubelet has been found that asks for it.
+// Where it could not be written, follow writes it.
+func (r *reconciler) createWith(ctx context.Context, p pair, secret *corev1.Secret, wanted *corev1.Pod) error {
+	stored := make(chan error, 1)
+	go func() { stored <- r.tokens.store(ctx, p.space, secret) }()
 	created, err := r.remote.createPod(ctx, wanted)
+	return errors.Join(<-stored, r.created(ctx, p, created, err))
+}
+
+// created takes in the remote API server's answer to the creation of a pod.
+func (r *reconciler) created(ctx context.Context, p pair, created *corev1.Pod, err error) error {
 	switch {
 	case err == nil:
 		p.space.pods.put(created)
@@ -277,7 +300,7 @@ func (r *reconciler) follow(ctx context.Context, p pair) error {
 }
 
 func (r *reconciler) copyStatus(ctx context.Context, p pair) error {
-	if p.local == nil || p.remote == nil || p.remote.Labels[translate.LabelUID] != string(p.local.UID) {
+	if !p.same() {
 		return nil // the remote pod is another local pod's, which is gone
 	}
 	status := r.site.Status(p.local, p.remote, metav1.NewTime(r.clock.Now()))

@@ -25,30 +25,34 @@ const (
 // report tells the pod's owner why nothing happens, in the words of the server
 // that said no, and returns the error when the attempt is to be repeated with
 // back-off. No error ever fails a pod.
-func (r *reconciler) report(ctx context.Context, local *corev1.Pod, err error, attempts int) error {
+//
+// The pod's status is the remote one's from its creation on.
+func (r *reconciler) report(ctx context.Context, p pair, err error, attempts int) error {
 	if ctx.Err() != nil {
 		return err
 	}
 	if refusal, ok := errors.AsType[*translate.Refusal](err); ok {
-		r.queue.AddAfter(key{kindPod, local.Namespace, local.Name}, refusalRetry)
-		return r.tell(ctx, local, refusal.Reason, refusal.Message)
+		r.queue.AddAfter(p.key, refusalRetry)
+		return r.tell(ctx, p, refusal.Reason, refusal.Message)
 	}
 	if attempts < patience {
 		return err
 	}
-	if started(local) && attempts > patience {
+	if p.begun() && attempts > patience {
 		return err // its owner has been told
 	}
-	return errors.Join(err, r.tell(ctx, local, reasonFor(err), r.site.LocalText(local, err.Error())))
+	return errors.Join(err, r.tell(ctx, p, reasonFor(err), r.site.LocalText(p.local, err.Error())))
 }
 
-func started(pod *corev1.Pod) bool { return pod.Status.StartTime != nil }
+// begun reports whether the pod's status is not akd's own any more.
+func (p pair) begun() bool { return p.same() || p.local.Status.StartTime != nil }
 
-// tell writes a condition while the pod has not started, and an event when
-// that condition says something new. A pod that runs keeps its status: an
+// tell writes a condition while there is no remote pod, and an event when that
+// condition says something new. A pod that has begun keeps its status: an
 // event, once per run of failures, is all that may be said of it.
-func (r *reconciler) tell(ctx context.Context, local *corev1.Pod, reason, message string) error {
-	if started(local) || local.DeletionTimestamp != nil {
+func (r *reconciler) tell(ctx context.Context, p pair, reason, message string) error {
+	local := p.local
+	if p.begun() || local.DeletionTimestamp != nil {
 		r.recorder.Event(local, corev1.EventTypeWarning, reason, message)
 		return nil
 	}

@@ -292,12 +292,13 @@ type cluster struct {
 	name   string
 	client *fake.Clientset
 
-	mu       sync.Mutex
-	uids     int
-	versions int
-	tenant   bool             // see confine
-	refusals map[string]error // "verb resource" → error
-	writes   map[string]int
+	mu         sync.Mutex
+	uids       int
+	secretUIDs int
+	versions   int
+	tenant     bool             // see confine
+	refusals   map[string]error // "verb resource" → error
+	writes     map[string]int
 }
 
 func newCluster(name string) *cluster {
@@ -384,7 +385,12 @@ func (c *cluster) stamp(obj runtime.Object, created bool) {
 		return
 	}
 	if created {
-		meta.SetUID(types.UID(fmt.Sprintf("%s-%d", c.name, c.next(&c.uids))))
+		// A pod and its Secret are created at the same time: who is first is chance.
+		prefix, counter := c.name, &c.uids
+		if _, ok := obj.(*corev1.Secret); ok {
+			prefix, counter = c.name+"-secret", &c.secretUIDs
+		}
+		meta.SetUID(types.UID(fmt.Sprintf("%s-%d", prefix, c.next(counter))))
 		meta.SetCreationTimestamp(metav1.Now())
 		if prefix := meta.GetGenerateName(); meta.GetName() == "" && prefix != "" {
 			meta.SetName(prefix + string(meta.GetUID()))

@@ -44,13 +44,26 @@ type tokens struct {
 // them is to be renewed. It is false while the local cluster's bundles are not
 // known; the pod is queued once they are.
 func (t *tokens) ensure(ctx context.Context, space *space, pod *corev1.Pod) (bool, error) {
+	want, ready, err := t.prepare(ctx, space, pod)
+	if err != nil || !ready {
+		return false, err
+	}
+	if err := t.store(ctx, space, want); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// prepare is ensure up to the write: it returns the Secret that is to be
+// stored, or nil where it is as it should be.
+func (t *tokens) prepare(ctx context.Context, space *space, pod *corev1.Pod) (want *corev1.Secret, ready bool, err error) {
 	needs := translate.NeedsOf(pod)
 	if len(needs.Tokens)+len(needs.Bundles)+len(needs.Certificates) == 0 {
-		return true, nil
+		return nil, true, nil
 	}
 	files, known, err := t.bundles.files(needs.Bundles)
 	if err != nil || !known {
-		return false, err
+		return nil, false, err
 	}
 	have := space.secrets.get(space.remote, translate.TokenSecretName(pod.UID))
 	held, renew := t.valid(have, needs.Tokens)
@@ -58,22 +71,20 @@ func (t *tokens) ensure(ctx context.Context, space *space, pod *corev1.Pod) (boo
 		held, renew, err = t.request(ctx, pod, needs.Tokens)
 		t.count(resultOf(err))
 		if err != nil {
-			return false, err
+			return nil, false, err
 		}
 	}
 	maps.Copy(held, files)
 	credentials, err := t.issuers.credentials(ctx, pod, have)
 	if err != nil {
-		return false, err
-	}
-	want := t.site.PodSecret(pod, held, renew, credentials)
-	if have == nil || !translate.SameSecret(have, want) {
-		if err := t.store(ctx, space, want); err != nil {
-			return false, err
-		}
+		return nil, false, err
 	}
 	t.comeBack(pod, renew, credentials)
-	return true, nil
+	want = t.site.PodSecret(pod, held, renew, credentials)
+	if have != nil && translate.SameSecret(have, want) {
+		return nil, true, nil
+	}
+	return want, true, nil
 }
 
 // comeBack queues the pod for when its tokens, or its certificates, are due.
@@ -152,7 +163,11 @@ func (t *tokens) request(ctx context.Context, pod *corev1.Pod, wanted []translat
 	return data, renew.Add(-rand.N(renewJitter)), nil //nolint:gosec // see above
 }
 
+// store writes what prepare has returned.
 func (t *tokens) store(ctx context.Context, space *space, want *corev1.Secret) error {
+	if want == nil {
+		return nil
+	}
 	writer := t.remote.secretWriter()
 	have := space.secrets.get(space.remote, want.Name)
 	write, verb := writer.create, "create"
