@@ -84,6 +84,7 @@ type change[T object] struct {
 // client-go's informers would do but for that: what they hold lags behind
 // akd's own writes, and each lagging read costs a write that changes nothing.
 type objects[T object] struct {
+	trim    func(T) // drops what is never read of an object; may be nil
 	changed func(change[T])
 	ready   func() // called once the selection was read, or is known to be refused
 
@@ -172,6 +173,9 @@ func (o *objects[T]) drop(item T) {
 
 func (o *objects[T]) setLocked(item T) (change[T], bool) {
 	item.SetManagedFields(nil) // of no use here, and often half of an object
+	if o.trim != nil {
+		o.trim(item)
+	}
 	namespace, name := item.GetNamespace(), item.GetName()
 	old := o.items[namespace][name]
 	var none T

@@ -273,13 +273,17 @@ func (r *reconciler) reread(ctx context.Context, p pair) error {
 // when the remote refuses: an ephemeral container that its Pod Security forbids
 // can never be removed from the local pod again.
 func (r *reconciler) update(ctx context.Context, p pair) error {
-	patches, err := r.site.Update(p.local, p.remote)
+	remote, err := r.whole(ctx, p)
+	if err != nil {
+		return errors.Join(err, r.follow(ctx, p))
+	}
+	patches, err := r.site.Update(p.local, remote)
 	if err != nil {
 		return err
 	}
 	var refused []error
 	for _, patch := range patches {
-		patched, err := r.remote.patchPod(ctx, refTo(p.remote), patch)
+		patched, err := r.remote.patchPod(ctx, refTo(remote), patch)
 		if err != nil {
 			refused = append(refused, err)
 			continue
@@ -297,6 +301,14 @@ func (r *reconciler) follow(ctx context.Context, p pair) error {
 	}
 	_, err := r.tokens.ensure(ctx, p.space, p.local)
 	return err
+}
+
+// whole returns the remote pod with all that Update reads of it.
+func (r *reconciler) whole(ctx context.Context, p pair) (*corev1.Pod, error) {
+	if !translate.AddsEphemeral(p.local, p.remote) {
+		return p.remote, nil
+	}
+	return r.remote.pod(ctx, p.remote.Namespace, p.remote.Name)
 }
 
 func (r *reconciler) copyStatus(ctx context.Context, p pair) error {

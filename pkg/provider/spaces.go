@@ -253,6 +253,7 @@ func (s *spaces) watch(namespace *corev1.Namespace, local string) {
 	opened.pods = newObjects(func(c change[*corev1.Pod]) {
 		s.queue.Add(key{kindPod, local, either(c).Name})
 	}, ready)
+	opened.pods.trim = translate.TrimRemote
 	opened.configMaps = newObjects(func(c change[*corev1.ConfigMap]) {
 		s.queue.Add(key{kindConfigMap, local, translate.LocalConfigMapName(either(c).Name)})
 	}, ready)

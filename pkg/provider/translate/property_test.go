@@ -89,8 +89,8 @@ func FuzzPod(f *testing.F) {
 	})
 }
 
-// Whatever both pods are: a status that was patched is not patched again, and
-// neither pod is changed.
+// Whatever both pods are: a status that was patched is not patched again,
+// neither pod is changed, and what is trimmed of a remote pod was not read.
 func FuzzStatus(f *testing.F) {
 	all := seeds(f)
 	for i := range all {
@@ -110,6 +110,7 @@ func FuzzStatus(f *testing.F) {
 		if !apiequality.Semantic.DeepEqual(localBefore, local) || !apiequality.Semantic.DeepEqual(remoteBefore, remote) {
 			t.Errorf("an argument was changed:\n%s%s", cmp.Diff(localBefore, local), cmp.Diff(remoteBefore, remote))
 		}
+		trimmedGivesTheSame(t, site, local, remote)
 		local.Status = *status
 		local.Annotations = site.Annotations(local, remote)
 		later := metav1.NewTime(goldenNow.AddDate(1, 0, 0))
@@ -118,6 +119,30 @@ func FuzzStatus(f *testing.F) {
 			t.Errorf("a status is patched twice: %s, %v", patch, err)
 		}
 	})
+}
+
+func trimmedGivesTheSame(t *testing.T, site *Site, local, remote *corev1.Pod) {
+	t.Helper()
+	type decision struct {
+		step        Step
+		status      *corev1.PodStatus
+		annotations map[string]string
+		patches     []Patch
+		failed      bool
+	}
+	decide := func(remote *corev1.Pod) decision {
+		decided := decision{step: site.Next(local, remote), status: site.Status(local, remote, goldenNow), annotations: site.Annotations(local, remote)}
+		if !AddsEphemeral(local, remote) {
+			patches, err := site.Update(local, remote)
+			decided.patches, decided.failed = patches, err != nil
+		}
+		return decided
+	}
+	trimmed := remote.DeepCopy()
+	TrimRemote(trimmed)
+	if whole, rest := decide(remote), decide(trimmed); !reflect.DeepEqual(whole, rest) {
+		t.Errorf("the trimmed remote pod gives something else: whole %+v, trimmed %+v", whole, rest)
+	}
 }
 
 func FuzzRemoteNamespace(f *testing.F) {

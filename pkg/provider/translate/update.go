@@ -72,6 +72,54 @@ func (s *Site) Update(local, remote *corev1.Pod) ([]Patch, error) {
 	return patches, nil
 }
 
+// AddsEphemeral reports whether Update has ephemeral containers to add, for
+// which it has to be given the remote pod as the API server has it.
+func AddsEphemeral(local, remote *corev1.Pod) bool { return len(missingEphemeral(local, remote)) > 0 }
+
+// TrimRemote removes from a remote pod what is not read of it while it runs,
+// which is most of it: Next, Status, Annotations and Update, but for ephemeral
+// containers that it adds, give the same with what is left. See AddsEphemeral.
+func TrimRemote(pod *corev1.Pod) {
+	spec := &pod.Spec
+	pod.Spec = corev1.PodSpec{
+		NodeName:              spec.NodeName,
+		InitContainers:        trimContainers(spec.InitContainers),
+		Containers:            trimContainers(spec.Containers),
+		EphemeralContainers:   trimEphemeral(spec.EphemeralContainers),
+		Volumes:               trimVolumes(spec.Volumes),
+		Tolerations:           spec.Tolerations,
+		Resources:             spec.Resources,
+		ActiveDeadlineSeconds: spec.ActiveDeadlineSeconds,
+	}
+}
+
+func trimContainers(containers []corev1.Container) []corev1.Container {
+	var trimmed []corev1.Container
+	for i := range containers {
+		trimmed = append(trimmed, corev1.Container{Name: containers[i].Name, Image: containers[i].Image, Resources: containers[i].Resources})
+	}
+	return trimmed
+}
+
+func trimEphemeral(containers []corev1.EphemeralContainer) []corev1.EphemeralContainer {
+	var trimmed []corev1.EphemeralContainer
+	for i := range containers {
+		trimmed = append(trimmed, corev1.EphemeralContainer{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: containers[i].Name}})
+	}
+	return trimmed
+}
+
+// trimVolumes keeps those whose size may change.
+func trimVolumes(volumes []corev1.Volume) []corev1.Volume {
+	var trimmed []corev1.Volume
+	for i := range volumes {
+		if dir := volumes[i].EmptyDir; dir != nil && dir.Medium == corev1.StorageMediumMemory {
+			trimmed = append(trimmed, volumes[i])
+		}
+	}
+	return trimmed
+}
+
 // object is a JSON object of a patch.
 type object = map[string]any
 
