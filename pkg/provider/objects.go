@@ -179,7 +179,7 @@ func (o *objects[T]) setLocked(item T) (change[T], bool) {
 	namespace, name := item.GetNamespace(), item.GetName()
 	old := o.items[namespace][name]
 	var none T
-	if old != none && newer(old.GetResourceVersion(), item.GetResourceVersion()) {
+	if old != none && (sameState(old, item) || newer(old.GetResourceVersion(), item.GetResourceVersion())) {
 		return change[T]{}, false
 	}
 	if o.items[namespace] == nil {
@@ -282,6 +282,12 @@ func (o *objects[T]) Replace(list []any, resourceVersion string) error {
 
 // Resync implements cache.ReflectorStore; reconciling is driven by the queue.
 func (o *objects[T]) Resync() error { return nil }
+
+// sameState reports whether both are one state of one object: what a write
+// returned, told once more by the watch, or what a new watch lists again.
+func sameState(a, b metav1.Object) bool {
+	return a.GetResourceVersion() != "" && a.GetResourceVersion() == b.GetResourceVersion() && a.GetUID() == b.GetUID()
+}
 
 // newer reports whether resource version a is later than b; the empty one is
 // earlier than any. Comparing them as numbers is sound within one resource of

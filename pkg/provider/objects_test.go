@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -137,6 +138,27 @@ func TestObjectsTellDeletionsApart(t *testing.T) {
 	want := []change[*corev1.Pod]{{old: a, watched: true}, {old: b}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(change[*corev1.Pod]{})); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
+// Each of akd's own writes comes back by the watch, and a watch that starts
+// anew lists what is known: half of all that akd looked at was such an echo.
+func TestObjectsTellEachStateOnce(t *testing.T) {
+	t.Parallel()
+	var got []string
+	o := newObjects(func(c change[*corev1.Pod]) { got = append(got, string(c.new.UID)+"@"+c.new.ResourceVersion) }, func() {})
+	o.put(podAt("a", "1", "5"))
+	err := errors.Join(
+		o.Update(podAt("a", "1", "5")),
+		o.Replace([]any{podAt("a", "1", "5")}, "6"),
+		o.Update(podAt("a", "1", "7")),
+		o.Replace([]any{podAt("a", "2", "8")}, "9"),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"1@5", "1@7", "2@8"}, got); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
 	}
 }
 
