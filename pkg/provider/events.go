@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/flowcontrol"
+	"k8s.io/client-go/util/workqueue"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -24,6 +26,10 @@ const (
 	eventBurst = 100
 	// eventBacklog bounds what waits for them; what comes on top is dropped.
 	eventBacklog = 4096
+	// eventDelay lets what somebody waits for go first: a kubelet tells three
+	// events while it starts a container, and the status is what makes the pod
+	// Running. What happens again within it is repeated once.
+	eventDelay = 250 * time.Millisecond
 	// scheduled is the reason of an event that is not repeated: the local
 	// scheduler has said it of the local pod, once as for every pod, and where
 	// the remote pod runs is in the local pod's annotations.
@@ -40,30 +46,69 @@ type eventMirror struct {
 	since  time.Time                                // an earlier akd mirrored what is older
 	logger *slog.Logger
 
-	backlog chan mirroredEvent
+	queue workqueue.TypedDelayingInterface[types.NamespacedName] // of remote events
+
+	mu      sync.Mutex
+	pending map[types.NamespacedName]mirroredEvent // what waits in the queue, as it is now
 }
 
+// mirroredEvent is a remote event that is to be repeated.
 type mirroredEvent struct {
 	space *space
 	event *corev1.Event
+	// local is the pod that it is about, as it was when the event came: it may
+	// be gone when its turn has come. It is nil where the pod was not known then.
+	local *corev1.Pod
+}
+
+func newEventMirror(site *translate.Site, local *localCluster, pods *objects[*corev1.Pod], logger *slog.Logger) *eventMirror {
+	return &eventMirror{
+		site: site, local: local, pod: pods.get, logger: logger,
+		queue: workqueue.NewTypedDelayingQueue[types.NamespacedName](), pending: map[types.NamespacedName]mirroredEvent{},
+	}
 }
 
 // run writes the events that follow hands over, until ctx ends.
 func (m *eventMirror) run(ctx context.Context) {
+	defer context.AfterFunc(ctx, m.queue.ShutDown)()
 	limit := flowcontrol.NewTokenBucketRateLimiter(eventQPS, eventBurst)
 	for {
-		select {
-		case <-ctx.Done():
+		id, shutdown := m.queue.Get()
+		if shutdown || limit.Wait(ctx) != nil {
 			return
-		case next := <-m.backlog:
-			if limit.Wait(ctx) != nil {
-				return
-			}
-			if err := m.mirror(ctx, next); err != nil {
-				m.logger.Debug("remote event not repeated", "error", err)
-			}
 		}
+		if err := m.mirror(ctx, m.take(id)); err != nil {
+			m.logger.Debug("remote event not repeated", "error", err)
+		}
+		m.queue.Done(id)
 	}
+}
+
+// add puts an event into the queue, or in the place that it has there already.
+// It is false when too many wait.
+func (m *eventMirror) add(next mirroredEvent) bool {
+	id := types.NamespacedName{Namespace: next.event.Namespace, Name: next.event.Name}
+	next.local = m.about(next)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before, waits := m.pending[id]
+	if !waits && len(m.pending) >= eventBacklog {
+		return false
+	}
+	if next.local == nil {
+		next.local = before.local
+	}
+	m.pending[id] = next
+	m.queue.AddAfter(id, eventDelay)
+	return true
+}
+
+func (m *eventMirror) take(id types.NamespacedName) mirroredEvent {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next := m.pending[id]
+	delete(m.pending, id)
+	return next
 }
 
 // follow watches the events of a space until ctx ends.
@@ -76,7 +121,13 @@ func (m *eventMirror) follow(ctx context.Context, space *space, src source) {
 }
 
 func (m *eventMirror) mirror(ctx context.Context, next mirroredEvent) error {
-	local := m.about(next)
+	if next.event == nil {
+		return nil // it happened again, and was repeated with that
+	}
+	local := next.local
+	if local == nil {
+		local = m.about(next)
+	}
 	if local == nil {
 		return nil
 	}
@@ -156,9 +207,7 @@ func (s *eventSink) hand(event *corev1.Event) {
 	if lastSeen(event).Before(s.mirror.since) || event.Reason == scheduled {
 		return
 	}
-	select {
-	case s.mirror.backlog <- mirroredEvent{s.space, event}:
-	default:
+	if !s.mirror.add(mirroredEvent{space: s.space, event: event}) {
 		s.mirror.logger.Debug("too many remote events: one is not repeated", "event", event.Name)
 	}
 }

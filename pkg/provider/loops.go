@@ -75,7 +75,7 @@ func newLoops(local *localCluster, remote *remoteCluster, settings loopSettings,
 	l.secrets = newReferences[*corev1.Secret](local.secret, func(namespace, name string) { l.queue.Add(key{kindSecret, namespace, name}) }, settings.linger)
 	l.bundles = newBundles(local.trustBundles, l.bundlesChanged)
 	l.issuers = newCertificates(local, settings.clock, func(namespace, pod string) { l.queue.Add(key{kindPod, namespace, pod}) })
-	l.events = &eventMirror{site: settings.site, local: local, pod: l.pods.get, logger: logger, backlog: make(chan mirroredEvent, eventBacklog)}
+	l.events = newEventMirror(settings.site, local, l.pods, logger)
 	l.spaces = &spaces{
 		site: settings.site, remote: remote, events: l.events, queue: l.queue, logger: logger, remap: l.keysOf,
 		open: map[string]*space{}, opening: map[string]bool{},

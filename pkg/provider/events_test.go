@@ -1,0 +1,104 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// remoteEvent is a remote event about the remote pod that was made for the
+// local pod of that name.
+func remoteEvent(space *space, pod, name string, count int32) *corev1.Event {
+	return &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: space.remote, Name: name, CreationTimestamp: metav1.Now()},
+		InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: space.remote, Name: pod, UID: types.UID("remote-" + pod)},
+		Reason:         name, Count: count, LastTimestamp: metav1.Now(),
+	}
+}
+
+// Events used to be written while the pod's status waited for the same
+// processors: +13 ms to Running. What happens again and again, as BackOff does,
+// is written once per delay, and a pod that ends soon keeps its last words.
+func TestEventsWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		site := scenarioSite()
+		local := newObjects(func(change[*corev1.Pod]) {}, func() {})
+		space := &space{local: "ns", remote: translate.RemoteNamespace(scenarioNode, "ns"), pods: newObjects(func(change[*corev1.Pod]) {}, func() {})}
+		for _, name := range []string{"web", "brief"} {
+			pod := podAt(name, "local-"+name, "1")
+			pod.Annotations = map[string]string{translate.AnnotationRemoteUID: "remote-" + name}
+			local.put(pod)
+		}
+		client := fake.NewClientset()
+		m := newEventMirror(site, &localCluster{client: client, node: scenarioNode}, local, slog.New(slog.DiscardHandler))
+		sink := &eventSink{mirror: m, space: space}
+		done := make(chan struct{})
+		go func() { m.run(ctx); close(done) }()
+
+		written := func() map[string]int32 {
+			t.Helper()
+			synctest.Wait()
+			list, err := client.CoreV1().Events("ns").List(ctx, metav1.ListOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := map[string]int32{}
+			for i := range list.Items {
+				found[string(list.Items[i].InvolvedObject.UID)+" "+list.Items[i].Reason] = list.Items[i].Count
+			}
+			return found
+		}
+		err := errors.Join(
+			sink.Add(remoteEvent(space, "web", "BackOff", 1)),
+			sink.Update(remoteEvent(space, "web", "BackOff", 2)),
+			sink.Add(remoteEvent(space, "brief", "Killing", 1)),
+			sink.Add(remoteEvent(space, "unknown", "Pulled", 1)),
+			sink.Update(remoteEvent(space, "web", "BackOff", 3)),
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		local.drop(podAt("brief", "local-brief", "1"))
+		if diff := cmp.Diff(map[string]int32{}, written()); diff != "" {
+			t.Errorf("at once (-want +got):\n%s", diff)
+		}
+		time.Sleep(eventDelay) // in fake time
+		want := map[string]int32{"local-web BackOff": 3, "local-brief Killing": 1}
+		if diff := cmp.Diff(want, written()); diff != "" {
+			t.Errorf("after the delay (-want +got):\n%s", diff)
+		}
+		writes := 0
+		for _, action := range client.Actions() {
+			if action.GetVerb() != "list" {
+				writes++
+			}
+		}
+		if writes != 2 {
+			t.Errorf("%d writes for two events, want one for each", writes)
+		}
+		if err := sink.Update(remoteEvent(space, "web", "BackOff", 4)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(eventDelay) // in fake time
+		want["local-web BackOff"] = 4
+		if diff := cmp.Diff(want, written()); diff != "" {
+			t.Errorf("when it happens again (-want +got):\n%s", diff)
+		}
+		stop()
+		<-done
+	})
+}
