@@ -260,6 +260,7 @@ func (s *spaces) watch(namespace *corev1.Namespace, local string) {
 	opened.secrets = newObjects(func(c change[*corev1.Secret]) {
 		s.queue.Add(key{kindSecret, local, either(c).Name})
 	}, ready)
+	opened.secrets.trim = translate.TrimSecret
 	opened.services = newObjects(func(c change[*corev1.Service]) {
 		s.queue.Add(key{kindService, local, either(c).Name})
 	}, ready)

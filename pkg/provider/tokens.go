@@ -66,25 +66,26 @@ func (t *tokens) prepare(ctx context.Context, space *space, pod *corev1.Pod) (wa
 		return nil, false, err
 	}
 	have := space.secrets.get(space.remote, translate.TokenSecretName(pod.UID))
-	held, renew := t.valid(have, needs.Tokens)
-	if held == nil {
-		held, renew, err = t.request(ctx, pod, needs.Tokens)
-		t.count(resultOf(err))
-		if err != nil {
-			return nil, false, err
-		}
-	}
-	maps.Copy(held, files)
 	credentials, err := t.issuers.credentials(ctx, pod, have)
 	if err != nil {
 		return nil, false, err
 	}
-	t.comeBack(pod, renew, credentials)
-	want = t.site.PodSecret(pod, held, renew, credentials)
-	if have != nil && translate.SameSecret(have, want) {
-		return nil, true, nil
+	if have != nil {
+		if renew, fresh := t.fresh(have, needs.Tokens); fresh {
+			want = t.site.PodSecret(pod, files, renew, credentials)
+			if translate.HoldsTokens(have, want, needs.Tokens) {
+				t.comeBack(pod, renew, credentials)
+				return nil, true, nil
+			}
+		}
 	}
-	return want, true, nil
+	held, renew, err := t.request(ctx, pod, needs.Tokens)
+	if err != nil {
+		return nil, false, err
+	}
+	maps.Copy(held, files)
+	t.comeBack(pod, renew, credentials)
+	return t.site.PodSecret(pod, held, renew, credentials), true, nil
 }
 
 // comeBack queues the pod for when its tokens, or its certificates, are due.
@@ -112,32 +113,23 @@ func resultOf(err error) string {
 	return metrics.ResultSuccess
 }
 
-// valid returns the tokens that the Secret holds, and when they are to be
-// renewed. It returns nil when one is missing, or that time has come.
-func (t *tokens) valid(secret *corev1.Secret, wanted []translate.Token) (map[string]string, time.Time) {
-	held := make(map[string]string, len(wanted))
+// fresh returns when the Secret's tokens are to be renewed. It is false when that
+// time has come, or is not known; where there are none there is no such time.
+func (t *tokens) fresh(have *corev1.Secret, wanted []translate.Token) (renew time.Time, fresh bool) {
 	if len(wanted) == 0 {
-		return held, time.Time{}
+		return time.Time{}, true
 	}
-	if secret == nil {
-		return nil, time.Time{}
-	}
-	renew, ok := translate.RenewAfter(secret)
-	if !ok || !renew.After(t.clock.Now()) {
-		return nil, time.Time{}
-	}
-	for _, token := range wanted {
-		if len(secret.Data[token.Key]) == 0 {
-			return nil, time.Time{}
-		}
-		held[token.Key] = string(secret.Data[token.Key])
-	}
-	return held, renew
+	renew, known := translate.RenewAfter(have)
+	return renew, known && renew.After(t.clock.Now())
 }
 
 // request asks for the tokens, all at once, and returns when they are to be
-// renewed.
+// renewed. It asks for all of them whenever the Secret is to be written: akd
+// does not remember those that it holds.
 func (t *tokens) request(ctx context.Context, pod *corev1.Pod, wanted []translate.Token) (map[string]string, time.Time, error) {
+	if len(wanted) == 0 {
+		return map[string]string{}, time.Time{}, nil
+	}
 	asked := t.clock.Now()
 	granted := make([]*authenticationv1.TokenRequestStatus, len(wanted))
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -147,7 +139,9 @@ func (t *tokens) request(ctx context.Context, pod *corev1.Pod, wanted []translat
 			return err
 		})
 	}
-	if err := group.Wait(); err != nil {
+	err := group.Wait()
+	t.count(resultOf(err))
+	if err != nil {
 		return nil, time.Time{}, err
 	}
 	data := make(map[string]string, len(wanted))

@@ -3,6 +3,7 @@ package translate
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
@@ -292,6 +293,45 @@ func (s *Site) TokenSecret(local *corev1.Pod, files map[string]string, renewAfte
 		secret.Annotations = map[string]string{AnnotationRenewAfter: renewAfter.UTC().Format(time.RFC3339)}
 	}
 	return secret
+}
+
+// TrimSecret makes digests of what a Secret of TokenSecret holds: tokens that
+// were written are asked of nobody again, and need not be in akd's memory. A
+// Secret with certificates stays whole, since their keys are written once more.
+func TrimSecret(remote *corev1.Secret) {
+	if !IsTokenSecret(remote) || remote.Annotations[annotationRefresh] != "" {
+		return
+	}
+	trimmed := make(map[string][]byte, len(remote.Data))
+	for key, content := range remote.Data {
+		trimmed[key] = digest(content)
+	}
+	remote.Data = trimmed
+}
+
+func digest(content []byte) []byte {
+	sum := sha256.Sum256(content)
+	return sum[:]
+}
+
+// HoldsTokens reports whether a Secret of TokenSecret, trimmed or not, has all of
+// the tokens and is like want otherwise, which holds none of them.
+func HoldsTokens(have, want *corev1.Secret, tokens []Token) bool {
+	if !sameLabels(have.Labels, want.Labels) || secretType(have) != secretType(want) || immutable(have.Immutable) ||
+		len(have.Data) != len(want.Data)+len(tokens) {
+		return false
+	}
+	for _, token := range tokens {
+		if len(have.Data[token.Key]) == 0 {
+			return false
+		}
+	}
+	for key, content := range want.Data {
+		if held, ok := have.Data[key]; !ok || !bytes.Equal(held, content) && !bytes.Equal(held, digest(content)) {
+			return false
+		}
+	}
+	return true
 }
 
 // IsTokenSecret reports whether a remote Secret holds a pod's tokens, and so has

@@ -1,6 +1,9 @@
 package translate
 
 import (
+	"bytes"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -126,5 +129,52 @@ func TestTokenSecret(t *testing.T) {
 	secret.Name = "mine"
 	if IsTokenSecret(secret) {
 		t.Error("a user's Secret of our type is taken for ours: its copy would be deleted")
+	}
+}
+
+// Ten thousand pods' tokens were a sixth of akd's memory, and one read of that
+// memory would have given all of them away.
+func TestTrimSecret(t *testing.T) {
+	site, tokens := testSite(), []Token{{Key: "api.0"}, {Key: "api.1"}}
+	written := func() *corev1.Secret {
+		return site.TokenSecret(localPod(), map[string]string{"api.0": "first token", "api.1": "second token", "ca.0": "bundle"}, goldenNow.Time)
+	}
+	want := site.TokenSecret(localPod(), map[string]string{"ca.0": "bundle"}, goldenNow.Time)
+	cases := map[string]struct {
+		reason string
+		change func(*corev1.Secret)
+		holds  bool
+	}{
+		"Whole":     {"As it was written.", func(*corev1.Secret) {}, true},
+		"Trimmed":   {"As it is remembered.", TrimSecret, true},
+		"NoToken":   {"A pod without its token cannot go on.", func(s *corev1.Secret) { delete(s.Data, "api.1"); TrimSecret(s) }, false},
+		"Renamed":   {"Another key is not the token's.", func(s *corev1.Secret) { s.Data["x"] = s.Data["api.1"]; delete(s.Data, "api.1"); TrimSecret(s) }, false},
+		"MoreData":  {"What somebody added goes.", func(s *corev1.Secret) { s.Data["x"] = []byte("y"); TrimSecret(s) }, false},
+		"OldBundle": {"The rest follows.", func(s *corev1.Secret) { s.Data["ca.0"] = []byte("old"); TrimSecret(s) }, false},
+		"Label":     {"A label of ours is restored.", func(s *corev1.Secret) { delete(s.Labels, LabelUID) }, false},
+		"Immutable": {"It has to be updated when tokens are renewed.", func(s *corev1.Secret) { s.Immutable = new(true) }, false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			have := written()
+			tc.change(have)
+			if got := HoldsTokens(have, want, tokens); got != tc.holds {
+				t.Errorf("%s\nHoldsTokens = %t, want %t", tc.reason, got, tc.holds)
+			}
+		})
+	}
+	trimmed := written()
+	TrimSecret(trimmed)
+	if bytes.Contains(bytes.Join(slices.Collect(maps.Values(trimmed.Data)), nil), []byte("token")) {
+		t.Errorf("a trimmed Secret still holds a token: %s", trimmed.Data)
+	}
+	renewable := written()
+	renewable.Annotations[annotationRefresh] = "{}"
+	if TrimSecret(renewable); string(renewable.Data["ca.0"]) != "bundle" {
+		t.Error("a Secret with certificates was trimmed: their keys are lost")
+	}
+	copied := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "mine"}, Data: map[string][]byte{"k": {1}}}
+	if TrimSecret(copied); len(copied.Data["k"]) != 1 {
+		t.Error("a copy of a user's Secret was trimmed: it is compared with the local one")
 	}
 }
