@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
@@ -24,6 +25,7 @@ type controller struct {
 	reconcile func(ctx context.Context, k key, attempts int) error
 	observe   func(result string, took time.Duration)
 	logger    *slog.Logger
+	taken     atomic.Uint64 // keys so far
 }
 
 // newQueue makes a queue that retries each key with its own back-off and
@@ -63,6 +65,7 @@ func (c *controller) next(ctx context.Context) bool {
 		return false
 	}
 	defer c.queue.Done(k)
+	c.taken.Add(1)
 	bounded, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	attempts := c.queue.NumRequeues(k)

@@ -22,5 +22,6 @@
 // anchors, certificates.go asks for pods' own certificates, and tokens.go keeps
 // both, and service account tokens, for each pod; events.go repeats remote
 // events; admission.go decides which pods the node takes, and writes nothing;
-// sweep.go holds the brake on orphans; node.go and probe.go are the node itself.
+// sweep.go holds the brake on orphans; node.go and probe.go are the node itself;
+// memory.go gives memory back after a burst.
 package provider

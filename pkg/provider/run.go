@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -77,6 +78,10 @@ func Run(ctx context.Context, cfg *config.Configuration, build Build, logger *sl
 func (d *daemon) work(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return d.kubelet.Run(ctx) })
+	group.Go(func() error {
+		(&memory{reconciles: d.loops.controller.taken.Load, release: debug.FreeOSMemory}).run(ctx)
+		return nil
+	})
 	group.Go(func() error {
 		return d.loops.run(ctx, func() { group.Go(func() error { return d.runNode(ctx) }) })
 	})

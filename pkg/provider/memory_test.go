@@ -1,0 +1,38 @@
+package provider
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A burst's memory is given back once, when it is over: collecting costs too
+// much to be done while there is work, and again and again for nothing.
+func TestMemoryIsGivenBackOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		var reconciles atomic.Uint64
+		released := 0
+		m := &memory{reconciles: reconciles.Load, release: func() { released++ }}
+		done := make(chan struct{})
+		go func() { m.run(ctx); close(done) }()
+		synctest.Wait()
+		var got []int
+		for _, work := range []uint64{10, 0, 5000, 5000, 20, 0, 5000, 0} {
+			reconciles.Add(work)
+			time.Sleep(memoryInterval) // in fake time
+			synctest.Wait()
+			got = append(got, released)
+		}
+		if diff := cmp.Diff([]int{1, 1, 1, 1, 2, 2, 2, 3}, got); diff != "" {
+			t.Errorf("releases after each interval (-want +got):\n%s", diff)
+		}
+		stop()
+		<-done
+	})
+}
