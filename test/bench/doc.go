@@ -11,8 +11,11 @@
 //
 // "direct" is the remote cluster alone. "both" is the local and the remote
 // cluster, each creating the same pods by itself at the same time: what two API
-// servers cost on one machine, which no proxy between them can undercut. "AK"
-// is a pod that is created in the local cluster and runs in the remote one.
+// servers cost on one machine, which no proxy between them can undercut. kwok's
+// nodes do not ask for the tokens that pods mount, as kubelets do: "both, with
+// tokens" is both with one request for each pod in each cluster, made by this
+// program. "AK" is a pod that is created in the local cluster and runs in the
+// remote one.
 //
 // It owns the loads, the clocks and the tables. It knows akd as a program:
 // flags, metrics and /proc, and nothing of its packages but names.

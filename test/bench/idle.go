@@ -52,7 +52,8 @@ func (m *idleMeasurement) run(ctx context.Context, b *bed) (_ string, err error)
 		return "", ctx.Err()
 	case <-time.After(m.time):
 	}
-	return m.report(ctx, d, before, asked)
+	text, err := m.report(ctx, d, before, asked)
+	return text, errors.Join(err, d.keepHeap(ctx, "idle"))
 }
 
 func (m *idleMeasurement) report(ctx context.Context, d *daemon, before usage, asked requests) (string, error) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -104,6 +105,8 @@ func (p place) pod(run string, i int) *corev1.Pod {
 // watched is what a watch has seen of one pod, and when.
 type watched struct {
 	asked, running, ready, deleted, gone time.Time
+
+	bound, granted bool // to a node; a token, where the load asks for it
 }
 
 // load creates and deletes pods in one place, and watches them from there.
@@ -111,14 +114,17 @@ type load struct {
 	place
 	run   string
 	count int
+	asks  bool // it asks for the pods' tokens, as kubelets do and kwok does not
 
-	mu   sync.Mutex
-	pods map[string]*watched
-	step chan struct{} // something was seen
+	bound  chan *corev1.Pod // what to ask for
+	mu     sync.Mutex
+	pods   map[string]*watched
+	failed error         // why a token was not granted
+	step   chan struct{} // something was seen
 }
 
 func newLoad(p place, run string, count int) *load {
-	return &load{place: p, run: run, count: count, pods: map[string]*watched{}, step: make(chan struct{}, 1)}
+	return &load{place: p, run: run, count: count, bound: make(chan *corev1.Pod, count), pods: map[string]*watched{}, step: make(chan struct{}, 1)}
 }
 
 // follow starts the watch, which ends with ctx.
@@ -136,10 +142,49 @@ func (l *load) follow(ctx context.Context) error {
 		return fmt.Errorf("watch pods: %w", err)
 	}
 	factory.StartWithContext(ctx)
+	if l.asks {
+		for range writers {
+			go l.ask(ctx)
+		}
+	}
 	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
 		return ctx.Err()
 	}
 	return nil
+}
+
+// ask requests the tokens of pods that were bound, until ctx ends.
+func (l *load) ask(ctx context.Context) {
+	for {
+		var pod *corev1.Pod
+		select {
+		case <-ctx.Done():
+			return
+		case pod = <-l.bound:
+		}
+		request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+			BoundObjectRef: &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID},
+		}}
+		// The API server may not know the pod yet from which it has it: a kubelet asks again.
+		err := poll(ctx, "token of pod "+pod.Name, func(ctx context.Context) error {
+			_, err := l.client.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx, "default", request, metav1.CreateOptions{})
+			return err
+		})
+		l.mu.Lock()
+		if err != nil && l.failed == nil {
+			l.failed = err
+		}
+		l.pods[pod.Name].granted = true
+		l.mu.Unlock()
+		l.stepped()
+	}
+}
+
+func (l *load) stepped() {
+	select {
+	case l.step <- struct{}{}:
+	default:
+	}
 }
 
 func (l *load) saw(object any, gone bool) {
@@ -166,10 +211,11 @@ func (l *load) saw(object any, gone bool) {
 	if gone && w.gone.IsZero() {
 		w.gone = now
 	}
-	select {
-	case l.step <- struct{}{}:
-	default:
+	if l.asks && !w.bound && pod.Spec.NodeName != "" {
+		w.bound = true
+		l.bound <- pod // it holds all of them
 	}
+	l.stepped()
 }
 
 func isReady(pod *corev1.Pod) bool {
@@ -233,15 +279,15 @@ func (l *load) await(ctx context.Context, what string, done func(*watched) bool)
 	defer cancel()
 	for {
 		l.mu.Lock()
-		left := 0
+		left, failed := 0, l.failed
 		for _, w := range l.pods {
-			if !done(w) {
+			if !done(w) || l.asks && !w.granted {
 				left++
 			}
 		}
 		l.mu.Unlock()
-		if left == 0 {
-			return nil
+		if left == 0 || failed != nil {
+			return failed
 		}
 		select {
 		case <-ctx.Done():
