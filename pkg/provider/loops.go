@@ -70,14 +70,16 @@ type loopSettings struct {
 // newLoops wires the loops; it starts nothing.
 func newLoops(local *localCluster, remote *remoteCluster, settings loopSettings, logger *slog.Logger) *loops {
 	l := &loops{settings: settings, local: local, remote: remote, logger: logger, queue: newQueue(settings.queueMetrics), register: newRegister(settings.clock)}
+	var shared words
 	l.pods = newObjects(l.localPodChanged, func() {})
+	l.pods.trim = func(pod *corev1.Pod) { shared.share(pod) }
 	l.configMaps = newReferences[*corev1.ConfigMap](local.configMap, func(namespace, name string) { l.queue.Add(key{kindConfigMap, namespace, name}) }, settings.linger)
 	l.secrets = newReferences[*corev1.Secret](local.secret, func(namespace, name string) { l.queue.Add(key{kindSecret, namespace, name}) }, settings.linger)
 	l.bundles = newBundles(local.trustBundles, l.bundlesChanged)
 	l.issuers = newCertificates(local, settings.clock, func(namespace, pod string) { l.queue.Add(key{kindPod, namespace, pod}) })
 	l.events = newEventMirror(settings.site, local, l.pods, logger)
 	l.spaces = &spaces{
-		site: settings.site, remote: remote, events: l.events, queue: l.queue, logger: logger, remap: l.keysOf,
+		site: settings.site, remote: remote, events: l.events, queue: l.queue, logger: logger, remap: l.keysOf, words: &shared,
 		open: map[string]*space{}, opening: map[string]bool{},
 	}
 	l.services = newServiceMirror(settings.site, l.spaces, l.queue, remote)

@@ -84,7 +84,7 @@ type change[T object] struct {
 // client-go's informers would do but for that: what they hold lags behind
 // akd's own writes, and each lagging read costs a write that changes nothing.
 type objects[T object] struct {
-	trim    func(T) // drops what is never read of an object; may be nil
+	trim    func(T) // makes an object smaller that nobody else has seen; may be nil
 	changed func(change[T])
 	ready   func() // called once the selection was read, or is known to be refused
 

@@ -52,6 +52,7 @@ type spaces struct {
 	logger *slog.Logger
 	// services says that Services are mirrored, and so to be watched.
 	services bool
+	words    *words // that cached objects share
 	// remap returns the keys to look at once a namespace can be used.
 	remap func(localNamespace string) []key
 
@@ -253,14 +254,14 @@ func (s *spaces) watch(namespace *corev1.Namespace, local string) {
 	opened.pods = newObjects(func(c change[*corev1.Pod]) {
 		s.queue.Add(key{kindPod, local, either(c).Name})
 	}, ready)
-	opened.pods.trim = translate.TrimRemote
+	opened.pods.trim = func(pod *corev1.Pod) { translate.TrimRemote(pod); s.words.share(pod) }
 	opened.configMaps = newObjects(func(c change[*corev1.ConfigMap]) {
 		s.queue.Add(key{kindConfigMap, local, translate.LocalConfigMapName(either(c).Name)})
 	}, ready)
 	opened.secrets = newObjects(func(c change[*corev1.Secret]) {
 		s.queue.Add(key{kindSecret, local, either(c).Name})
 	}, ready)
-	opened.secrets.trim = translate.TrimSecret
+	opened.secrets.trim = func(secret *corev1.Secret) { translate.TrimSecret(secret); s.words.share(secret) }
 	opened.services = newObjects(func(c change[*corev1.Service]) {
 		s.queue.Add(key{kindService, local, either(c).Name})
 	}, ready)
