@@ -166,19 +166,20 @@ func (m *podsMeasurement) one(ctx context.Context, d *daemon, kind, run string, 
 	if f.remove, err = timed(ctx, loads, func(ctx context.Context, l *load) error { return l.delete(ctx) }); err != nil {
 		return f, err
 	}
-	if f.profiled, err = profile(); err != nil {
-		return f, err
-	}
-	if err := servers(); err != nil {
-		return f, err
-	}
 	if err := b.empty(ctx); err != nil {
 		return f, err
 	}
 	f.latency = loads[0].spans(whenAsked, whenRunning)
 	after, err := read(ctx, d)
+	if err != nil {
+		return f, err
+	}
 	f.charge(before, after)
-	return f, err
+	// Profiles may last longer than the load, and clusters are never quite idle.
+	if f.profiled, err = profile(); err != nil {
+		return f, err
+	}
+	return f, servers()
 }
 
 // meters are what everything has used so far.
