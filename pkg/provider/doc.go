@@ -23,5 +23,6 @@
 // both, and service account tokens, for each pod; events.go repeats remote
 // events; admission.go decides which pods the node takes, and writes nothing;
 // sweep.go holds the brake on orphans; node.go and probe.go are the node itself;
-// memory.go gives memory back after a burst.
+// words.go and memory.go keep akd small: cached objects share equal texts, and
+// memory is given back after a burst.
 package provider
