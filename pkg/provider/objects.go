@@ -172,15 +172,15 @@ func (o *objects[T]) drop(item T) {
 }
 
 func (o *objects[T]) setLocked(item T) (change[T], bool) {
-	item.SetManagedFields(nil) // of no use here, and often half of an object
-	if o.trim != nil {
-		o.trim(item)
-	}
 	namespace, name := item.GetNamespace(), item.GetName()
 	old := o.items[namespace][name]
 	var none T
 	if old != none && (sameState(old, item) || newer(old.GetResourceVersion(), item.GetResourceVersion())) {
 		return change[T]{}, false
+	}
+	item.SetManagedFields(nil) // of no use here, and often half of an object
+	if o.trim != nil {
+		o.trim(item)
 	}
 	if o.items[namespace] == nil {
 		o.items[namespace] = map[string]T{}
