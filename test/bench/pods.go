@@ -38,11 +38,6 @@ func (m *podsMeasurement) kinds() []string {
 	return []string{direct, both, ak}
 }
 
-// shown are those that were measured.
-func shown(all map[string][]figures) []string {
-	return slices.DeleteFunc([]string{direct, both, asked, ak}, func(kind string) bool { return len(all[kind]) == 0 })
-}
-
 // figures of one run.
 type figures struct {
 	create, remove time.Duration // of all pods
@@ -235,7 +230,7 @@ func (m *podsMeasurement) report(size int, all map[string][]figures) string {
 	}
 	work := func(f figures) float64 { return milliseconds(f.clusters.total()) / float64(size) }
 	t := table{head: []string{fmt.Sprintf("%d pods", size), "to all Running, s", "pods/s", "p50, ms", "p90, ms", "p99, ms", "to all gone, s", "CPU of the clusters per pod, ms"}}
-	for _, kind := range shown(all) {
+	for _, kind := range m.kinds() {
 		row := []string{kind, each(kind, func(f figures) float64 { return f.create.Seconds() }).show("%.1f"), each(kind, rate).show("%.0f")}
 		for _, share := range []float64{0.5, 0.9, 0.99} {
 			row = append(row, fmt.Sprintf("%.0f", each(kind, func(f figures) float64 { return milliseconds(percentile(f.latency, share)) }).median()))
@@ -255,8 +250,8 @@ func (m *podsMeasurement) report(size int, all map[string][]figures) string {
 	}
 	fmt.Fprintf(&text, "### %d pods in %d namespaces, each with %s\n\n%s\n", size, namespaces, with, t.String())
 	fmt.Fprintf(&text, "Pods/s: AK/both %.2f, AK/direct %.2f. CPU of the clusters: AK/both %.2f. akd: %s ms of CPU per pod over its whole life, peak of memory %s MiB.\n\n", toBoth, toDirect, ratio(each(ak, work), each(both, work)), cpu.show("%.1f"), peak.show("%.0f"))
-	text.WriteString("The clusters' CPU per pod, by component, ms:\n\n" + componentTable(all, size) + "\n")
-	text.WriteString("Writes that each API server served per pod, to everyone:\n\n" + servedTable(all, size) + "\n")
+	text.WriteString("The clusters' CPU per pod, by component, ms:\n\n" + m.componentTable(all, size) + "\n")
+	text.WriteString("Writes that each API server served per pod, to everyone:\n\n" + m.servedTable(all, size) + "\n")
 	last := all[ak][len(all[ak])-1].requests
 	text.WriteString("akd's requests over a pod's whole life, per pod:\n\n" + perPodTable(last, size) + "\n")
 	own := each(ak, func(f figures) float64 { return f.profiled.own * milliseconds(f.cpu) / float64(size) })
@@ -278,7 +273,7 @@ func (m *podsMeasurement) report(size int, all map[string][]figures) string {
 }
 
 // servedTable lists the writes that count, by API server.
-func servedTable(all map[string][]figures, size int) string {
+func (m *podsMeasurement) servedTable(all map[string][]figures, size int) string {
 	known := map[string]bool{}
 	for _, rounds := range all {
 		for _, f := range rounds {
@@ -290,16 +285,16 @@ func servedTable(all map[string][]figures, size int) string {
 		}
 	}
 	c := comparison{
-		kinds: shown(all), head: "cluster, verb, resource", show: "%.2f", least: 0.05,
+		kinds: m.kinds(), head: "cluster, verb, resource", show: "%.2f", least: 0.05,
 		perPod: medians(all, size, func(f figures, request string) float64 { return float64(f.served[request]) }),
 	}
 	return c.table(slices.Sorted(maps.Keys(known)))
 }
 
 // componentTable lists the components that work for a pod, the busiest first.
-func componentTable(all map[string][]figures, size int) string {
+func (m *podsMeasurement) componentTable(all map[string][]figures, size int) string {
 	c := comparison{
-		kinds: shown(all), head: "component", show: "%.1f", least: 0.1,
+		kinds: m.kinds(), head: "component", show: "%.1f", least: 0.1,
 		perPod: medians(all, size, func(f figures, component string) float64 { return milliseconds(f.clusters[component]) }),
 	}
 	return c.table(slices.SortedFunc(maps.Keys(all[ak][0].clusters), func(a, b string) int {
