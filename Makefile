@@ -22,7 +22,7 @@ FUZZTIME ?= 60s
 # Which Go benchmarks run, and how often each.
 BENCH ?= .
 BENCHCOUNT ?= 6
-# Flags of a measurement, such as BENCHFLAGS='--pods 200 --page docs/performance.md'.
+# Flags of a measurement, such as BENCHFLAGS='--pods 200 --page docs/performance/tables.md'.
 BENCHFLAGS ?=
 
 BUILDFLAGS := -trimpath -ldflags "-X main.version=$(VERSION)"

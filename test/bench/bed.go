@@ -185,7 +185,7 @@ func (b *bed) machine(ctx context.Context) string {
 	if err != nil {
 		version = []byte("akd of an unknown version")
 	}
-	return fmt.Sprintf("%d cores, %s, %s/%s, shared by both clusters, akd and the measurement. Kubernetes %s (local) and %s (remote), %s. %s, %s, %s.",
+	return fmt.Sprintf("%d cores, %s, %s/%s, shared by both clusters, akd and the measurement.\nKubernetes %s (local) and %s (remote), %s.\n%s, %s, %s.",
 		runtime.NumCPU(), memory, runtime.GOOS, runtime.GOARCH, b.versions[localSide], b.versions[remoteSide], nodes,
 		bytes.TrimSpace(version), runtime.Version(), time.Now().UTC().Format(time.DateOnly))
 }

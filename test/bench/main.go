@@ -43,7 +43,7 @@ func command() *cobra.Command {
 	flags.StringVar(&o.clusters, "clusters", "bin/clusters", "the clusters command")
 	flags.StringVar(&o.akd, "akd", "bin/akd", "the akd program")
 	flags.StringVar(&o.dir, "dir", ".clusters-bench", "run folder of the clusters")
-	flags.StringVar(&o.page, "page", "", "page of results whose section is replaced, such as docs/performance.md")
+	flags.StringVar(&o.page, "page", "", "page of results whose section is replaced, such as docs/performance/tables.md")
 	flags.StringVar(&o.profiles, "profile", "", "folder for CPU and heap profiles of akd, and CPU profiles of the API servers")
 	flags.BoolVar(&o.keep, "keep", false, "leave the clusters running")
 	root.AddCommand(podsCommand(o), latencyCommand(o), restartCommand(o), idleCommand(o), scaleCommand(o), streamsCommand(o), cliCommand(o))

@@ -249,7 +249,7 @@ func (m *podsMeasurement) report(size int, all map[string][]figures) string {
 		most, with = 5, "two ConfigMaps and no token"
 	}
 	fmt.Fprintf(&text, "### %d pods in %d namespaces, each with %s\n\n%s\n", size, namespaces, with, t.String())
-	fmt.Fprintf(&text, "Pods/s: AK/both %.2f, AK/direct %.2f. CPU of the clusters: AK/both %.2f. akd: %s ms of CPU per pod over its whole life, peak of memory %s MiB.\n\n", toBoth, toDirect, ratio(each(ak, work), each(both, work)), cpu.show("%.1f"), peak.show("%.0f"))
+	fmt.Fprintf(&text, "Pods/s: AK/both %.2f, AK/direct %.2f. CPU of the clusters: AK/both %.2f.\nakd: %s ms of CPU per pod over its whole life, peak of memory %s MiB.\n\n", toBoth, toDirect, ratio(each(ak, work), each(both, work)), cpu.show("%.1f"), peak.show("%.0f"))
 	text.WriteString("The clusters' CPU per pod, by component, ms:\n\n" + m.componentTable(all, size) + "\n")
 	text.WriteString("Writes that each API server served per pod, to everyone:\n\n" + m.servedTable(all, size) + "\n")
 	last := all[ak][len(all[ak])-1].requests
