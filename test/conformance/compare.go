@@ -2,7 +2,7 @@ package main
 
 import "slices"
 
-// verdict is what the two sides of a spec say together.
+// verdict is the outcome of a spec on both sides.
 type verdict string
 
 const (
@@ -15,7 +15,7 @@ const (
 	notRun        verdict = "skipped itself, or has not run"
 )
 
-// verdicts in the order in which they are told.
+// verdicts are all of them, in the order of the reports.
 func verdicts() []verdict {
 	return []verdict{passedBoth, passedThrough, failedThrough, excepted, failedDirect, failedBoth, notRun}
 }
@@ -28,7 +28,7 @@ type row struct {
 	Through cell    `json:"through"`
 }
 
-// cell is what a spec did on one side.
+// cell is the outcome of a spec on one side.
 type cell struct {
 	State    state   `json:"state,omitempty"`
 	Seconds  float64 `json:"seconds"`
@@ -43,7 +43,11 @@ type cell struct {
 func (r *results) compare(names []string, exceptions []exception, always bool) []row {
 	rows := make([]row, 0, len(names))
 	for _, name := range names {
-		one := row{Spec: name, Direct: newCell(r.attempts[direct][name], always), Through: newCell(r.attempts[through][name], always)}
+		one := row{
+			Spec:    name,
+			Direct:  newCell(r.attempts[direct][name], always),
+			Through: newCell(r.attempts[through][name], always),
+		}
 		one.Verdict = judge(one.Direct.State, one.Through.State)
 		if one.Verdict == failedThrough && slices.ContainsFunc(exceptions, func(e exception) bool { return e.Spec == name }) {
 			one.Verdict = excepted
@@ -83,8 +87,8 @@ func judge(direct, through state) verdict {
 	case direct == passed && through == passed:
 		return passedBoth
 	case direct == passed:
-		// Also when it skips itself there: a node that says that it cannot do
-		// what it can is no true kubelet.
+		// A spec that skips itself through AK counts as well: the node then
+		// claims to lack something that the kubelet behind it has.
 		return failedThrough
 	case through == passed:
 		return failedDirect
@@ -94,8 +98,8 @@ func judge(direct, through state) verdict {
 	return failedBoth
 }
 
-// onlyRepeated returns the rows that pass both ways, but did not at once: those
-// whose second chance a reader should judge.
+// onlyRepeated returns the rows that pass both ways, but not at the first
+// attempt: a reader should judge them.
 func onlyRepeated(rows []row) []row {
 	var found []row
 	for i := range rows {
@@ -107,7 +111,7 @@ func onlyRepeated(rows []row) []row {
 	return found
 }
 
-// count says how many rows have each verdict.
+// count counts the rows of each verdict.
 func count(rows []row) map[verdict]int {
 	counts := map[verdict]int{}
 	for i := range rows {

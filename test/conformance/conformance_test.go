@@ -15,13 +15,16 @@ func testSpec(name string, labels ...string) spec {
 	return spec{ContainerHierarchyTexts: []string{"[sig-x]"}, LeafNodeText: name, LeafNodeType: "It", LeafNodeLabels: labels}
 }
 
+// inSig is a spec of a SIG.
+func inSig(sig, name string, labels ...string) spec {
+	s := testSpec(name, labels...)
+	s.ContainerHierarchyTexts = []string{"[" + sig + "]"}
+	return s
+}
+
 func TestChoose(t *testing.T) {
+	const lease = "NodeLease NodeLease should have OwnerReferences set [NodeConformance]"
 	node := testSpec("a", "NodeConformance")
-	inSig := func(sig, name string, labels ...string) spec {
-		s := testSpec(name, labels...)
-		s.ContainerHierarchyTexts = []string{"[" + sig + "]"}
-		return s
-	}
 	cases := map[string]struct {
 		reason   string
 		suite    selection
@@ -30,7 +33,7 @@ func TestChoose(t *testing.T) {
 		alone    []string
 	}{
 		"Node": {
-			reason: "the default suite is what a kubelet has to do",
+			reason: "the default suite is what a kubelet does",
 			suite:  selection{suite: suiteNode},
 			specs: []spec{
 				node, testSpec("b", "NodeConformance", "Serial"), testSpec("c", "NodeConformance", "Feature:OffByDefault"),
@@ -39,7 +42,7 @@ func TestChoose(t *testing.T) {
 			together: []string{"[sig-x] a"},
 		},
 		"Conformance": {
-			reason: "and what Conformance says of workloads and of the volumes that a kubelet makes",
+			reason: "and what Conformance requires of workloads and of the volumes that a kubelet makes",
 			suite:  selection{suite: suiteNode},
 			specs: []spec{
 				inSig("sig-apps", "Job", "Conformance"), inSig("sig-storage", "Secrets b", "Conformance"),
@@ -48,16 +51,17 @@ func TestChoose(t *testing.T) {
 			together: []string{"[sig-apps] Job", "[sig-storage] Secrets b"},
 		},
 		"Full": {
-			reason:   "serial specs are there, but alone",
+			reason:   "serial specs are included, but run alone",
 			suite:    selection{suite: suiteFull},
 			specs:    []spec{testSpec("b", "Conformance"), testSpec("a", "Conformance", "Serial"), node},
-			together: []string{"[sig-x] b"}, alone: []string{"[sig-x] a"},
+			together: []string{"[sig-x] b"},
+			alone:    []string{"[sig-x] a"},
 		},
 		"Slice": {
 			reason:   "a list",
 			suite:    selection{suite: suiteSlice},
-			specs:    []spec{node, inSig("sig-node", "NodeLease NodeLease should have OwnerReferences set [NodeConformance]")},
-			together: []string{"[sig-node] NodeLease NodeLease should have OwnerReferences set [NodeConformance]"},
+			specs:    []spec{node, inSig("sig-node", lease)},
+			together: []string{"[sig-node] " + lease},
 		},
 		"Focus": {
 			reason:   "expressions narrow the suite",
@@ -82,7 +86,7 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// A spec's name is full of brackets, and is often the beginning of another's.
+// The names of specs contain brackets, and one is often the prefix of another.
 func TestExactly(t *testing.T) {
 	const suite = "Kubernetes e2e suite "
 	focus := regexp.MustCompile(exactly([]string{"[sig-x] a (b) [C]", "[sig-x] d"}))
@@ -95,7 +99,7 @@ func TestExactly(t *testing.T) {
 	}
 }
 
-// What an interrupted run has not come to must be run when it goes on.
+// A continued run must run the specs that the interrupted one did not reach.
 func TestOutcomes(t *testing.T) {
 	ran := func(name, state string) spec {
 		s := testSpec(name)
@@ -107,7 +111,9 @@ func TestOutcomes(t *testing.T) {
 	specs := []spec{ran("a", "passed"), ran("b", "panicked"), ran("c", "skipped"), ran("d", "interrupted"), ran("other", "passed"), never}
 	got := outcomes(specs, []string{"[sig-x] a", "[sig-x] b", "[sig-x] c", "[sig-x] d", "[sig-x] never"})
 	want := []result{
-		{Spec: "[sig-x] a", State: passed, Seconds: 1}, {Spec: "[sig-x] b", State: failed, Seconds: 1}, {Spec: "[sig-x] c", State: skipped, Seconds: 1},
+		{Spec: "[sig-x] a", State: passed, Seconds: 1},
+		{Spec: "[sig-x] b", State: failed, Seconds: 1},
+		{Spec: "[sig-x] c", State: skipped, Seconds: 1},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want, +got:\n%s", diff)
@@ -124,18 +130,44 @@ func TestCompare(t *testing.T) {
 		always          bool
 		want            verdict
 	}{
-		"Same":        {reason: "the aim", direct: states{passed}, through: states{passed}, want: passedBoth},
-		"Difference":  {reason: "what this is for", direct: states{passed}, through: states{failed}, want: failedThrough},
-		"Skips":       {reason: "a node must not claim to lack what the kubelet behind it has", direct: states{passed}, through: states{skipped}, want: failedThrough},
-		"Exception":   {reason: "known ones are told apart", direct: states{passed}, through: states{failed}, exceptions: []exception{{Spec: name}}, want: excepted},
-		"Other":       {reason: "and only known ones", direct: states{passed}, through: states{failed}, exceptions: []exception{{Spec: "b"}}, want: failedThrough},
-		"Bed":         {reason: "the bed's fault, not AK's", direct: states{failed}, through: states{failed}, want: failedBoth},
-		"BedSkips":    {reason: "the same", direct: states{skipped}, through: states{skipped}, want: notRun},
-		"Direct":      {reason: "worth a look too", direct: states{failed}, through: states{passed}, want: failedDirect},
-		"Quick":       {reason: "what passes through AK is what is to be seen", through: states{passed}, want: passedThrough},
-		"Interrupted": {reason: "half a comparison is none", direct: states{passed}, want: notRun},
-		"Second":      {reason: "the second chance counts", direct: states{passed, passed}, through: states{failed, passed}, want: passedBoth},
-		"Repeated":    {reason: "but not for who wants to see it pass each time", direct: states{passed, passed}, through: states{failed, passed}, always: true, want: failedThrough},
+		"Same":       {reason: "what is wanted", direct: states{passed}, through: states{passed}, want: passedBoth},
+		"Difference": {reason: "what this command looks for", direct: states{passed}, through: states{failed}, want: failedThrough},
+		"Skips": {
+			reason: "a node must not claim to lack what the kubelet behind it has",
+			direct: states{passed}, through: states{skipped},
+			want: failedThrough,
+		},
+		"Exception": {
+			reason:     "known exceptions are counted apart",
+			direct:     states{passed},
+			through:    states{failed},
+			exceptions: []exception{{Spec: name}},
+			want:       excepted,
+		},
+		"Other": {
+			reason:     "only known exceptions are",
+			direct:     states{passed},
+			through:    states{failed},
+			exceptions: []exception{{Spec: "b"}},
+			want:       failedThrough,
+		},
+		"Environment":      {reason: "the clusters fail it, not AK", direct: states{failed}, through: states{failed}, want: failedBoth},
+		"EnvironmentSkips": {reason: "the same", direct: states{skipped}, through: states{skipped}, want: notRun},
+		"Direct":           {reason: "worth a look as well", direct: states{failed}, through: states{passed}, want: failedDirect},
+		"Quick":            {reason: "a pass through AK needs no comparison", through: states{passed}, want: passedThrough},
+		"Interrupted":      {reason: "half a comparison is none", direct: states{passed}, want: notRun},
+		"Second": {
+			reason: "the second attempt counts",
+			direct: states{passed, passed}, through: states{failed, passed},
+			want: passedBoth,
+		},
+		"Repeated": {
+			reason:  "with --repeat a spec must pass every time",
+			direct:  states{passed, passed},
+			through: states{failed, passed},
+			always:  true,
+			want:    failedThrough,
+		},
 	}
 	for title, tc := range cases {
 		t.Run(title, func(t *testing.T) {
@@ -153,8 +185,8 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// A run that is killed in the middle of a line goes on with what is whole, and
-// only with what was a test of the same programs.
+// A run that continues after a crash keeps the complete lines, and only the
+// results of the same programs.
 func TestResume(t *testing.T) {
 	folder := t.TempDir()
 	first, err := openResults(folder, false)
@@ -181,16 +213,19 @@ func TestResume(t *testing.T) {
 	defer func() { _ = second.close() }()
 	second.forget(direct, "1.37.1")
 	if diff := cmp.Diff([]string{"b", "c"}, second.missing(direct, []string{"a", "b", "c"}, 1)); diff != "" {
-		t.Errorf("what is to be run directly: -want, +got:\n%s", diff)
+		t.Errorf("missing directly: -want, +got:\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"b", "c"}, second.missing(through, []string{"a", "b", "c"}, 1)); diff != "" {
-		t.Errorf("what is to be run through AK: -want, +got:\n%s", diff)
+		t.Errorf("missing through AK: -want, +got:\n%s", diff)
 	}
 }
 
 func TestReports(t *testing.T) {
 	rows := []row{
-		{Spec: "[sig-x] a", Verdict: passedBoth, Direct: cell{State: passed, Attempts: 1, Passed: 1}, Through: cell{State: passed, Attempts: 2, Passed: 1}},
+		{
+			Spec: "[sig-x] a", Verdict: passedBoth,
+			Direct: cell{State: passed, Attempts: 1, Passed: 1}, Through: cell{State: passed, Attempts: 2, Passed: 1},
+		},
 		{Spec: "[sig-x] b", Verdict: failedThrough, Direct: cell{State: passed}, Through: cell{State: failed, Message: "expected <1>"}},
 	}
 	folder := t.TempDir()
@@ -200,7 +235,11 @@ func TestReports(t *testing.T) {
 	for name, wants := range map[string][]string{
 		"report.json": {`"failed only through AK": 1`},
 		"junit.xml":   {`tests="2"`, `<failure message="expected &lt;1&gt;">`},
-		"report.md":   {"| failed only through AK | 1 |", "| [sig-x] a | passed | 0.0 | passed (1 of 2) | 0.0 |", "## Passed both, but not at once\n\n- [sig-x] a\n"},
+		"report.md": {
+			"| failed only through AK | 1 |",
+			"| [sig-x] a | passed | 0.0 | passed (1 of 2) | 0.0 |",
+			"## Passed both, but not at once\n\n- [sig-x] a\n",
+		},
 	} {
 		content, err := os.ReadFile(filepath.Join(folder, name))
 		if err != nil {
@@ -214,7 +253,7 @@ func TestReports(t *testing.T) {
 	}
 }
 
-// The page of the manual and the list that the comparison uses are one.
+// The page of the manual lists the same exceptions as the comparison uses.
 func TestPageIsCurrent(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "page.md")
 	if err := writePage(file); err != nil {

@@ -6,10 +6,11 @@
 //	                                                            ├─► remote kubelet
 //	e2e.test ─► local API server ◄─ akd ─► remote API server ───┘
 //
-// What fails on the remote cluster itself is not AK's. What passes there has to
-// pass through AK as well, but for the few specs in exceptions.yaml, which
-// cannot hold for any pod that another cluster runs.
+// A spec that fails on the remote cluster itself says nothing about AK. A spec
+// that passes there must pass through AK as well. The only exceptions are the
+// few in exceptions.yaml, which no pod can pass if another cluster runs it.
 //
-// It owns the choice of specs, the runs and the comparison. It knows clusters,
-// akd, ginkgo and e2e.test as programs, and nothing of AK's packages.
+// The package owns the choice of specs, the runs and the comparison. It runs
+// clusters, akd, ginkgo and e2e.test as programs, and imports none of AK's
+// packages.
 package main

@@ -21,80 +21,98 @@ import (
 // node is the name of AK's node.
 const node = "vk-conformance"
 
-// bed is the test clusters with akd between them.
-type bed struct {
+// environment is the test clusters with akd between them.
+type environment struct {
 	*options
 	progress io.Writer
-	version  string          // of Kubernetes, both clusters
-	of       map[side]string // what each side tests
-	isUp     bool
+	version  string          // of Kubernetes, in both clusters
+	subject  map[side]string // what each side tests
 	akd      *exec.Cmd
 	exited   chan error
 }
 
-func newBed(o *options, progress io.Writer) *bed {
-	return &bed{options: o, progress: progress, of: map[side]string{}}
-}
-
-// up brings the clusters up and starts akd.
-func (b *bed) up(ctx context.Context) error {
-	b.isUp = true
-	if _, err := b.command(ctx, "up"); err != nil {
-		return err
+// start brings the clusters up and starts akd. Whatever has been started when
+// it fails is stopped again.
+func start(ctx context.Context, o *options, progress io.Writer) (_ *environment, err error) {
+	env := &environment{options: o, progress: progress}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, env.stop(context.WithoutCancel(ctx)))
+		}
+	}()
+	if _, err := env.command(ctx, "up"); err != nil {
+		return nil, err
 	}
-	out, err := b.command(ctx, "status", "-o", "json")
+	status, err := env.status(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var status struct {
-		AKDAddress string `json:"akdAddress"`
-		Simulated  bool   `json:"simulated"`
-		Clusters   map[string]struct {
-			Version  string `json:"version"`
-			Services string `json:"serviceCIDR"`
-		} `json:"clusters"`
-	}
-	if err := json.Unmarshal(out, &status); err != nil {
-		return fmt.Errorf("read clusters status: %w", err)
-	}
+	local, remote := status.Clusters["local"], status.Clusters["remote"]
 	if status.Simulated {
-		return errors.New("the clusters' nodes are simulated: Kubernetes' tests need real containers, so root on Linux")
+		return nil, errors.New("the nodes are simulated, but Kubernetes' tests need real containers: run as root on Linux")
 	}
-	b.version = status.Clusters["local"].Version
-	if remote := status.Clusters["remote"].Version; remote != b.version {
-		return fmt.Errorf("the clusters are Kubernetes %s and %s: the tests are of one version, so choose the same", b.version, remote)
+	if remote.Version != local.Version {
+		return nil, fmt.Errorf("the clusters run Kubernetes %s and %s, but the tests are of one version: bring them up with the same --version",
+			local.Version, remote.Version)
 	}
-	identity, err := identify(b.options.akd)
+	digest, err := digestOf(o.akd)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	b.of[direct], b.of[through] = b.version, b.version+" akd "+identity+" --services="+b.services
-	if b.services != "none" {
-		if err := b.addServiceRange(ctx, status.Clusters["local"].Services); err != nil {
-			return err
+	env.version = local.Version
+	env.subject = map[side]string{direct: local.Version, through: local.Version + " akd " + digest + " --services=" + o.services}
+	if o.services != "none" {
+		if err := env.addServiceRange(ctx, local.Services); err != nil {
+			return nil, err
 		}
 	}
-	return b.startAKD(ctx, status.AKDAddress)
+	if err := env.startAKD(ctx, status.AKDAddress); err != nil {
+		return nil, err
+	}
+	return env, nil
+}
+
+// clustersStatus is the part of `clusters status -o json` that is used here.
+type clustersStatus struct {
+	AKDAddress string `json:"akdAddress"`
+	Simulated  bool   `json:"simulated"`
+	Clusters   map[string]struct {
+		Version  string `json:"version"`
+		Services string `json:"serviceCIDR"`
+	} `json:"clusters"`
+}
+
+func (env *environment) status(ctx context.Context) (status clustersStatus, err error) {
+	out, err := env.command(ctx, "status", "-o", "json")
+	if err != nil {
+		return status, err
+	}
+	if err := json.Unmarshal(out, &status); err != nil {
+		return status, fmt.Errorf("read clusters status: %w", err)
+	}
+	return status, nil
 }
 
 // addServiceRange lets the remote cluster have Services with addresses of the
 // local one.
-func (b *bed) addServiceRange(ctx context.Context, addresses string) error {
-	const name = "local-services"
-	file := filepath.Join(b.out, name+".yaml")
-	manifest := fmt.Sprintf("apiVersion: networking.k8s.io/v1\nkind: ServiceCIDR\nmetadata: {name: %s}\nspec: {cidrs: [%q]}\n", name, addresses)
-	if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
+func (env *environment) addServiceRange(ctx context.Context, addresses string) error {
+	const (
+		name     = "local-services"
+		manifest = "apiVersion: networking.k8s.io/v1\nkind: ServiceCIDR\nmetadata: {name: %s}\nspec: {cidrs: [%q]}\n"
+	)
+	file := filepath.Join(env.out, name+".yaml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, manifest, name, addresses), 0o600); err != nil {
 		return fmt.Errorf("write the range of service addresses: %w", err)
 	}
-	if _, err := b.command(ctx, "kubectl", "remote", "apply", "-f", file); err != nil {
+	if _, err := env.command(ctx, "kubectl", "remote", "apply", "-f", file); err != nil {
 		return err
 	}
-	_, err := b.command(ctx, "kubectl", "remote", "wait", "--for=condition=Ready", "servicecidr/"+name, "--timeout=1m")
+	_, err := env.command(ctx, "kubectl", "remote", "wait", "--for=condition=Ready", "servicecidr/"+name, "--timeout=1m")
 	return err
 }
 
-// identify tells one build of a program from another.
-func identify(program string) (string, error) {
+// digestOf distinguishes builds of a program.
+func digestOf(program string) (string, error) {
 	file, err := os.Open(program)
 	if err != nil {
 		return "", fmt.Errorf("find akd: %w", err)
@@ -108,68 +126,68 @@ func identify(program string) (string, error) {
 }
 
 // startAKD starts akd and waits until its node is Ready. The tests' namespaces
-// allow privileged pods, and so must their remote ones.
-func (b *bed) startAKD(ctx context.Context, address string) error {
-	program, err := filepath.Abs(b.options.akd)
+// allow privileged pods, so their remote namespaces must as well.
+func (env *environment) startAKD(ctx context.Context, address string) error {
+	program, err := filepath.Abs(env.options.akd)
 	if err != nil {
 		return fmt.Errorf("find akd: %w", err)
 	}
-	log, err := os.Create(filepath.Join(b.out, "akd.log"))
+	log, err := os.Create(filepath.Join(env.out, "akd.log"))
 	if err != nil {
 		return fmt.Errorf("akd's log: %w", err)
 	}
-	b.akd = exec.Command(b.clusters, "--dir", b.dir, "exec", "local", "--", program, //nolint:noctx // it is stopped by a signal, not by a context
-		"--node-name", node, "--pod-security", "privileged", "--services", b.services,
-		"--local-kubeconfig", filepath.Join(b.dir, "akd-local.kubeconfig"),
-		"--remote-kubeconfig", filepath.Join(b.dir, "akd-remote.kubeconfig"),
+	cmd := exec.Command(env.clusters, "--dir", env.dir, "exec", "local", "--", program, //nolint:noctx // a signal stops it, not a context
+		"--node-name", node, "--pod-security", "privileged", "--services", env.services,
+		"--local-kubeconfig", filepath.Join(env.dir, "akd-local.kubeconfig"),
+		"--remote-kubeconfig", filepath.Join(env.dir, "akd-remote.kubeconfig"),
 		"--node-address", address, "--kubelet-api-address", address)
-	b.akd.Stdout, b.akd.Stderr = log, log
-	b.exited = make(chan error, 1)
-	if err := b.akd.Start(); err != nil {
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start akd: %w", err)
 	}
+	env.akd, env.exited = cmd, make(chan error, 1)
 	go func() {
-		b.exited <- b.akd.Wait()
+		env.exited <- cmd.Wait()
 		_ = log.Close()
 	}()
-	return b.waitReady(ctx)
+	return env.waitReady(ctx)
 }
 
-func (b *bed) waitReady(ctx context.Context) error {
-	const patience = 2 * time.Minute
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (env *environment) waitReady(ctx context.Context) error {
+	const timeout = 2 * time.Minute
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {
-		if err := b.alive(); err != nil {
+		if err := env.alive(); err != nil {
 			return err
 		}
-		out, err := b.command(ctx, "kubectl", "local", "get", "node", node,
+		out, err := env.command(ctx, "kubectl", "local", "get", "node", node,
 			"-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`)
 		if err == nil && string(out) == "True" {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("node %s is not Ready: %w; see %s", node, cmp.Or(err, ctx.Err()), filepath.Join(b.out, "akd.log"))
+			return fmt.Errorf("node %s is not Ready: %w; see %s", node, cmp.Or(err, ctx.Err()), filepath.Join(env.out, "akd.log"))
 		case <-time.After(time.Second):
 		}
 	}
 }
 
-// alive returns an error when akd has ended, which it should not.
-func (b *bed) alive() error {
+// alive returns an error if akd has ended.
+func (env *environment) alive() error {
 	select {
-	case err := <-b.exited:
-		b.exited <- err
-		return fmt.Errorf("akd has ended (%w): see %s", cmp.Or(err, errors.New("exit status 0")), filepath.Join(b.out, "akd.log"))
+	case err := <-env.exited:
+		env.exited <- err
+		return fmt.Errorf("akd has ended (%w): see %s", cmp.Or(err, errors.New("exit status 0")), filepath.Join(env.out, "akd.log"))
 	default:
 		return nil
 	}
 }
 
-// tests builds Kubernetes' own tests, or finds them built.
-func (b *bed) tests(ctx context.Context) (tests, error) {
-	out, err := b.command(ctx, "tests", "--version", b.version)
+// tests builds Kubernetes' own tests, unless they have been built before.
+func (env *environment) tests(ctx context.Context) (tests, error) {
+	out, err := env.command(ctx, "tests", "--version", env.version)
 	if err != nil {
 		return tests{}, err
 	}
@@ -182,52 +200,52 @@ func (b *bed) tests(ctx context.Context) (tests, error) {
 	return tests{program: files["e2e.test"], runner: files["ginkgo"], kubectl: files["kubectl"]}, nil
 }
 
-// kubeconfig is of the API server that a side's specs talk to.
-func (b *bed) kubeconfig(s side) string {
+// kubeconfig is that of the API server that a side's specs use.
+func (env *environment) kubeconfig(s side) string {
 	name := "local.kubeconfig"
 	if s == direct {
 		name = "remote.kubeconfig"
 	}
-	path := filepath.Join(b.dir, name)
+	path := filepath.Join(env.dir, name)
 	if absolute, err := filepath.Abs(path); err == nil {
 		path = absolute
 	}
 	return path
 }
 
-// down stops akd, and the clusters unless they are to stay.
-func (b *bed) down(ctx context.Context) error {
-	const patience = time.Minute
+// stop stops akd, and takes the clusters down unless they are to be kept.
+func (env *environment) stop(ctx context.Context) error {
+	const timeout = time.Minute
 	var err error
-	if b.exited != nil {
-		_ = b.akd.Process.Signal(syscall.SIGTERM)
+	if env.exited != nil {
+		_ = env.akd.Process.Signal(syscall.SIGTERM)
 		select {
-		case <-b.exited:
-		case <-time.After(patience):
-			_ = b.akd.Process.Kill()
-			<-b.exited
+		case <-env.exited:
+		case <-time.After(timeout):
+			_ = env.akd.Process.Kill()
+			<-env.exited
 			err = errors.New("akd did not end within a minute of SIGTERM")
 		}
 	}
-	if !b.isUp || b.keep {
+	if env.keep {
 		return err
 	}
-	_, downErr := b.command(ctx, "down")
+	_, downErr := env.command(ctx, "down")
 	return errors.Join(err, downErr)
 }
 
-// command runs a clusters command and returns what it prints.
-func (b *bed) command(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, b.clusters, append([]string{"--dir", b.dir}, args...)...)
+// command runs a clusters command and returns its output.
+func (env *environment) command(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, env.clusters, append([]string{"--dir", env.dir}, args...)...)
 	var out, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, io.MultiWriter(&stderr, quiet(args, b.progress))
+	cmd.Stdout, cmd.Stderr = &out, io.MultiWriter(&stderr, quiet(args, env.progress))
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("clusters %s: %w: %s", args[0], err, strings.TrimSpace(lastLines(stderr.String())))
 	}
 	return out.Bytes(), nil
 }
 
-// quiet shows the progress of the commands that take their time.
+// quiet hides the progress of the commands that return at once.
 func quiet(args []string, progress io.Writer) io.Writer {
 	if args[0] == "kubectl" || args[0] == "status" {
 		return io.Discard

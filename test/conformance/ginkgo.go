@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// spec is one spec of ginkgo's JSON report, as far as it matters here.
+// spec is one spec of ginkgo's JSON report, with the fields used here.
 // https://pkg.go.dev/github.com/onsi/ginkgo/v2/types#SpecReport
 type spec struct {
 	ContainerHierarchyTexts  []string
@@ -36,7 +36,7 @@ func (s *spec) name() string {
 	return strings.Join(append(slices.Clone(s.ContainerHierarchyTexts), s.LeafNodeText), " ")
 }
 
-// has says whether the spec has the label, or one such as label:Value.
+// has reports whether the spec has the label, or one such as label:Value.
 func (s *spec) has(label string) bool {
 	for _, labels := range append(slices.Clone(s.ContainerHierarchyLabels), s.LeafNodeLabels) {
 		for _, have := range labels {
@@ -74,8 +74,8 @@ type pass struct {
 	specs      []string
 }
 
-// run runs these specs and returns what became of them. The log and the report
-// stay in the folder. A failed spec is no error.
+// run runs these specs and returns their results. The log and the report stay
+// in the folder. A failed spec is not an error.
 func (t tests) run(ctx context.Context, p pass) ([]result, error) {
 	report := p.name + ".json"
 	if err := os.RemoveAll(filepath.Join(p.folder, report)); err != nil {
@@ -90,19 +90,19 @@ func (t tests) run(ctx context.Context, p pass) ([]result, error) {
 		"--procs="+strconv.Itoa(p.procs), "--no-color", "--timeout=24h", "--silence-skips",
 		"--output-dir="+p.folder, "--json-report="+report, "--focus="+exactly(p.specs), t.program, "--",
 		"--kubeconfig="+p.kubeconfig, "--kubectl-path="+t.kubectl, "--provider=skeleton",
-		// One node has a taint for ordinary pods, and nobody needs to wait for it.
+		// One node has a taint that repels ordinary pods: do not wait for it.
 		"--allowed-not-ready-nodes=-1", "--system-pods-startup-timeout=1s",
 		"--disable-log-dump", "--report-complete-ginkgo=false",
 	)
 	cmd.Stdout, cmd.Stderr = log, log
-	// Specs clean up after themselves when they are interrupted. Ginkgo expects
-	// a terminal to tell its processes as well, which are in its group.
+	// Interrupted specs clean up after themselves. Ginkgo expects a terminal to
+	// signal its processes as well: they are in its process group.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	cmd.WaitDelay = 2 * time.Minute
 	runErr := cmd.Run()
 	if ctx.Err() != nil {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // whoever is left
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // any process that is left
 	}
 	specs, err := readReport(filepath.Join(p.folder, report))
 	if err != nil {
@@ -111,8 +111,8 @@ func (t tests) run(ctx context.Context, p pass) ([]result, error) {
 	return outcomes(specs, p.specs), ctx.Err()
 }
 
-// exactly is an expression that no other spec matches. Ginkgo puts the suite's
-// name before a spec's.
+// exactly is an expression that matches these specs only. Ginkgo puts the
+// suite's name before a spec's.
 func exactly(names []string) string {
 	quoted := make([]string, len(names))
 	for i, name := range names {
@@ -141,13 +141,13 @@ func readReport(file string) ([]spec, error) {
 	return all, nil
 }
 
-// outcomes are the results of the specs that were asked for and that ended.
+// outcomes are the results of those of the named specs that ended.
 func outcomes(specs []spec, names []string) []result {
 	var results []result
 	for i := range specs {
 		s := &specs[i]
 		name := s.name()
-		never := s.State == "skipped" && s.RunTime == 0 // an interrupted run did not come to it
+		never := s.State == "skipped" && s.RunTime == 0 // an interrupted run did not reach it
 		if never || !slices.Contains(names, name) {
 			continue
 		}
@@ -156,7 +156,7 @@ func outcomes(specs []spec, names []string) []result {
 		case "passed":
 			r.State = passed
 		case "skipped", "pending":
-			r.State = skipped // by itself: the cluster lacks what it needs
+			r.State = skipped // by itself: the cluster lacks something that it needs
 		case "interrupted", "aborted":
 			continue
 		default:

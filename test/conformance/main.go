@@ -26,9 +26,9 @@ func main() {
 	os.Exit(code)
 }
 
-// errDifferent says that the table, which has been printed, has a difference
-// that exceptions.yaml does not know.
-var errDifferent = errors.New("some specs pass on the remote cluster itself and fail through AK")
+// errDifferent means that the printed table has a difference that is not in
+// exceptions.yaml.
+var errDifferent = errors.New("some specs pass directly but fail through AK: see the table and the logs that it names")
 
 func exitCode(err error) int {
 	if err == nil {
@@ -47,13 +47,13 @@ type options struct {
 	akd      string // the akd program
 	dir      string // run folder of the clusters
 	out      string // folder of results and reports
-	services string // how pods reach Services: mirror or none
+	services string // akd's --services: mirror or none
 	selection
 	procs  int  // specs at a time
 	batch  int  // specs for which e2e.test is started once
 	repeat int  // how often each spec runs
-	resume bool // take the results that are there
-	quick  bool // run directly only what fails through AK
+	resume bool // keep the results of an earlier run
+	quick  bool // run directly only the specs that fail through AK
 	keep   bool // leave the clusters running
 }
 
@@ -61,8 +61,11 @@ func command() *cobra.Command {
 	o := &options{}
 	var focus, skip, page string
 	root := &cobra.Command{
-		Use: "conformance", Short: "Run Kubernetes' own tests directly and through AK, and compare", Args: cobra.NoArgs,
-		SilenceUsage: true, SilenceErrors: true,
+		Use:           "conformance",
+		Short:         "Run Kubernetes' own tests directly and through AK, and compare the results",
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if page != "" {
 				return writePage(page)
@@ -89,16 +92,17 @@ func command() *cobra.Command {
 	flags.StringVar(&o.akd, "akd", "bin/akd", "the akd program")
 	flags.StringVar(&o.dir, "dir", ".clusters-conformance", "run folder of the clusters")
 	flags.StringVar(&o.out, "out", "dist/conformance", "folder of results and reports")
-	flags.StringVar(&o.services, "services", "mirror", "akd's --services: mirror, or none to run without Services in the remote cluster")
-	flags.StringVar(&o.suite, "suite", suiteNode, "specs to choose from: node (what a kubelet has to do), slice (some of it), full (all of Conformance) or any, which is the default with --focus")
+	flags.StringVar(&o.services, "services", "mirror", "akd's --services: mirror or none")
+	flags.StringVar(&o.suite, "suite", suiteNode,
+		"specs to choose from: node (what a kubelet does), slice (a selection), full (all of Conformance) or any (the default with --focus)")
 	flags.StringVar(&focus, "focus", "", "regular expression of the specs to run")
-	flags.StringVar(&skip, "skip", "", "regular expression of the specs to leave out")
-	flags.IntVar(&o.procs, "procs", 16, "specs that run at the same time")
-	flags.IntVar(&o.batch, "batch", 120, "specs after which the results are written down")
-	flags.IntVar(&o.repeat, "repeat", 1, "how often each spec runs; it passes if it always does")
-	flags.BoolVar(&o.resume, "resume", false, "go on with an earlier run: take its results where Kubernetes and akd are the same")
-	flags.BoolVar(&o.quick, "quick", false, "run directly only what does not pass through AK")
+	flags.StringVar(&skip, "skip", "", "regular expression of the specs to skip")
+	flags.IntVar(&o.procs, "procs", 16, "number of specs that run at the same time")
+	flags.IntVar(&o.batch, "batch", 120, "number of specs after which the results are saved")
+	flags.IntVar(&o.repeat, "repeat", 1, "number of times that each spec runs; it has to pass every time")
+	flags.BoolVar(&o.resume, "resume", false, "continue an earlier run: keep its results for the same Kubernetes and akd")
+	flags.BoolVar(&o.quick, "quick", false, "run directly only the specs that do not pass through AK")
 	flags.BoolVar(&o.keep, "keep", false, "leave the clusters running")
-	flags.StringVar(&page, "write-page", "", "only write the page about exceptions.yaml to this file")
+	flags.StringVar(&page, "write-page", "", "write the page of the manual to this `file`, and run nothing")
 	return root
 }

@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 )
 
-// writeReports writes the table for programs, for CI and for people.
+// writeReports writes the table as JSON, as JUnit for CI, and as Markdown.
 func writeReports(folder string, rows []row) error {
 	asJSON, err := json.MarshalIndent(struct {
 		Counts map[verdict]int `json:"counts"`
@@ -32,8 +32,8 @@ func writeReports(folder string, rows []row) error {
 	return nil
 }
 
-// junit has a failure for each spec that fails only through AK, and leaves out
-// what does not pass directly.
+// junit reports a failure for each spec that fails only through AK. Specs that
+// do not pass directly are skipped.
 func junit(rows []row) ([]byte, error) {
 	type message struct {
 		Message string `xml:"message,attr"`
@@ -102,12 +102,13 @@ func markdown(rows []row) string {
 	b.WriteString("\n## All\n\n| spec | direct | s | through AK | s |\n|---|---|---:|---|---:|\n")
 	for i := range rows {
 		r := &rows[i]
-		fmt.Fprintf(&b, "| %s | %s | %.1f | %s | %.1f |\n", strings.ReplaceAll(r.Spec, "|", `\|`), r.Direct, r.Direct.Seconds, r.Through, r.Through.Seconds)
+		spec := strings.ReplaceAll(r.Spec, "|", `\|`)
+		fmt.Fprintf(&b, "| %s | %s | %.1f | %s | %.1f |\n", spec, r.Direct, r.Direct.Seconds, r.Through, r.Through.Seconds)
 	}
 	return b.String()
 }
 
-// String tells the state, and how often it passed where that is not plain.
+// String is the state, and how many attempts passed if there were several.
 func (c cell) String() string {
 	switch {
 	case c.State == "":
@@ -118,7 +119,7 @@ func (c cell) String() string {
 	return string(c.State)
 }
 
-// printSummary prints the table, what differs last but for the counts.
+// printSummary prints the table, then the differences and the counts.
 func printSummary(out io.Writer, rows []row) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "DIRECT\tS\tTHROUGH AK\tS\tSPEC")
@@ -146,7 +147,7 @@ func printSummary(out io.Writer, rows []row) error {
 		fmt.Fprintf(out, "%5d  %s\n", counts[v], v)
 	}
 	if repeated := onlyRepeated(rows); len(repeated) > 0 {
-		fmt.Fprintf(out, "\n%d of those that passed both failed once, and passed when repeated:\n", len(repeated))
+		fmt.Fprintf(out, "\n%d of those that passed both failed at first and passed when repeated:\n", len(repeated))
 		for i := range repeated {
 			fmt.Fprintf(out, "  %s: direct %s, through AK %s\n", repeated[i].Spec, repeated[i].Direct, repeated[i].Through)
 		}

@@ -19,7 +19,7 @@ const (
 	through side = "through AK"
 )
 
-// state is what became of a spec.
+// state is the outcome of a spec.
 type state string
 
 const (
@@ -36,9 +36,9 @@ type result struct {
 	Seconds float64 `json:"seconds"`
 	// Message is the first line of the failure.
 	Message string `json:"message,omitempty"`
-	// Of is what was tested: a version of Kubernetes, and of akd.
+	// Of names the tested versions of Kubernetes and akd.
 	Of string `json:"of"`
-	// Log is the file in the folder of results that tells all.
+	// Log is the file with the whole output, in the folder of results.
 	Log string `json:"log"`
 }
 
@@ -49,7 +49,7 @@ type results struct {
 	attempts map[side]map[string][]result
 }
 
-// openResults starts anew, or takes what is there.
+// openResults starts an empty file of results, or reads an existing one.
 func openResults(folder string, resume bool) (*results, error) {
 	r := &results{attempts: map[side]map[string][]result{direct: {}, through: {}}}
 	path := filepath.Join(folder, "results.jsonl")
@@ -87,7 +87,7 @@ func (r *results) load(path string) error {
 	return nil
 }
 
-// forget drops what was a test of something else than of.
+// forget drops the results of other versions than of.
 func (r *results) forget(s side, of string) {
 	for name, attempts := range r.attempts[s] {
 		if attempts[len(attempts)-1].Of != of {
@@ -96,7 +96,7 @@ func (r *results) forget(s side, of string) {
 	}
 }
 
-// add keeps the results and writes them down.
+// add adds the results and saves them.
 func (r *results) add(all []result) error {
 	encoder := json.NewEncoder(r.file)
 	for _, one := range all {
@@ -108,7 +108,7 @@ func (r *results) add(all []result) error {
 	return nil
 }
 
-// passedThrough says whether the spec has passed through AK.
+// passedThrough reports whether the spec has passed through AK.
 func (r *results) passedThrough(name string) bool {
 	return slices.ContainsFunc(r.attempts[through][name], func(one result) bool { return one.State == passed })
 }

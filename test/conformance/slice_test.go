@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestSlice runs what SUITE=slice has of Kubernetes' own tests through AK, on
-// clusters of its own. What fails there is run directly as well: a difference
-// fails the test.
+// TestSlice runs the slice of Kubernetes' own tests through AK, on clusters of
+// its own. Specs that fail there run directly as well: a difference fails the
+// test.
 func TestSlice(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -22,7 +22,8 @@ func TestSlice(t *testing.T) {
 	cmd.SetOut(&out)
 	cmd.SetErr(t.Output())
 	cmd.SetArgs([]string{
-		"--suite", suiteSlice, "--quick", "--procs", "8", "--clusters", filepath.Join(bin, "clusters"), "--akd", filepath.Join(bin, "akd-race"),
+		"--suite", suiteSlice, "--quick", "--procs", "8",
+		"--clusters", filepath.Join(bin, "clusters"), "--akd", filepath.Join(bin, "akd-race"),
 		"--dir", filepath.Join(root, ".clusters-slice"), "--out", filepath.Join(root, "dist", "slice"),
 	})
 	if err := cmd.ExecuteContext(t.Context()); err != nil {

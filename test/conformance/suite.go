@@ -12,7 +12,7 @@ import (
 const (
 	suiteNode = "node"
 	suiteFull = "full"
-	// suiteSlice is a few minutes' worth, for every day.
+	// suiteSlice takes a few minutes, and is part of make test.
 	suiteSlice = "slice"
 	suiteAny   = "any"
 )
@@ -20,7 +20,7 @@ const (
 //go:embed slice.txt
 var sliceFile string
 
-// inSlice says whether slice.txt has the spec.
+// inSlice reports whether the spec is in slice.txt.
 func inSlice(name string) bool {
 	return slices.Contains(strings.Split(sliceFile, "\n"), name)
 }
@@ -32,16 +32,16 @@ type selection struct {
 	skip  *regexp.Regexp // may be nil
 }
 
-// check returns an error when there is no such suite.
+// check returns an error if there is no such suite.
 func (s selection) check() error {
 	if suites := []string{suiteNode, suiteSlice, suiteFull, suiteAny}; !slices.Contains(suites, s.suite) {
-		return fmt.Errorf("unknown suite %q: it is one of %s", s.suite, strings.Join(suites, ", "))
+		return fmt.Errorf("unknown suite %q: choose one of %s", s.suite, strings.Join(suites, ", "))
 	}
 	return nil
 }
 
-// choose returns the names of the specs to run, those that may run beside
-// others and those that must run alone, sorted.
+// choose returns the sorted names of the specs to run: those that may run at
+// the same time, and those that must run alone.
 func (s selection) choose(specs []spec) (together, alone []string) {
 	for i := range specs {
 		name := specs[i].name()
@@ -58,11 +58,11 @@ func (s selection) choose(specs []spec) (together, alone []string) {
 	return slices.Compact(together), slices.Compact(alone)
 }
 
-// storage are the parts of sig-storage that a kubelet does by itself.
+// storage are the volumes of sig-storage that a kubelet makes on its own.
 var storage = regexp.MustCompile(`\[sig-storage\] (ConfigMap|Secrets|Projected|Downward API|EmptyDir)`)
 
-// inSuite says whether the suite has the spec. Feature marks also what needs a
-// feature gate that is off by default.
+// inSuite reports whether the spec is in the suite. The label Feature also marks
+// specs that need a feature gate which is off by default.
 func (s selection) inSuite(spec *spec) bool {
 	name := spec.name()
 	conformance := spec.has("Conformance")

@@ -24,8 +24,8 @@ func main() {
 	}
 }
 
-// errFailed says that the matrix, which has been printed, has a failure.
-var errFailed = errors.New("some tests failed: see the matrix and the logs")
+// errFailed means that a test of the printed matrix failed.
+var errFailed = errors.New("some tests failed: see the matrix, and the logs in the folder --out")
 
 func exitCode(err error) int {
 	if errors.Is(err, errFailed) {
@@ -37,7 +37,7 @@ func exitCode(err error) int {
 // options are what the user can choose.
 type options struct {
 	versions []string // Kubernetes versions, without a leading v
-	all      bool     // every pair of them
+	all      bool     // test every pair of them
 	tests    string   // regular expression of end-to-end tests
 	clusters string   // the clusters command
 	dir      string   // run folder of the clusters
@@ -45,25 +45,28 @@ type options struct {
 	page     string   // page of results; empty for none
 }
 
-// short are the tests of a pod's life, its token and what it refers to, updates
-// in place, logs and exec; and akd as a tenant behind its policies.
+// short tests a pod's life, its token, the objects it refers to, updates in
+// place, logs and exec, and akd as a tenant behind its policies.
 const short = "^(TestDeploymentRunsRemotely|TestInClusterClient|TestNeedsFollow|TestInPlace|TestLogs|TestTenants)$"
 
 func command() *cobra.Command {
 	o := &options{}
 	cmd := &cobra.Command{
-		Use: "skew", Short: "Run a short end-to-end test between clusters of different Kubernetes versions",
-		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
+		Use:           "skew",
+		Short:         "Run a short end-to-end test between clusters of different Kubernetes versions",
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&o.versions, "versions", []string{"1.34.4", "1.35.6", "1.36.3", "1.37.1"}, "Kubernetes versions, the oldest first")
-	flags.BoolVar(&o.all, "all", false, "every pair of versions, instead of each with itself and the oldest with the newest")
-	flags.StringVar(&o.tests, "run", short, "end-to-end tests to run")
+	flags.StringSliceVar(&o.versions, "versions", []string{"1.34.4", "1.35.6", "1.36.3", "1.37.1"}, "Kubernetes versions, oldest first")
+	flags.BoolVar(&o.all, "all", false, "test every pair of versions; otherwise each with itself, and the oldest with the newest")
+	flags.StringVar(&o.tests, "run", short, "regular expression of the end-to-end tests to run")
 	flags.StringVar(&o.clusters, "clusters", "bin/clusters", "the clusters command")
 	flags.StringVar(&o.dir, "dir", ".clusters-skew", "run folder of the clusters")
 	flags.StringVar(&o.out, "out", "dist/skew", "folder for the tests' logs")
-	flags.StringVar(&o.page, "page", "", "page of results whose section is replaced, such as docs/compatibility.md")
+	flags.StringVar(&o.page, "page", "", "`file` whose section is replaced with the matrix, such as docs/compatibility.md")
 	return cmd
 }
 

@@ -16,11 +16,11 @@ import (
 	"time"
 )
 
-// pair is the versions of two clusters.
+// pair are the versions of two clusters.
 type pair struct{ local, remote string }
 
-// pairs returns those to try: each version with itself, the oldest with the
-// newest both ways, or all.
+// pairs returns the pairs to test: each version with itself and the oldest with
+// the newest, both ways; or all.
 func (o *options) pairs() ([]pair, error) {
 	if len(o.versions) == 0 {
 		return nil, errors.New("no versions: give --versions, such as 1.36.3,1.37.1")
@@ -38,7 +38,7 @@ func (o *options) pairs() ([]pair, error) {
 	return pairs, nil
 }
 
-// result is how the tests went between two clusters.
+// result is the outcome of the tests between two clusters.
 type result struct{ passed, failed, skipped []string }
 
 func (r result) String() string {
@@ -46,7 +46,7 @@ func (r result) String() string {
 	case len(r.failed) > 0:
 		return "failed: " + strings.Join(r.failed, ", ")
 	case len(r.skipped) > 0:
-		return fmt.Sprintf("%d passed, %d do not apply", len(r.passed), len(r.skipped))
+		return fmt.Sprintf("%d passed, %d skipped", len(r.passed), len(r.skipped))
 	}
 	return fmt.Sprintf("%d passed", len(r.passed))
 }
@@ -86,12 +86,12 @@ func (o *options) try(ctx context.Context, p pair) (r result, err error) {
 	case testErr != nil && len(r.failed) == 0:
 		return r, fmt.Errorf("the tests did not run: see %s", log.Name())
 	case len(r.passed)+len(r.failed) == 0:
-		return r, fmt.Errorf("no test matches %q", o.tests)
+		return r, fmt.Errorf("no test matches %q: check --run", o.tests)
 	}
 	return r, nil
 }
 
-// readResults reads go test's events, and writes what tests print to the log.
+// readResults reads go test's events, and writes the tests' output to the log.
 // https://pkg.go.dev/cmd/test2json
 func readResults(events io.Reader, log io.Writer) (r result, err error) {
 	lines := bufio.NewReader(events)
@@ -105,7 +105,7 @@ func readResults(events io.Reader, log io.Writer) (r result, err error) {
 		}
 		var event struct{ Action, Test, Output string }
 		if json.Unmarshal(line, &event) != nil {
-			event.Action, event.Output = "output", string(line) // of go itself
+			event.Action, event.Output = "output", string(line) // from go itself
 		}
 		topLevel := event.Test != "" && !strings.Contains(event.Test, "/")
 		switch {
@@ -135,8 +135,8 @@ func matrix(versions []string, results map[pair]result) string {
 	for _, local := range versions {
 		fmt.Fprintf(&text, "| **%s** |", local)
 		for _, remote := range versions {
-			cell := "not tried"
-			if r, tried := results[pair{local, remote}]; tried {
+			cell := "not tested"
+			if r, ok := results[pair{local, remote}]; ok {
 				cell = r.String()
 			}
 			fmt.Fprintf(&text, " %s |", cell)

@@ -18,7 +18,10 @@ func TestPairs(t *testing.T) {
 			"The diagonal and the corners.", options{versions: []string{"1", "2", "3"}},
 			[]pair{{"1", "1"}, {"1", "3"}, {"2", "2"}, {"3", "1"}, {"3", "3"}},
 		},
-		"All": {"Everyone with everyone.", options{versions: []string{"1", "2"}, all: true}, []pair{{"1", "1"}, {"1", "2"}, {"2", "1"}, {"2", "2"}}},
+		"All": {
+			"Every pair.", options{versions: []string{"1", "2"}, all: true},
+			[]pair{{"1", "1"}, {"1", "2"}, {"2", "1"}, {"2", "2"}},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -30,7 +33,7 @@ func TestPairs(t *testing.T) {
 		})
 	}
 	if _, err := (&options{}).pairs(); err == nil {
-		t.Error("no versions are no error")
+		t.Error("without versions: got no error")
 	}
 }
 
@@ -55,8 +58,8 @@ not json
 	}
 	want := `| local \ remote | 1 | 2 |
 | --- | --- | --- |
-| **1** | failed: TestB | not tried |
-| **2** | 1 passed, 1 do not apply | 2 passed |
+| **1** | failed: TestB | not tested |
+| **2** | 1 passed, 1 skipped | 2 passed |
 
 Each pair ran TestA, TestB, TestC.`
 	got := matrix([]string{"1", "2"}, map[pair]result{
