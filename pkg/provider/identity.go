@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/loopback"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -142,7 +143,7 @@ func apiServer(ctx context.Context, configured string, client kubernetes.Interfa
 		}
 	}
 	server, err := url.Parse(cfg.Host)
-	if err != nil || server.Hostname() == "" || loopback(server.Hostname()) {
+	if err != nil || server.Hostname() == "" || loopback.Is(server.Hostname()) {
 		return translate.APIServer{}, usagef("how remote pods reach the local API server is not known: give its address with --local-api-server HOST:PORT")
 	}
 	port := server.Port()
@@ -157,7 +158,7 @@ func firstEndpoint(endpoints *corev1.Endpoints) (translate.APIServer, bool) {
 	for _, subset := range endpoints.Subsets {
 		for _, address := range subset.Addresses {
 			for _, port := range subset.Ports {
-				if !loopback(address.IP) {
+				if !loopback.Is(address.IP) {
 					return translate.APIServer{Host: address.IP, Port: port.Port}, true
 				}
 			}
@@ -175,15 +176,10 @@ func parseAPIServer(hostPort string) (translate.APIServer, error) {
 	if err != nil || port < 1 || port > 65535 {
 		return translate.APIServer{}, usagef("address %q of the local API server: want a port from 1 to 65535", hostPort)
 	}
-	if loopback(host) {
+	if loopback.Is(host) {
 		return translate.APIServer{}, usagef("address %q of the local API server is this machine's own: give one that pods in the remote cluster reach", hostPort)
 	}
 	return translate.APIServer{Host: host, Port: int32(port)}, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // ownAddress is the address from which this machine reaches the local API

@@ -13,6 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/spelling"
 )
 
 // enum is a type with a few allowed values.
@@ -340,47 +342,8 @@ func wantField(name string, owner reflect.Type) string {
 			names = append(names, known)
 		}
 	}
-	if near := nearest(name, names); near != "" {
+	if near := spelling.Nearest(name, names); near != "" {
 		return "did you mean " + near + "?"
 	}
 	return "want " + list(names)
-}
-
-// nearest is the name that is a typing error away, or "".
-func nearest(name string, names []string) string {
-	best, near := 1+max(1, min(len(name), longestValue)/3), ""
-	for _, candidate := range names {
-		if len(name) > longestValue {
-			break
-		}
-		if strings.EqualFold(name, candidate) {
-			return candidate
-		}
-		if away := distance(strings.ToLower(name), strings.ToLower(candidate)); away < best {
-			best, near = away, candidate
-		}
-	}
-	return near
-}
-
-// distance is Levenshtein's: how many letters to add, drop or replace.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			above := row[j+1]
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			row[j+1] = min(above+1, row[j]+1, diagonal+cost)
-			diagonal = above
-		}
-	}
-	return row[len(b)]
 }

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	kubeletapis "k8s.io/kubelet/pkg/apis"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/loopback"
 )
 
 const (
@@ -80,7 +82,7 @@ func (l LocalConfiguration) validate(path *field.Path) field.ErrorList {
 	switch {
 	case !ok || host == "" || port == 0:
 		return append(all, field.Invalid(at, l.APIServer, "want HOST:PORT, such as 192.0.2.10:6443 or [2001:db8::1]:6443"))
-	case loopback(host):
+	case loopback.Is(host):
 		return append(all, field.Invalid(at, l.APIServer, "want an address that pods in the remote cluster reach, not this machine's own"))
 	}
 	return all
@@ -453,9 +455,4 @@ func hostPort(address string) (host string, port int, ok bool) {
 	}
 	known := host == "" || net.ParseIP(host) != nil || len(validation.IsDNS1123Subdomain(strings.ToLower(host))) == 0
 	return host, int(number), known
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || ip != nil && (ip.IsLoopback() || ip.IsUnspecified())
 }
