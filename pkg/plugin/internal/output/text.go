@@ -1,0 +1,80 @@
+package output
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/olekukonko/tablewriter/pkg/twwidth"
+)
+
+// wrapping says what becomes of a word that is longer than a line.
+type wrapping bool
+
+const (
+	keepWords  wrapping = false // it stands out
+	breakWords wrapping = true  // it goes on in the next line
+)
+
+// wrap breaks a text into lines of at most so many columns; 0 is no limit.
+func wrap(text string, width int, words wrapping) []string {
+	text = printable(text)
+	if width <= 0 || twwidth.Width(text) <= width {
+		return []string{text}
+	}
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		switch {
+		case line == "":
+			line = word
+		case twwidth.Width(line)+1+twwidth.Width(word) <= width:
+			line += " " + word
+		default:
+			lines = append(lines, line)
+			line = word
+		}
+		for words == breakWords && twwidth.Width(line) > width {
+			head := prefix(line, width)
+			lines, line = append(lines, head), line[len(head):]
+		}
+	}
+	return append(lines, line)
+}
+
+// prefix is as much of a text as so many columns hold, and one letter at least.
+func prefix(text string, width int) string {
+	end := 0
+	for i, letter := range text {
+		next := i + utf8.RuneLen(letter)
+		if end > 0 && twwidth.Width(text[:next]) > width {
+			break
+		}
+		end = next
+	}
+	return text[:end]
+}
+
+// printable is a text as one line that does nothing to a terminal: an event's or
+// a condition's message can have anything in it.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case unicode.IsControl(r):
+			return -1
+		default:
+			return r
+		}
+	}, text)
+}
+
+// cut shortens a text to a line of so many columns.
+func cut(text string, width int) string {
+	text = printable(text)
+	if twwidth.Width(text) <= width {
+		return text
+	}
+	return twwidth.Truncate(text, max(0, width), "…")
+}
