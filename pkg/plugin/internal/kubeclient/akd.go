@@ -1,0 +1,86 @@
+package kubeclient
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// Labels of all that kubectl actual makes.
+const (
+	LabelManagedBy = "app.kubernetes.io/managed-by" // FieldManager
+	LabelPartOf    = "app.kubernetes.io/part-of"    // PartOf
+	PartOf         = "actual-kubelets"
+)
+
+// AKDPods selects the pods of a node's akd.
+func AKDPods(node string) metav1.ListOptions {
+	return metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=akd," + translate.LabelNodeName + "=" + node}
+}
+
+// AccountUser is the user that a node's akd is in a cluster, before it acts as
+// the node.
+func AccountUser(node string) string {
+	return "system:serviceaccount:" + translate.SystemNamespace + ":" + node
+}
+
+// AKDProblem says why the pod of a node's akd does not run, as far as the pod
+// says so itself.
+func (c *Cluster) AKDProblem(ctx context.Context, node string) string {
+	pods, err := c.Client.CoreV1().Pods(translate.SystemNamespace).List(ctx, AKDPods(node))
+	if err != nil || len(pods.Items) == 0 {
+		return "akd has no pod"
+	}
+	pod := &pods.Items[0]
+	for _, container := range pod.Status.ContainerStatuses {
+		if waiting := container.State.Waiting; waiting != nil && waiting.Reason != "ContainerCreating" {
+			return fmt.Sprintf("pod %s: %s: %s", pod.Name, waiting.Reason, waiting.Message)
+		}
+	}
+	for _, condition := range pod.Status.Conditions {
+		if condition.Status == corev1.ConditionFalse && condition.Message != "" {
+			return fmt.Sprintf("pod %s: %s", pod.Name, condition.Message)
+		}
+	}
+	return "pod " + pod.Name + " is starting"
+}
+
+// TryForeignNamespace asks, as the node's akd, for a namespace that is not the
+// node's. It is a dry run: nothing is made. RefusalOf tells by what akd was
+// refused.
+func (c *Cluster) TryForeignNamespace(ctx context.Context, node string) error {
+	config := rest.CopyConfig(c.Config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: AccountUser(node)}
+	asAKD, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	foreign := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "not-a-tenants-"}}
+	_, err = asAKD.CoreV1().Namespaces().Create(ctx, foreign, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	return err
+}
+
+// RestrictedPod and RestrictedContainer are what Pod Security level restricted
+// requires of a pod and its containers.
+// https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+func RestrictedPod() *corev1.PodSecurityContext {
+	return &corev1.PodSecurityContext{
+		RunAsNonRoot:   new(true),
+		RunAsUser:      new(int64(65532)),
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+}
+
+// RestrictedContainer is described with RestrictedPod.
+func RestrictedContainer() *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: new(false),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+}

@@ -1,0 +1,86 @@
+package rights
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// ReviewInstall asks whether the user may install a node with these values, and
+// more. Who grants rights must have them, or the right to escalate.
+// https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping
+func ReviewInstall(ctx context.Context, c *kubeclient.Cluster, values manifests.Values, more ...Right) (Answers, error) {
+	render := manifests.Local
+	if c.Side == kubeclient.Remote {
+		render = manifests.Remote
+	}
+	objects, err := render(values)
+	if err != nil {
+		return Answers{}, err
+	}
+	granted, err := Granted(objects)
+	if err != nil {
+		return Answers{}, err
+	}
+	answers, err := Review(ctx, c, append(ToInstall(c.Side, values, objects), more...))
+	if err != nil {
+		return Answers{}, err
+	}
+	withheld, err := reviewGrants(ctx, c, granted)
+	return answers.add(withheld), err
+}
+
+// ToInstall are the rights by which install applies objects to one side, and
+// what it does there besides.
+func ToInstall(side kubeclient.Side, values manifests.Values, objects []*unstructured.Unstructured) []Right {
+	wanted := []Right{{Verb: "get", Resource: "namespaces"}}
+	for _, object := range objects {
+		kind := object.GroupVersionKind()
+		resource, _ := meta.UnsafeGuessKindToResource(kind)
+		for _, verb := range []string{"get", "create", "patch"} {
+			wanted = append(wanted, Right{Verb: verb, Group: kind.Group, Resource: resource.Resource, Namespace: object.GetNamespace()})
+		}
+	}
+	if hosts := (side == kubeclient.Remote) == (values.RunIn == manifests.RunInRemote); hosts {
+		for _, verb := range []string{"get", "create", "update"} {
+			wanted = append(wanted, Right{Verb: verb, Resource: "secrets", Namespace: translate.SystemNamespace})
+		}
+	} else {
+		wanted = append(wanted, Right{Verb: "create", Resource: "serviceaccounts", Subresource: "token", Namespace: translate.SystemNamespace})
+	}
+	if side == kubeclient.Remote {
+		return append(wanted,
+			Right{Verb: "list", Resource: "namespaces"}, // for akd's record
+			// install tests, as akd, whether the policies are in force
+			Right{Verb: "impersonate", Resource: "serviceaccounts", Namespace: translate.SystemNamespace},
+		)
+	}
+	const certificates = "certificates.k8s.io"
+	return append(wanted,
+		Right{Verb: "get", Resource: "nodes"},
+		Right{Verb: "create", Resource: "pods", Namespace: translate.SystemNamespace}, // the probe pod
+		Right{Verb: "delete", Resource: "pods", Namespace: translate.SystemNamespace},
+		Right{Verb: "list", Group: certificates, Resource: "certificatesigningrequests"},
+		Right{Verb: "update", Group: certificates, Resource: "certificatesigningrequests", Subresource: "approval"},
+		Right{Verb: "approve", Group: certificates, Resource: "signers", Name: "kubernetes.io/kubelet-serving"},
+	)
+}
+
+// reviewGrants asks which of the rights that install grants the user lacks, if
+// the user may not grant any right.
+func reviewGrants(ctx context.Context, c *kubeclient.Cluster, granted []Right) (Answers, error) {
+	const rbac = "rbac.authorization.k8s.io"
+	escalate, err := Review(ctx, c, []Right{
+		{Verb: "escalate", Group: rbac, Resource: "clusterroles"},
+		{Verb: "bind", Group: rbac, Resource: "clusterroles"},
+	})
+	if err != nil || len(escalate.Denied) == 0 {
+		return escalate, err
+	}
+	return Review(ctx, c, granted)
+}
