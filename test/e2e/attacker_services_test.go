@@ -19,6 +19,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
 // The victim mirrors the Services of another local cluster.
@@ -31,27 +32,27 @@ const (
 // A stolen remote credential of a node that mirrors Services takes no address
 // but those of its own local cluster's range, and leads to pods only.
 func TestAttackerServices(t *testing.T) {
-	b := shared
-	b.serviceRange(t, localServices, thief)
-	b.serviceRange(t, victimServices, victim)
-	attacker := b.tenant(t, b.mirroring(thief))
-	other := b.mirroring(victim)
+	e := shared
+	e.AddServiceRange(t, env.LocalServices, thief)
+	e.AddServiceRange(t, victimServices, victim)
+	attacker := e.InstallTenant(t, e.MirroringValues(thief))
+	other := e.MirroringValues(victim)
 	other.ServiceCIDRs = []string{victimServices}
-	attacked := b.tenant(t, other)
-	own, foreign := attacker.settle(t, "home", translate.TenantServicesRole), attacked.settle(t, "home", translate.TenantServicesRole)
+	attacked := e.InstallTenant(t, other)
+	own, foreign := attacker.Settle(t, "home", translate.TenantServicesRole), attacked.Settle(t, "home", translate.TenantServicesRole)
 
 	// What akd itself makes is let through, up to the largest slice that there is.
-	for tn, address := range map[*tenant]string{attacked: victimAddress, attacker: thiefAddress} {
-		site, local := &translate.Site{Node: tn.node}, localService(address)
+	for tn, address := range map[*env.Tenant]string{attacked: victimAddress, attacker: thiefAddress} {
+		site, local := &translate.Site{Node: tn.Node}, localService(address)
 		service, slice := site.Service(local), site.EndpointSlice(largeSlice(), local)
-		if _, err := tn.client.CoreV1().Services(service.Namespace).Create(t.Context(), service, metav1.CreateOptions{}); err != nil {
+		if _, err := tn.Client.CoreV1().Services(service.Namespace).Create(t.Context(), service, metav1.CreateOptions{}); err != nil {
 			t.Fatalf("akd's own service: %v", err)
 		}
-		if _, err := tn.client.DiscoveryV1().EndpointSlices(slice.Namespace).Create(t.Context(), slice, metav1.CreateOptions{}); err != nil {
+		if _, err := tn.Client.DiscoveryV1().EndpointSlices(slice.Namespace).Create(t.Context(), slice, metav1.CreateOptions{}); err != nil {
 			t.Fatalf("akd's own slice: %v", err)
 		}
 		slice.Name, slice.Endpoints, slice.Ports = "web-empty", nil, nil
-		if _, err := tn.client.DiscoveryV1().EndpointSlices(slice.Namespace).Create(t.Context(), slice, metav1.CreateOptions{}); err != nil {
+		if _, err := tn.Client.DiscoveryV1().EndpointSlices(slice.Namespace).Create(t.Context(), slice, metav1.CreateOptions{}); err != nil {
 			t.Fatalf("akd's own slice of a service that leads nowhere: %v", err)
 		}
 	}
@@ -60,7 +61,7 @@ func TestAttackerServices(t *testing.T) {
 	maps.Copy(attacks, sliceAttacks(own, foreign))
 	for name, a := range attacks {
 		t.Run(name, func(t *testing.T) {
-			err := a.try(t.Context(), attacker.client)
+			err := a.try(t.Context(), attacker.Client)
 			switch {
 			case err == nil:
 				t.Error("it worked")

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -26,6 +25,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
 // The attacker has the remote token of node thief, and nothing else. The
@@ -42,80 +42,17 @@ type attack struct {
 	want string
 }
 
-// remoteNamespace is the namespace that akd of a node would create.
-func remoteNamespace(node, local string) *corev1.Namespace {
-	site := &translate.Site{Node: node, ClusterUID: "attacked", PodSecurity: "baseline"}
-	return site.Namespace(local)
-}
-
-// tenantBinding is the role binding that akd of a node would create.
-func tenantBinding(node, namespace string) *rbacv1.RoleBinding {
-	return roleBinding(node, namespace, translate.TenantRole)
-}
-
-func roleBinding(node, namespace, role string) *rbacv1.RoleBinding {
-	return &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: role},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: translate.SystemNamespace, Name: node}},
-	}
-}
-
-// settle makes a tenant's namespace with the tenant's own credential, waits
-// until its rights there are in force, and leaves a Secret and a pod in it.
-// Roles are optional ones that it binds, too.
-func (tn *tenant) settle(t *testing.T, local string, roles ...string) string {
-	t.Helper()
-	namespace := remoteNamespace(tn.node, local)
-	if _, err := tn.client.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	for _, role := range append(roles, translate.TenantRole) {
-		if _, err := tn.client.RbacV1().RoleBindings(namespace.Name).Create(t.Context(), roleBinding(tn.node, namespace.Name, role), metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	eventually(t, "the rights of "+tn.node+" in "+namespace.Name, func(ctx context.Context) error {
-		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "password"}, StringData: map[string]string{"password": "of " + tn.node}}
-		_, err := tn.client.CoreV1().Secrets(namespace.Name).Create(ctx, secret, metav1.CreateOptions{})
-		return err
-	})
-	if _, err := tn.client.CoreV1().Pods(namespace.Name).Create(t.Context(), idlePod("web"), metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the pod of "+tn.node+" runs", func(ctx context.Context) error {
-		pod, err := tn.client.CoreV1().Pods(namespace.Name).Get(ctx, "web", metav1.GetOptions{})
-		if err == nil && pod.Status.Phase != corev1.PodRunning {
-			return fmt.Errorf("it is %s", pod.Status.Phase)
-		}
-		return err
-	})
-	return namespace.Name
-}
-
-func idlePod(name string) *corev1.Pod {
-	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: corev1.PodSpec{
-			TerminationGracePeriodSeconds: new(int64(1)),
-			Containers: []corev1.Container{{
-				Name: "web", Image: "busybox:1.36", ImagePullPolicy: corev1.PullNever, Command: []string{"sleep", "3600"},
-			}},
-		},
-	}
-}
-
 // A stolen remote credential of one node is worth that node's own namespaces
 // and nothing beyond them.
 func TestAttacker(t *testing.T) {
-	b := shared
-	attacker := b.tenant(t, manifests.Values{Node: thief, Limits: manifests.Limits{NetworkPolicy: true}})
-	attacked := b.tenant(t, manifests.Values{Node: victim})
-	own, foreign := attacker.settle(t, "home"), attacked.settle(t, "home")
-	if err := execRemote(t.Context(), attacked.config, foreign); err != nil {
+	e := shared
+	attacker := e.InstallTenant(t, manifests.Values{Node: thief, Limits: manifests.Limits{NetworkPolicy: true}})
+	attacked := e.InstallTenant(t, manifests.Values{Node: victim})
+	own, foreign := attacker.Settle(t, "home"), attacked.Settle(t, "home")
+	if err := execRemote(t.Context(), attacked.Config, foreign); err != nil {
 		t.Fatalf("the victim itself: %v", err)
 	}
-	if err := execRemote(t.Context(), attacker.config, own); err != nil {
+	if err := execRemote(t.Context(), attacker.Config, own); err != nil {
 		t.Fatalf("the attacker in its own namespace: %v", err)
 	}
 
@@ -127,7 +64,7 @@ func TestAttacker(t *testing.T) {
 	maps.Copy(attacks, networkAttacks(foreign))
 	for name, a := range attacks {
 		t.Run(name, func(t *testing.T) {
-			err := a.try(t.Context(), attacker.client)
+			err := a.try(t.Context(), attacker.Client)
 			switch {
 			case err == nil:
 				t.Error("it worked")
@@ -188,7 +125,7 @@ func contentAttacks(foreign string) map[string]attack {
 			return err
 		})
 		add("create a pod", `cannot create resource "pods"`, func(ctx context.Context, c *kubernetes.Clientset) error {
-			_, err := c.CoreV1().Pods(namespace).Create(ctx, idlePod("mine"), metav1.CreateOptions{})
+			_, err := c.CoreV1().Pods(namespace).Create(ctx, env.IdlePod("mine"), metav1.CreateOptions{})
 			return err
 		})
 		add("delete a pod", `cannot delete resource "pods"`, func(ctx context.Context, c *kubernetes.Clientset) error {
@@ -217,7 +154,7 @@ func contentAttacks(foreign string) map[string]attack {
 func namespaceAttacks(own, foreign string) map[string]attack {
 	create := func(want string, change func(*corev1.Namespace)) attack {
 		return attack{func(ctx context.Context, c *kubernetes.Clientset) error {
-			namespace := remoteNamespace(thief, "attack")
+			namespace := env.RemoteNamespace(thief, "attack")
 			change(namespace)
 			_, err := c.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
 			return err
@@ -278,7 +215,7 @@ func namespaceAttacks(own, foreign string) map[string]attack {
 func bindingAttacks(own, foreign string) map[string]attack {
 	bind := func(want, namespace string, change func(*rbacv1.RoleBinding)) attack {
 		return attack{func(ctx context.Context, c *kubernetes.Clientset) error {
-			binding := tenantBinding(thief, namespace)
+			binding := env.RoleBinding(thief, namespace, translate.TenantRole)
 			binding.Name = "mine"
 			change(binding)
 			_, err := c.RbacV1().RoleBindings(namespace).Create(ctx, binding, metav1.CreateOptions{})
@@ -315,7 +252,7 @@ func bindingAttacks(own, foreign string) map[string]attack {
 		})),
 		"bind in all of the cluster": {func(ctx context.Context, c *kubernetes.Clientset) error {
 			_, err := c.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
-				ObjectMeta: metav1.ObjectMeta{Name: "mine"}, RoleRef: tenantBinding(thief, own).RoleRef, Subjects: tenantBinding(thief, own).Subjects,
+				ObjectMeta: metav1.ObjectMeta{Name: "mine"}, RoleRef: env.RoleBinding(thief, own, translate.TenantRole).RoleRef, Subjects: env.RoleBinding(thief, own, translate.TenantRole).Subjects,
 			}, metav1.CreateOptions{})
 			return err
 		}, `cannot create resource "clusterrolebindings"`},
@@ -354,7 +291,7 @@ func bindingAttacks(own, foreign string) map[string]attack {
 }
 
 // identityAttacks try to become somebody else, or to touch others' records.
-func identityAttacks(attacker *tenant, own string) map[string]attack {
+func identityAttacks(attacker *env.Tenant, own string) map[string]attack {
 	mint := func(namespace, account string) attack {
 		return attack{func(ctx context.Context, c *kubernetes.Clientset) error {
 			_, err := c.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
@@ -363,7 +300,7 @@ func identityAttacks(attacker *tenant, own string) map[string]attack {
 	}
 	become := func(who rest.ImpersonationConfig, want string) attack {
 		return attack{func(ctx context.Context, _ *kubernetes.Clientset) error {
-			config := rest.CopyConfig(attacker.config)
+			config := rest.CopyConfig(attacker.Config)
 			config.Impersonate = who
 			c, err := kubernetes.NewForConfig(config)
 			if err != nil {
@@ -392,7 +329,7 @@ func identityAttacks(attacker *tenant, own string) map[string]attack {
 		"be a node":                                    become(rest.ImpersonationConfig{UserName: "system:node:remote-1", Groups: []string{"system:nodes"}}, "cannot impersonate"),
 		"be an administrator":                          become(rest.ImpersonationConfig{UserName: attackerUser, Groups: []string{"system:masters"}}, "cannot impersonate"),
 		"make a record of another name":                record("mine"),
-		"make the record of a node whose name it ends": record("b.namespaces"),
+		"make the record of a node whose name it ends": record("e.namespaces"),
 		"read the victim's record": {func(ctx context.Context, c *kubernetes.Clientset) error {
 			_, err := c.CoreV1().ConfigMaps(translate.SystemNamespace).Get(ctx, translate.RecordName(victim), metav1.GetOptions{})
 			return err
@@ -412,7 +349,7 @@ func identityAttacks(attacker *tenant, own string) map[string]attack {
 			return c.CoreV1().RESTClient().Get().Resource("nodes").Name("remote-1").SubResource("proxy").Suffix("pods").Do(ctx).Error()
 		}, `cannot get resource "nodes/proxy"`},
 		"a privileged pod at home": {func(ctx context.Context, c *kubernetes.Clientset) error {
-			pod := idlePod("root")
+			pod := env.IdlePod("root")
 			pod.Spec.HostPID = true
 			_, err := c.CoreV1().Pods(own).Create(ctx, pod, metav1.CreateOptions{})
 			return err

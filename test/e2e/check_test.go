@@ -11,37 +11,39 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
 // TestCheck: nothing fails on a fresh install, pods of the remote cluster reach
 // the local API server, and each thing that is taken away is found by the check
 // that is about it, and mended by the command that it names.
 func TestCheck(t *testing.T) {
-	slow(t)
-	b, node := shared, "checked"
+	env.SkipUnlessSlow(t)
+	e, node := shared, "checked"
 	const system = "actual-system"
 	install := []string{
-		"install", node, "--remote-context=remote", "--image=" + b.akdImage(t), "--services=none",
+		"install", node, "--remote-context=remote", "--image=" + e.AKDImage(t), "--services=none",
 		"--probe-image=registry.k8s.io/e2e-test-images/agnhost:2.66.1", "--force-conflicts",
 	}
 	mend := func(t *testing.T) {
 		t.Helper()
-		if out, stderr, code := b.actual(t, install...); code != 0 {
+		if out, stderr, code := e.Actual(t, install...); code != 0 {
 			t.Fatalf("install: exit code %d\n%s%s", code, out, stderr)
 		}
 	}
 	mend(t)
 	t.Cleanup(func() {
-		if out, stderr, code := b.actual(t, "uninstall", node, "--remote-context=remote", "--force"); code != 0 {
+		if out, stderr, code := e.Actual(t, "uninstall", node, "--remote-context=remote", "--force"); code != 0 {
 			t.Errorf("uninstall: exit code %d\n%s%s", code, out, stderr)
 		}
 	})
 
-	if failed := b.failedChecks(t, node); len(failed) > 0 {
+	if failed := failedChecks(t, e, node); len(failed) > 0 {
 		t.Fatalf("on a fresh install: %v", failed)
 	}
-	eventually(t, "no probe pod is left behind", func(ctx context.Context) error { // it may be on its way out
-		left, err := b.remote.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=kubectl-actual"})
+	env.Eventually(t, "no probe pod is left behind", func(ctx context.Context) error { // it may be on its way out
+		left, err := e.Remote.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=kubectl-actual"})
 		if err == nil && len(left.Items) > 0 {
 			err = fmt.Errorf("there is %s/%s", left.Items[0].Namespace, left.Items[0].Name)
 		}
@@ -55,28 +57,28 @@ func TestCheck(t *testing.T) {
 		"Binding": {
 			reason: "Without its binding a policy does nothing.",
 			breaks: func() error {
-				return b.remote.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(t.Context(), "namespaces."+node+".actual.vk", metav1.DeleteOptions{})
+				return e.Remote.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(t.Context(), "namespaces."+node+".actual.vk", metav1.DeleteOptions{})
 			},
 			want: "policies-present",
 		},
 		"ServiceAccount": {
 			reason: "Tokens die with their account.",
 			breaks: func() error {
-				return b.remote.CoreV1().ServiceAccounts(system).Delete(t.Context(), node, metav1.DeleteOptions{})
+				return e.Remote.CoreV1().ServiceAccounts(system).Delete(t.Context(), node, metav1.DeleteOptions{})
 			},
 			want: "credential-valid",
 		},
 		"Rights": {
 			reason: "A right of akd that somebody took away is missing.",
 			breaks: func() error {
-				return b.remote.RbacV1().ClusterRoleBindings().Delete(t.Context(), "actual.vk:"+node, metav1.DeleteOptions{})
+				return e.Remote.RbacV1().ClusterRoleBindings().Delete(t.Context(), "actual.vk:"+node, metav1.DeleteOptions{})
 			},
 			want: "akd-remote-rights",
 		},
 		"AKD": {
 			reason: "Nothing serves the node.",
 			breaks: func() error {
-				_, err := b.local.AppsV1().Deployments(system).Patch(t.Context(), node, types.MergePatchType, []byte(`{"spec":{"replicas":0}}`), metav1.PatchOptions{FieldManager: "kubectl-actual"})
+				_, err := e.Local.AppsV1().Deployments(system).Patch(t.Context(), node, types.MergePatchType, []byte(`{"spec":{"replicas":0}}`), metav1.PatchOptions{FieldManager: "kubectl-actual"})
 				return err
 			},
 			want: "akd-runs",
@@ -86,8 +88,8 @@ func TestCheck(t *testing.T) {
 			if err := tc.breaks(); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "check "+tc.want+" fails", func(context.Context) error {
-				if failed := b.failedChecks(t, node, "--no-probe"); !slices.Contains(failed, tc.want) {
+			env.Eventually(t, "check "+tc.want+" fails", func(context.Context) error {
+				if failed := failedChecks(t, e, node, "--no-probe"); !slices.Contains(failed, tc.want) {
 					return fmt.Errorf("%s Failed are: %v", tc.reason, failed)
 				}
 				return nil
@@ -98,9 +100,9 @@ func TestCheck(t *testing.T) {
 }
 
 // failedChecks are the ids of those that failed.
-func (b *bed) failedChecks(t *testing.T, node string, more ...string) []string {
+func failedChecks(t *testing.T, e *env.Env, node string, more ...string) []string {
 	t.Helper()
-	out, stderr, code := b.actual(t, append([]string{"check", node, "--remote-context=remote", "-o", "json"}, more...)...)
+	out, stderr, code := e.Actual(t, append([]string{"check", node, "--remote-context=remote", "-o", "json"}, more...)...)
 	var found struct {
 		Items []struct{ ID, Level, Found string }
 	}

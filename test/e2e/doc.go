@@ -1,9 +1,10 @@
 // Package e2e runs akd between two real clusters and looks at what users see.
 //
-// It owns the end-to-end tests and the harness that starts and stops what they
-// need: the clusters of test/clusters and akd processes in the local cluster's
-// network. It must not reach into akd: it sees both API servers, akd's exit
-// code and its log, as an operator does.
+// It owns the end-to-end tests: what is created, broken and expected. How
+// clusters, akd and its callers start and end is in package env, how the
+// rights of a credential are found out in package audit. Tests must not reach
+// into akd: they see both API servers, akd's metrics, exit code and log, as an
+// operator does.
 //
 //	go test ── clusters up ──► local cluster ◄── akd (a process) ──► remote cluster
 //	      └──── client-go, kubectl ──┘                                    │

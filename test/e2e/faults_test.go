@@ -9,69 +9,71 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
 // A pod is force-deleted while akd is down: its remote pod is an orphan, which
 // the next akd ends. The Node authorizer answers the get of a pod that is gone
 // with 403, so that only a list can tell.
 func TestOrphanOfADowntime(t *testing.T) {
-	b := shared
-	d := b.startAKD(t, exampleNode)
-	namespace := b.namespace(t, "orphan")
-	b.apply(t, namespace, web(exampleNode, 1))
-	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
-	orphan := b.pods(t, namespace)[0]
+	e := shared
+	d := e.StartAKD(t, env.ExampleNode)
+	namespace := e.Namespace(t, "orphan")
+	e.Apply(t, namespace, env.Web(env.ExampleNode, 1))
+	e.WaitRollout(t, namespace, "deployment/web")
+	orphan := e.Pods(t, namespace)[0]
 
-	d.stop(t, syscall.SIGTERM)
-	b.kubectl(t, "local", "delete", "pod", orphan.Name, "-n", namespace, "--force", "--grace-period=0")
-	d.start(t)
-	remote := translate.RemoteNamespace(exampleNode, namespace)
-	eventually(t, "the orphan is gone", func(ctx context.Context) error {
-		_, err := b.remote.CoreV1().Pods(remote).Get(ctx, orphan.Name, metav1.GetOptions{})
+	d.Stop(t, syscall.SIGTERM)
+	e.Kubectl(t, "local", "delete", "pod", orphan.Name, "-n", namespace, "--force", "--grace-period=0")
+	d.Start(t)
+	remote := translate.RemoteNamespace(env.ExampleNode, namespace)
+	env.Eventually(t, "the orphan is gone", func(ctx context.Context) error {
+		_, err := e.Remote.CoreV1().Pods(remote).Get(ctx, orphan.Name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
 		return fmt.Errorf("it is still there (%w)", err)
 	})
-	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
+	e.WaitRollout(t, namespace, "deployment/web")
 }
 
 // The Node is deleted while its pods run: it comes back before the pod garbage
 // collector takes the pods, and they run on.
 func TestNodeDeleted(t *testing.T) {
-	b := shared
-	b.startAKD(t, exampleNode)
-	namespace := b.namespace(t, "node-deleted")
-	b.apply(t, namespace, web(exampleNode, 2))
-	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
-	before := uids(t, b, namespace)
-	old, err := b.local.CoreV1().Nodes().Get(t.Context(), exampleNode, metav1.GetOptions{})
+	e := shared
+	e.StartAKD(t, env.ExampleNode)
+	namespace := e.Namespace(t, "node-deleted")
+	e.Apply(t, namespace, env.Web(env.ExampleNode, 2))
+	e.WaitRollout(t, namespace, "deployment/web")
+	before := uids(t, e, namespace)
+	old, err := e.Local.CoreV1().Nodes().Get(t.Context(), env.ExampleNode, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.kubectl(t, "local", "delete", "node", exampleNode, "--wait=false")
-	eventually(t, "the node is back", func(ctx context.Context) error {
-		found, err := b.local.CoreV1().Nodes().Get(ctx, exampleNode, metav1.GetOptions{})
+	e.Kubectl(t, "local", "delete", "node", env.ExampleNode, "--wait=false")
+	env.Eventually(t, "the node is back", func(ctx context.Context) error {
+		found, err := e.Local.CoreV1().Nodes().Get(ctx, env.ExampleNode, metav1.GetOptions{})
 		if err == nil && found.UID == old.UID {
 			return errors.New("it has not gone yet")
 		}
 		return err
 	})
-	if after := uids(t, b, namespace); after != before {
+	if after := uids(t, e, namespace); after != before {
 		t.Errorf("pods were %s and are %s: want the same", before, after)
 	}
 }
 
-func uids(t *testing.T, b *bed, namespace string) string {
+func uids(t *testing.T, e *env.Env, namespace string) string {
 	t.Helper()
 	var all []string
-	for _, pod := range b.pods(t, namespace) {
+	for _, pod := range e.Pods(t, namespace) {
 		all = append(all, pod.Name+"="+string(pod.UID))
 	}
 	return strings.Join(all, " ")
@@ -81,43 +83,43 @@ func uids(t *testing.T, b *bed, namespace string) string {
 // pods are created and deleted: nothing is lost, nothing runs twice, and all
 // catches up when the link is back.
 func TestPartition(t *testing.T) {
-	b := shared
-	b.startAKD(t, exampleNode)
-	namespace := b.namespace(t, "partition")
-	b.apply(t, namespace, web(exampleNode, 3))
-	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
+	e := shared
+	e.StartAKD(t, env.ExampleNode)
+	namespace := e.Namespace(t, "partition")
+	e.Apply(t, namespace, env.Web(env.ExampleNode, 3))
+	e.WaitRollout(t, namespace, "deployment/web")
 	before := map[types.UID]bool{}
-	first := b.pods(t, namespace)
+	first := e.Pods(t, namespace)
 	for _, pod := range first {
 		before[pod.UID] = true
 	}
 	victim := first[0] // one that runs: those that come during the cut have not started
 
-	if err := b.command("link", "--cut").Run(); err != nil {
+	if err := e.CutLink(); err != nil {
 		t.Fatal(err)
 	}
 	restored := false
 	restore := func() {
 		if !restored {
 			restored = true
-			if err := b.command("link", "--restore").Run(); err != nil {
+			if err := e.RestoreLink(); err != nil {
 				t.Error(err)
 			}
 		}
 	}
 	defer restore()
-	b.kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas=5")
-	b.kubectl(t, "local", "delete", "pod", victim.Name, "-n", namespace, "--wait=false")
+	e.Kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas=5")
+	e.Kubectl(t, "local", "delete", "pod", victim.Name, "-n", namespace, "--wait=false")
 	restore()
 
-	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=5m")
-	remote := translate.RemoteNamespace(exampleNode, namespace)
-	eventually(t, "both sides agree", func(ctx context.Context) error {
-		local, err := b.local.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+	e.WaitRolloutWithin(t, 5*time.Minute, namespace, "deployment/web")
+	remote := translate.RemoteNamespace(env.ExampleNode, namespace)
+	env.Eventually(t, "both sides agree", func(ctx context.Context) error {
+		local, err := e.Local.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
-		there, err := b.remote.CoreV1().Pods(remote).List(ctx, metav1.ListOptions{})
+		there, err := e.Remote.CoreV1().Pods(remote).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}

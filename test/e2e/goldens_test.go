@@ -17,19 +17,21 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
+
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
 // Fake clientsets validate nothing: what the goldens of package translate say
 // is proved by a real API server, which is asked to take each pod and each
 // patch without keeping it.
 func TestGoldensAreAccepted(t *testing.T) {
-	b := shared
+	e := shared
 	files, err := filepath.Glob("../../pkg/provider/translate/testdata/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no goldens: %v", err)
 	}
 	const namespace = "goldens"
-	b.remoteNamespace(t, namespace)
+	remoteNamespace(t, e, namespace)
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			archive, err := txtar.ParseFile(file)
@@ -41,12 +43,12 @@ func TestGoldensAreAccepted(t *testing.T) {
 				parts[part.Name] = part.Data
 			}
 			if content := parts["want/remote.yaml"]; content != nil {
-				b.createPod(t, namespace, content, metav1.DryRunAll)
+				createPod(t, e, namespace, content, metav1.DryRunAll)
 			}
 			patches := map[string]string{"want/patch.yaml": "", "want/patch-ephemeralcontainers.yaml": "ephemeralcontainers", "want/patch-resize.yaml": "resize"}
 			for name, subresource := range patches {
 				if parts[name] != nil {
-					b.patchPod(t, namespace, parts["remote.yaml"], parts[name], subresource)
+					patchPod(t, e, namespace, parts["remote.yaml"], parts[name], subresource)
 				}
 			}
 		})
@@ -54,29 +56,29 @@ func TestGoldensAreAccepted(t *testing.T) {
 }
 
 // remoteNamespace makes a remote namespace that lets every golden in.
-func (b *bed) remoteNamespace(t *testing.T, name string) {
+func remoteNamespace(t *testing.T, e *env.Env, name string) {
 	t.Helper()
-	namespaces := b.remote.CoreV1().Namespaces()
+	namespaces := e.Remote.CoreV1().Namespaces()
 	_, err := namespaces.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: name, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "privileged"},
 	}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _, _, _ = b.tryKubectl("remote", nil, "delete", "namespace", name, "--wait=false") })
+	t.Cleanup(func() { _, _, _ = e.TryKubectl("remote", nil, "delete", "namespace", name, "--wait=false") })
 }
 
 // createPod creates a golden's pod, with the classes that it names.
-func (b *bed) createPod(t *testing.T, namespace string, content []byte, dryRun ...string) *corev1.Pod {
+func createPod(t *testing.T, e *env.Env, namespace string, content []byte, dryRun ...string) *corev1.Pod {
 	t.Helper()
 	pod := &corev1.Pod{}
 	if err := yaml.UnmarshalStrict(content, pod); err != nil {
 		t.Fatal(err)
 	}
 	complete(pod)
-	b.classes(t, namespace, pod)
+	classes(t, e, namespace, pod)
 	pod.Namespace, pod.ResourceVersion, pod.UID, pod.Spec.NodeName = namespace, "", "", ""
-	created, err := b.remote.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{DryRun: dryRun, FieldValidation: metav1.FieldValidationStrict})
+	created, err := e.Remote.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{DryRun: dryRun, FieldValidation: metav1.FieldValidationStrict})
 	if err != nil {
 		t.Fatalf("the API server refuses the pod: %v", err)
 	}
@@ -98,7 +100,7 @@ func complete(pod *corev1.Pod) {
 // classes makes the RuntimeClass and PriorityClass that a pod names, for a
 // cluster refuses pods that name others. It waits until admission, which reads
 // a cache, knows them.
-func (b *bed) classes(t *testing.T, namespace string, pod *corev1.Pod) {
+func classes(t *testing.T, e *env.Env, namespace string, pod *corev1.Pod) {
 	t.Helper()
 	if pod.Spec.RuntimeClassName == nil && pod.Spec.PriorityClassName == "" {
 		return
@@ -108,33 +110,33 @@ func (b *bed) classes(t *testing.T, namespace string, pod *corev1.Pod) {
 		RuntimeClassName: pod.Spec.RuntimeClassName, PriorityClassName: pod.Spec.PriorityClassName,
 	}}
 	if name := pod.Spec.RuntimeClassName; name != nil {
-		_, err := b.remote.NodeV1().RuntimeClasses().Create(t.Context(), &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: *name}, Handler: "runc"}, metav1.CreateOptions{})
-		b.madeFor(t, "runtimeclass", *name, err)
+		_, err := e.Remote.NodeV1().RuntimeClasses().Create(t.Context(), &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: *name}, Handler: "runc"}, metav1.CreateOptions{})
+		madeFor(t, e, "runtimeclass", *name, err)
 	}
 	if name := pod.Spec.PriorityClassName; name != "" && !strings.HasPrefix(name, "system-") {
-		_, err := b.remote.SchedulingV1().PriorityClasses().Create(t.Context(), &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Value: 1}, metav1.CreateOptions{})
-		b.madeFor(t, "priorityclass", name, err)
+		_, err := e.Remote.SchedulingV1().PriorityClasses().Create(t.Context(), &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Value: 1}, metav1.CreateOptions{})
+		madeFor(t, e, "priorityclass", name, err)
 	}
-	eventually(t, "admission knows the pod's classes", func(ctx context.Context) error {
-		_, err := b.remote.CoreV1().Pods(namespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	env.Eventually(t, "admission knows the pod's classes", func(ctx context.Context) error {
+		_, err := e.Remote.CoreV1().Pods(namespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		return err
 	})
 }
 
-func (b *bed) madeFor(t *testing.T, kind, name string, err error) {
+func madeFor(t *testing.T, e *env.Env, kind, name string, err error) {
 	t.Helper()
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _, _, _ = b.tryKubectl("remote", nil, "delete", kind, name, "--ignore-not-found") })
+	t.Cleanup(func() { _, _, _ = e.TryKubectl("remote", nil, "delete", kind, name, "--ignore-not-found") })
 }
 
 // patchPod applies a golden's patch to its remote pod, which has to exist.
-func (b *bed) patchPod(t *testing.T, namespace string, remote, content []byte, subresource string) {
+func patchPod(t *testing.T, e *env.Env, namespace string, remote, content []byte, subresource string) {
 	t.Helper()
-	pod := b.createPod(t, namespace, remote)
+	pod := createPod(t, e, namespace, remote)
 	defer func() {
-		_ = b.remote.CoreV1().Pods(namespace).Delete(t.Context(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
+		_ = e.Remote.CoreV1().Pods(namespace).Delete(t.Context(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
 	}()
 	var patch map[string]any
 	if err := yaml.Unmarshal(content, &patch); err != nil {
@@ -153,7 +155,7 @@ func (b *bed) patchPod(t *testing.T, namespace string, remote, content []byte, s
 	if subresource != "" {
 		subresources = []string{subresource}
 	}
-	_, err = b.remote.CoreV1().Pods(namespace).Patch(t.Context(), pod.Name, types.StrategicMergePatchType, data,
+	_, err = e.Remote.CoreV1().Pods(namespace).Patch(t.Context(), pod.Name, types.StrategicMergePatchType, data,
 		metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}}, subresources...)
 	if err != nil {
 		t.Errorf("the API server refuses the patch of %q: %v", subresource, err)

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,178 +25,55 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/audit"
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
-
-// installed is a node as it is installed: an identity in each cluster, and the
-// credential for the remote one in a Secret of the local one.
-type installed struct {
-	*bed
-	node       string
-	kubeconfig string       // of the local identity, for akd
-	config     *rest.Config // of the local identity, for the test
-}
-
-// installNode installs a node's rights on both sides. Its remote credential
-// lives for that long.
-func (b *bed) installNode(t *testing.T, values manifests.Values, life time.Duration) *installed {
-	t.Helper()
-	node := values.Node
-	tn := b.tenant(t, values)
-	b.applyLocal(t, values)
-	t.Cleanup(func() {
-		selector := translate.LabelNodeName + "=" + node
-		for _, args := range [][]string{
-			{"delete", "clusterrolebindings,clusterroles", "-l", selector},
-			{"delete", "rolebindings", "-n", "kube-system", "-l", selector},
-			{"delete", "serviceaccounts,roles,rolebindings,leases,secrets", "-n", translate.SystemNamespace, "-l", selector},
-		} {
-			if out, stderr, err := b.tryKubectl("local", nil, append(args, "--timeout=3m")...); err != nil {
-				t.Errorf("kubectl %v: %v\n%s%s", args, err, out, stderr)
-			}
-		}
-	})
-	b.storeCredential(t, tn, life)
-	in := &installed{bed: b, node: node, kubeconfig: filepath.Join(t.TempDir(), "local.kubeconfig")}
-	token := tokenOf(t, b.local, node, time.Hour)
-	config := loadKubeconfig(t, filepath.Join(b.dir, "akd-local.kubeconfig"))
-	if err := clientcmd.WriteToFile(*withUser(config, token), in.kubeconfig); err != nil {
-		t.Fatal(err)
-	}
-	administrator, err := clientcmd.BuildConfigFromFlags("", filepath.Join(b.dir, "local.kubeconfig"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	in.config = rest.AnonymousClientConfig(administrator)
-	in.config.BearerToken, in.config.QPS, in.config.WarningHandler = token, -1, rest.NoWarnings{}
-	return in
-}
-
-func (b *bed) applyLocal(t *testing.T, values manifests.Values) {
-	t.Helper()
-	objects, err := manifests.Local(values)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stream bytes.Buffer
-	for _, object := range objects {
-		content, err := object.MarshalJSON()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stream.WriteString("---\n")
-		stream.Write(content)
-	}
-	if out, stderr, err := b.tryKubectl("local", &stream, "apply", "--server-side", "--field-manager=kubectl-actual", "-f", "-"); err != nil {
-		t.Fatalf("kubectl apply: %v\n%s%s", err, out, stderr)
-	}
-}
-
-// storeCredential puts a tenant's kubeconfig where akd looks for it.
-func (b *bed) storeCredential(t *testing.T, tn *tenant, life time.Duration) {
-	t.Helper()
-	config := withUser(loadKubeconfig(t, tn.kubeconfig), tokenOf(t, b.remote, tn.node, life))
-	if err := clientcmdapi.FlattenConfig(config); err != nil {
-		t.Fatal(err)
-	}
-	content, err := clientcmd.Write(*config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: translate.SystemNamespace, Name: tn.node, Labels: map[string]string{
-			translate.LabelNodeName: tn.node, "app.kubernetes.io/managed-by": "kubectl-actual",
-		}},
-		Data: map[string][]byte{"kubeconfig": content},
-	}
-	if _, err := b.local.CoreV1().Secrets(secret.Namespace).Create(t.Context(), secret, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func tokenOf(t *testing.T, client *kubernetes.Clientset, node string, life time.Duration) string {
-	t.Helper()
-	seconds := int64(life / time.Second)
-	token, err := client.CoreV1().ServiceAccounts(translate.SystemNamespace).CreateToken(t.Context(), node,
-		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return token.Status.Token
-}
-
-func loadKubeconfig(t *testing.T, path string) *clientcmdapi.Config {
-	t.Helper()
-	config, err := clientcmd.LoadFromFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return config
-}
-
-// withUser returns the kubeconfig for the bearer of a token.
-func withUser(config *clientcmdapi.Config, token string) *clientcmdapi.Config {
-	config = config.DeepCopy()
-	user := config.Contexts[config.CurrentContext].AuthInfo
-	config.AuthInfos = map[string]*clientcmdapi.AuthInfo{user: {Token: token}}
-	return config
-}
-
-// args make akd use nothing but what was installed.
-func (in *installed) args(more ...string) []string {
-	object := translate.SystemNamespace + "/" + in.node
-	return append([]string{
-		"--local-kubeconfig", in.kubeconfig, "--remote-kubeconfig=", "--remote-secret", object, "--leader-election-lease", object,
-		"--node-capacity", "cpu=8,memory=8Gi,pods=100",
-	}, more...)
-}
 
 // Two akds serve one node with the rights that are installed, and no other.
 // The one at work is killed in the middle of a scale-up: the other one takes
 // over, and every pod runs, and runs once. The next handover is a clean one.
 func TestTwoReplicas(t *testing.T) {
-	b := shared
-	in := b.installNode(t, manifests.Values{Node: "replicated"}, time.Hour)
-	first := b.startAKD(t, in.node, in.args()...)
-	second := b.launch(t, in.node, in.args("--kubelet-api-port", "10251", "--metrics-address", "127.0.0.1:"+secondAKD)...)
-	eventually(t, "the second akd waits", func(ctx context.Context) error {
-		_, err := b.ask(ctx, secondAKD, "/readyz")
+	e := shared
+	in := e.InstallNode(t, manifests.Values{Node: "replicated"}, time.Hour)
+	first := e.StartAKD(t, in.Name, in.Args()...)
+	second := e.LaunchAKD(t, in.Name, in.Args("--kubelet-api-port", "10251", "--metrics-address", "127.0.0.1:"+env.SecondMetrics)...)
+	env.Eventually(t, "the second akd waits", func(ctx context.Context) error {
+		_, err := e.MetricsPage(ctx, env.SecondMetrics, "/readyz")
 		return err
 	})
-	namespace := b.namespace(t, "replicas")
-	b.apply(t, namespace, web(in.node, 0))
-	b.kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas=20")
-	remote := translate.RemoteNamespace(in.node, namespace)
-	made := b.remotePodsMade(t, remote)
-	eventually(t, "some remote pods exist", func(ctx context.Context) error {
-		created, err := b.remote.CoreV1().Pods(remote).List(ctx, metav1.ListOptions{})
+	namespace := e.Namespace(t, "replicas")
+	e.Apply(t, namespace, env.Web(in.Name, 0))
+	e.Kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas=20")
+	remote := translate.RemoteNamespace(in.Name, namespace)
+	made := remotePodsMade(t, e, remote)
+	env.Eventually(t, "some remote pods exist", func(ctx context.Context) error {
+		created, err := e.Remote.CoreV1().Pods(remote).List(ctx, metav1.ListOptions{})
 		if err == nil && len(created.Items) == 0 {
 			err = errors.New("none yet")
 		}
 		return err
 	})
 	killed := time.Now()
-	first.stop(t, syscall.SIGKILL)
-	in.leads(t, secondAKD)
+	first.Stop(t, syscall.SIGKILL)
+	e.WaitLeader(t, env.SecondMetrics)
 	t.Logf("the second akd led %s after the first was killed", time.Since(killed).Round(time.Second))
-	in.takesOverSoon(t)
-	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=5m")
-	b.once(t, namespace, remote)
+	takesOverSoon(t, e, in.Name)
+	e.WaitRolloutWithin(t, 5*time.Minute, namespace, "deployment/web")
+	once(t, e, namespace, remote)
 
-	first.start(t)
-	b.ready(t) // it waits
-	before := uids(t, b, namespace)
-	second.stop(t, syscall.SIGTERM)
-	in.leads(t, firstAKD)
-	b.kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas=22")
-	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=5m")
-	b.once(t, namespace, remote)
+	first.Start(t)
+	e.WaitSynced(t, env.FirstMetrics) // it waits
+	before := uids(t, e, namespace)
+	second.Stop(t, syscall.SIGTERM)
+	e.WaitLeader(t, env.FirstMetrics)
+	e.Kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas=22")
+	e.WaitRolloutWithin(t, 5*time.Minute, namespace, "deployment/web")
+	once(t, e, namespace, remote)
 	for pod := range strings.FieldsSeq(before) {
-		if !strings.Contains(uids(t, b, namespace), pod) {
+		if !strings.Contains(uids(t, e, namespace), pod) {
 			t.Errorf("pod %s did not live through the handover", pod)
 		}
 	}
@@ -211,9 +87,9 @@ func TestTwoReplicas(t *testing.T) {
 // takesOverSoon checks what the time of a takeover follows from, which is less
 // than 20 s: how long the lease holds after its leader's last sign of life, and
 // how often the others look, up to 2.2 times client-go's retry period.
-func (in *installed) takesOverSoon(t *testing.T) {
+func takesOverSoon(t *testing.T, e *env.Env, node string) {
 	t.Helper()
-	lease, err := in.local.CoordinationV1().Leases(translate.SystemNamespace).Get(t.Context(), in.node, metav1.GetOptions{})
+	lease, err := e.Local.CoordinationV1().Leases(translate.SystemNamespace).Get(t.Context(), node, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +101,7 @@ func (in *installed) takesOverSoon(t *testing.T) {
 
 // remotePodsMade follows a remote namespace from now on. What it returns tells
 // the UIDs of all remote pods that were ever there, by local UID.
-func (b *bed) remotePodsMade(t *testing.T, namespace string) func() map[string][]string {
+func remotePodsMade(t *testing.T, e *env.Env, namespace string) func() map[string][]string {
 	t.Helper()
 	var mu sync.Mutex
 	made := map[string][]string{}
@@ -238,7 +114,7 @@ func (b *bed) remotePodsMade(t *testing.T, namespace string) func() map[string][
 			made[local] = append(made[local], string(pod.UID))
 		}
 	}
-	factory := informers.NewSharedInformerFactoryWithOptions(b.remote, 0, informers.WithNamespace(namespace))
+	factory := informers.NewSharedInformerFactoryWithOptions(e.Remote, 0, informers.WithNamespace(namespace))
 	if _, err := factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: note, UpdateFunc: func(_, next any) { note(next) },
 	}); err != nil {
@@ -255,57 +131,26 @@ func (b *bed) remotePodsMade(t *testing.T, namespace string) func() map[string][
 	}
 }
 
-// leads waits until the akd with its metrics at that port leads.
-func (in *installed) leads(t *testing.T, port string) {
-	t.Helper()
-	eventually(t, "the other akd leads", func(ctx context.Context) error {
-		page, err := in.ask(ctx, port, "/metrics")
-		if err != nil {
-			return err
-		}
-		if !strings.Contains(page, "\nakd_leader 1\n") {
-			return errors.New("it waits")
-		}
-		return nil
-	})
-}
-
-// metric returns the value that akd's /metrics has for a series, as it is
-// written there.
-func (b *bed) metric(t *testing.T, series string) string {
-	t.Helper()
-	page, err := b.ask(t.Context(), firstAKD, "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(page) {
-		if value, found := strings.CutPrefix(line, series+" "); found {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
-}
-
 // The remote token lives for ten minutes, and pods come and go for longer: no
 // reconcile fails for want of a right, no pod restarts, and a session that was
 // open all the time still is.
 func TestShortLivedCredential(t *testing.T) {
-	slow(t)
-	b := shared
-	in := b.installNode(t, manifests.Values{Node: "short-lived"}, 10*time.Minute)
-	d := b.startAKD(t, in.node, in.args()...)
-	namespace := b.namespace(t, "short-lived")
-	b.apply(t, namespace, web(in.node, 3))
-	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
-	still := b.namespace(t, "long-lived") // a scale-down may take any pod of the other one
-	b.apply(t, still, web(in.node, 1))
-	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", still, "--timeout=3m")
-	session := b.converse(t, still, "deployment/web")
+	env.SkipUnlessSlow(t)
+	e := shared
+	in := e.InstallNode(t, manifests.Values{Node: "short-lived"}, 10*time.Minute)
+	d := e.StartAKD(t, in.Name, in.Args()...)
+	namespace := e.Namespace(t, "short-lived")
+	e.Apply(t, namespace, env.Web(in.Name, 3))
+	e.WaitRollout(t, namespace, "deployment/web")
+	still := e.Namespace(t, "long-lived") // a scale-down may take any pod of the other one
+	e.Apply(t, still, env.Web(in.Name, 1))
+	e.WaitRollout(t, still, "deployment/web")
+	session := e.OpenSession(t, still, "deployment/web")
 	const most = 30 * time.Minute
 	for end := time.Now().Add(most); time.Now().Before(end); {
 		for _, replicas := range []string{"6", "3"} {
-			b.kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas="+replicas)
-			b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
+			e.Kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas="+replicas)
+			e.WaitRollout(t, namespace, "deployment/web")
 		}
 		select {
 		case <-t.Context().Done():
@@ -313,8 +158,8 @@ func TestShortLivedCredential(t *testing.T) {
 		case <-time.After(15 * time.Second):
 		}
 	}
-	session.isOpen(t)
-	log, err := os.ReadFile(d.log)
+	session.MustAnswer(t)
+	log, err := os.ReadFile(d.Log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,14 +169,14 @@ func TestShortLivedCredential(t *testing.T) {
 		}
 	}
 	for metric, want := range map[string]string{`akd_reconcile_total{result="error"}`: "0", "akd_credential_renewal_failing": "0", `akd_token_renewals_total{result="error"}`: "0"} {
-		if got := b.metric(t, metric); got != want {
+		if got := e.Metric(t, metric); got != want {
 			t.Errorf("%s is %q, want %s", metric, got, want)
 		}
 	}
 	if renewed := bytes.Count(log, []byte("a changed credential is used")); renewed < 3 {
 		t.Errorf("the credential was renewed %d times in %s, want 3 or more", renewed, most)
 	}
-	for _, pod := range append(b.pods(t, namespace), b.pods(t, still)...) {
+	for _, pod := range append(e.Pods(t, namespace), e.Pods(t, still)...) {
 		for i := range pod.Status.ContainerStatuses {
 			if restarts := pod.Status.ContainerStatuses[i].RestartCount; restarts > 0 {
 				t.Errorf("pod %s restarted %d times", pod.Name, restarts)
@@ -349,17 +194,19 @@ func TestAuditLocal(t *testing.T) {
 	}{
 		"as installed":            {manifests.Values{Node: "audited-here"}, []string{lists + "local.txt", lists + "local-here.txt"}},
 		"akd runs in the remote":  {manifests.Values{Node: "audited-away", RunIn: manifests.RunInRemote}, []string{lists + "local.txt", lists + "local-away.txt"}},
-		"with copies of Services": {shared.mirroring("audited-services"), []string{lists + "local.txt", lists + "local-here.txt", lists + "local-services.txt"}},
+		"with copies of Services": {shared.MirroringValues("audited-services"), []string{lists + "local.txt", lists + "local-here.txt", lists + "local-services.txt"}},
 	}
-	b := shared
+	e := shared
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			in := b.installNode(t, tc.values, time.Hour)
-			namespace := b.namespace(t, "audited")
-			(&audit{
-				config: in.config, admin: b.local, listed: readRights(t, in.node, tc.lists...),
-				places: map[string][]string{translate.SystemNamespace: {"system"}, metav1.NamespaceSystem: {"kube-system"}, namespace: nil},
-			}).run(t)
+			in := e.InstallNode(t, tc.values, time.Hour)
+			namespace := e.Namespace(t, "audited")
+			audit.Run(t, audit.Credential{
+				Config: in.Config,
+				Admin:  e.Local,
+				Listed: audit.Read(t, in.Name, tc.lists...),
+				Places: map[string][]string{translate.SystemNamespace: {"system"}, metav1.NamespaceSystem: {"kube-system"}, namespace: nil},
+			})
 		})
 	}
 }
@@ -367,19 +214,19 @@ func TestAuditLocal(t *testing.T) {
 // Whoever has stolen akd's local credential has what a kubelet has: the pods of
 // this node and what they refer to.
 func TestLocalAttacker(t *testing.T) {
-	b := shared
-	in := b.installNode(t, manifests.Values{Node: "stolen"}, time.Hour)
-	namespace := b.namespace(t, "attacked")
-	b.apply(t, namespace, "{apiVersion: v1, kind: Secret, metadata: {name: unreferenced}}")
-	b.apply(t, namespace, onRealNode)
-	b.kubectl(t, "local", "wait", "--for=condition=Ready", "pod/real", "-n", namespace, "--timeout=3m")
-	own := kubernetes.NewForConfigOrDie(in.config)
+	e := shared
+	in := e.InstallNode(t, manifests.Values{Node: "stolen"}, time.Hour)
+	namespace := e.Namespace(t, "attacked")
+	e.Apply(t, namespace, "{apiVersion: v1, kind: Secret, metadata: {name: unreferenced}}")
+	e.Apply(t, namespace, env.LocalServer)
+	e.WaitReady(t, namespace, "real")
+	own := kubernetes.NewForConfigOrDie(in.Config)
 	as := func(user string, groups ...string) *kubernetes.Clientset {
-		config := rest.CopyConfig(in.config)
+		config := rest.CopyConfig(in.Config)
 		config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: groups}
 		return kubernetes.NewForConfigOrDie(config)
 	}
-	node := as("system:node:"+in.node, "system:nodes")
+	node := as("system:node:"+in.Name, "system:nodes")
 	token := func(client *kubernetes.Clientset) error {
 		_, err := client.CoreV1().ServiceAccounts(namespace).CreateToken(t.Context(), "default", &authenticationv1.TokenRequest{
 			Spec: authenticationv1.TokenRequestSpec{BoundObjectRef: &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: "real"}},
@@ -411,7 +258,7 @@ func TestLocalAttacker(t *testing.T) {
 			return err
 		}, `cannot impersonate resource "users"`},
 		"an administrator": {func() error {
-			_, err := as("system:node:"+in.node, "system:masters").CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+			_, err := as("system:node:"+in.Name, "system:masters").CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
 			return err
 		}, `cannot impersonate resource "groups"`},
 		"the Secret of another akd": {func() error {
@@ -419,7 +266,7 @@ func TestLocalAttacker(t *testing.T) {
 			return err
 		}, `cannot get resource "secrets"`},
 		"a token of its own": {func() error {
-			_, err := own.CoreV1().ServiceAccounts(translate.SystemNamespace).CreateToken(t.Context(), in.node, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+			_, err := own.CoreV1().ServiceAccounts(translate.SystemNamespace).CreateToken(t.Context(), in.Name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 			return err
 		}, `cannot create resource "serviceaccounts/token"`},
 		"approving its certificate": {func() error {

@@ -13,16 +13,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
 // What the API lets change of a pod that runs reaches its containers, and the
 // remote pod stays the same one.
 func TestInPlace(t *testing.T) {
-	b := shared
-	b.startAKD(t, exampleNode)
-	p := pod{b, b.namespace(t, "in-place"), "app"}
-	b.apply(t, p.namespace, fmt.Sprintf(`
+	e := shared
+	e.StartAKD(t, env.ExampleNode)
+	p := e.Pod(e.Namespace(t, "in-place"), "app")
+	e.Apply(t, p.Namespace, fmt.Sprintf(`
 apiVersion: v1
 kind: Pod
 metadata: {name: app, labels: {tier: silver, app: app}}
@@ -39,12 +39,12 @@ spec:
     volumeMounts: [{name: self, mountPath: /self}]
   volumes:
   - {name: self, downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}}
-`, exampleNode))
-	b.kubectl(t, "local", "wait", "--for=condition=ContainersReady", "pod/app", "-n", p.namespace, "--timeout=3m")
-	first := p.remote(t)
+`, env.ExampleNode))
+	e.Kubectl(t, "local", "wait", "--for=condition=ContainersReady", "pod/app", "-n", p.Namespace, "--timeout=3m")
+	first := p.RemotePod(t)
 	for _, step := range []struct {
 		name string
-		run  func(*testing.T, pod)
+		run  func(*testing.T, env.Pod)
 	}{
 		{"ReadinessGate", testReadinessGate},
 		{"LabelsAndAnnotations", testLabelsAndAnnotations},
@@ -55,48 +55,9 @@ spec:
 	} {
 		t.Run(step.name, func(t *testing.T) { step.run(t, p) })
 	}
-	if last := p.remote(t); last.UID != first.UID {
+	if last := p.RemotePod(t); last.UID != first.UID {
 		t.Errorf("the remote pod was replaced: %s by %s", first.UID, last.UID)
 	}
-}
-
-// pod is one local pod of a test.
-type pod struct {
-	*bed
-	namespace, name string
-}
-
-// until waits until the local pod is as wanted.
-func (p pod) until(t *testing.T, what string, wanted func(*corev1.Pod) error) {
-	t.Helper()
-	eventually(t, what, func(ctx context.Context) error {
-		found, err := p.local.CoreV1().Pods(p.namespace).Get(ctx, p.name, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		return wanted(found)
-	})
-}
-
-// untilRemote waits until the remote pod is as wanted.
-func (p pod) untilRemote(t *testing.T, what string, wanted func(*corev1.Pod) error) {
-	t.Helper()
-	eventually(t, what, func(ctx context.Context) error {
-		found, err := p.bed.remote.CoreV1().Pods(translate.RemoteNamespace(exampleNode, p.namespace)).Get(ctx, p.name, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		return wanted(found)
-	})
-}
-
-func (p pod) remote(t *testing.T) *corev1.Pod {
-	t.Helper()
-	found, err := p.bed.remote.CoreV1().Pods(translate.RemoteNamespace(exampleNode, p.namespace)).Get(t.Context(), p.name, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
 }
 
 // has returns an error that tells the condition, unless it has that status.
@@ -121,31 +82,31 @@ func observed(pod *corev1.Pod) error {
 }
 
 // A gate's condition is the local cluster's alone; Ready follows it.
-func testReadinessGate(t *testing.T, p pod) {
-	p.until(t, "the closed gate keeps the pod from being Ready", func(pod *corev1.Pod) error { return has(pod, corev1.PodReady, corev1.ConditionFalse) })
+func testReadinessGate(t *testing.T, p env.Pod) {
+	p.Eventually(t, "the closed gate keeps the pod from being Ready", func(pod *corev1.Pod) error { return has(pod, corev1.PodReady, corev1.ConditionFalse) })
 	for _, status := range []corev1.ConditionStatus{corev1.ConditionTrue, corev1.ConditionFalse, corev1.ConditionTrue} {
 		patch := fmt.Appendf(nil, `{"status":{"conditions":[{"type":"example.com/balanced","status":%q}]}}`, status)
-		_, err := p.local.CoreV1().Pods(p.namespace).Patch(t.Context(), p.name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+		_, err := p.Local.CoreV1().Pods(p.Namespace).Patch(t.Context(), p.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.until(t, "Ready is "+string(status)+" as the gate", func(pod *corev1.Pod) error {
+		p.Eventually(t, "Ready is "+string(status)+" as the gate", func(pod *corev1.Pod) error {
 			return errors.Join(has(pod, corev1.PodReady, status), has(pod, "example.com/balanced", status))
 		})
 	}
 }
 
-func testLabelsAndAnnotations(t *testing.T, p pod) {
-	p.kubectl(t, "local", "label", "pod", p.name, "-n", p.namespace, "--overwrite", "tier=gold", "app-")
-	p.kubectl(t, "local", "annotate", "pod", p.name, "-n", p.namespace, "example.com/note=in place")
-	p.untilRemote(t, "the remote pod has them", func(pod *corev1.Pod) error {
+func testLabelsAndAnnotations(t *testing.T, p env.Pod) {
+	p.Kubectl(t, "local", "label", "pod", p.Name, "-n", p.Namespace, "--overwrite", "tier=gold", "app-")
+	p.Kubectl(t, "local", "annotate", "pod", p.Name, "-n", p.Namespace, "example.com/note=in place")
+	p.EventuallyRemote(t, "the remote pod has them", func(pod *corev1.Pod) error {
 		if _, left := pod.Labels["app"]; left || pod.Labels["tier"] != "gold" || pod.Annotations["example.com/note"] != "in place" {
 			return fmt.Errorf("labels %v, annotations %v", pod.Labels, pod.Annotations)
 		}
 		return nil
 	})
-	eventually(t, "the file in the container has the new label", func(context.Context) error {
-		out, _, err := p.tryKubectl("local", nil, "exec", "-n", p.namespace, p.name, "--", "cat", "/self/labels")
+	env.Eventually(t, "the file in the container has the new label", func(context.Context) error {
+		out, _, err := p.TryKubectl("local", nil, "exec", "-n", p.Namespace, p.Name, "--", "cat", "/self/labels")
 		if err == nil && (!strings.Contains(out, `tier="gold"`) || strings.Contains(out, "app=")) {
 			err = fmt.Errorf("it holds %q", out)
 		}
@@ -154,10 +115,10 @@ func testLabelsAndAnnotations(t *testing.T, p pod) {
 }
 
 // The container is given more, and runs on.
-func testResize(t *testing.T, p pod) {
-	p.kubectl(t, "local", "patch", "pod", p.name, "-n", p.namespace, "--subresource", "resize", "-p",
+func testResize(t *testing.T, p env.Pod) {
+	p.Kubectl(t, "local", "patch", "pod", p.Name, "-n", p.Namespace, "--subresource", "resize", "-p",
 		`{"spec":{"containers":[{"name":"app","resources":{"requests":{"cpu":"20m","memory":"24Mi"},"limits":{"cpu":"300m","memory":"96Mi"}}}]}}`)
-	p.until(t, "the container has the new size", func(pod *corev1.Pod) error {
+	p.Eventually(t, "the container has the new size", func(pod *corev1.Pod) error {
 		status := pod.Status.ContainerStatuses[0]
 		switch {
 		case status.Resources == nil:
@@ -172,10 +133,10 @@ func testResize(t *testing.T, p pod) {
 	})
 }
 
-func testEphemeralContainer(t *testing.T, p pod) {
-	p.kubectl(t, "local", "debug", p.name, "-n", p.namespace, "--image=busybox:1.36", "-c", "debugger", "--target=app", "--profile=baseline", "--",
+func testEphemeralContainer(t *testing.T, p env.Pod) {
+	p.Kubectl(t, "local", "debug", p.Name, "-n", p.Namespace, "--image=busybox:1.36", "-c", "debugger", "--target=app", "--profile=baseline", "--",
 		"sh", "-c", "echo debugging $HOSTNAME at $KUBERNETES_SERVICE_HOST")
-	p.until(t, "the debugger has run", func(pod *corev1.Pod) error {
+	p.Eventually(t, "the debugger has run", func(pod *corev1.Pod) error {
 		for _, status := range pod.Status.EphemeralContainerStatuses {
 			if ended := status.State.Terminated; status.Name == "debugger" && ended != nil {
 				if ended.ExitCode != 0 {
@@ -186,15 +147,15 @@ func testEphemeralContainer(t *testing.T, p pod) {
 		}
 		return fmt.Errorf("it has not: %v", pod.Status.EphemeralContainerStatuses)
 	})
-	host := strings.TrimSpace(p.kubectl(t, "local", "exec", "-n", p.namespace, p.name, "-c", "app", "--", "sh", "-c", "echo $KUBERNETES_SERVICE_HOST"))
-	if log := p.kubectl(t, "local", "logs", "-n", p.namespace, p.name, "-c", "debugger"); host == "" || log != "debugging app at "+host+"\n" {
+	host := strings.TrimSpace(p.Kubectl(t, "local", "exec", "-n", p.Namespace, p.Name, "-c", "app", "--", "sh", "-c", "echo $KUBERNETES_SERVICE_HOST"))
+	if log := p.Kubectl(t, "local", "logs", "-n", p.Namespace, p.Name, "-c", "debugger"); host == "" || log != "debugging app at "+host+"\n" {
 		t.Errorf("the debugger wrote %q, want what the container sees: API server %q", log, host)
 	}
 }
 
-func testImage(t *testing.T, p pod) {
-	p.kubectl(t, "local", "set", "image", "pod/"+p.name, "-n", p.namespace, "app=agnhost:stable")
-	p.until(t, "the container runs the new image", func(pod *corev1.Pod) error {
+func testImage(t *testing.T, p env.Pod) {
+	p.Kubectl(t, "local", "set", "image", "pod/"+p.Name, "-n", p.Namespace, "app=agnhost:stable")
+	p.Eventually(t, "the container runs the new image", func(pod *corev1.Pod) error {
 		status := pod.Status.ContainerStatuses[0]
 		if status.State.Running == nil || status.RestartCount != 1 || !strings.Contains(status.Image, "/agnhost:") {
 			return fmt.Errorf("image %s, %d restarts, %+v", status.Image, status.RestartCount, status.State)
@@ -203,9 +164,9 @@ func testImage(t *testing.T, p pod) {
 	})
 }
 
-func testActiveDeadline(t *testing.T, p pod) {
-	p.kubectl(t, "local", "patch", "pod", p.name, "-n", p.namespace, "-p", `{"spec":{"activeDeadlineSeconds":1}}`)
-	p.until(t, "the pod has failed", func(pod *corev1.Pod) error {
+func testActiveDeadline(t *testing.T, p env.Pod) {
+	p.Kubectl(t, "local", "patch", "pod", p.Name, "-n", p.Namespace, "-p", `{"spec":{"activeDeadlineSeconds":1}}`)
+	p.Eventually(t, "the pod has failed", func(pod *corev1.Pod) error {
 		if pod.Status.Phase != corev1.PodFailed || pod.Status.Reason != "DeadlineExceeded" {
 			return fmt.Errorf("phase %s, reason %q", pod.Status.Phase, pod.Status.Reason)
 		}

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,26 +18,16 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
-
-// akdImage makes an image of the akd that make has built, and gives it to all
-// nodes.
-func (b *bed) akdImage(t *testing.T) string {
-	t.Helper()
-	const image = "docker.io/actual-kubelets/akd:e2e"
-	akd, archive := filepath.Join(filepath.Dir(b.clusters), "akd"), filepath.Join(t.TempDir(), "akd.tar")
-	runs(t, exec.CommandContext(t.Context(), b.clusters, "build-image", archive, "--tag", image, "--add", akd+":/akd", "--entrypoint", "/akd", "--user", "65532:65532"))
-	runs(t, exec.CommandContext(t.Context(), b.clusters, "--dir", b.dir, "load-image", archive))
-	return image
-}
 
 // TestInstall: what install applies is enough for a pod to run, applying it
 // again changes nothing, and uninstall leaves nothing behind.
 func TestInstall(t *testing.T) {
-	image := shared.akdImage(t)
+	image := shared.AKDImage(t)
 	actual := func(args ...string) string {
 		t.Helper()
-		out, progress, code := shared.actual(t, append(args, "--remote-context=remote")...)
+		out, progress, code := shared.Actual(t, append(args, "--remote-context=remote")...)
 		if code != 0 {
 			t.Fatalf("kubectl actual %v: exit code %d\n%s%s", args, code, out, progress)
 		}
@@ -53,10 +42,10 @@ func TestInstall(t *testing.T) {
 				t.Errorf("install again: %s", got)
 			}
 			actual("uninstall", node)
-			if _, err := shared.local.CoreV1().Nodes().Get(t.Context(), node, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			if _, err := shared.Local.CoreV1().Nodes().Get(t.Context(), node, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 				t.Errorf("get node after uninstall: %v, want not found", err)
 			}
-			left, err := shared.remote.CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{LabelSelector: "actual.vk/node-name=" + node})
+			left, err := shared.Remote.CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{LabelSelector: "actual.vk/node-name=" + node})
 			if err != nil || len(left.Items) > 0 {
 				t.Errorf("remote namespaces after uninstall: %d, %v", len(left.Items), err)
 			}
@@ -68,16 +57,16 @@ func TestInstall(t *testing.T) {
 // about it, an install that was interrupted is resumed, and uninstall refuses
 // to end pods unless it is told to.
 func TestInstallHindered(t *testing.T) {
-	slow(t)
-	b, node := shared, "hindered"
+	env.SkipUnlessSlow(t)
+	e, node := shared, "hindered"
 	role := "clusterrole/actual.vk:" + node
-	image := b.akdImage(t)
-	before := map[string]map[string]bool{"local": b.dump(t, "local"), "remote": b.dump(t, "remote")}
+	image := e.AKDImage(t)
+	before := map[string]map[string]bool{"local": e.Objects(t, "local"), "remote": e.Objects(t, "remote")}
 	install := []string{"install", node, "--remote-context=remote", "--services=none", "--image=" + image}
-	t.Cleanup(func() { b.actual(t, "uninstall", node, "--remote-context=remote", "--force") })
+	t.Cleanup(func() { e.Actual(t, "uninstall", node, "--remote-context=remote", "--force") })
 	refused := func(t *testing.T, wants []string, args ...string) {
 		t.Helper()
-		out, stderr, code := b.actual(t, args...)
+		out, stderr, code := e.Actual(t, args...)
 		for _, want := range wants {
 			if code != 1 || !strings.Contains(stderr, want) {
 				t.Errorf("kubectl actual %v: exit code %d, want 1 and %q\n%s%s", args, code, want, out, stderr)
@@ -86,91 +75,91 @@ func TestInstallHindered(t *testing.T) {
 	}
 
 	t.Run("DryRun", func(t *testing.T) {
-		out, stderr, code := b.actual(t, append(install, "--dry-run=server")...)
+		out, stderr, code := e.Actual(t, append(install, "--dry-run=server")...)
 		if code != 0 || !strings.Contains(out, "node/hindered would be installed: ") {
 			t.Errorf("exit code %d\n%s%s", code, out, stderr)
 		}
 		for side, was := range before {
-			if diff := cmp.Diff(was, b.dump(t, side)); diff != "" {
+			if diff := cmp.Diff(was, e.Objects(t, side)); diff != "" {
 				t.Errorf("%s objects after a dry run (-before +after):\n%s", side, diff)
 			}
 		}
 	})
 	t.Run("Rights", func(t *testing.T) {
-		b.kubectl(t, "local", "create", "clusterrolebinding", "e2e-viewer", "--clusterrole=view", "--user=viewer")
-		t.Cleanup(func() { b.kubectl(t, "local", "delete", "clusterrolebinding", "e2e-viewer") })
-		kubeconfig := b.viewer(t)
-		out, err := b.actualCommand(t, append(install, "--kubeconfig", kubeconfig, "--context=viewer")...).CombinedOutput()
+		e.Kubectl(t, "local", "create", "clusterrolebinding", "e2e-viewer", "--clusterrole=view", "--user=viewer")
+		t.Cleanup(func() { e.Kubectl(t, "local", "delete", "clusterrolebinding", "e2e-viewer") })
+		kubeconfig := viewer(t, e)
+		out, err := e.ActualCommand(t, append(install, "--kubeconfig", kubeconfig, "--context=viewer")...).CombinedOutput()
 		for _, want := range []string{"✗ your rights", "local cluster: missing: ", "clusterroles.rbac.authorization.k8s.io", "patch deployments.apps in actual-system"} {
-			if exitCode(err) != 1 || !strings.Contains(string(out), want) {
-				t.Errorf("exit code %d, want 1 and %q\n%s", exitCode(err), want, out)
+			if env.ExitCode(err) != 1 || !strings.Contains(string(out), want) {
+				t.Errorf("exit code %d, want 1 and %q\n%s", env.ExitCode(err), want, out)
 			}
 		}
 	})
 	t.Run("Helm", func(t *testing.T) {
-		b.kubectl(t, "remote", "create", "clusterrole", "actual.vk:"+node, "--verb=get", "--resource=pods")
-		b.kubectl(t, "remote", "annotate", role, "meta.helm.sh/release-name=site")
+		e.Kubectl(t, "remote", "create", "clusterrole", "actual.vk:"+node, "--verb=get", "--resource=pods")
+		e.Kubectl(t, "remote", "annotate", role, "meta.helm.sh/release-name=site")
 		refused(t, []string{
 			"remote ClusterRole actual.vk:hindered is managed by Helm, release site: remove it there, or choose another node name",
 			"so far; run the same command again to resume",
 		}, install...)
-		b.kubectl(t, "remote", "delete", role)
+		e.Kubectl(t, "remote", "delete", role)
 	})
 	t.Run("Conflict", func(t *testing.T) {
 		manifest := "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: 'actual.vk:" + node + "'}\n" +
 			"rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]\n"
-		if out, stderr, err := b.tryKubectl("remote", strings.NewReader(manifest), "apply", "--server-side", "--field-manager=gitops", "-f", "-"); err != nil {
+		if out, stderr, err := e.TryKubectl("remote", strings.NewReader(manifest), "apply", "--server-side", "--field-manager=gitops", "-f", "-"); err != nil {
 			t.Fatalf("%v\n%s%s", err, out, stderr)
 		}
 		refused(t, []string{`remote ClusterRole actual.vk:hindered: .rules (conflict with "gitops")`, "take its fields over with --force-conflicts, or undo the other's change"}, install...)
 	})
 	t.Run("Interrupted", func(t *testing.T) {
-		cmd := b.actualCommand(t, append(install, "--kubeconfig", filepath.Join(b.dir, "kubeconfig"), "--context=local",
+		cmd := e.ActualCommand(t, append(install, "--kubeconfig", filepath.Join(e.Dir, "kubeconfig"), "--context=local",
 			"--force-conflicts", "--image=docker.io/actual-kubelets/akd:nowhere")...)
 		var progress bytes.Buffer
 		cmd.Stderr = &progress
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "akd is applied", func(ctx context.Context) error {
-			_, err := b.local.AppsV1().Deployments("actual-system").Get(ctx, node, metav1.GetOptions{})
+		env.Eventually(t, "akd is applied", func(ctx context.Context) error {
+			_, err := e.Local.AppsV1().Deployments("actual-system").Get(ctx, node, metav1.GetOptions{})
 			return err
 		})
 		if err := cmd.Process.Signal(os.Interrupt); err != nil {
 			t.Fatal(err)
 		}
 		err := cmd.Wait()
-		if text := progress.String(); exitCode(err) != 130 || !strings.Contains(text, "so far; run the same command again to resume") {
-			t.Errorf("exit code %d, want 130 and how to go on\n%s", exitCode(err), text)
+		if text := progress.String(); env.ExitCode(err) != 130 || !strings.Contains(text, "so far; run the same command again to resume") {
+			t.Errorf("exit code %d, want 130 and how to go on\n%s", env.ExitCode(err), text)
 		}
-		out, stderr, code := b.actual(t, install...)
+		out, stderr, code := e.Actual(t, install...)
 		if code != 0 || !strings.Contains(out, " 0 created, 1 changed,") { // akd's image
 			t.Errorf("resumed: exit code %d\n%s%s", code, out, stderr)
 		}
 	})
 	t.Run("PodsRun", func(t *testing.T) {
 		namespace := "hindered-pods" // ends with the node
-		if _, err := b.local.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{}); err != nil {
+		if _, err := e.Local.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		b.apply(t, namespace, web(node, 1))
-		b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
+		e.Apply(t, namespace, env.Web(node, 1))
+		e.WaitRollout(t, namespace, "deployment/web")
 		refused(t, []string{"1 pods run on node hindered: hindered-pods/web-", "kubectl drain hindered --ignore-daemonsets --delete-emptydir-data, or end them with --force"},
 			"uninstall", node, "--remote-context=remote")
 
 		// Without the remote cluster what is local goes; with it, later, the rest.
-		if out, stderr, code := b.actual(t, "uninstall", node, "--force", "--keep-remote"); code != 0 {
+		if out, stderr, code := e.Actual(t, "uninstall", node, "--force", "--keep-remote"); code != 0 {
 			t.Fatalf("exit code %d\n%s%s", code, out, stderr)
 		}
-		if _, err := b.remote.CoreV1().Namespaces().Get(t.Context(), translate.RemoteNamespace(node, namespace), metav1.GetOptions{}); err != nil {
+		if _, err := e.Remote.CoreV1().Namespaces().Get(t.Context(), translate.RemoteNamespace(node, namespace), metav1.GetOptions{}); err != nil {
 			t.Errorf("--keep-remote: %v", err)
 		}
-		b.kubectl(t, "local", "delete", "namespace", namespace, "--timeout=3m")
-		if out, stderr, code := b.actual(t, "uninstall", node, "--remote-context=remote"); code != 0 {
+		e.Kubectl(t, "local", "delete", "namespace", namespace, "--timeout=3m")
+		if out, stderr, code := e.Actual(t, "uninstall", node, "--remote-context=remote"); code != 0 {
 			t.Fatalf("exit code %d\n%s%s", code, out, stderr)
 		}
 		for side, was := range before {
-			if diff := cmp.Diff(was, b.dump(t, side)); diff != "" {
+			if diff := cmp.Diff(was, e.Objects(t, side)); diff != "" {
 				t.Errorf("%s objects after uninstall (-before +after):\n%s", side, diff)
 			}
 		}
@@ -179,9 +168,9 @@ func TestInstallHindered(t *testing.T) {
 
 // viewer is a kubeconfig with a context of that name: a user who may look, but
 // not install.
-func (b *bed) viewer(t *testing.T) string {
+func viewer(t *testing.T, e *env.Env) string {
 	t.Helper()
-	config, err := clientcmd.LoadFromFile(filepath.Join(b.dir, "kubeconfig"))
+	config, err := clientcmd.LoadFromFile(filepath.Join(e.Dir, "kubeconfig"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,49 +189,49 @@ func (b *bed) viewer(t *testing.T) string {
 // TestNoLocalNodes: a local cluster without any node of its own has akd run in
 // the remote one.
 func TestNoLocalNodes(t *testing.T) {
-	slow(t)
+	env.SkipUnlessSlow(t)
 	dir, err := os.MkdirTemp("", "ak") //nolint:usetesting // a short name: paths of sockets in it have 108 bytes at most
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	b, err := up(filepath.Join(dir, "c"), "--local-nodes=0")
+	e, err := env.Up(filepath.Join(dir, "c"), "--local-nodes=0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := b.command("down").Run(); err != nil {
-			t.Errorf("clusters down: %v", err)
+		if err := e.Down(); err != nil {
+			t.Error(err)
 		}
 	})
 	const node = "only"
-	image := b.akdImage(t)
-	if out, stderr, code := b.actual(t, "install", node, "--remote-context=remote", "--run-in=remote", "--image="+image); code != 0 {
+	image := e.AKDImage(t)
+	if out, stderr, code := e.Actual(t, "install", node, "--remote-context=remote", "--run-in=remote", "--image="+image); code != 0 {
 		t.Fatalf("install: exit code %d\n%s%s", code, out, stderr)
 	}
-	if nodes, err := b.local.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{}); err != nil || len(nodes.Items) != 1 {
+	if nodes, err := e.Local.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{}); err != nil || len(nodes.Items) != 1 {
 		t.Fatalf("%d local nodes (%v), want %s alone", len(nodes.Items), err, node)
 	}
 	const namespace = "default"
-	b.apply(t, namespace, web(node, 1))
-	b.kubectl(t, "local", "rollout", "status", "deployment/web", "--timeout=3m")
-	pod := b.pods(t, namespace)[0].Name
-	if got, want := b.kubectl(t, "local", "logs", pod), "hello from "+pod+"\n"; got != want {
+	e.Apply(t, namespace, env.Web(node, 1))
+	e.Kubectl(t, "local", "rollout", "status", "deployment/web", "--timeout=3m")
+	pod := e.Pods(t, namespace)[0].Name
+	if got, want := e.Kubectl(t, "local", "logs", pod), "hello from "+pod+"\n"; got != want {
 		t.Errorf("logs: got %q, want %q", got, want)
 	}
-	if got, want := b.kubectl(t, "local", "exec", pod, "--", "hostname"), pod+"\n"; got != want {
+	if got, want := e.Kubectl(t, "local", "exec", pod, "--", "hostname"), pod+"\n"; got != want {
 		t.Errorf("exec: got %q, want %q", got, want)
 	}
-	out, stderr, code := b.actual(t, "status", node)
+	out, stderr, code := e.Actual(t, "status", node)
 	if code != 0 || !strings.Contains(out, "elsewhere") {
 		t.Errorf("status: exit code %d\n%s%s", code, out, stderr)
 	}
-	if out, stderr, code := b.actual(t, "check", node, "--remote-context=remote", "--probe-image=registry.k8s.io/e2e-test-images/agnhost:2.66.1"); code != 0 {
+	if out, stderr, code := e.Actual(t, "check", node, "--remote-context=remote", "--probe-image=registry.k8s.io/e2e-test-images/agnhost:2.66.1"); code != 0 {
 		t.Errorf("check: exit code %d\n%s%s", code, out, stderr)
 	}
-	b.kubectl(t, "local", "delete", "deployment", "web")
-	b.kubectl(t, "local", "wait", "--for=delete", "pod/"+pod, "--timeout=3m")
-	if out, stderr, code := b.actual(t, "uninstall", node, "--remote-context=remote"); code != 0 {
+	e.Kubectl(t, "local", "delete", "deployment", "web")
+	e.Kubectl(t, "local", "wait", "--for=delete", "pod/"+pod, "--timeout=3m")
+	if out, stderr, code := e.Actual(t, "uninstall", node, "--remote-context=remote"); code != 0 {
 		t.Errorf("uninstall: exit code %d\n%s%s", code, out, stderr)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
 // logWriters are a pod that has said all it will say, one whose container says
@@ -77,20 +78,20 @@ spec:
 // Logs are what the remote kubelet says, whichever part of them is wanted, and
 // what goes wrong is told in local names.
 func TestLogs(t *testing.T) {
-	b := shared
-	b.startAKD(t, exampleNode)
-	p := pod{b, b.namespace(t, "logs"), "talker"}
-	b.apply(t, p.namespace, logWriters(exampleNode))
-	b.kubectl(t, "local", "wait", "--for=condition=Ready", "pod/talker", "pod/phoenix", "-n", p.namespace, "--timeout=3m")
+	e := shared
+	e.StartAKD(t, env.ExampleNode)
+	p := e.Pod(e.Namespace(t, "logs"), "talker")
+	e.Apply(t, p.Namespace, logWriters(env.ExampleNode))
+	e.WaitReady(t, p.Namespace, "talker", "phoenix")
 	t.Run("Options", func(t *testing.T) { testLogOptions(t, p) })
 	t.Run("Queries", func(t *testing.T) { testLogQueries(t, p) })
-	t.Run("Follow", func(t *testing.T) { testFollow(t, pod{b, p.namespace, "phoenix"}) })
+	t.Run("Follow", func(t *testing.T) { testFollow(t, e.Pod(p.Namespace, "phoenix")) })
 	t.Run("Sentences", func(t *testing.T) { testSentences(t, p) })
 }
 
-func testLogOptions(t *testing.T, p pod) {
+func testLogOptions(t *testing.T, p env.Pod) {
 	const one = "one 1\none 2\none 3\none 4\n"
-	stamp, _, _ := strings.Cut(p.kubectl(t, "local", "logs", p.name, "-n", p.namespace, "-c", "one", "--timestamps", "--tail=1"), " ")
+	stamp, _, _ := strings.Cut(p.Kubectl(t, "local", "logs", p.Name, "-n", p.Namespace, "-c", "one", "--timestamps", "--tail=1"), " ")
 	cases := map[string]struct {
 		reason string
 		args   string
@@ -108,12 +109,12 @@ func testLogOptions(t *testing.T, p pod) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			args := append([]string{"logs", p.name}, strings.Fields(tc.args)...)
-			got := p.kubectl(t, "local", append(args, "-n", p.namespace)...)
+			args := append([]string{"logs", p.Name}, strings.Fields(tc.args)...)
+			got := p.Kubectl(t, "local", append(args, "-n", p.Namespace)...)
 			if inOrder(got) != inOrder(tc.want) {
 				t.Errorf("%s: %q, want %q", tc.reason, got, tc.want)
 			}
-			direct := p.kubectl(t, "remote", append(args, "-n", translate.RemoteNamespace(exampleNode, p.namespace))...)
+			direct := p.Kubectl(t, "remote", append(args, "-n", translate.RemoteNamespace(env.ExampleNode, p.Namespace))...)
 			if inOrder(got) != inOrder(direct) {
 				t.Errorf("%q, but the remote cluster itself says %q", got, direct)
 			}
@@ -132,7 +133,7 @@ func inOrder(log string) string {
 }
 
 // Timestamps are the remote's, to the nanosecond.
-func testLogQueries(t *testing.T, p pod) {
+func testLogQueries(t *testing.T, p env.Pod) {
 	for query, want := range map[string]string{
 		"container=one&timestamps=true":                 `^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z one [1234]\n){4}$`,
 		"container=one&timestamps=true&limitBytes=30":   `^\S{30}$`,
@@ -141,13 +142,13 @@ func testLogQueries(t *testing.T, p pod) {
 		"container=zero&timestamps=true&tailLines=1000": `^\S{30} zero 1\n$`,
 	} {
 		raw := func(side, namespace string) string {
-			return p.kubectl(t, side, "get", "--raw", "/api/v1/namespaces/"+namespace+"/pods/"+p.name+"/log?"+query)
+			return p.Kubectl(t, side, "get", "--raw", "/api/v1/namespaces/"+namespace+"/pods/"+p.Name+"/log?"+query)
 		}
-		got := raw("local", p.namespace)
+		got := raw("local", p.Namespace)
 		if !regexp.MustCompile(want).MatchString(got) {
 			t.Errorf("log?%s: %q, want it to match %q", query, got, want)
 		}
-		if direct := raw("remote", translate.RemoteNamespace(exampleNode, p.namespace)); got != direct {
+		if direct := raw("remote", translate.RemoteNamespace(env.ExampleNode, p.Namespace)); got != direct {
 			t.Errorf("log?%s: %q, but the remote cluster itself says %q", query, got, direct)
 		}
 	}
@@ -155,10 +156,10 @@ func testLogQueries(t *testing.T, p pod) {
 
 // A followed log ends with its container, as it does on an actual node, and
 // the next one's is another.
-func testFollow(t *testing.T, p pod) {
-	remote := translate.RemoteNamespace(exampleNode, p.namespace)
+func testFollow(t *testing.T, p env.Pod) {
+	remote := translate.RemoteNamespace(env.ExampleNode, p.Namespace)
 	for life, restarts := range []int32{0, 1} {
-		p.until(t, fmt.Sprintf("it has been restarted %d times and runs", restarts), func(pod *corev1.Pod) error {
+		p.Eventually(t, fmt.Sprintf("it has been restarted %d times and runs", restarts), func(pod *corev1.Pod) error {
 			if status := pod.Status.ContainerStatuses[0]; status.RestartCount != restarts || status.State.Running == nil {
 				return fmt.Errorf("%d restarts, %+v", status.RestartCount, status.State)
 			}
@@ -166,30 +167,30 @@ func testFollow(t *testing.T, p pod) {
 		})
 		begins, ends := fmt.Sprintf("life %d begins\n", life+1), fmt.Sprintf("life %d ends\n", life+1)
 		if restarts > 0 {
-			if log := p.kubectl(t, "local", "logs", "--previous", p.name, "-n", p.namespace); log != "life 1 begins\nlife 1 ends\n" {
+			if log := p.Kubectl(t, "local", "logs", "--previous", p.Name, "-n", p.Namespace); log != "life 1 begins\nlife 1 ends\n" {
 				t.Errorf("the log of the life before: %q", log)
 			}
 		}
-		follow := begin(t, p.kubectlCommand(t.Context(), "local", "logs", "-f", p.name, "-n", p.namespace))
-		direct := begin(t, p.kubectlCommand(t.Context(), "remote", "logs", "-f", p.name, "-n", remote))
-		follow.output.says(t, begins)
-		direct.output.says(t, begins)
-		p.kubectl(t, "local", "exec", "-n", p.namespace, p.name, "--", "touch", fmt.Sprintf("/ashes/end%d", life+1))
-		for where, run := range map[string]*process{"through akd": follow, "directly": direct} {
-			if code := run.ends(t); code != 0 || run.output.String() != begins+ends {
-				t.Errorf("followed %s, the log of life %d ended with %d: %q", where, life+1, code, &run.output)
+		follow := env.Start(t, p.KubectlCommand(t.Context(), "local", "logs", "-f", p.Name, "-n", p.Namespace))
+		direct := env.Start(t, p.KubectlCommand(t.Context(), "remote", "logs", "-f", p.Name, "-n", remote))
+		follow.Transcript.WaitFor(t, begins)
+		direct.Transcript.WaitFor(t, begins)
+		p.Kubectl(t, "local", "exec", "-n", p.Namespace, p.Name, "--", "touch", fmt.Sprintf("/ashes/end%d", life+1))
+		for where, run := range map[string]*env.Process{"through akd": follow, "directly": direct} {
+			if code := run.WaitExit(t); code != 0 || run.Transcript.String() != begins+ends {
+				t.Errorf("followed %s, the log of life %d ended with %d: %q", where, life+1, code, &run.Transcript)
 			}
 		}
 	}
 }
 
 // foreign is what a user of the local cluster has no business with.
-var foreign = regexp.MustCompile(exampleNode + `-[0-9a-f]{16}|172\.18\.|:6443|:10250|https://|remote-1`)
+var foreign = regexp.MustCompile(env.ExampleNode + `-[0-9a-f]{16}|172\.18\.|:6443|:10250|https://|remote-1`)
 
 // What a person is told of an error is in local names.
-func testSentences(t *testing.T, p pod) {
-	p.name = "waiting"
-	p.until(t, "the remote kubelet has looked at the image", func(pod *corev1.Pod) error {
+func testSentences(t *testing.T, p env.Pod) {
+	p.Name = "waiting"
+	p.Eventually(t, "the remote kubelet has looked at the image", func(pod *corev1.Pod) error {
 		for _, status := range pod.Status.ContainerStatuses {
 			if waiting := status.State.Waiting; waiting != nil && waiting.Reason == "ErrImageNeverPull" {
 				return nil
@@ -208,26 +209,26 @@ func testSentences(t *testing.T, p pod) {
 		"NoCommand":        {"a container runtime's words", "exec talker -c one -- /not/there", `exec: "/not/there": stat /not/there: no such file or directory`},
 		"LogsWaiting":      {"a kubelet's own words", "logs waiting", `Error from server (BadRequest): container "app" in pod "waiting" is waiting to start: ErrImageNeverPull`},
 		"ExecWaiting":      {"nothing runs to execute it in", "exec waiting -- true", `the remote cluster could not open a stream to pod "waiting": container not found ("app")`},
-		"AttachWaiting":    {"the namespace in a kubelet's name of the pod is local", "attach waiting", "container app not found in pod waiting_" + p.namespace},
+		"AttachWaiting":    {"the namespace in a kubelet's name of the pod is local", "attach waiting", "container app not found in pod waiting_" + p.Namespace},
 		"ForwardWaiting":   {"kubectl itself looks at the status", "port-forward pod/waiting :80", "unable to forward port because pod is not running. Current status=Pending"},
 		"LogsRefused":      {"the remote cluster has no such pod, which is no news to the user", "logs refused", `Error from server (BadRequest): container "app" in pod "refused" is waiting to start: the pod has not been created in the remote cluster yet; its events say why`},
 		"ExecRefused":      {"the same of a stream", "exec refused -- true", `container "app" in pod "refused" is waiting to start: the pod has not been created in the remote cluster yet; its events say why`},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			p.fails(t, tc.reason, tc.want, strings.Fields(tc.args)...)
+			fails(t, p, tc.reason, tc.want, strings.Fields(tc.args)...)
 		})
 	}
 }
 
 // fails checks that kubectl fails with a sentence that tells nothing of the
 // remote cluster.
-func (p pod) fails(t *testing.T, reason, want string, args ...string) {
+func fails(t *testing.T, p env.Pod, reason, want string, args ...string) {
 	t.Helper()
-	args = slices.Insert(args, 1, "-n", p.namespace)
-	stdout, stderr, err := p.tryKubectl("local", nil, args...)
+	args = slices.Insert(args, 1, "-n", p.Namespace)
+	stdout, stderr, err := p.TryKubectl("local", nil, args...)
 	if err == nil || !strings.Contains(stderr, want) {
-		t.Errorf("%s: it exits with %d and says %q, want %q", reason, exitCode(err), stderr, want)
+		t.Errorf("%s: it exits with %d and says %q, want %q", reason, env.ExitCode(err), stderr, want)
 	}
 	if found := foreign.FindString(stdout + stderr); found != "" {
 		t.Errorf("%q is told to the user: %s%s", found, stdout, stderr)
@@ -237,22 +238,22 @@ func (p pod) fails(t *testing.T, reason, want string, args ...string) {
 // The remote cluster vanishes without a word: who asks is told, though a
 // connection to it was open.
 func TestStreamsWhileRemoteIsAway(t *testing.T) {
-	slow(t)
-	b := shared
-	b.startAKD(t, exampleNode)
-	p := pod{b, b.namespace(t, "remote-away"), "talker"}
-	b.apply(t, p.namespace, logWriters(exampleNode))
-	b.kubectl(t, "local", "wait", "--for=condition=Ready", "pod/talker", "-n", p.namespace, "--timeout=3m")
-	b.kubectl(t, "local", "logs", p.name, "-n", p.namespace, "-c", "one")
+	env.SkipUnlessSlow(t)
+	e := shared
+	e.StartAKD(t, env.ExampleNode)
+	p := e.Pod(e.Namespace(t, "remote-away"), "talker")
+	e.Apply(t, p.Namespace, logWriters(env.ExampleNode))
+	e.WaitReady(t, p.Namespace, "talker")
+	e.Kubectl(t, "local", "logs", p.Name, "-n", p.Namespace, "-c", "one")
 	t.Cleanup(func() {
-		if err := b.command("link", "--restore").Run(); err != nil {
+		if err := e.RestoreLink(); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := b.command("link", "--cut").Run(); err != nil {
+	if err := e.CutLink(); err != nil {
 		t.Fatal(err)
 	}
-	const want = `node "` + exampleNode + `" cannot reach the remote cluster that runs pod "talker": retry in a few seconds`
-	p.fails(t, "a connection that was open must not be trusted", "Error from server (InternalError): Internal error occurred: "+want, "logs", p.name, "-c", "one")
-	p.fails(t, "a new one must be given up", want, "exec", p.name, "-c", "one", "--", "true")
+	const want = `node "` + env.ExampleNode + `" cannot reach the remote cluster that runs pod "talker": retry in a few seconds`
+	fails(t, p, "a connection that was open must not be trusted", "Error from server (InternalError): Internal error occurred: "+want, "logs", p.Name, "-c", "one")
+	fails(t, p, "a new one must be given up", want, "exec", p.Name, "-c", "one", "--", "true")
 }

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
 // builder is a service account that may make things in its namespace.
@@ -36,11 +37,11 @@ subjects: [{kind: ServiceAccount, name: builder}]
 // local API server, verifies it, is its local service account, and may do what
 // that account may, also with a renewed token.
 func TestInClusterClient(t *testing.T) {
-	b := shared
-	d := b.startAKD(t, exampleNode)
-	namespace := b.namespace(t, "in-cluster-client")
-	b.apply(t, namespace, builder)
-	b.apply(t, namespace, fmt.Sprintf(`
+	e := shared
+	d := e.StartAKD(t, env.ExampleNode)
+	namespace := e.Namespace(t, "in-cluster-client")
+	e.Apply(t, namespace, builder)
+	e.Apply(t, namespace, fmt.Sprintf(`
 apiVersion: v1
 kind: Pod
 metadata: {name: client}
@@ -54,17 +55,17 @@ spec:
     imagePullPolicy: Never
     command: [sh, -c, 'trap exit TERM; while :; do sleep 1 & wait; done']
     env: [{name: NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}, {name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}]
-`, exampleNode))
-	b.kubectl(t, "local", "wait", "--for=condition=Ready", "pod/client", "-n", namespace, "--timeout=3m")
+`, env.ExampleNode))
+	e.WaitReady(t, namespace, "client")
 	in := func(command string) string {
-		return strings.TrimSpace(b.kubectl(t, "local", "exec", "-n", namespace, "client", "--", "sh", "-c", command))
+		return strings.TrimSpace(e.Kubectl(t, "local", "exec", "-n", namespace, "client", "--", "sh", "-c", command))
 	}
 	for command, want := range map[string]string{
 		"kubectl auth whoami -o jsonpath={.status.userInfo.username}": "system:serviceaccount:" + namespace + ":builder",
 		"kubectl get pods -o jsonpath={.items[*].metadata.name}":      "client",
 		"kubectl create configmap made-in-the-pod -o name":            "configmap/made-in-the-pod",
 		"cat /var/run/secrets/kubernetes.io/serviceaccount/namespace": namespace,
-		"echo $NAMESPACE $NODE":                                       namespace + " " + exampleNode,
+		"echo $NAMESPACE $NODE":                                       namespace + " " + env.ExampleNode,
 		// By name, verified against the CA that the pod was given.
 		"cd /var/run/secrets/kubernetes.io/serviceaccount; kubectl --server https://kubernetes.default.svc:$KUBERNETES_SERVICE_PORT" +
 			" --certificate-authority ca.crt --token $(cat token) get --raw /readyz": "ok",
@@ -73,15 +74,15 @@ spec:
 			t.Errorf("%s: %q, want %q", command, got, want)
 		}
 	}
-	b.kubectl(t, "local", "get", "configmap", "made-in-the-pod", "-n", namespace)
+	e.Kubectl(t, "local", "get", "configmap", "made-in-the-pod", "-n", namespace)
 
 	// The token is renewed when it is due: here because the record of when that
 	// is says so. The container's file follows without a restart.
 	const token = "cat /var/run/secrets/kubernetes.io/serviceaccount/token"
 	before := in(token)
-	b.makeTokenDue(t, namespace, "client")
-	eventually(t, "the token in the container is a new one", func(context.Context) error {
-		out, _, err := b.tryKubectl("local", nil, "exec", "-n", namespace, "client", "--", "sh", "-c", token)
+	makeTokenDue(t, e, namespace, "client")
+	env.Eventually(t, "the token in the container is a new one", func(context.Context) error {
+		out, _, err := e.TryKubectl("local", nil, "exec", "-n", namespace, "client", "--", "sh", "-c", token)
 		if err == nil && strings.TrimSpace(out) == before {
 			err = errors.New("it is the old one")
 		}
@@ -90,16 +91,16 @@ spec:
 	if got := in("kubectl auth whoami -o jsonpath={.status.userInfo.username}"); got != "system:serviceaccount:"+namespace+":builder" {
 		t.Errorf("whoami with the renewed token: %q", got)
 	}
-	if restarts := b.pods(t, namespace)[0].Status.ContainerStatuses[0].RestartCount; restarts != 0 {
+	if restarts := e.Pods(t, namespace)[0].Status.ContainerStatuses[0].RestartCount; restarts != 0 {
 		t.Errorf("the container restarted %d times", restarts)
 	}
 
 	// A token that became due while akd was down is renewed when it is back.
-	d.stop(t, syscall.SIGTERM)
-	stale := b.makeTokenDue(t, namespace, "client")
-	d.start(t)
-	eventually(t, "the token that was due is a new one", func(ctx context.Context) error {
-		secret, err := b.remote.CoreV1().Secrets(stale.Namespace).Get(ctx, stale.Name, metav1.GetOptions{})
+	d.Stop(t, syscall.SIGTERM)
+	stale := makeTokenDue(t, e, namespace, "client")
+	d.Start(t)
+	env.Eventually(t, "the token that was due is a new one", func(ctx context.Context) error {
+		secret, err := e.Remote.CoreV1().Secrets(stale.Namespace).Get(ctx, stale.Name, metav1.GetOptions{})
 		if err == nil && reflect.DeepEqual(secret.Data, stale.Data) {
 			err = errors.New("it is the old one")
 		}
@@ -110,11 +111,11 @@ spec:
 // A Job's pod works in the local cluster with nothing but what every pod has,
 // and its log can be read after it has ended.
 func TestJobInTheLocalCluster(t *testing.T) {
-	b := shared
-	b.startAKD(t, exampleNode)
-	namespace := b.namespace(t, "job")
-	b.apply(t, namespace, builder)
-	b.apply(t, namespace, fmt.Sprintf(`
+	e := shared
+	e.StartAKD(t, env.ExampleNode)
+	namespace := e.Namespace(t, "job")
+	e.Apply(t, namespace, builder)
+	e.Apply(t, namespace, fmt.Sprintf(`
 apiVersion: batch/v1
 kind: Job
 metadata: {name: build}
@@ -130,15 +131,15 @@ spec:
         image: kubectl:stable
         imagePullPolicy: Never
         command: [sh, -ec, 'kubectl auth whoami -o jsonpath={.status.userInfo.username}; kubectl create secret generic built --from-literal=by=$HOSTNAME; kubectl get pods -o name']
-`, exampleNode))
-	b.kubectl(t, "local", "wait", "--for=condition=Complete", "job/build", "-n", namespace, "--timeout=3m")
-	built, err := b.local.CoreV1().Secrets(namespace).Get(t.Context(), "built", metav1.GetOptions{})
+`, env.ExampleNode))
+	e.Kubectl(t, "local", "wait", "--for=condition=Complete", "job/build", "-n", namespace, "--timeout=3m")
+	built, err := e.Local.CoreV1().Secrets(namespace).Get(t.Context(), "built", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	by := string(built.Data["by"])
 	want := "system:serviceaccount:" + namespace + ":buildersecret/built created\npod/" + by + "\n"
-	if log := b.kubectl(t, "local", "logs", "job/build", "-n", namespace); log != want {
+	if log := e.Kubectl(t, "local", "logs", "job/build", "-n", namespace); log != want {
 		t.Errorf("the Job's log is %q, want %q", log, want)
 	}
 }
@@ -147,14 +148,14 @@ spec:
 // after eight: the file in the container changes by itself, and what it holds
 // is good after the first one has expired.
 func TestTokenOutlivesItself(t *testing.T) {
-	slow(t)
+	env.SkipUnlessSlow(t)
 	t.Parallel() // with the other slow ones, hence a node and a port of its own
-	b := shared
+	e := shared
 	const node = "patient"
-	b.startAKD(t, node, "--kubelet-api-port", "10252", "--metrics-address", "")
-	namespace := b.namespace(t, "short-token")
-	b.apply(t, namespace, builder)
-	b.apply(t, namespace, fmt.Sprintf(`
+	e.StartAKD(t, node, "--kubelet-api-port", "10252", "--metrics-address", "")
+	namespace := e.Namespace(t, "short-token")
+	e.Apply(t, namespace, builder)
+	e.Apply(t, namespace, fmt.Sprintf(`
 apiVersion: v1
 kind: Pod
 metadata: {name: client}
@@ -170,9 +171,9 @@ spec:
     volumeMounts: [{name: token, mountPath: /token}]
   volumes: [{name: token, projected: {sources: [{serviceAccountToken: {path: token, expirationSeconds: 600}}]}}]
 `, node))
-	b.kubectl(t, "local", "wait", "--for=condition=Ready", "pod/client", "-n", namespace, "--timeout=3m")
+	e.WaitReady(t, namespace, "client")
 	in := func(command string) (string, error) {
-		out, stderr, err := b.tryKubectl("local", nil, "exec", "-n", namespace, "client", "--", "sh", "-c", command)
+		out, stderr, err := e.TryKubectl("local", nil, "exec", "-n", namespace, "client", "--", "sh", "-c", command)
 		return out + stderr, err
 	}
 	first, err := in("cat /token/token")
@@ -180,7 +181,7 @@ spec:
 		t.Fatal(err)
 	}
 	const whoami = "kubectl auth whoami --token %s -o jsonpath={.status.userInfo.username}"
-	within(t, 15*time.Minute, "the first token has expired", func(context.Context) error {
+	env.Within(t, 15*time.Minute, "the first token has expired", func(context.Context) error {
 		out, _ := in(fmt.Sprintf(whoami, first))
 		if !strings.Contains(out, "Unauthorized") {
 			return fmt.Errorf("with it one is %s", out)
@@ -195,28 +196,28 @@ spec:
 
 // makeTokenDue backdates a pod's token Secret, which it returns, and gives akd
 // a reason to look at the pod.
-func (b *bed) makeTokenDue(t *testing.T, namespace, name string) *corev1.Secret {
+func makeTokenDue(t *testing.T, e *env.Env, namespace, name string) *corev1.Secret {
 	t.Helper()
-	pod, err := b.local.CoreV1().Pods(namespace).Get(t.Context(), name, metav1.GetOptions{})
+	pod, err := e.Local.CoreV1().Pods(namespace).Get(t.Context(), name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, translate.AnnotationRenewAfter, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
-	secret, err := b.remote.CoreV1().Secrets(translate.RemoteNamespace(exampleNode, namespace)).
+	secret, err := e.Remote.CoreV1().Secrets(translate.RemoteNamespace(env.ExampleNode, namespace)).
 		Patch(t.Context(), translate.TokenSecretName(pod.UID), types.MergePatchType, patch, metav1.PatchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.kubectl(t, "local", "annotate", "pod", name, "-n", namespace, "--overwrite", "example.com/look="+secret.ResourceVersion)
+	e.Kubectl(t, "local", "annotate", "pod", name, "-n", namespace, "--overwrite", "example.com/look="+secret.ResourceVersion)
 	return secret
 }
 
 // What a pod mounts follows its source, and what it waits for may come late.
 func TestNeedsFollow(t *testing.T) {
-	b := shared
-	b.startAKD(t, exampleNode)
-	namespace := b.namespace(t, "needs-follow")
-	b.apply(t, namespace, fmt.Sprintf(`
+	e := shared
+	e.StartAKD(t, env.ExampleNode)
+	namespace := e.Namespace(t, "needs-follow")
+	e.Apply(t, namespace, fmt.Sprintf(`
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: settings}
@@ -248,10 +249,10 @@ spec:
     image: busybox:1.36
     command: [sh, -c, 'echo $PASSWORD; trap exit TERM; while :; do sleep 1 & wait; done']
     envFrom: [{secretRef: {name: password}}]
-`, exampleNode))
-	b.kubectl(t, "local", "wait", "--for=condition=Ready", "pod/reader", "-n", namespace, "--timeout=3m")
-	eventually(t, "the remote kubelet says what is missing, on the local pod", func(ctx context.Context) error {
-		pod, err := b.local.CoreV1().Pods(namespace).Get(ctx, "waiter", metav1.GetOptions{})
+`, env.ExampleNode))
+	e.WaitReady(t, namespace, "reader")
+	env.Eventually(t, "the remote kubelet says what is missing, on the local pod", func(ctx context.Context) error {
+		pod, err := e.Local.CoreV1().Pods(namespace).Get(ctx, "waiter", metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -262,15 +263,15 @@ spec:
 		}
 		return errors.New("no CreateContainerConfigError yet")
 	})
-	b.kubectl(t, "local", "create", "secret", "generic", "password", "-n", namespace, "--from-literal=PASSWORD=hunter2")
-	b.kubectl(t, "local", "create", "secret", "generic", "optional", "-n", namespace, "--from-literal=file=came late")
-	b.kubectl(t, "local", "patch", "configmap", "settings", "-n", namespace, "-p", `{"data":{"color":"green"}}`)
-	b.kubectl(t, "local", "wait", "--for=condition=Ready", "pod/waiter", "-n", namespace, "--timeout=3m")
-	if log := b.kubectl(t, "local", "logs", "waiter", "-n", namespace); log != "hunter2\n" {
+	e.Kubectl(t, "local", "create", "secret", "generic", "password", "-n", namespace, "--from-literal=PASSWORD=hunter2")
+	e.Kubectl(t, "local", "create", "secret", "generic", "optional", "-n", namespace, "--from-literal=file=came late")
+	e.Kubectl(t, "local", "patch", "configmap", "settings", "-n", namespace, "-p", `{"data":{"color":"green"}}`)
+	e.WaitReady(t, namespace, "waiter")
+	if log := e.Kubectl(t, "local", "logs", "waiter", "-n", namespace); log != "hunter2\n" {
 		t.Errorf("the late secret's value in the container: %q", log)
 	}
-	eventually(t, "the mounted files follow", func(context.Context) error {
-		out, _, err := b.tryKubectl("local", nil, "exec", "-n", namespace, "reader", "--", "sh", "-c", "cat /settings/color /late/file")
+	env.Eventually(t, "the mounted files follow", func(context.Context) error {
+		out, _, err := e.TryKubectl("local", nil, "exec", "-n", namespace, "reader", "--", "sh", "-c", "cat /settings/color /late/file")
 		if err == nil && out != "greencame late" {
 			err = fmt.Errorf("the files hold %q", out)
 		}
@@ -281,16 +282,16 @@ spec:
 // Somebody deletes the remote pod: the local record says so, and the
 // Deployment replaces it.
 func TestRemotePodDeletedByHand(t *testing.T) {
-	b := shared
-	b.startAKD(t, exampleNode)
-	namespace := b.namespace(t, "deleted-by-hand")
-	b.apply(t, namespace, web(exampleNode, 1))
-	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
-	victim := b.pods(t, namespace)[0]
-	b.kubectl(t, "remote", "delete", "pod", victim.Name, "-n", translate.RemoteNamespace(exampleNode, namespace), "--wait=false")
+	e := shared
+	e.StartAKD(t, env.ExampleNode)
+	namespace := e.Namespace(t, "deleted-by-hand")
+	e.Apply(t, namespace, env.Web(env.ExampleNode, 1))
+	e.WaitRollout(t, namespace, "deployment/web")
+	victim := e.Pods(t, namespace)[0]
+	e.Kubectl(t, "remote", "delete", "pod", victim.Name, "-n", translate.RemoteNamespace(env.ExampleNode, namespace), "--wait=false")
 
-	eventually(t, "the local record says RemotePodDeleted", func(ctx context.Context) error {
-		pod, err := b.local.CoreV1().Pods(namespace).Get(ctx, victim.Name, metav1.GetOptions{})
+	env.Eventually(t, "the local record says RemotePodDeleted", func(ctx context.Context) error {
+		pod, err := e.Local.CoreV1().Pods(namespace).Get(ctx, victim.Name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -301,5 +302,5 @@ func TestRemotePodDeletedByHand(t *testing.T) {
 		}
 		return fmt.Errorf("phase %s, reason %q", pod.Status.Phase, pod.Status.Reason)
 	})
-	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
+	e.WaitRollout(t, namespace, "deployment/web")
 }

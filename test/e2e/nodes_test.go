@@ -3,18 +3,16 @@
 package e2e
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
 // twin is a pod with a ConfigMap and a Secret, under the same names wherever
@@ -55,43 +53,43 @@ spec:
 // pod sees or hears the other, and the end of one is not the other's. Then the
 // pod of one node is made anew on the other, under its old name.
 func TestSameNamesOnTwoNodes(t *testing.T) {
-	b := shared
-	b.startAKD(t, "first")
-	b.startAKD(t, "second", "--kubelet-api-port", "10251", "--metrics-address", "")
-	namespaces := map[string]string{"first": b.namespace(t, "twins-of-first"), "second": b.namespace(t, "twins-of-second")}
+	e := shared
+	e.StartAKD(t, "first")
+	e.StartAKD(t, "second", "--kubelet-api-port", "10251", "--metrics-address", "")
+	namespaces := map[string]string{"first": e.Namespace(t, "twins-of-first"), "second": e.Namespace(t, "twins-of-second")}
 	for node, namespace := range namespaces {
-		b.apply(t, namespace, twin(node, node))
+		e.Apply(t, namespace, twin(node, node))
 	}
 	for node, namespace := range namespaces {
-		b.kubectl(t, "local", "wait", "--for=condition=Ready", "pod/web", "-n", namespace, "--timeout=3m")
-		b.tellsOf(t, namespace, node)
+		e.WaitReady(t, namespace, "web")
+		tellsOf(t, e, namespace, node)
 	}
-	kept := b.pods(t, namespaces["second"])[0]
+	kept := e.Pods(t, namespaces["second"])[0]
 
-	b.kubectl(t, "local", "delete", "pod", "web", "-n", namespaces["first"], "--timeout=3m")
-	b.apply(t, namespaces["first"], twin("second", "moved"))
-	b.kubectl(t, "local", "wait", "--for=condition=Ready", "pod/web", "-n", namespaces["first"], "--timeout=3m")
-	if log := b.kubectl(t, "local", "logs", "web", "-n", namespaces["first"]); log != "moved\n" {
+	e.Kubectl(t, "local", "delete", "pod", "web", "-n", namespaces["first"], "--timeout=3m")
+	e.Apply(t, namespaces["first"], twin("second", "moved"))
+	e.WaitReady(t, namespaces["first"], "web")
+	if log := e.Kubectl(t, "local", "logs", "web", "-n", namespaces["first"]); log != "moved\n" {
 		t.Errorf("the pod that moved says %q", log)
 	}
-	if _, err := b.remote.CoreV1().Pods(translate.RemoteNamespace("first", namespaces["first"])).Get(t.Context(), "web", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+	if _, err := e.Remote.CoreV1().Pods(translate.RemoteNamespace("first", namespaces["first"])).Get(t.Context(), "web", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("its remote pod on the first node is not gone: %v", err)
 	}
-	b.tellsOf(t, namespaces["second"], "second")
-	after := b.pods(t, namespaces["second"])[0]
+	tellsOf(t, e, namespaces["second"], "second")
+	after := e.Pods(t, namespaces["second"])[0]
 	if after.UID != kept.UID || after.Annotations[translate.AnnotationRemoteUID] != kept.Annotations[translate.AnnotationRemoteUID] || after.Status.ContainerStatuses[0].RestartCount != 0 {
 		t.Errorf("the other node's pod is not the one that it was")
 	}
 }
 
 // tellsOf checks that what is seen of the pod web is its own.
-func (b *bed) tellsOf(t *testing.T, namespace, node string) {
+func tellsOf(t *testing.T, e *env.Env, namespace, node string) {
 	t.Helper()
-	if log := b.kubectl(t, "local", "logs", "web", "-n", namespace); log != node+"\n" {
+	if log := e.Kubectl(t, "local", "logs", "web", "-n", namespace); log != node+"\n" {
 		t.Errorf("the pod of node %s says %q", node, log)
 	}
 	want := fmt.Sprintf("%s %s secret of %s", namespace, node, node)
-	if out := b.kubectl(t, "local", "exec", "web", "-n", namespace, "--", "sh", "-c", "echo -n $WHERE $NODE $(cat /password/password)"); out != want {
+	if out := e.Kubectl(t, "local", "exec", "web", "-n", namespace, "--", "sh", "-c", "echo -n $WHERE $NODE $(cat /password/password)"); out != want {
 		t.Errorf("in the pod of node %s: %q, want %q", node, out, want)
 	}
 }
@@ -99,8 +97,8 @@ func (b *bed) tellsOf(t *testing.T, namespace, node string) {
 // Two kubeconfigs that lead to one cluster are refused: each pod would be
 // created again and again, for itself.
 func TestSameClusterOnBothSides(t *testing.T) {
-	b := shared
-	content, err := os.ReadFile(filepath.Join(b.dir, "akd-local.kubeconfig"))
+	e := shared
+	content, err := os.ReadFile(filepath.Join(e.Dir, "akd-local.kubeconfig"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,31 +106,9 @@ func TestSameClusterOnBothSides(t *testing.T) {
 	if err := os.WriteFile(another, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := b.launch(t, "mirror", "--remote-kubeconfig", another)
-	d.ends(t, 2, "lead to the same cluster")
-	if _, err := b.local.CoreV1().Nodes().Get(t.Context(), "mirror", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+	d := e.LaunchAKD(t, "mirror", "--remote-kubeconfig", another)
+	d.WaitExit(t, 2, "lead to the same cluster")
+	if _, err := e.Local.CoreV1().Nodes().Get(t.Context(), "mirror", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("it registered a node: %v", err)
-	}
-}
-
-// ends waits until akd has ended by itself, with that exit code and a log that
-// says why.
-func (d *daemon) ends(t *testing.T, code int, why string) {
-	t.Helper()
-	exited := d.exited
-	eventually(t, "akd ends", func(context.Context) error {
-		select {
-		case err := <-exited:
-			exited <- err // for stop
-			if got := exitCode(err); got != code {
-				t.Errorf("it ended with %d, want %d", got, code)
-			}
-			return nil
-		default:
-			return errors.New("it still runs")
-		}
-	})
-	if log := tail(d.log); !strings.Contains(log, why) {
-		t.Errorf("it does not say %q:\n%s", why, log)
 	}
 }

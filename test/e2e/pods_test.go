@@ -9,59 +9,35 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
-
-const exampleNode = "vk-ak-example"
-
-// web is a Deployment whose containers really serve.
-func web(node string, replicas int) string {
-	return fmt.Sprintf(`
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: %d
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      nodeName: ""
-      nodeSelector: {kubernetes.io/hostname: %s}
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: web
-        image: busybox:1.36
-        imagePullPolicy: Never
-        command: [sh, -c, 'echo hello from $HOSTNAME; trap "exit 0" TERM; while true; do sleep 1 & wait; done']
-`, replicas, node)
-}
 
 // A Deployment runs: its pods are Running locally, exist under the same names
 // in the mapped remote namespace on real nodes, and answer logs and exec.
 func TestDeploymentRunsRemotely(t *testing.T) {
-	b := shared
-	b.startAKD(t, exampleNode)
-	namespace := b.namespace(t, "crossplane-system")
-	b.apply(t, namespace, web(exampleNode, 2))
-	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=3m")
+	e := shared
+	e.StartAKD(t, env.ExampleNode)
+	namespace := e.Namespace(t, "crossplane-system")
+	e.Apply(t, namespace, env.Web(env.ExampleNode, 2))
+	e.WaitRollout(t, namespace, "deployment/web")
 
 	remote := "vk-ak-example-d05fe343c4951ecb"
-	selector := translate.LabelNodeName + "=" + exampleNode + "," + translate.LabelNamespace + "=" + namespace
-	found := strings.Fields(b.kubectl(t, "remote", "get", "namespaces", "-l", selector, "-o", "jsonpath={.items[*].metadata.name}"))
+	selector := translate.LabelNodeName + "=" + env.ExampleNode + "," + translate.LabelNamespace + "=" + namespace
+	found := strings.Fields(e.Kubectl(t, "remote", "get", "namespaces", "-l", selector, "-o", "jsonpath={.items[*].metadata.name}"))
 	if len(found) != 1 || found[0] != remote {
 		t.Fatalf("remote namespaces with %s: %v, want just %s", selector, found, remote)
 	}
-	for _, pod := range b.pods(t, namespace) {
-		mirrored, err := b.remote.CoreV1().Pods(remote).Get(t.Context(), pod.Name, metav1.GetOptions{})
+	for _, pod := range e.Pods(t, namespace) {
+		mirrored, err := e.Remote.CoreV1().Pods(remote).Get(t.Context(), pod.Name, metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if mirrored.Spec.NodeName == "" || mirrored.Spec.NodeName == exampleNode {
+		if mirrored.Spec.NodeName == "" || mirrored.Spec.NodeName == env.ExampleNode {
 			t.Errorf("remote pod %s is on node %q, want a real one", pod.Name, mirrored.Spec.NodeName)
 		}
 		if pod.Status.PodIP == "" || pod.Status.PodIP != mirrored.Status.PodIP {
@@ -77,21 +53,21 @@ func TestDeploymentRunsRemotely(t *testing.T) {
 				t.Errorf("pod %s: annotation %s is %q, want %q", pod.Name, name, pod.Annotations[name], value)
 			}
 		}
-		if log := b.kubectl(t, "local", "logs", "-n", namespace, pod.Name); log != "hello from "+pod.Name+"\n" {
+		if log := e.Kubectl(t, "local", "logs", "-n", namespace, pod.Name); log != "hello from "+pod.Name+"\n" {
 			t.Errorf("logs of %s: %q", pod.Name, log)
 		}
-		if host := b.kubectl(t, "local", "exec", "-n", namespace, pod.Name, "--", "hostname"); host != pod.Name+"\n" {
+		if host := e.Kubectl(t, "local", "exec", "-n", namespace, pod.Name, "--", "hostname"); host != pod.Name+"\n" {
 			t.Errorf("exec hostname in %s: %q", pod.Name, host)
 		}
 	}
-	_, _, err := b.tryKubectl("local", nil, "exec", "-n", namespace, "deploy/web", "--", "sh", "-c", "exit 42")
-	if code := exitCode(err); code != 42 {
+	_, _, err := e.TryKubectl("local", nil, "exec", "-n", namespace, "deploy/web", "--", "sh", "-c", "exit 42")
+	if code := env.ExitCode(err); code != 42 {
 		t.Errorf("exec of a command that exits 42 gave %d (%v)", code, err)
 	}
 
-	b.kubectl(t, "local", "delete", "deployment", "web", "-n", namespace, "--wait", "--cascade=foreground", "--timeout=3m")
-	eventually(t, "the remote pods are gone", func(ctx context.Context) error {
-		left, err := b.remote.CoreV1().Pods(remote).List(ctx, metav1.ListOptions{})
+	e.Kubectl(t, "local", "delete", "deployment", "web", "-n", namespace, "--wait", "--cascade=foreground", "--timeout=3m")
+	env.Eventually(t, "the remote pods are gone", func(ctx context.Context) error {
+		left, err := e.Remote.CoreV1().Pods(remote).List(ctx, metav1.ListOptions{})
 		if err == nil && len(left.Items) > 0 {
 			err = fmt.Errorf("%d left", len(left.Items))
 		}
@@ -102,32 +78,32 @@ func TestDeploymentRunsRemotely(t *testing.T) {
 // akd is killed in the middle of a scale-up and started again: every pod runs,
 // and runs once.
 func TestKillDuringScaleUp(t *testing.T) {
-	b := shared
+	e := shared
 	const replicas = 30
-	d := b.startAKD(t, exampleNode)
-	namespace := b.namespace(t, "kill-during-scale-up")
-	b.apply(t, namespace, web(exampleNode, 0))
-	b.kubectl(t, "local", "scale", "deployment/web", "-n", namespace, fmt.Sprintf("--replicas=%d", replicas))
-	remote := translate.RemoteNamespace(exampleNode, namespace)
-	eventually(t, "some remote pods exist, others do not yet", func(ctx context.Context) error {
-		created, err := b.remote.CoreV1().Pods(remote).List(ctx, metav1.ListOptions{})
+	d := e.StartAKD(t, env.ExampleNode)
+	namespace := e.Namespace(t, "kill-during-scale-up")
+	e.Apply(t, namespace, env.Web(env.ExampleNode, 0))
+	e.Kubectl(t, "local", "scale", "deployment/web", "-n", namespace, fmt.Sprintf("--replicas=%d", replicas))
+	remote := translate.RemoteNamespace(env.ExampleNode, namespace)
+	env.Eventually(t, "some remote pods exist, others do not yet", func(ctx context.Context) error {
+		created, err := e.Remote.CoreV1().Pods(remote).List(ctx, metav1.ListOptions{})
 		if err == nil && len(created.Items) == 0 {
 			err = errors.New("none yet")
 		}
 		return err
 	})
-	d.stop(t, syscall.SIGKILL)
-	d.start(t)
-	b.kubectl(t, "local", "rollout", "status", "deployment/web", "-n", namespace, "--timeout=5m")
+	d.Stop(t, syscall.SIGKILL)
+	d.Start(t)
+	e.WaitRolloutWithin(t, 5*time.Minute, namespace, "deployment/web")
 
-	b.once(t, namespace, remote)
+	once(t, e, namespace, remote)
 }
 
 // once checks that every local pod has a remote pod of its own, and that no
 // other remote pod is left.
-func (b *bed) once(t *testing.T, namespace, remote string) {
+func once(t *testing.T, e *env.Env, namespace, remote string) {
 	t.Helper()
-	left, err := b.remote.CoreV1().Pods(remote).List(t.Context(), metav1.ListOptions{})
+	left, err := e.Remote.CoreV1().Pods(remote).List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +115,7 @@ func (b *bed) once(t *testing.T, namespace, remote string) {
 		}
 		of[uid] = pod.Name
 	}
-	for _, pod := range b.pods(t, namespace) {
+	for _, pod := range e.Pods(t, namespace) {
 		if of[string(pod.UID)] != pod.Name {
 			t.Errorf("local pod %s has no remote pod of its own", pod.Name)
 		}
@@ -148,18 +124,4 @@ func (b *bed) once(t *testing.T, namespace, remote string) {
 	if len(of) > 0 {
 		t.Errorf("remote pods without a local one: %v", of)
 	}
-}
-
-// pods returns the pods of a local namespace and fails the test unless there
-// are some.
-func (b *bed) pods(t *testing.T, namespace string) []corev1.Pod {
-	t.Helper()
-	list, err := b.local.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(list.Items) == 0 {
-		t.Fatalf("no pods in %s", namespace)
-	}
-	return list.Items
 }

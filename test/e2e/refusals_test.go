@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
 // sleeper is a small pod; more goes into its spec.
@@ -31,14 +32,14 @@ spec:
     image: busybox:1.36
     imagePullPolicy: Never
     command: [sh, -c, 'trap exit TERM; while :; do sleep 1 & wait; done']
-%s`, name, exampleNode, more)
+%s`, name, env.ExampleNode, more)
 }
 
 // refused waits until the pod is Pending with a condition, and an event, that
 // say why.
-func (p pod) refused(t *testing.T, reason, words string) {
+func refused(t *testing.T, p env.Pod, reason, words string) {
 	t.Helper()
-	p.until(t, "pod "+p.name+" says why it waits", func(pod *corev1.Pod) error {
+	p.Eventually(t, "pod "+p.Name+" says why it waits", func(pod *corev1.Pod) error {
 		if pod.Status.Phase != corev1.PodPending {
 			return fmt.Errorf("phase %s", pod.Status.Phase)
 		}
@@ -53,84 +54,56 @@ func (p pod) refused(t *testing.T, reason, words string) {
 		}
 		return errors.New("no condition yet")
 	})
-	p.hasEvent(t, reason, words)
-}
-
-// hasEvent waits for an event of the local pod with those words. Only akd itself
-// speaks of remote names.
-func (p pod) hasEvent(t *testing.T, reason, words string) {
-	t.Helper()
-	eventually(t, fmt.Sprintf("pod %s has the event %s with %q", p.name, reason, words), func(ctx context.Context) error {
-		list, err := p.local.CoreV1().Events(p.namespace).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=" + p.name})
-		if err != nil {
-			return err
-		}
-		var others []string
-		for _, event := range list.Items {
-			if event.Source.Component != "akd" && strings.Contains(event.Message, translate.RemoteNamespace(exampleNode, p.namespace)) {
-				t.Errorf("event %s tells the remote namespace: %s", event.Reason, event.Message)
-			}
-			if event.Reason == reason && strings.Contains(event.Message, words) {
-				return nil
-			}
-			others = append(others, event.Reason+": "+event.Message)
-		}
-		return fmt.Errorf("only %q", others)
-	})
-}
-
-func (p pod) ready(t *testing.T) {
-	t.Helper()
-	p.kubectl(t, "local", "wait", "--for=condition=Ready", "pod/"+p.name, "-n", p.namespace, "--timeout=3m")
+	p.WaitEvent(t, reason, words)
 }
 
 // What cannot run waits and says why, in the words of whoever said no; what
 // waited runs once the reason has gone. No pod is failed by it.
 func TestRefusals(t *testing.T) {
-	b := shared
-	b.startAKD(t, exampleNode)
-	namespace := b.namespace(t, "refusals")
-	remote := translate.RemoteNamespace(exampleNode, namespace)
-	first := pod{b, namespace, "first"}
-	b.apply(t, namespace, sleeper("first", "")) // opens the namespace
-	first.ready(t)
+	e := shared
+	e.StartAKD(t, env.ExampleNode)
+	namespace := e.Namespace(t, "refusals")
+	remote := translate.RemoteNamespace(env.ExampleNode, namespace)
+	first := e.Pod(namespace, "first")
+	e.Apply(t, namespace, sleeper("first", "")) // opens the namespace
+	first.WaitReady(t)
 
 	t.Run("Claim", func(t *testing.T) {
-		b.apply(t, namespace, sleeper("claim", "  volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]"))
-		pod{b, namespace, "claim"}.refused(t, translate.ReasonUnsupportedVolume, `PersistentVolumeClaim "data"`)
+		e.Apply(t, namespace, sleeper("claim", "  volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]"))
+		refused(t, e.Pod(namespace, "claim"), translate.ReasonUnsupportedVolume, `PersistentVolumeClaim "data"`)
 	})
 	t.Run("PodSecurity", func(t *testing.T) {
-		b.apply(t, namespace, sleeper("privileged", "    securityContext: {privileged: true}"))
-		pod{b, namespace, "privileged"}.refused(t, "RemoteForbidden", "violates PodSecurity")
+		e.Apply(t, namespace, sleeper("privileged", "    securityContext: {privileged: true}"))
+		refused(t, e.Pod(namespace, "privileged"), "RemoteForbidden", "violates PodSecurity")
 		// A container that cannot be taken back, in a pod that runs.
-		b.kubectl(t, "local", "debug", "first", "-n", namespace, "--image=busybox:1.36", "--profile=sysadmin", "--", "true")
-		first.hasEvent(t, "RemoteForbidden", "violates PodSecurity")
-		b.kubectl(t, "local", "exec", "first", "-n", namespace, "-c", "main", "--", "true")
+		e.Kubectl(t, "local", "debug", "first", "-n", namespace, "--image=busybox:1.36", "--profile=sysadmin", "--", "true")
+		first.WaitEvent(t, "RemoteForbidden", "violates PodSecurity")
+		e.Kubectl(t, "local", "exec", "first", "-n", namespace, "-c", "main", "--", "true")
 	})
 	t.Run("Quota", func(t *testing.T) {
-		_, err := b.remote.CoreV1().ResourceQuotas(remote).Create(t.Context(), &corev1.ResourceQuota{
+		_, err := e.Remote.CoreV1().ResourceQuotas(remote).Create(t.Context(), &corev1.ResourceQuota{
 			ObjectMeta: metav1.ObjectMeta{Name: "few"},
 			Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("1")}},
 		}, metav1.CreateOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the quota counts", func(ctx context.Context) error {
-			quota, err := b.remote.CoreV1().ResourceQuotas(remote).Get(ctx, "few", metav1.GetOptions{})
+		env.Eventually(t, "the quota counts", func(ctx context.Context) error {
+			quota, err := e.Remote.CoreV1().ResourceQuotas(remote).Get(ctx, "few", metav1.GetOptions{})
 			if err == nil && quota.Status.Used.Pods().Value() != 1 {
 				err = fmt.Errorf("it counts %v", quota.Status.Used)
 			}
 			return err
 		})
-		second := pod{b, namespace, "second"}
-		b.apply(t, namespace, sleeper("second", ""))
-		second.refused(t, "RemoteForbidden", "exceeded quota: few")
-		b.kubectl(t, "remote", "delete", "resourcequota", "few", "-n", remote)
-		second.ready(t)
+		second := e.Pod(namespace, "second")
+		e.Apply(t, namespace, sleeper("second", ""))
+		refused(t, second, "RemoteForbidden", "exceeded quota: few")
+		e.Kubectl(t, "remote", "delete", "resourcequota", "few", "-n", remote)
+		second.WaitReady(t)
 	})
 	t.Run("ForeignPod", func(t *testing.T) {
 		grace := int64(1)
-		foreign, err := b.remote.CoreV1().Pods(remote).Create(t.Context(), &corev1.Pod{
+		foreign, err := e.Remote.CoreV1().Pods(remote).Create(t.Context(), &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Name: "taken"},
 			Spec: corev1.PodSpec{TerminationGracePeriodSeconds: &grace, Containers: []corev1.Container{{
 				Name: "main", Image: "busybox:1.36", ImagePullPolicy: corev1.PullNever, Command: []string{"sleep", "1000000"},
@@ -139,40 +112,40 @@ func TestRefusals(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		taken := pod{b, namespace, "taken"}
-		b.apply(t, namespace, sleeper("taken", ""))
-		taken.refused(t, translate.ReasonRemotePodForeign, "taken")
-		if found := taken.remote(t); found.UID != foreign.UID || found.DeletionTimestamp != nil || len(found.Labels) > 0 {
+		taken := e.Pod(namespace, "taken")
+		e.Apply(t, namespace, sleeper("taken", ""))
+		refused(t, taken, translate.ReasonRemotePodForeign, "taken")
+		if found := taken.RemotePod(t); found.UID != foreign.UID || found.DeletionTimestamp != nil || len(found.Labels) > 0 {
 			t.Errorf("the foreign pod was touched: %v", found.ObjectMeta)
 		}
-		b.kubectl(t, "remote", "delete", "pod", "taken", "-n", remote)
-		taken.ready(t)
+		e.Kubectl(t, "remote", "delete", "pod", "taken", "-n", remote)
+		taken.WaitReady(t)
 	})
 }
 
 // What a kubelet rejects of the pods that are bound to it past the scheduler
 // fails here too, for the same reasons, and never reaches the remote cluster.
 func TestRejectedPods(t *testing.T) {
-	b := shared
-	b.startAKD(t, exampleNode)
-	namespace := b.namespace(t, "rejected")
+	e := shared
+	e.StartAKD(t, env.ExampleNode)
+	namespace := e.Namespace(t, "rejected")
 	for name, tc := range map[string]struct{ more, reason, message string }{
 		"cpu":      {"    resources: {requests: {cpu: 10k}}", "OutOfcpu", "Node didn't have enough resource: cpu, requested: 10000000, "},
 		"memory":   {"    resources: {requests: {memory: 1Pi}}", "OutOfmemory", "Node didn't have enough resource: memory, "},
 		"affinity": {"  nodeSelector: {disk: tape}", "NodeAffinity", "Predicate NodeAffinity failed"},
 	} {
-		b.apply(t, namespace, sleeper(name, tc.more))
-		pod{b, namespace, name}.until(t, "pod "+name+" is rejected", func(pod *corev1.Pod) error {
+		e.Apply(t, namespace, sleeper(name, tc.more))
+		e.Pod(namespace, name).Eventually(t, "pod "+name+" is rejected", func(pod *corev1.Pod) error {
 			if pod.Status.Phase != corev1.PodFailed || pod.Status.Reason != tc.reason || !strings.Contains(pod.Status.Message, tc.message) {
 				return fmt.Errorf("%s: %s: %s", pod.Status.Phase, pod.Status.Reason, pod.Status.Message)
 			}
 			return nil
 		})
 	}
-	fits := pod{b, namespace, "fits"} // opens the namespace
-	b.apply(t, namespace, sleeper("fits", "    resources: {requests: {cpu: 10m}}"))
-	fits.ready(t)
-	list, err := b.remote.CoreV1().Pods(translate.RemoteNamespace(exampleNode, namespace)).List(t.Context(), metav1.ListOptions{})
+	fits := e.Pod(namespace, "fits") // opens the namespace
+	e.Apply(t, namespace, sleeper("fits", "    resources: {requests: {cpu: 10m}}"))
+	fits.WaitReady(t)
+	list, err := e.Remote.CoreV1().Pods(translate.RemoteNamespace(env.ExampleNode, namespace)).List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) != 1 {
 		t.Errorf("%d remote pods, want the one that fits: %v", len(list.Items), err)
 	}
@@ -181,21 +154,21 @@ func TestRejectedPods(t *testing.T) {
 // A force-deleted pod is gone locally at once; what runs of it remotely ends,
 // before another pod of its name begins.
 func TestForceDelete(t *testing.T) {
-	b := shared
-	b.startAKD(t, exampleNode)
-	p := pod{b, b.namespace(t, "force-delete"), "web"}
-	b.apply(t, p.namespace, sleeper("web", ""))
-	p.ready(t)
-	old := p.remote(t)
-	b.kubectl(t, "local", "delete", "pod", "web", "-n", p.namespace, "--force", "--grace-period=0")
-	b.apply(t, p.namespace, sleeper("web", ""))
-	p.ready(t)
-	if now := p.remote(t); now.UID == old.UID {
+	e := shared
+	e.StartAKD(t, env.ExampleNode)
+	p := e.Pod(e.Namespace(t, "force-delete"), "web")
+	e.Apply(t, p.Namespace, sleeper("web", ""))
+	p.WaitReady(t)
+	old := p.RemotePod(t)
+	e.Kubectl(t, "local", "delete", "pod", "web", "-n", p.Namespace, "--force", "--grace-period=0")
+	e.Apply(t, p.Namespace, sleeper("web", ""))
+	p.WaitReady(t)
+	if now := p.RemotePod(t); now.UID == old.UID {
 		t.Error("the new pod is served by the old one's remote pod")
 	}
-	b.kubectl(t, "local", "delete", "pod", "web", "-n", p.namespace, "--force", "--grace-period=0")
-	eventually(t, "the remote pod is gone", func(ctx context.Context) error {
-		_, err := b.remote.CoreV1().Pods(old.Namespace).Get(ctx, "web", metav1.GetOptions{})
+	e.Kubectl(t, "local", "delete", "pod", "web", "-n", p.Namespace, "--force", "--grace-period=0")
+	env.Eventually(t, "the remote pod is gone", func(ctx context.Context) error {
+		_, err := e.Remote.CoreV1().Pods(old.Namespace).Get(ctx, "web", metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
@@ -206,28 +179,28 @@ func TestForceDelete(t *testing.T) {
 // What the remote cluster tells of a pod is told of the local pod, in local
 // names.
 func TestRemoteEvents(t *testing.T) {
-	b := shared
-	b.startAKD(t, exampleNode)
-	namespace := b.namespace(t, "events")
-	running, waiting := pod{b, namespace, "running"}, pod{b, namespace, "waiting"}
-	b.apply(t, namespace, sleeper("running", ""))
-	b.apply(t, namespace, sleeper("waiting", `
+	e := shared
+	e.StartAKD(t, env.ExampleNode)
+	namespace := e.Namespace(t, "events")
+	running, waiting := e.Pod(namespace, "running"), e.Pod(namespace, "waiting")
+	e.Apply(t, namespace, sleeper("running", ""))
+	e.Apply(t, namespace, sleeper("waiting", `
     volumeMounts: [{name: password, mountPath: /password}]
   volumes: [{name: password, secret: {secretName: password}}]`))
-	running.ready(t)
-	running.hasEvent(t, "Pulled", "already present on machine")
-	running.hasEvent(t, "Created", "")
-	running.hasEvent(t, "Started", "")
-	waiting.hasEvent(t, "FailedMount", `secret "password" not found`)
+	running.WaitReady(t)
+	running.WaitEvent(t, "Pulled", "already present on machine")
+	running.WaitEvent(t, "Created", "")
+	running.WaitEvent(t, "Started", "")
+	waiting.WaitEvent(t, "FailedMount", `secret "password" not found`)
 
-	for _, event := range b.events(t, namespace, "reason=Scheduled") {
+	for _, event := range events(t, e, namespace, "reason=Scheduled") {
 		t.Errorf("event of the remote scheduler: %s", event.Message) // no local one has scheduled these pods
 	}
 
-	local := b.pods(t, namespace)
-	started := b.events(t, namespace, "reason=Started")
+	local := e.Pods(t, namespace)
+	started := events(t, e, namespace, "reason=Started")
 	for _, event := range started {
-		if event.InvolvedObject.UID != local[0].UID || event.InvolvedObject.Namespace != namespace || event.Source.Host != exampleNode {
+		if event.InvolvedObject.UID != local[0].UID || event.InvolvedObject.Namespace != namespace || event.Source.Host != env.ExampleNode {
 			t.Errorf("event %s is about %v and comes from %s", event.Name, event.InvolvedObject, event.Source.Host)
 		}
 	}
@@ -237,9 +210,9 @@ func TestRemoteEvents(t *testing.T) {
 }
 
 // events lists local events by a field selector.
-func (b *bed) events(t *testing.T, namespace, selector string) []corev1.Event {
+func events(t *testing.T, e *env.Env, namespace, selector string) []corev1.Event {
 	t.Helper()
-	list, err := b.local.CoreV1().Events(namespace).List(t.Context(), metav1.ListOptions{FieldSelector: selector})
+	list, err := e.Local.CoreV1().Events(namespace).List(t.Context(), metav1.ListOptions{FieldSelector: selector})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,16 +16,17 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
 // A StatefulSet's promise: each ordinal runs at most once, whatever is deleted
 // how often.
 func TestStatefulSetNeverTwice(t *testing.T) {
-	b := shared
+	e := shared
 	const replicas, rounds = 5, 10
-	b.startAKD(t, exampleNode)
-	namespace := b.namespace(t, "statefulset")
-	b.apply(t, namespace, fmt.Sprintf(`
+	e.StartAKD(t, env.ExampleNode)
+	namespace := e.Namespace(t, "statefulset")
+	e.Apply(t, namespace, fmt.Sprintf(`
 apiVersion: apps/v1
 kind: StatefulSet
 metadata: {name: db}
@@ -40,15 +42,15 @@ spec:
       terminationGracePeriodSeconds: 2
       containers:
       - {name: db, image: 'busybox:1.36', command: [sh, -c, 'trap exit TERM; while :; do sleep 1 & wait; done']}
-`, replicas, exampleNode))
-	b.kubectl(t, "local", "rollout", "status", "statefulset/db", "-n", namespace, "--timeout=3m")
-	stop := b.watchForTwins(t, translate.RemoteNamespace(exampleNode, namespace))
+`, replicas, env.ExampleNode))
+	e.WaitRollout(t, namespace, "statefulset/db")
+	stop := watchForTwins(t, e, translate.RemoteNamespace(env.ExampleNode, namespace))
 	for range rounds {
-		b.kubectl(t, "local", "delete", "pod", "--all", "-n", namespace, "--wait=false")
+		e.Kubectl(t, "local", "delete", "pod", "--all", "-n", namespace, "--wait=false")
 	}
-	b.kubectl(t, "local", "rollout", "status", "statefulset/db", "-n", namespace, "--timeout=5m")
-	eventually(t, "all ordinals run", func(ctx context.Context) error {
-		list, err := b.local.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+	e.WaitRolloutWithin(t, 5*time.Minute, namespace, "statefulset/db")
+	env.Eventually(t, "all ordinals run", func(ctx context.Context) error {
+		list, err := e.Local.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
@@ -69,13 +71,13 @@ spec:
 // watchForTwins fails the test if two remote pods of one name, or of one local
 // pod, are there at once, or if one goes whose containers still run: the next of
 // its name would run beside them.
-func (b *bed) watchForTwins(t *testing.T, namespace string) (stop func()) {
+func watchForTwins(t *testing.T, e *env.Env, namespace string) (stop func()) {
 	t.Helper()
-	list, err := b.remote.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
+	list, err := e.Remote.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	watcher, err := b.remote.CoreV1().Pods(namespace).Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion})
+	watcher, err := e.Remote.CoreV1().Pods(namespace).Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -27,14 +26,16 @@ import (
 	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
 // What kubectl does with a pod on an actual node it does with one of akd's.
 func TestStreams(t *testing.T) {
-	b := shared
-	b.startAKD(t, exampleNode)
-	p := pod{b, b.namespace(t, "streams"), "server"}
-	b.apply(t, p.namespace, fmt.Sprintf(`
+	e := shared
+	e.StartAKD(t, env.ExampleNode)
+	p := e.Pod(e.Namespace(t, "streams"), "server")
+	e.Apply(t, p.Namespace, fmt.Sprintf(`
 apiVersion: v1
 kind: Pod
 metadata: {name: server}
@@ -67,11 +68,11 @@ spec:
     stdin: true
     stdinOnce: true
     command: [sh, -c, 'while read line; do echo got $line; done; echo no more']
-`, exampleNode))
-	b.kubectl(t, "local", "wait", "--for=condition=Ready", "pod/server", "pod/echo", "-n", p.namespace, "--timeout=3m")
+`, env.ExampleNode))
+	e.WaitReady(t, p.Namespace, "server", "echo")
 	for _, step := range []struct {
 		name string
-		run  func(*testing.T, pod)
+		run  func(*testing.T, env.Pod)
 	}{
 		{"ExitCode", testExitCode},
 		{"Outputs", testOutputs},
@@ -87,122 +88,37 @@ spec:
 	}
 }
 
-// kubectlCommand is a kubectl whose streams the caller connects.
-func (b *bed) kubectlCommand(ctx context.Context, side string, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, b.clusters, append([]string{"--dir", b.dir, "kubectl", side}, args...)...)
-}
-
-// transcript collects what a command writes while it runs.
-type transcript struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (s *transcript) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *transcript) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
-}
-
-// says waits until the text is there.
-func (s *transcript) says(t *testing.T, text string) {
-	t.Helper()
-	eventually(t, fmt.Sprintf("it says %q", text), func(context.Context) error {
-		if said := s.String(); !strings.Contains(said, text) {
-			return fmt.Errorf("so far %q", said[max(0, len(said)-1024):])
-		}
-		return nil
-	})
-}
-
-// process is a command that runs beside the test.
-type process struct {
-	*exec.Cmd
-	output transcript // both outputs, unless Stdout was set
-	ended  chan struct{}
-	err    error // once ended
-}
-
-// begin starts the command; it is killed when the test ends.
-func begin(t *testing.T, cmd *exec.Cmd) *process {
-	t.Helper()
-	p := &process{Cmd: cmd, ended: make(chan struct{})}
-	if cmd.Stdout == nil {
-		cmd.Stdout, cmd.Stderr = &p.output, &p.output
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p.watch(t)
-	return p
-}
-
-func (p *process) watch(t *testing.T) {
-	go func() {
-		defer close(p.ended)
-		p.err = p.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = p.Process.Kill()
-		<-p.ended
-	})
-}
-
-// ends waits for the command's end and returns its exit code.
-func (p *process) ends(t *testing.T) int {
-	t.Helper()
-	eventually(t, strings.Join(p.Args, " ")+" ends", func(context.Context) error {
-		select {
-		case <-p.ended:
-			return nil
-		default:
-			return fmt.Errorf("it still runs and said %q", p.output.String())
-		}
-	})
-	if p.err != nil && exitCode(p.err) == 0 {
-		t.Errorf("%s: %v", strings.Join(p.Args, " "), p.err)
-	}
-	return exitCode(p.err)
-}
-
-func testExitCode(t *testing.T, p pod) {
+func testExitCode(t *testing.T, p env.Pod) {
 	for _, code := range []int{0, 1, 42, 255} {
-		_, stderr, err := p.tryKubectl("local", nil, "exec", "-n", p.namespace, p.name, "-c", "app", "--", "sh", "-c", fmt.Sprintf("exit %d", code))
-		if got := exitCode(err); got != code {
+		_, stderr, err := p.TryKubectl("local", nil, "exec", "-n", p.Namespace, p.Name, "-c", "app", "--", "sh", "-c", fmt.Sprintf("exit %d", code))
+		if got := env.ExitCode(err); got != code {
 			t.Errorf("exec of a command that exits %d gave %d: %s", code, got, stderr)
 		}
 	}
 }
 
 // Both outputs arrive apart, and the end of the input is passed on.
-func testOutputs(t *testing.T, p pod) {
-	stdout, stderr, err := p.tryKubectl("local", strings.NewReader("three\none\ntwo\n"),
-		"exec", "-i", "-n", p.namespace, p.name, "-c", "app", "--", "sh", "-c", "echo to stderr >&2; sort")
+func testOutputs(t *testing.T, p env.Pod) {
+	stdout, stderr, err := p.TryKubectl("local", strings.NewReader("three\none\ntwo\n"),
+		"exec", "-i", "-n", p.Namespace, p.Name, "-c", "app", "--", "sh", "-c", "echo to stderr >&2; sort")
 	if err != nil || stdout != "one\nthree\ntwo\n" || stderr != "to stderr\n" {
 		t.Errorf("outputs %q and %q, %v", stdout, stderr, err)
 	}
 }
 
 // A terminal has the size of the user's window, follows it, and carries keys.
-func testTerminal(t *testing.T, p pod) {
-	cmd := p.kubectlCommand(t.Context(), "local", "exec", "-it", "-n", p.namespace, p.name, "-c", "app", "--",
+func testTerminal(t *testing.T, p env.Pod) {
+	cmd := p.KubectlCommand(t.Context(), "local", "exec", "-it", "-n", p.Namespace, p.Name, "-c", "app", "--",
 		"sh", "-c", "while :; do stty size; sleep 0.2; done")
 	window, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := &process{Cmd: cmd, ended: make(chan struct{})}
-	run.watch(t)
+	run := env.Watch(t, cmd)
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		_, _ = io.Copy(&run.output, window) // ends in EIO when the last writer has closed
+		_, _ = io.Copy(&run.Transcript, window) // ends in EIO when the last writer has closed
 	}()
 	t.Cleanup(func() {
 		_ = window.Close()
@@ -212,25 +128,25 @@ func testTerminal(t *testing.T, p pod) {
 		if err := pty.Setsize(window, &size); err != nil {
 			t.Fatal(err)
 		}
-		run.output.says(t, fmt.Sprintf("%d %d\r\n", size.Rows, size.Cols))
+		run.Transcript.WaitFor(t, fmt.Sprintf("%d %d\r\n", size.Rows, size.Cols))
 	}
 	const interrupt, bySIGINT = "\x03", 128 + 2
 	if _, err := io.WriteString(window, interrupt); err != nil {
 		t.Fatal(err)
 	}
-	if code := run.ends(t); code != bySIGINT {
+	if code := run.WaitExit(t); code != bySIGINT {
 		t.Errorf("a command that was interrupted gave %d, want %d", code, bySIGINT)
 	}
 }
 
 // What is sent arrives whole, and comes back whole.
-func testTransfer(t *testing.T, p pod) {
+func testTransfer(t *testing.T, p env.Pod) {
 	size := int64(64 << 20)
-	if os.Getenv("E2E_SLOW") != "" {
+	if env.Slow() {
 		size = 1 << 30
 	}
 	sent, back := sha256.New(), sha256.New()
-	upload := p.kubectlCommand(t.Context(), "local", "exec", "-i", "-n", p.namespace, p.name, "-c", "app", "--", "sh", "-c", "cat > /data/blob; sha256sum < /data/blob")
+	upload := p.KubectlCommand(t.Context(), "local", "exec", "-i", "-n", p.Namespace, p.Name, "-c", "app", "--", "sh", "-c", "cat > /data/blob; sha256sum < /data/blob")
 	var arrived, stderr bytes.Buffer
 	upload.Stdin = io.TeeReader(io.LimitReader(rand.NewChaCha8([32]byte{}), size), sent)
 	upload.Stdout, upload.Stderr = &arrived, &stderr
@@ -241,7 +157,7 @@ func testTransfer(t *testing.T, p pod) {
 	if got, _, _ := strings.Cut(arrived.String(), " "); got != want {
 		t.Errorf("checksum of %d bytes sent: %s, want %s", size, got, want)
 	}
-	download := p.kubectlCommand(t.Context(), "local", "exec", "-n", p.namespace, p.name, "-c", "app", "--", "cat", "/data/blob")
+	download := p.KubectlCommand(t.Context(), "local", "exec", "-n", p.Namespace, p.Name, "-c", "app", "--", "cat", "/data/blob")
 	download.Stdout, download.Stderr = back, &stderr
 	if err := download.Run(); err != nil {
 		t.Fatalf("fetch %d bytes: %v: %s", size, err, &stderr)
@@ -249,11 +165,11 @@ func testTransfer(t *testing.T, p pod) {
 	if got := hex.EncodeToString(back.Sum(nil)); got != want {
 		t.Errorf("checksum of %d bytes fetched: %s, want %s", size, got, want)
 	}
-	p.kubectl(t, "local", "exec", "-n", p.namespace, p.name, "-c", "app", "--", "rm", "/data/blob")
+	p.Kubectl(t, "local", "exec", "-n", p.Namespace, p.Name, "-c", "app", "--", "rm", "/data/blob")
 }
 
 // A tree that was copied there and back is the same tree.
-func testCopy(t *testing.T, p pod) {
+func testCopy(t *testing.T, p env.Pod) {
 	there, back := filepath.Join(t.TempDir(), "tree"), filepath.Join(t.TempDir(), "tree")
 	content := rand.NewChaCha8([32]byte{1})
 	for name, size := range map[string]int64{
@@ -276,8 +192,8 @@ func testCopy(t *testing.T, p pod) {
 			t.Fatal(err)
 		}
 	}
-	p.kubectl(t, "local", "cp", "-c", "app", there, p.namespace+"/"+p.name+":/data/tree")
-	p.kubectl(t, "local", "cp", "-c", "app", p.namespace+"/"+p.name+":/data/tree", back)
+	p.Kubectl(t, "local", "cp", "-c", "app", there, p.Namespace+"/"+p.Name+":/data/tree")
+	p.Kubectl(t, "local", "cp", "-c", "app", p.Namespace+"/"+p.Name+":/data/tree", back)
 	if diff := cmp.Diff(treeOf(t, there), treeOf(t, back)); diff != "" {
 		t.Errorf("tree after cp there and back, -sent, +got:\n%s", diff)
 	}
@@ -306,14 +222,14 @@ func treeOf(t *testing.T, root string) map[string]string {
 }
 
 // forward runs kubectl port-forward and returns the address that it listens on.
-func (p pod) forward(t *testing.T, port string) (address string, run *process) {
+func forward(t *testing.T, p env.Pod, port string) (address string, run *env.Process) {
 	t.Helper()
-	run = begin(t, p.kubectlCommand(t.Context(), "local", "port-forward", "-n", p.namespace, "pod/"+p.name, ":"+port, "--address=127.0.0.1"))
+	run = env.Start(t, p.KubectlCommand(t.Context(), "local", "port-forward", "-n", p.Namespace, "pod/"+p.Name, ":"+port, "--address=127.0.0.1"))
 	listening := regexp.MustCompile(`Forwarding from (127\.0\.0\.1:\d+) `)
-	eventually(t, "port-forward listens", func(context.Context) error {
-		found := listening.FindStringSubmatch(run.output.String())
+	env.Eventually(t, "port-forward listens", func(context.Context) error {
+		found := listening.FindStringSubmatch(run.Transcript.String())
 		if found == nil {
-			return fmt.Errorf("it says %q", run.output.String())
+			return fmt.Errorf("it says %q", run.Transcript.String())
 		}
 		address = found[1]
 		return nil
@@ -323,8 +239,8 @@ func (p pod) forward(t *testing.T, port string) (address string, run *process) {
 
 // A hundred requests are under way at a time: every connection is open, with
 // half of its request sent, before the first is completed.
-func testPortForward(t *testing.T, p pod) {
-	address, _ := p.forward(t, "8080")
+func testPortForward(t *testing.T, p env.Pod) {
+	address, _ := forward(t, p, "8080")
 	const parallel = 100
 	var connections [parallel]net.Conn
 	for i := range connections {
@@ -333,7 +249,7 @@ func testPortForward(t *testing.T, p pod) {
 			t.Fatal(err)
 		}
 		defer func() { _ = conn.Close() }()
-		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(env.Timeout)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := fmt.Fprintf(conn, "GET /echo?msg=%d HTTP/1.1\r\nHost: pod\r\n", i); err != nil {
@@ -371,69 +287,69 @@ func completeRequest(conn net.Conn, want string) error {
 
 // A port on which nothing listens is told, and port-forward goes the way that
 // it goes on an actual node.
-func testPortForwardRefused(t *testing.T, p pod) {
-	address, run := p.forward(t, "9")
+func testPortForwardRefused(t *testing.T, p env.Pod) {
+	address, run := forward(t, p, "9")
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
 	_, _ = io.Copy(io.Discard, conn)
-	run.output.says(t, "onnection refused")
+	run.Transcript.WaitFor(t, "onnection refused")
 }
 
 // Input reaches the container's own process, and its end ends the process.
-func testAttach(t *testing.T, p pod) {
-	p.name = "echo"
-	cmd := p.kubectlCommand(t.Context(), "local", "attach", "-i", "-n", p.namespace, p.name)
+func testAttach(t *testing.T, p env.Pod) {
+	p.Name = "echo"
+	cmd := p.KubectlCommand(t.Context(), "local", "attach", "-i", "-n", p.Namespace, p.Name)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := begin(t, cmd)
+	run := env.Start(t, cmd)
 	for _, word := range []string{"hello", "again"} {
 		if _, err := fmt.Fprintln(stdin, word); err != nil {
 			t.Fatal(err)
 		}
-		run.output.says(t, "got "+word+"\n")
+		run.Transcript.WaitFor(t, "got "+word+"\n")
 	}
 	if err := stdin.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if code := run.ends(t); code != 0 {
-		t.Errorf("attach ended with %d: %s", code, &run.output)
+	if code := run.WaitExit(t); code != 0 {
+		t.Errorf("attach ended with %d: %s", code, &run.Transcript)
 	}
-	p.until(t, "the process has read the end of its input", func(pod *corev1.Pod) error {
+	p.Eventually(t, "the process has read the end of its input", func(pod *corev1.Pod) error {
 		if pod.Status.Phase != corev1.PodSucceeded {
 			return fmt.Errorf("phase %s", pod.Status.Phase)
 		}
 		return nil
 	})
-	if log := p.kubectl(t, "local", "logs", "-n", p.namespace, p.name); log != "got hello\ngot again\nno more\n" {
+	if log := p.Kubectl(t, "local", "logs", "-n", p.Namespace, p.Name); log != "got hello\ngot again\nno more\n" {
 		t.Errorf("the container wrote %q", log)
 	}
 }
 
 // A debugger joins the pod, sees the processes of its target, and talks to the
 // user.
-func testDebug(t *testing.T, p pod) {
-	cmd := p.kubectlCommand(t.Context(), "local", "debug", "-i", "-n", p.namespace, p.name, "--image=busybox:1.36", "-c", "debugger",
+func testDebug(t *testing.T, p env.Pod) {
+	cmd := p.KubectlCommand(t.Context(), "local", "debug", "-i", "-n", p.Namespace, p.Name, "--image=busybox:1.36", "-c", "debugger",
 		"--target=app", "--profile=baseline", "--", "sh", "-c", `read line; echo "debugger got $line"; tr '\0' ' ' < /proc/1/cmdline; wget -qO- localhost:8080/hostname`)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := begin(t, cmd)
+	run := env.Start(t, cmd)
 	if _, err := fmt.Fprintln(stdin, "a word"); err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{"debugger got a word\n", "trap exit TERM", p.name} {
-		run.output.says(t, text)
+	for _, text := range []string{"debugger got a word\n", "trap exit TERM", p.Name} {
+		run.Transcript.WaitFor(t, text)
 	}
 	if err := stdin.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		t.Fatal(err)
 	}
-	if code := run.ends(t); code != 0 {
-		t.Errorf("debug ended with %d: %s", code, &run.output)
+	if code := run.WaitExit(t); code != 0 {
+		t.Errorf("debug ended with %d: %s", code, &run.Transcript)
 	}
 }

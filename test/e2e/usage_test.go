@@ -6,12 +6,13 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
 // burner uses a part of a processor and 48 MiB.
@@ -38,22 +39,19 @@ spec:
 // shows for akd's node and pods what the remote kubelets measure. The local
 // one verifies akd's serving certificate, once it has been approved.
 func TestUsage(t *testing.T) {
-	slow(t)
-	b := shared
+	env.SkipUnlessSlow(t)
+	e := shared
 	const module, image = "metrics-server", "registry.k8s.io/metrics-server/metrics-server"
-	program := buildTool(t, module, "metrics-server")
-	sources := runs(t, exec.Command("go", "list", "-C", module, "-m", "-f", "{{.Version}} {{.Dir}}", "sigs.k8s.io/metrics-server"))
-	version, source, _ := strings.Cut(strings.TrimSpace(sources), " ")
-	archive := filepath.Join(t.TempDir(), "metrics-server.tar")
-	runs(t, exec.Command(b.clusters, "build-image", archive, "--tag", image+":"+version, "--entrypoint", "/metrics-server", "--user", "65534",
-		"--add", program+":/metrics-server"))
+	program := env.BuildTool(t, module, "metrics-server")
+	version, source := env.ModuleSource(t, module, "sigs.k8s.io/metrics-server")
+	archive := e.BuildImage(t, image+":"+version, "--entrypoint", "/metrics-server", "--user", "65534", "--add", program+":/metrics-server")
 
-	b.kubectl(t, "local", "delete", "certificatesigningrequests", "--all")
-	b.startAKD(t, exampleNode)
-	b.kubectl(t, "local", "certificate", "approve", b.pendingRequest(t))
+	e.Kubectl(t, "local", "delete", "certificatesigningrequests", "--all")
+	e.StartAKD(t, env.ExampleNode)
+	e.Kubectl(t, "local", "certificate", "approve", e.PendingRequest(t))
 	for side, nodeSelector := range map[string]string{"local": `{"actual.vk/infra": "true"}`, "remote": `{"kubernetes.io/os": "linux"}`} {
-		runs(t, exec.Command(b.clusters, "--dir", b.dir, "load-image", archive, "--cluster", side))
-		b.installMetricsServer(t, side, source, fmt.Sprintf(`
+		e.LoadImage(t, archive, "--cluster", side)
+		installMetricsServer(t, e, side, source, fmt.Sprintf(`
 resources: [base]
 images: [{name: gcr.io/k8s-staging-metrics-server/metrics-server, newName: %s, newTag: %s}]
 patches:
@@ -65,15 +63,15 @@ patches:
     - {op: add, path: /spec/template/spec/tolerations, value: [{operator: Exists}]}
 `, image, version, nodeSelector))
 	}
-	p := pod{b, b.namespace(t, "usage"), "burner"}
-	b.apply(t, p.namespace, fmt.Sprintf(burner, exampleNode))
+	p := e.Pod(e.Namespace(t, "usage"), "burner")
+	e.Apply(t, p.Namespace, fmt.Sprintf(burner, env.ExampleNode))
 	for _, side := range []string{"remote", "local"} {
-		b.kubectl(t, side, "rollout", "status", "deployment/metrics-server", "-n", "kube-system", "--timeout=5m")
+		e.Kubectl(t, side, "rollout", "status", "deployment/metrics-server", "-n", "kube-system", "--timeout=5m")
 	}
 
 	const someCPU, someMemory = "50m", "40Mi"
-	eventually(t, "kubectl top pod shows what each container uses", func(context.Context) error {
-		used, err := b.top("pod", p.name, "-n", p.namespace, "--containers")
+	env.Eventually(t, "kubectl top pod shows what each container uses", func(context.Context) error {
+		used, err := top(e, "pod", p.Name, "-n", p.Namespace, "--containers")
 		if err != nil {
 			return err
 		}
@@ -88,8 +86,8 @@ patches:
 		t.Logf("kubectl top pod --containers: %v", used)
 		return nil
 	})
-	eventually(t, "kubectl top node shows the sum of its pods", func(context.Context) error {
-		used, err := b.top("node", exampleNode)
+	env.Eventually(t, "kubectl top node shows the sum of its pods", func(context.Context) error {
+		used, err := top(e, "node", env.ExampleNode)
 		if err != nil {
 			return err
 		}
@@ -104,7 +102,7 @@ patches:
 
 // installMetricsServer applies the project's own manifests, but for what the
 // kustomization changes, and takes them away when the test ends.
-func (b *bed) installMetricsServer(t *testing.T, side, source, kustomization string) {
+func installMetricsServer(t *testing.T, e *env.Env, side, source, kustomization string) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.CopyFS(filepath.Join(dir, "base"), os.DirFS(filepath.Join(source, "manifests", "base"))); err != nil {
@@ -113,13 +111,13 @@ func (b *bed) installMetricsServer(t *testing.T, side, source, kustomization str
 	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(kustomization), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { b.kubectl(t, side, "delete", "-k", dir, "--timeout=2m") })
-	b.kubectl(t, side, "apply", "-k", dir)
+	t.Cleanup(func() { e.Kubectl(t, side, "delete", "-k", dir, "--timeout=2m") })
+	e.Kubectl(t, side, "apply", "-k", dir)
 }
 
 // top is the fields of each line of kubectl top.
-func (b *bed) top(args ...string) (lines [][]string, err error) {
-	out, stderr, err := b.tryKubectl("local", nil, append(append([]string{"top"}, args...), "--no-headers")...)
+func top(e *env.Env, args ...string) (lines [][]string, err error) {
+	out, stderr, err := e.TryKubectl("local", nil, append(append([]string{"top"}, args...), "--no-headers")...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s", err, stderr)
 	}

@@ -1,0 +1,135 @@
+//go:build e2e
+
+package env
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// Ports of the metrics server of one akd, and of another one beside it.
+const (
+	FirstMetrics  = "10254"
+	SecondMetrics = "10255"
+)
+
+// MetricsPage gets a page from akd's metrics server, such as /metrics or
+// /readyz, inside the local cluster's network.
+func (e *Env) MetricsPage(ctx context.Context, port, path string) (string, error) {
+	out, err := e.execLocal(ctx, "curl", "-sf", "http://127.0.0.1:"+port+path).Output()
+	return string(out), err
+}
+
+// WaitSynced waits until the akd with that metrics port has read both clusters,
+// which one that stands by does, too.
+func (e *Env) WaitSynced(t testing.TB, port string) {
+	t.Helper()
+	Eventually(t, "akd is ready", func(ctx context.Context) error {
+		_, err := e.MetricsPage(ctx, port, "/readyz")
+		return err
+	})
+}
+
+// WaitLeader waits until the akd with that metrics port leads.
+func (e *Env) WaitLeader(t testing.TB, port string) {
+	t.Helper()
+	Eventually(t, "the akd with metrics on port "+port+" leads", func(ctx context.Context) error {
+		page, err := e.MetricsPage(ctx, port, "/metrics")
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(page, "\nakd_leader 1\n") {
+			return errors.New("it stands by")
+		}
+		return nil
+	})
+}
+
+// Metric returns the value of a series on akd's /metrics, as it is written
+// there, and "" if there is none.
+func (e *Env) Metric(t testing.TB, series string) string {
+	t.Helper()
+	page, err := e.MetricsPage(t.Context(), FirstMetrics, "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(page) {
+		if value, found := strings.CutPrefix(line, series+" "); found {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// Requests counts akd's requests by "cluster verb resource".
+type Requests map[string]int
+
+// Requests reads them from akd's own metrics.
+func (e *Env) Requests(t testing.TB) Requests {
+	t.Helper()
+	page, err := e.MetricsPage(t.Context(), FirstMetrics, "/metrics")
+	if err != nil {
+		t.Fatalf("read akd's metrics: %v", err)
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(page))
+	if err != nil {
+		t.Fatalf("read akd's metrics: %v", err)
+	}
+	counts := Requests{}
+	for _, metric := range families["akd_requests_total"].GetMetric() {
+		labels := map[string]string{}
+		for _, label := range metric.GetLabel() {
+			labels[label.GetName()] = label.GetValue()
+		}
+		counts[labels["cluster"]+" "+labels["verb"]+" "+labels["resource"]] += int(metric.GetCounter().GetValue())
+	}
+	return counts
+}
+
+// Since returns what has been added to an earlier reading.
+func (r Requests) Since(earlier Requests) Requests {
+	added := Requests{}
+	for name, count := range r {
+		if n := count - earlier[name]; n > 0 {
+			added[name] = n
+		}
+	}
+	return added
+}
+
+// AtMost fails the test for each kind of request of which there are more.
+func (r Requests) AtMost(t testing.TB, limits map[string]int) {
+	t.Helper()
+	for name, most := range limits {
+		if r[name] > most {
+			t.Errorf("%s: %d requests, want at most %d", name, r[name], most)
+		}
+	}
+}
+
+// Writes leaves out reads, events, and requests that are about the node and
+// akd's own rights: they cost the clusters little, and are not about pods.
+func (r Requests) Writes() Requests {
+	writes := maps.Clone(r)
+	maps.DeleteFunc(writes, func(name string, _ int) bool {
+		words := strings.Fields(name)
+		switch words[1] {
+		case "get", "list", "watch":
+			return true
+		}
+		switch words[2] {
+		case "events", "leases", "nodes", "nodes/status",
+			"certificatesigningrequests", "tokenreviews", "subjectaccessreviews", "selfsubjectaccessreviews":
+			return true
+		}
+		return false
+	})
+	return writes
+}

@@ -1,0 +1,140 @@
+//go:build e2e
+
+package env
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// Node is an installed node: an identity in each cluster, and the credential
+// for the remote one in a Secret of the local one.
+type Node struct {
+	// Name is the node's name.
+	Name string
+	// Config is the local identity's, for tests.
+	Config *rest.Config
+
+	kubeconfig string // the local identity's, for akd
+}
+
+// InstallNode installs a node's rights on both sides. Its remote credential
+// expires after that time.
+func (e *Env) InstallNode(t testing.TB, values manifests.Values, life time.Duration) *Node {
+	t.Helper()
+	tenant := e.InstallTenant(t, values)
+	objects, err := manifests.Local(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.applyInstalled(t, "local", objects)
+	t.Cleanup(func() {
+		selector := translate.LabelNodeName + "=" + values.Node
+		for _, args := range [][]string{
+			{"delete", "clusterrolebindings,clusterroles", "-l", selector},
+			{"delete", "rolebindings", "-n", "kube-system", "-l", selector},
+			{"delete", "serviceaccounts,roles,rolebindings,leases,secrets", "-n", translate.SystemNamespace, "-l", selector},
+		} {
+			if out, stderr, err := e.TryKubectl("local", nil, append(args, "--timeout=3m")...); err != nil {
+				t.Errorf("kubectl %v: %v\n%s%s", args, err, out, stderr)
+			}
+		}
+	})
+	e.storeCredential(t, tenant, life)
+	token := newToken(t, e.Local, values.Node, time.Hour)
+	file := filepath.Join(t.TempDir(), "local.kubeconfig")
+	if err := clientcmd.WriteToFile(*withToken(loadKubeconfig(t, e.AKDKubeconfig("local")), token), file); err != nil {
+		t.Fatal(err)
+	}
+	return &Node{Name: values.Node, Config: e.bearer(t, "local", token), kubeconfig: file}
+}
+
+// Args makes akd use nothing but what was installed.
+func (n *Node) Args(more ...string) []string {
+	object := translate.SystemNamespace + "/" + n.Name
+	return append([]string{
+		"--local-kubeconfig", n.kubeconfig, "--remote-kubeconfig=", "--remote-secret", object, "--leader-election-lease", object,
+		"--node-capacity", "cpu=8,memory=8Gi,pods=100",
+	}, more...)
+}
+
+// storeCredential puts a tenant's kubeconfig into the Secret from which akd
+// reads it.
+func (e *Env) storeCredential(t testing.TB, tenant *Tenant, life time.Duration) {
+	t.Helper()
+	config := withToken(loadKubeconfig(t, tenant.Kubeconfig), newToken(t, e.Remote, tenant.Node, life))
+	if err := clientcmdapi.FlattenConfig(config); err != nil {
+		t.Fatal(err)
+	}
+	content, err := clientcmd.Write(*config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: translate.SystemNamespace, Name: tenant.Node, Labels: map[string]string{
+			translate.LabelNodeName: tenant.Node, "app.kubernetes.io/managed-by": "kubectl-actual",
+		}},
+		Data: map[string][]byte{"kubeconfig": content},
+	}
+	if _, err := e.Local.CoreV1().Secrets(secret.Namespace).Create(t.Context(), secret, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// StoredCredential is a client with the credential that is in a node's Secret
+// now.
+func (e *Env) StoredCredential(t testing.TB, node string) *kubernetes.Clientset {
+	t.Helper()
+	secret, err := e.Local.CoreV1().Secrets(translate.SystemNamespace).Get(t.Context(), node, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := clientcmd.RESTConfigFromKubeConfig(secret.Data["kubeconfig"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kubernetes.NewForConfigOrDie(e.bearer(t, "remote", stored.BearerToken))
+}
+
+// newToken requests a token of a node's service account in the client's cluster.
+func newToken(t testing.TB, client *kubernetes.Clientset, node string, life time.Duration) string {
+	t.Helper()
+	request := &authenticationv1.TokenRequest{
+		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(life / time.Second))},
+	}
+	token, err := client.CoreV1().ServiceAccounts(translate.SystemNamespace).
+		CreateToken(t.Context(), node, request, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token.Status.Token
+}
+
+func loadKubeconfig(t testing.TB, path string) *clientcmdapi.Config {
+	t.Helper()
+	config, err := clientcmd.LoadFromFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+// withToken returns the kubeconfig for the bearer of a token.
+func withToken(config *clientcmdapi.Config, token string) *clientcmdapi.Config {
+	config = config.DeepCopy()
+	user := config.Contexts[config.CurrentContext].AuthInfo
+	config.AuthInfos = map[string]*clientcmdapi.AuthInfo{user: {Token: token}}
+	return config
+}

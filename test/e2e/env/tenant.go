@@ -1,0 +1,200 @@
+//go:build e2e
+
+package env
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// LocalServices is the range of service addresses of the local clusters; see
+// test/clusters.
+const LocalServices = "10.96.0.0/16"
+
+// Tenant is a node's identity in the remote cluster: its rights and a
+// credential.
+type Tenant struct {
+	// Node is the node's name.
+	Node string
+	// Kubeconfig is the credential as akd reads it.
+	Kubeconfig string
+	// Config is the credential for tests, and Client a client with it.
+	Config *rest.Config
+	Client *kubernetes.Clientset
+}
+
+// Args makes akd use the credential. It grants no right to list nodes, so akd
+// has to be given the node's capacity.
+func (tn *Tenant) Args(more ...string) []string {
+	return append([]string{"--remote-kubeconfig", tn.Kubeconfig, "--node-capacity", "cpu=8,memory=8Gi,pods=50"}, more...)
+}
+
+// InstallTenant installs a node's rights in the remote cluster as the manifests
+// define them. When the test ends it deletes them and the node's namespaces.
+func (e *Env) InstallTenant(t testing.TB, values manifests.Values) *Tenant {
+	t.Helper()
+	e.ApplyRemote(t, values)
+	t.Cleanup(func() {
+		selector := translate.LabelNodeName + "=" + values.Node
+		kinds := "clusterrolebindings,clusterroles,validatingadmissionpolicybindings,validatingadmissionpolicies,namespaces"
+		for _, args := range [][]string{
+			{"delete", kinds, "-l", selector},
+			{"delete", "serviceaccounts,configmaps,roles,rolebindings", "-n", translate.SystemNamespace, "-l", selector},
+		} {
+			if out, stderr, err := e.TryKubectl("remote", nil, append(args, "--timeout=3m")...); err != nil {
+				t.Errorf("kubectl %v: %v\n%s%s", args, err, out, stderr)
+			}
+		}
+	})
+	tn := e.tenant(t, values.Node)
+	Eventually(t, "the policies of node "+values.Node+" are in force", func(ctx context.Context) error {
+		foreign := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "nobodys"}}
+		_, err := tn.Client.CoreV1().Namespaces().Create(ctx, foreign, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
+			return fmt.Errorf("a foreign namespace: %w", err)
+		}
+		return nil
+	})
+	return tn
+}
+
+// MirroringValues are those of a node that mirrors the local cluster's Services.
+func (e *Env) MirroringValues(node string) manifests.Values {
+	return manifests.Values{
+		Node:           node,
+		MirrorServices: true,
+		ServiceCIDRs:   []string{LocalServices},
+		EndpointCIDRs:  []string{"10.244.0.0/16", "10.245.0.0/16", e.Server + "/32"},
+	}
+}
+
+// ApplyRemote applies the manifests of the remote side as an administrator,
+// without akd, which tests run themselves, and without the range of service
+// addresses, which AddServiceRange makes.
+func (e *Env) ApplyRemote(t testing.TB, values manifests.Values) {
+	t.Helper()
+	objects, err := manifests.Remote(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.applyInstalled(t, "remote", slices.DeleteFunc(objects, func(object *unstructured.Unstructured) bool {
+		return object.GetKind() == "Deployment" || object.GetKind() == "ServiceCIDR"
+	}))
+}
+
+// tenant requests a token for the node's service account.
+func (e *Env) tenant(t testing.TB, node string) *Tenant {
+	t.Helper()
+	token := newToken(t, e.Remote, node, time.Hour)
+	file := filepath.Join(t.TempDir(), node+".kubeconfig")
+	if err := clientcmd.WriteToFile(*withToken(loadKubeconfig(t, e.AKDKubeconfig("remote")), token), file); err != nil {
+		t.Fatal(err)
+	}
+	config := e.bearer(t, "remote", token)
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Tenant{Node: node, Kubeconfig: file, Config: config, Client: client}
+}
+
+// AddServiceRange lets a node's remote Services have addresses of a range, as
+// an administrator does once. The range is deleted after the Services.
+func (e *Env) AddServiceRange(t testing.TB, addresses, node string) {
+	t.Helper()
+	cidr := &networkingv1.ServiceCIDR{
+		ObjectMeta: metav1.ObjectMeta{Name: manifests.ServiceRange(node)},
+		Spec:       networkingv1.ServiceCIDRSpec{CIDRs: []string{addresses}},
+	}
+	if _, err := e.Remote.NetworkingV1().ServiceCIDRs().Create(t.Context(), cidr, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		selector := translate.LabelNodeName + "=" + node
+		_, _, _ = e.TryKubectl("remote", nil, "delete", "namespaces", "-l", selector, "--wait=true", "--timeout=3m")
+		if out, stderr, err := e.TryKubectl("remote", nil, "delete", "servicecidr", cidr.Name, "--timeout=3m"); err != nil {
+			t.Errorf("delete servicecidr: %v\n%s%s", err, out, stderr)
+		}
+	})
+	Eventually(t, "the range of service addresses is ready", func(ctx context.Context) error {
+		found, err := e.Remote.NetworkingV1().ServiceCIDRs().Get(ctx, cidr.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		for _, condition := range found.Status.Conditions {
+			if condition.Type == networkingv1.ServiceCIDRConditionReady && condition.Status == metav1.ConditionTrue {
+				return nil
+			}
+		}
+		return fmt.Errorf("conditions %v", found.Status.Conditions)
+	})
+}
+
+// Settle makes a namespace of the tenant with the tenant's own credential,
+// waits until its rights there are in force, and leaves a Secret and a pod in
+// it. Roles are optional ones that it binds, too.
+func (tn *Tenant) Settle(t testing.TB, local string, roles ...string) string {
+	t.Helper()
+	namespace := RemoteNamespace(tn.Node, local)
+	if _, err := tn.Client.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range append(roles, translate.TenantRole) {
+		binding := RoleBinding(tn.Node, namespace.Name, role)
+		if _, err := tn.Client.RbacV1().RoleBindings(namespace.Name).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	Eventually(t, "the rights of "+tn.Node+" in "+namespace.Name, func(ctx context.Context) error {
+		secret := &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: "password"},
+			StringData: map[string]string{"password": "of " + tn.Node},
+		}
+		_, err := tn.Client.CoreV1().Secrets(namespace.Name).Create(ctx, secret, metav1.CreateOptions{})
+		return err
+	})
+	if _, err := tn.Client.CoreV1().Pods(namespace.Name).Create(t.Context(), IdlePod("web"), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	Eventually(t, "the pod of "+tn.Node+" runs", func(ctx context.Context) error {
+		pod, err := tn.Client.CoreV1().Pods(namespace.Name).Get(ctx, "web", metav1.GetOptions{})
+		if err == nil && pod.Status.Phase != corev1.PodRunning {
+			return fmt.Errorf("it is %s", pod.Status.Phase)
+		}
+		return err
+	})
+	return namespace.Name
+}
+
+// RemoteNamespace is the namespace that akd of a node creates for a local one.
+func RemoteNamespace(node, local string) *corev1.Namespace {
+	site := &translate.Site{Node: node, ClusterUID: "attacked", PodSecurity: "baseline"}
+	return site.Namespace(local)
+}
+
+// RoleBinding is the one by which akd of a node binds a role to itself in a
+// namespace.
+func RoleBinding(node, namespace, role string) *rbacv1.RoleBinding {
+	return &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: role},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: translate.SystemNamespace, Name: node}},
+	}
+}
