@@ -21,19 +21,20 @@ import (
 // cliMeasurement starts the kubectl plugin next to kubectl.
 type cliMeasurement struct {
 	plugin string // the kubectl-actual program
-	starts int    // rounds of each command that asks no cluster
+	starts int    // rounds of each command that needs no cluster
 	pods   int
 	rounds int // of each command that shows the pods
 }
 
-func (m *cliMeasurement) run(ctx context.Context, b *bed) (_ string, err error) {
+func (m *cliMeasurement) needs() (needs, error) {
 	if m.starts < 1 || m.pods < 1 || m.rounds < 1 {
-		return "", errors.New("nothing to measure: give --starts, --pods and --rounds of 1 or more")
+		return needs{}, errors.New("nothing to measure: give --starts, --pods and --rounds of 1 or more")
 	}
-	if err := b.up(ctx, m.pods); err != nil {
-		return "", err
-	}
-	p, err := newPrograms(b, m.plugin)
+	return needs{simulatedPods: m.pods, sides: []side{localSide}, namespaces: namespaces}, nil
+}
+
+func (m *cliMeasurement) run(ctx context.Context, env *environment) (_ string, err error) {
+	p, err := newPrograms(env, m.plugin)
 	if err != nil {
 		return "", err
 	}
@@ -42,21 +43,21 @@ func (m *cliMeasurement) run(ctx context.Context, b *bed) (_ string, err error) 
 	if err != nil {
 		return "", err
 	}
-	if err := m.populate(ctx, b); err != nil {
+	if err := m.populate(ctx, env); err != nil {
 		return "", err
 	}
-	lists, err := m.list(ctx, b, p)
+	lists, err := m.list(ctx, env, p)
 	return starts + "\n" + lists, err
 }
 
 // programs are kubectl and the plugin, as a user of the local cluster has them.
 type programs struct {
 	kubectl, plugin string
-	cache           string // what they remember of the cluster
-	env             []string
+	cache           string // folder of their discovery caches
+	environ         []string
 }
 
-func newPrograms(b *bed, plugin string) (*programs, error) {
+func newPrograms(env *environment, plugin string) (*programs, error) {
 	plugin, err := filepath.Abs(plugin)
 	if err != nil {
 		return nil, fmt.Errorf("find kubectl-actual: %w", err)
@@ -65,12 +66,12 @@ func newPrograms(b *bed, plugin string) (*programs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a cache for kubectl: %w", err)
 	}
-	env := append(os.Environ(), "KUBECONFIG="+filepath.Join(b.dir, "local.kubeconfig"), "KUBECACHEDIR="+cache,
-		"PATH="+filepath.Dir(plugin)+":"+os.Getenv("PATH")) // where kubectl looks for plugins
-	return &programs{kubectl: b.kubectl, plugin: plugin, cache: cache, env: env}, nil
+	environ := append(os.Environ(), "KUBECONFIG="+filepath.Join(env.dir, "local.kubeconfig"), "KUBECACHEDIR="+cache,
+		"PATH="+filepath.Dir(plugin)+":"+os.Getenv("PATH")) // where kubectl finds plugins
+	return &programs{kubectl: env.status.Clusters[localSide].Kubectl, plugin: plugin, cache: cache, environ: environ}, nil
 }
 
-// ran is what one command took, and wrote.
+// ran is the time that one command took, and its output.
 type ran struct {
 	took, cpu      time.Duration
 	stdout, stderr string
@@ -79,7 +80,7 @@ type ran struct {
 func (p *programs) run(ctx context.Context, command []string) (ran, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, &stdout, &stderr
+	cmd.Env, cmd.Stdout, cmd.Stderr = p.environ, &stdout, &stderr
 	begin := time.Now()
 	if err := cmd.Run(); err != nil {
 		return ran{}, fmt.Errorf("%v: %w: %s", command, err, &stderr)
@@ -91,7 +92,7 @@ func (p *programs) run(ctx context.Context, command []string) (ran, error) {
 // compared are rounds of two commands.
 type compared struct{ kubectl, plugin []ran }
 
-// compare runs two commands by turns, after once for what they keep in caches.
+// compare runs two commands alternately, after one round that fills their caches.
 func (p *programs) compare(ctx context.Context, rounds int, kubectl, plugin []string) (c compared, err error) {
 	for round := range rounds + 1 {
 		for _, side := range []struct {
@@ -113,7 +114,8 @@ func (p *programs) compare(ctx context.Context, rounds int, kubectl, plugin []st
 // cells are both commands' times and CPU times with their ratios.
 func (c compared) cells(verb string, unit func(time.Duration) float64) []string {
 	var cells []string
-	for _, of := range []func(ran) time.Duration{func(r ran) time.Duration { return r.took }, func(r ran) time.Duration { return r.cpu }} {
+	took, cpu := func(r ran) time.Duration { return r.took }, func(r ran) time.Duration { return r.cpu }
+	for _, of := range []func(ran) time.Duration{took, cpu} {
 		each := func(all []ran) (s series) {
 			for _, r := range all {
 				s = append(s, unit(of(r)))
@@ -126,7 +128,7 @@ func (c compared) cells(verb string, unit func(time.Duration) float64) []string 
 	return cells
 }
 
-// start measures commands that ask no cluster.
+// start measures commands that need no cluster.
 func (m *cliMeasurement) start(ctx context.Context, p *programs) (string, error) {
 	version := []string{"version", "--client"}
 	commands := []struct {
@@ -137,7 +139,9 @@ func (m *cliMeasurement) start(ctx context.Context, p *programs) (string, error)
 		{"`--help`", []string{"--help"}, []string{p.plugin, "--help"}},
 		{"`kubectl actual version --client`, found by kubectl", version, append([]string{p.kubectl, "actual"}, version...)},
 	}
-	t := table{head: []string{"command", "kubectl, ms", "kubectl-actual, ms", "ratio", "CPU of kubectl, ms", "CPU of kubectl-actual, ms", "ratio"}}
+	t := table{head: []string{
+		"command", "kubectl, ms", "kubectl-actual, ms", "ratio", "CPU of kubectl, ms", "CPU of kubectl-actual, ms", "ratio",
+	}}
 	for _, command := range commands {
 		c, err := p.compare(ctx, m.starts, append([]string{p.kubectl}, command.kubectl...), command.plugin)
 		if err != nil {
@@ -145,35 +149,26 @@ func (m *cliMeasurement) start(ctx context.Context, p *programs) (string, error)
 		}
 		t.add(append([]string{command.title}, c.cells("%.0f", milliseconds)...)...)
 	}
-	return fmt.Sprintf("### Start, median of %d runs by turns\n\n%s", m.starts, t.String()), nil
+	return fmt.Sprintf("### Start, median of %d alternate runs\n\n%s", m.starts, t.String()), nil
 }
 
 // populate creates pods on simulated nodes of the local cluster, with the
-// annotations that akd gives its own: `where` reads them and nothing else.
-func (m *cliMeasurement) populate(ctx context.Context, b *bed) error {
-	b.say("creating %d pods", m.pods)
-	if err := furnish(ctx, b.clients[localSide], namespaces); err != nil {
-		return err
-	}
-	there := b.onKwok(localSide)
+// annotations that akd sets on its own: `where` reads them and nothing else.
+func (m *cliMeasurement) populate(ctx context.Context, env *environment) error {
+	env.logf("creating %d pods", m.pods)
+	there := env.onKwok(localSide)
 	there.annotations = map[string]string{
 		translate.AnnotationRemoteNamespace: translate.RemoteNamespace(benchNode, "bench"),
 		translate.AnnotationRemoteNode:      "remote-1",
 		translate.AnnotationRemoteUID:       "01234567-89ab-cdef-0123-456789abcdef",
 	}
-	watch, stop := context.WithCancel(ctx)
-	defer stop()
-	l := newLoad(there, "cli", m.pods)
-	if err := l.follow(watch); err != nil {
-		return err
-	}
-	return l.create(ctx, isRunning)
+	return populate(ctx, there, "cli", m.pods)
 }
 
-// list measures the commands that show all pods, and then what they ask for.
-func (m *cliMeasurement) list(ctx context.Context, b *bed, p *programs) (string, error) {
+// list measures the commands that show all pods, and then counts their requests.
+func (m *cliMeasurement) list(ctx context.Context, env *environment, p *programs) (string, error) {
 	get, where := []string{p.kubectl, "get", "pods", "-A"}, []string{p.plugin, "where", "-A"}
-	b.say("listing the pods")
+	env.logf("listing the pods")
 	c, err := p.compare(ctx, m.rounds, get, where)
 	if err != nil {
 		return "", err
@@ -183,13 +178,15 @@ func (m *cliMeasurement) list(ctx context.Context, b *bed, p *programs) (string,
 			return "", fmt.Errorf("%d lines were shown for %d pods", lines, m.pods)
 		}
 	}
-	t := table{head: []string{"pods", "`kubectl get pods -A`, s", "`kubectl-actual where -A`, s", "ratio", "CPU of kubectl, s", "CPU of kubectl-actual, s", "ratio"}}
+	t := table{head: []string{
+		"pods", "`kubectl get pods -A`, s", "`kubectl-actual where -A`, s", "ratio", "CPU of kubectl, s", "CPU of kubectl-actual, s", "ratio",
+	}}
 	t.add(append([]string{fmt.Sprint(m.pods)}, c.cells("%.2f", time.Duration.Seconds)...)...)
 	byGet, err := p.requests(ctx, get)
 	if err != nil {
 		return "", err
 	}
-	before, err := b.served(ctx)
+	before, err := env.served(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -197,14 +194,15 @@ func (m *cliMeasurement) list(ctx context.Context, b *bed, p *programs) (string,
 	if err != nil {
 		return "", err
 	}
-	after, err := b.served(ctx)
+	after, err := env.served(ctx)
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("### All of %d pods, median of %d runs by turns\n\n%s\n", m.pods, m.rounds, t.String()) + m.report(byGet, byWhere, after.since(before)), nil
+	return fmt.Sprintf("### All of %d pods, median of %d alternate runs\n\n%s\n", m.pods, m.rounds, t.String()) +
+		m.report(byGet, byWhere, after.since(before)), nil
 }
 
-// report says what was asked for, and whether that is little enough.
+// report lists the requests, and says whether they are few enough.
 func (m *cliMeasurement) report(byGet, byWhere, served requests) string {
 	all := maps.Clone(byGet)
 	maps.Copy(all, byWhere)
@@ -222,18 +220,19 @@ func (m *cliMeasurement) report(byGet, byWhere, served requests) string {
 	const pageSize = 500 // of kubectl get and of where
 	pages := (m.pods + pageSize - 1) / pageSize
 	var text strings.Builder
-	fmt.Fprintf(&text, "What each asked for, by `-v 6`, once it knew the cluster's resources; tokens of further pages left out:\n\n%s\n", t.String())
+	fmt.Fprintf(&text, "Requests of each by `-v 6`, with discovery cached and without the tokens of further pages:\n\n%s\n", t.String())
 	fmt.Fprintf(&text, "While `where -A` ran, the API server counted %d lists of pods and %d reads of one pod, by everyone.\n\n",
 		served["local list pods"], served["local get pods"])
-	text.WriteString(goal(fmt.Sprintf("`where -A` lists pods once per page of %d: %d times", pageSize, pages), lists == pages, fmt.Sprint(lists)))
-	text.WriteString(goal("`where -A` asks for no pod by itself", single == 0, fmt.Sprint(single)))
+	text.WriteString(goal(
+		fmt.Sprintf("`where -A` lists pods once per page of %d: %d times", pageSize, pages), lists == pages, fmt.Sprint(lists)))
+	text.WriteString(goal("`where -A` reads no single pod", single == 0, fmt.Sprint(single)))
 	return text.String()
 }
 
 // traced is how client-go logs a request.
 var traced = regexp.MustCompile(`verb="([A-Z]+)" url="([^"]+)"`)
 
-// requests runs a command once more and counts what it asks for.
+// requests runs a command once more and counts its requests.
 func (p *programs) requests(ctx context.Context, command []string) (requests, error) {
 	r, err := p.run(ctx, append(slices.Clone(command), "-v=6"))
 	if err != nil {
@@ -241,13 +240,13 @@ func (p *programs) requests(ctx context.Context, command []string) (requests, er
 	}
 	counts := requests{}
 	for _, match := range traced.FindAllStringSubmatch(r.stderr, -1) {
-		asked, err := url.Parse(match[2])
+		target, err := url.Parse(match[2])
 		if err != nil {
 			return nil, fmt.Errorf("read the requests of %v: %w", command, err)
 		}
-		query := asked.Query()
+		query := target.Query()
 		query.Del("continue")
-		request := match[1] + " " + asked.Path
+		request := match[1] + " " + target.Path
 		if len(query) > 0 {
 			request += "?" + query.Encode()
 		}

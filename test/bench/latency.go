@@ -17,32 +17,20 @@ type latencyMeasurement struct {
 // moments of a pod's life that are timed.
 type moments struct{ running, ready, gone []time.Duration }
 
-func (m *latencyMeasurement) run(ctx context.Context, b *bed) (_ string, err error) {
+func (m *latencyMeasurement) needs() (needs, error) {
 	if m.pods < 1 || len(m.links) == 0 {
-		return "", errors.New("nothing to measure: give --pods of 1 or more, and --link")
+		return needs{}, errors.New("nothing to measure: give --pods of 1 or more, and --link")
 	}
-	if err := b.up(ctx, 0); err != nil {
-		return "", err
-	}
-	for _, client := range b.clients {
-		if err := furnish(ctx, client, namespaces); err != nil {
-			return "", err
-		}
-	}
-	d, err := newDaemon(ctx, b)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, d.stop()) }()
-	if err := d.start(ctx); err != nil {
-		return "", err
-	}
+	return needs{sides: []side{localSide, remoteSide}, namespaces: namespaces, akd: true}, nil
+}
+
+func (m *latencyMeasurement) run(ctx context.Context, env *environment) (string, error) {
 	var text strings.Builder
 	for i, link := range m.links {
-		if err := b.command(ctx, "link", "--latency", link.String()).Run(); err != nil {
+		if err := env.command(ctx, "link", "--latency", link.String()).Run(); err != nil {
 			return "", fmt.Errorf("clusters link: %w", err)
 		}
-		section, err := m.link(ctx, b, fmt.Sprintf("l%d", i), link)
+		section, err := m.link(ctx, env, fmt.Sprintf("l%d", i), link)
 		if err != nil {
 			return "", err
 		}
@@ -51,11 +39,11 @@ func (m *latencyMeasurement) run(ctx context.Context, b *bed) (_ string, err err
 	return text.String(), nil
 }
 
-// link measures over a link of that latency, direct and AK by turns.
-func (m *latencyMeasurement) link(ctx context.Context, b *bed, run string, latency time.Duration) (string, error) {
+// link measures over a link of that latency, direct and AK alternately.
+func (m *latencyMeasurement) link(ctx context.Context, env *environment, run string, latency time.Duration) (string, error) {
 	all := map[string]*moments{direct: {}, ak: {}}
-	for i := -namespaces; i < m.pods; i++ { // the first open the namespaces and are not counted
-		for kind, p := range map[string]place{direct: b.onReal(), ak: b.onAK()} {
+	for i := -namespaces; i < m.pods; i++ { // the first pods open the namespaces and are not counted
+		for kind, p := range map[string]place{direct: env.onReal(), ak: env.onAK()} {
 			l := newLoad(p, fmt.Sprintf("%s-%s-%d", run, strings.ToLower(kind), i+namespaces), 1)
 			into := all[kind]
 			if i < 0 {
@@ -66,16 +54,16 @@ func (m *latencyMeasurement) link(ctx context.Context, b *bed, run string, laten
 			}
 		}
 		if i%10 == 9 {
-			b.say("link of %s: %d of %d pods", latency, i+1, m.pods)
+			env.logf("link of %s: %d of %d pods", latency, i+1, m.pods)
 		}
 	}
 	return latencyReport(latency, m.pods, all), nil
 }
 
 func (m *latencyMeasurement) one(ctx context.Context, l *load, into *moments) error {
-	watch, stop := context.WithCancel(ctx)
+	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	if err := l.follow(watch); err != nil {
+	if err := l.watch(ctx); err != nil {
 		return err
 	}
 	if err := l.create(ctx, isReadyNow); err != nil {
@@ -84,14 +72,16 @@ func (m *latencyMeasurement) one(ctx context.Context, l *load, into *moments) er
 	if err := l.delete(ctx); err != nil {
 		return err
 	}
-	into.running = append(into.running, l.spans(whenAsked, whenRunning)...)
-	into.ready = append(into.ready, l.spans(whenAsked, whenReady)...)
+	into.running = append(into.running, l.spans(whenRequested, whenRunning)...)
+	into.ready = append(into.ready, l.spans(whenRequested, whenReady)...)
 	into.gone = append(into.gone, l.spans(whenDeleted, whenGone)...)
 	return nil
 }
 
 func latencyReport(link time.Duration, pods int, all map[string]*moments) string {
-	t := table{head: []string{"from request to", "direct p50, ms", "AK p50, ms", "added", "direct p90, ms", "AK p90, ms", "added"}}
+	t := table{head: []string{
+		"from request to", "direct p50, ms", "AK p50, ms", "added", "direct p90, ms", "AK p90, ms", "added",
+	}}
 	added := map[string]float64{}
 	for _, moment := range []struct {
 		name string
@@ -103,7 +93,8 @@ func latencyReport(link time.Duration, pods int, all map[string]*moments) string
 	} {
 		row := []string{moment.name}
 		for _, share := range []float64{0.5, 0.9} {
-			without, with := milliseconds(percentile(moment.of(all[direct]), share)), milliseconds(percentile(moment.of(all[ak]), share))
+			without := milliseconds(percentile(moment.of(all[direct]), share))
+			with := milliseconds(percentile(moment.of(all[ak]), share))
 			row = append(row, fmt.Sprintf("%.0f", without), fmt.Sprintf("%.0f", with), fmt.Sprintf("%+.0f", with-without))
 			if share == 0.5 {
 				added[moment.name] = with - without

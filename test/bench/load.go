@@ -18,12 +18,12 @@ import (
 )
 
 const (
-	namespaces = 10 // over which a load is spread, unless it says otherwise
-	// writers is how many pods are created or deleted at the same time.
+	namespaces = 10 // over which a load is spread by default
+	// writers is the number of pods that are created or deleted at the same time.
 	writers = 32
-	// patience is when a load that does not get on is given up. It says nothing
+	// timeout is when a load that makes no progress is given up. It says nothing
 	// about speed.
-	patience = 10 * time.Minute
+	timeout  = 10 * time.Minute
 	runLabel = "bench.actual.vk/run"
 )
 
@@ -32,54 +32,66 @@ type place struct {
 	client   kubernetes.Interface
 	selector map[string]string
 	tokens   bool // pods mount a service account token
-	spread   int  // number of namespaces that the pods are in
-	// annotations of each pod, which belong to akd where it runs the pods.
+	// requestTokens lets the load request those tokens itself: kubelets do, but
+	// kwok does not.
+	requestTokens bool
+	spread        int // number of namespaces that the pods are in
+	// annotations of each pod; akd sets its own on the pods that it runs.
 	annotations map[string]string
 }
 
 // onKwok is a place on the simulated nodes of one side.
-func (b *bed) onKwok(s side) place {
-	return place{client: b.clients[s], selector: map[string]string{"type": "kwok"}, tokens: true, spread: namespaces}
+func (env *environment) onKwok(s side) place {
+	return place{client: env.clients[s], selector: map[string]string{"type": "kwok"}, tokens: true, spread: namespaces}
 }
 
 // onAK is the place on AK's node.
-func (b *bed) onAK() place {
-	return place{client: b.clients[localSide], selector: map[string]string{corev1.LabelHostname: benchNode}, tokens: true, spread: namespaces}
+func (env *environment) onAK() place {
+	node := map[string]string{corev1.LabelHostname: benchNode}
+	return place{client: env.clients[localSide], selector: node, tokens: true, spread: namespaces}
 }
 
 // onReal is the place on the remote cluster's real nodes.
-func (b *bed) onReal() place {
-	return place{client: b.clients[remoteSide], tokens: true, spread: namespaces}
+func (env *environment) onReal() place {
+	return place{client: env.clients[remoteSide], tokens: true, spread: namespaces}
 }
 
-// furnish makes a load's namespaces with what its pods refer to.
-func furnish(ctx context.Context, client kubernetes.Interface, count int) error {
+// prepareNamespaces creates a load's namespaces, with the objects to which its
+// pods refer.
+func prepareNamespaces(ctx context.Context, client kubernetes.Interface, count int) error {
 	for i := range count {
-		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("bench-%d", i)}}
-		if _, err := client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("create namespace %s: %w", namespace.Name, err)
-		}
-		for _, name := range []string{"settings", "files"} {
-			configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"key": "value of " + name}}
-			if _, err := client.CoreV1().ConfigMaps(namespace.Name).Create(ctx, configMap, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-				return fmt.Errorf("create configmap %s/%s: %w", namespace.Name, name, err)
-			}
-		}
-		err := poll(ctx, "default service account of "+namespace.Name, func(ctx context.Context) error {
-			_, err := client.CoreV1().ServiceAccounts(namespace.Name).Get(ctx, "default", metav1.GetOptions{})
-			return err
-		})
-		if err != nil {
+		if err := prepareNamespace(ctx, client, fmt.Sprintf("bench-%d", i)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// pod is what is measured: an automounted token and two ConfigMaps.
+func prepareNamespace(ctx context.Context, client kubernetes.Interface, name string) error {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	_, err := client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create namespace %s: %w", name, err)
+	}
+	for _, key := range []string{"settings", "files"} {
+		configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: key}, Data: map[string]string{"key": "value of " + key}}
+		_, err := client.CoreV1().ConfigMaps(name).Create(ctx, configMap, metav1.CreateOptions{})
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("create configmap %s/%s: %w", name, key, err)
+		}
+	}
+	return poll(ctx, "default service account of "+name, func(ctx context.Context) error {
+		_, err := client.CoreV1().ServiceAccounts(name).Get(ctx, "default", metav1.GetOptions{})
+		return err
+	})
+}
+
+// pod has what is measured: an automounted token and two ConfigMaps.
 func (p place) pod(run string, i int) *corev1.Pod {
 	grace := int64(1)
 	command := []string{"sh", "-c", "trap exit TERM; while :; do sleep 1 & wait; done"}
+	settings := &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}
+	files := &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "files"}}
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: fmt.Sprintf("bench-%d", i%p.spread), Name: fmt.Sprintf("%s-%d", run, i),
@@ -91,22 +103,24 @@ func (p place) pod(run string, i int) *corev1.Pod {
 			TerminationGracePeriodSeconds: &grace,
 			AutomountServiceAccountToken:  &p.tokens,
 			Containers: []corev1.Container{{
-				Name: "main", Image: "busybox:1.36", ImagePullPolicy: corev1.PullNever, Command: command,
-				EnvFrom:      []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}}},
-				VolumeMounts: []corev1.VolumeMount{{Name: "files", MountPath: "/files"}},
+				Name:            "main",
+				Image:           "busybox:1.36",
+				ImagePullPolicy: corev1.PullNever,
+				Command:         command,
+				EnvFrom:         []corev1.EnvFromSource{{ConfigMapRef: settings}},
+				VolumeMounts:    []corev1.VolumeMount{{Name: "files", MountPath: "/files"}},
 			}},
-			Volumes: []corev1.Volume{{Name: "files", VolumeSource: corev1.VolumeSource{
-				ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "files"}},
-			}}},
+			Volumes: []corev1.Volume{{Name: "files", VolumeSource: corev1.VolumeSource{ConfigMap: files}}},
 		},
 	}
 }
 
-// watched is what a watch has seen of one pod, and when.
+// watched is when a load, or its watch, has seen one pod change.
 type watched struct {
-	asked, running, ready, deleted, gone time.Time
+	requested, running, ready, deleted, gone time.Time
 
-	bound, granted bool // to a node; a token, where the load asks for it
+	bound   bool // to a node
+	granted bool // its token, if the load requests tokens
 }
 
 // load creates and deletes pods in one place, and watches them from there.
@@ -114,37 +128,58 @@ type load struct {
 	place
 	run   string
 	count int
-	asks  bool // it asks for the pods' tokens, as kubelets do and kwok does not
 
-	bound  chan *corev1.Pod // what to ask for
-	mu     sync.Mutex
-	pods   map[string]*watched
-	failed error         // why a token was not granted
-	step   chan struct{} // something was seen
+	bound   chan *corev1.Pod // pods whose tokens are to be requested
+	mu      sync.Mutex
+	pods    map[string]*watched
+	failed  error         // why a token was not granted
+	changed chan struct{} // something was seen
 }
 
 func newLoad(p place, run string, count int) *load {
-	return &load{place: p, run: run, count: count, bound: make(chan *corev1.Pod, count), pods: map[string]*watched{}, step: make(chan struct{}, 1)}
+	return &load{
+		place:   p,
+		run:     run,
+		count:   count,
+		bound:   make(chan *corev1.Pod, count),
+		pods:    map[string]*watched{},
+		changed: make(chan struct{}, 1),
+	}
 }
 
-// follow starts the watch, which ends with ctx.
-func (l *load) follow(ctx context.Context) error {
+// populate creates pods that stay, and waits until they are Running.
+func populate(ctx context.Context, there place, run string, count int) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	l := newLoad(there, run, count)
+	if err := l.watch(ctx); err != nil {
+		return err
+	}
+	return createRunning(ctx, l)
+}
+
+func createRunning(ctx context.Context, l *load) error { return l.create(ctx, isRunning) }
+
+func deleteGone(ctx context.Context, l *load) error { return l.delete(ctx) }
+
+// watch starts the watch, which ends with ctx.
+func (l *load) watch(ctx context.Context) error {
 	factory := informers.NewSharedInformerFactoryWithOptions(l.client, 0, informers.WithTweakListOptions(func(o *metav1.ListOptions) {
 		o.LabelSelector = runLabel + "=" + l.run
 	}))
 	informer := factory.Core().V1().Pods().Informer()
 	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { l.saw(object, false) },
-		UpdateFunc: func(_, object any) { l.saw(object, false) },
-		DeleteFunc: func(object any) { l.saw(object, true) },
+		AddFunc:    func(object any) { l.observe(object, false) },
+		UpdateFunc: func(_, object any) { l.observe(object, false) },
+		DeleteFunc: func(object any) { l.observe(object, true) },
 	})
 	if err != nil {
 		return fmt.Errorf("watch pods: %w", err)
 	}
 	factory.StartWithContext(ctx)
-	if l.asks {
+	if l.requestTokens {
 		for range writers {
-			go l.ask(ctx)
+			go l.grantTokens(ctx)
 		}
 	}
 	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
@@ -153,8 +188,8 @@ func (l *load) follow(ctx context.Context) error {
 	return nil
 }
 
-// ask requests the tokens of pods that were bound, until ctx ends.
-func (l *load) ask(ctx context.Context) {
+// grantTokens requests the tokens of pods that were bound, until ctx ends.
+func (l *load) grantTokens(ctx context.Context) {
 	for {
 		var pod *corev1.Pod
 		select {
@@ -165,7 +200,7 @@ func (l *load) ask(ctx context.Context) {
 		request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 			BoundObjectRef: &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID},
 		}}
-		// The API server may not know the pod yet from which it has it: a kubelet asks again.
+		// The API server's own cache may lag behind the watch: kubelets try again.
 		err := poll(ctx, "token of pod "+pod.Name, func(ctx context.Context) error {
 			_, err := l.client.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx, "default", request, metav1.CreateOptions{})
 			return err
@@ -176,18 +211,18 @@ func (l *load) ask(ctx context.Context) {
 		}
 		l.pods[pod.Name].granted = true
 		l.mu.Unlock()
-		l.stepped()
+		l.wake()
 	}
 }
 
-func (l *load) stepped() {
+func (l *load) wake() {
 	select {
-	case l.step <- struct{}{}:
+	case l.changed <- struct{}{}:
 	default:
 	}
 }
 
-func (l *load) saw(object any, gone bool) {
+func (l *load) observe(object any, gone bool) {
 	if tombstone, ok := object.(cache.DeletedFinalStateUnknown); ok {
 		object = tombstone.Obj
 	}
@@ -211,11 +246,11 @@ func (l *load) saw(object any, gone bool) {
 	if gone && w.gone.IsZero() {
 		w.gone = now
 	}
-	if l.asks && !w.bound && pod.Spec.NodeName != "" {
+	if l.requestTokens && !w.bound && pod.Spec.NodeName != "" {
 		w.bound = true
-		l.bound <- pod // it holds all of them
+		l.bound <- pod // never blocks: it has room for all pods
 	}
-	l.stepped()
+	l.wake()
 }
 
 func isReady(pod *corev1.Pod) bool {
@@ -227,12 +262,12 @@ func isReady(pod *corev1.Pod) bool {
 	return false
 }
 
-// create creates the pods and returns once every one has been seen by done.
+// create creates the pods and returns once done holds for all of them.
 func (l *load) create(ctx context.Context, done func(*watched) bool) error {
 	err := l.each(ctx, func(ctx context.Context, i int) error {
 		pod := l.pod(l.run, i)
 		l.mu.Lock()
-		l.pods[pod.Name] = &watched{asked: time.Now()}
+		l.pods[pod.Name] = &watched{requested: time.Now()}
 		l.mu.Unlock()
 		_, err := l.client.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{})
 		if err != nil {
@@ -246,7 +281,7 @@ func (l *load) create(ctx context.Context, done func(*watched) bool) error {
 	return l.await(ctx, "created", done)
 }
 
-// delete deletes the pods and returns once every one is gone.
+// delete deletes the pods and returns once all are gone.
 func (l *load) delete(ctx context.Context) error {
 	err := l.each(ctx, func(ctx context.Context, i int) error {
 		pod := l.pod(l.run, i)
@@ -275,13 +310,13 @@ func (l *load) each(ctx context.Context, do func(context.Context, int) error) er
 }
 
 func (l *load) await(ctx context.Context, what string, done func(*watched) bool) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {
 		l.mu.Lock()
 		left, failed := 0, l.failed
 		for _, w := range l.pods {
-			if !done(w) || l.asks && !w.granted {
+			if !done(w) || l.requestTokens && !w.granted {
 				left++
 			}
 		}
@@ -292,7 +327,7 @@ func (l *load) await(ctx context.Context, what string, done func(*watched) bool)
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%d of %d pods of %s were not %s: %w", left, l.count, l.run, what, ctx.Err())
-		case <-l.step:
+		case <-l.changed:
 		}
 	}
 }
@@ -308,19 +343,19 @@ func (l *load) spans(from, to func(*watched) time.Time) []time.Duration {
 	return all
 }
 
-func whenAsked(w *watched) time.Time   { return w.asked }
-func whenRunning(w *watched) time.Time { return w.running }
-func whenReady(w *watched) time.Time   { return w.ready }
-func whenDeleted(w *watched) time.Time { return w.deleted }
-func whenGone(w *watched) time.Time    { return w.gone }
+func whenRequested(w *watched) time.Time { return w.requested }
+func whenRunning(w *watched) time.Time   { return w.running }
+func whenReady(w *watched) time.Time     { return w.ready }
+func whenDeleted(w *watched) time.Time   { return w.deleted }
+func whenGone(w *watched) time.Time      { return w.gone }
 
 func isRunning(w *watched) bool  { return !w.running.IsZero() }
 func isReadyNow(w *watched) bool { return !w.ready.IsZero() }
 
-// empty waits until no pod of a load is left on either side.
-func (b *bed) empty(ctx context.Context) error {
+// empty waits until neither side has a pod of a load.
+func (env *environment) empty(ctx context.Context) error {
 	return poll(ctx, "no pods are left", func(ctx context.Context) error {
-		for s, client := range b.clients {
+		for s, client := range env.clients {
 			pods, err := client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: runLabel, Limit: 1})
 			if err != nil {
 				return fmt.Errorf("list %s pods: %w", s, err)
@@ -346,16 +381,16 @@ func nodeReady(ctx context.Context, client kubernetes.Interface) error {
 	return fmt.Errorf("node %s is not Ready", benchNode)
 }
 
-// finalError ends a poll: waiting longer does not help.
+// finalError ends a poll, because waiting longer does not help.
 type finalError struct{ error }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *finalError) Unwrap() error { return e.error }
 
-// poll waits for a condition, which says what it still lacks.
+// poll waits for a condition, whose error says what is still missing.
 func poll(ctx context.Context, what string, condition func(context.Context) error) error {
 	const pause = 50 * time.Millisecond
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {
 		err := condition(ctx)

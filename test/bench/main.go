@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -36,115 +37,126 @@ type options struct {
 func command() *cobra.Command {
 	o := &options{}
 	root := &cobra.Command{
-		Use: "bench", Short: "Measure akd on the test clusters",
-		SilenceUsage: true, SilenceErrors: true,
+		Use:           "bench",
+		Short:         "Measure akd on the test clusters",
+		SilenceUsage:  true,
+		SilenceErrors: true,
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&o.clusters, "clusters", "bin/clusters", "the clusters command")
 	flags.StringVar(&o.akd, "akd", "bin/akd", "the akd program")
 	flags.StringVar(&o.dir, "dir", ".clusters-bench", "run folder of the clusters")
-	flags.StringVar(&o.page, "page", "", "page of results whose section is replaced, such as docs/performance/tables.md")
-	flags.StringVar(&o.profiles, "profile", "", "folder for CPU and heap profiles of akd, and CPU profiles of the API servers")
+	flags.StringVar(&o.page, "page", "", "`file` whose section is replaced with the tables, such as docs/performance/tables.md")
+	flags.StringVar(&o.profiles, "profile", "", "`folder` for CPU and heap profiles of akd, and CPU profiles of the API servers")
 	flags.BoolVar(&o.keep, "keep", false, "leave the clusters running")
-	root.AddCommand(podsCommand(o), latencyCommand(o), restartCommand(o), idleCommand(o), scaleCommand(o), streamsCommand(o), cliCommand(o))
+	root.AddCommand(
+		podsCommand(o), latencyCommand(o), restartCommand(o), idleCommand(o),
+		scaleCommand(o), streamsCommand(o), cliCommand(o),
+	)
 	return root
 }
 
 func podsCommand(o *options) *cobra.Command {
-	var m podsMeasurement
-	cmd := &cobra.Command{
-		Use: "pods", Short: "Create and delete many pods at once: direct, both, AK", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.measure(cmd, "pods", m.run) },
-	}
-	cmd.Flags().IntSliceVar(&m.sizes, "pods", []int{200, 1000, 5000}, "pods at a time, one table each")
-	cmd.Flags().IntVar(&m.rounds, "rounds", 3, "rounds of direct, both and AK for each size")
-	cmd.Flags().BoolVar(&m.tokens, "tokens", true, "pods mount a service account token")
-	cmd.Flags().IntSliceVar(&m.bare, "without-tokens", []int{1000}, "sizes to measure once more with pods that mount no token, as those of both: kwok asks for none")
+	m := &podsMeasurement{}
+	cmd := o.command("pods", "Create and delete many pods at once: direct, both, AK", m)
+	cmd.Flags().IntSliceVar(&m.sizes, "pods", []int{200, 1000, 5000}, "numbers of pods, with a table for each")
+	cmd.Flags().IntVar(&m.rounds, "rounds", 3, "rounds of direct, both and AK for each number")
+	cmd.Flags().BoolVar(&m.tokens, "tokens", true, "let pods mount a service account token")
+	cmd.Flags().IntSliceVar(&m.bare, "without-tokens", []int{1000},
+		"numbers of pods to measure again without tokens, which kwok does not request")
 	return cmd
 }
 
 func latencyCommand(o *options) *cobra.Command {
-	var m latencyMeasurement
-	cmd := &cobra.Command{
-		Use: "latency", Short: "Create and delete pods one after the other, with real containers", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.measure(cmd, "latency", m.run) },
-	}
+	m := &latencyMeasurement{}
+	cmd := o.command("latency", "Create and delete pods one after the other, with real containers", m)
 	cmd.Flags().IntVar(&m.pods, "pods", 50, "pods, each once direct and once through AK")
-	cmd.Flags().DurationSliceVar(&m.links, "link", []time.Duration{0, 50 * time.Millisecond}, "latency of the link between the clusters, per round trip; one table each")
+	cmd.Flags().DurationSliceVar(&m.links, "link", []time.Duration{0, 50 * time.Millisecond},
+		"round-trip times of the link between the clusters, with a table for each")
 	return cmd
 }
 
 func restartCommand(o *options) *cobra.Command {
-	var m restartMeasurement
-	cmd := &cobra.Command{
-		Use: "restart", Short: "Restart akd while its pods run", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.measure(cmd, "restart", m.run) },
-	}
-	cmd.Flags().IntSliceVar(&m.sizes, "pods", []int{1000, 10000}, "pods that run, one restart each")
+	m := &restartMeasurement{}
+	cmd := o.command("restart", "Restart akd while its pods run", m)
+	cmd.Flags().IntSliceVar(&m.sizes, "pods", []int{1000, 10000}, "numbers of running pods, with one restart for each")
 	return cmd
 }
 
 func idleCommand(o *options) *cobra.Command {
-	var m idleMeasurement
-	cmd := &cobra.Command{
-		Use: "idle", Short: "Watch what akd does while its pods do nothing", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.measure(cmd, "idle", m.run) },
-	}
-	cmd.Flags().IntVar(&m.pods, "pods", 10000, "pods that run")
+	m := &idleMeasurement{}
+	cmd := o.command("idle", "Watch akd while its pods do nothing", m)
+	cmd.Flags().IntVar(&m.pods, "pods", 10000, "running pods")
 	cmd.Flags().DurationVar(&m.time, "for", 10*time.Minute, "how long to watch")
 	return cmd
 }
 
 func scaleCommand(o *options) *cobra.Command {
-	var m scaleMeasurement
-	cmd := &cobra.Command{
-		Use: "scale", Short: "Create and delete the same load at several sizes, through AK alone", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.measure(cmd, "scale", m.run) },
-	}
-	cmd.Flags().IntSliceVar(&m.pods, "pods", []int{1000, 2000, 5000, 10000}, "pods in ten namespaces")
-	cmd.Flags().IntSliceVar(&m.namespaces, "namespaces", []int{100, 1000}, "namespaces over which the fewest pods are spread")
+	m := &scaleMeasurement{}
+	cmd := o.command("scale", "Create and delete the same load at several sizes, through AK only", m)
+	cmd.Flags().IntSliceVar(&m.pods, "pods", []int{1000, 2000, 5000, 10000}, "numbers of pods in ten namespaces")
+	cmd.Flags().IntSliceVar(&m.namespaces, "namespaces", []int{100, 1000},
+		"numbers of namespaces over which the smallest number of pods is spread")
 	return cmd
 }
 
 func streamsCommand(o *options) *cobra.Command {
-	var m streamsMeasurement
-	cmd := &cobra.Command{
-		Use: "streams", Short: "Move bytes by exec, port-forward and logs, direct and through AK", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.measure(cmd, "streams", m.run) },
-	}
+	m := &streamsMeasurement{}
+	cmd := o.command("streams", "Move bytes by exec, port-forward and logs, direct and through AK", m)
 	cmd.Flags().IntVar(&m.mebibytes, "mebibytes", 256, "size of each stream")
-	cmd.Flags().IntVar(&m.rounds, "rounds", 5, "rounds of each stream, direct and AK by turns")
+	cmd.Flags().IntVar(&m.rounds, "rounds", 5, "rounds of each stream, direct and AK alternately")
 	return cmd
 }
 
 func cliCommand(o *options) *cobra.Command {
-	var m cliMeasurement
-	cmd := &cobra.Command{
-		Use: "cli", Short: "Start kubectl-actual and have it show many pods, next to kubectl", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.measure(cmd, "cli", m.run) },
-	}
+	m := &cliMeasurement{}
+	cmd := o.command("cli", "Start kubectl-actual and let it show many pods, next to kubectl", m)
 	cmd.Flags().StringVar(&m.plugin, "plugin", "bin/kubectl-actual", "the kubectl-actual program")
-	cmd.Flags().IntVar(&m.starts, "starts", 20, "runs of each command that asks no cluster")
-	cmd.Flags().IntVar(&m.pods, "pods", 5000, "pods of the local cluster")
+	cmd.Flags().IntVar(&m.starts, "starts", 20, "runs of each command that needs no cluster")
+	cmd.Flags().IntVar(&m.pods, "pods", 5000, "pods in the local cluster")
 	cmd.Flags().IntVar(&m.rounds, "rounds", 5, "runs of each command that shows the pods")
 	return cmd
 }
 
+// measurement is the work of one command.
+type measurement interface {
+	// needs returns what has to be set up first, or an error if the flags leave
+	// nothing to measure.
+	needs() (needs, error)
+	// run measures, and returns its tables as Markdown.
+	run(ctx context.Context, env *environment) (string, error)
+}
+
+// command is the command of a measurement. Its name is also that of its section
+// on the page.
+func (o *options) command(name, short string, m measurement) *cobra.Command {
+	return &cobra.Command{
+		Use:   name,
+		Short: short,
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return o.measure(cmd, m) },
+	}
+}
+
 // measure runs one measurement, prints its tables, and puts them on the page.
-func (o *options) measure(cmd *cobra.Command, section string, run func(context.Context, *bed) (string, error)) (err error) {
-	b := &bed{options: o, progress: cmd.ErrOrStderr()}
-	defer func() {
-		if downErr := b.down(); err == nil {
-			err = downErr
-		}
-	}()
-	text, err := run(cmd.Context(), b)
+func (o *options) measure(cmd *cobra.Command, m measurement) (err error) {
+	ctx := cmd.Context()
+	needs, err := m.needs()
 	if err != nil {
 		return err
 	}
-	text = b.machine(cmd.Context()) + "\n\n" + text
+	env, err := setUp(ctx, o, needs, cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, env.tearDown()) }()
+	text, err := m.run(ctx, env)
+	if err != nil {
+		return err
+	}
+	text = env.machine(ctx) + "\n\n" + text
 	if _, err := fmt.Fprintln(cmd.OutOrStdout(), text); err != nil || o.page == "" {
 		return err
 	}
-	return page.Replace(o.page, section, text)
+	return page.Replace(o.page, cmd.Name(), text)
 }

@@ -29,7 +29,7 @@ func (t *table) String() string {
 	return text.String()
 }
 
-// goal says whether a figure is what it should be.
+// goal says whether a figure meets its goal.
 func goal(name string, met bool, figure string) string {
 	if met {
 		return fmt.Sprintf("- met: %s (%s)\n", name, figure)

@@ -11,53 +11,70 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the goldens from what the reports are now")
+var update = flag.Bool("update", false, "write the reports into testdata; then read the difference")
 
-// The tables are compared with those of earlier commits: their form must not
+func seconds(values ...float64) []time.Duration {
+	var all []time.Duration
+	for _, s := range values {
+		all = append(all, time.Duration(s*float64(time.Second)))
+	}
+	return all
+}
+
+// testFigures are those of a run that took so many seconds.
+func testFigures(create float64, byAKD requests) figures {
+	return figures{
+		create:  seconds(create)[0],
+		remove:  seconds(create / 2)[0],
+		latency: seconds(create/2, create/3, create/4),
+		clusters: cpuTimes{
+			"remote-kube-apiserver": seconds(1.5)[0],
+			"local-etcd":            seconds(0.5)[0],
+			"local-kwok":            time.Millisecond,
+		},
+		cpu:      seconds(0.4)[0],
+		peak:     70,
+		requests: byAKD,
+		served:   requests{"local post pods": 100, "remote post pods": 100, "remote list pods": 7, "local put leases": 2},
+		profiled: profiled{own: 0.2},
+	}
+}
+
+// Tables are compared with those of earlier commits, so their form must not
 // change unnoticed.
 func TestReports(t *testing.T) {
 	t.Parallel()
-	second := func(n ...float64) []time.Duration {
-		var all []time.Duration
-		for _, s := range n {
-			all = append(all, time.Duration(s*float64(time.Second)))
-		}
-		return all
-	}
-	run := func(create float64, kinds requests) figures {
-		return figures{
-			create: second(create)[0], remove: second(create / 2)[0],
-			latency:  second(create/2, create/3, create/4),
-			clusters: processor{"remote-kube-apiserver": second(1.5)[0], "local-etcd": second(0.5)[0], "local-kwok": time.Millisecond},
-			cpu:      second(0.4)[0], peak: 70, requests: kinds,
-			served:   requests{"local post pods": 100, "remote post pods": 100, "remote list pods": 7, "local put leases": 2},
-			profiled: profiled{own: 0.2},
-		}
-	}
 	byAKD := requests{"local patch pods/status": 120, "remote create pods": 100, "local watch configmaps": 30, "remote create events": 300}
 	runs := map[string][]figures{
-		direct: {run(1, nil), run(1.2, nil)}, both: {run(2, nil), run(2.2, nil)},
-		asked: {run(2.1, nil), run(2.4, nil)}, ak: {run(2.3, byAKD), run(2.5, byAKD)},
+		direct:         {testFigures(1, nil), testFigures(1.2, nil)},
+		both:           {testFigures(2, nil), testFigures(2.2, nil)},
+		bothWithTokens: {testFigures(2.1, nil), testFigures(2.4, nil)},
+		ak:             {testFigures(2.3, byAKD), testFigures(2.5, byAKD)},
 	}
-	cli := &cliMeasurement{pods: 1200}
+	near := map[string]*moments{
+		direct: {running: seconds(0.5, 0.6, 0.7), ready: seconds(0.5), gone: seconds(1.3)},
+		ak:     {running: seconds(0.51, 0.7, 0.9), ready: seconds(0.52), gone: seconds(1.2)},
+	}
+	far := map[string]*moments{
+		direct: {running: seconds(0.5), ready: seconds(0.5), gone: seconds(1.3)},
+		ak:     {running: seconds(0.6), ready: seconds(0.6), gone: seconds(1.4)},
+	}
+	byGet := requests{"GET /api/v1/pods?limit=500": 3}
+	byWhere := requests{"GET /api/v1/pods?limit=500": 3, "GET /version": 1, "GET /api/v1/namespaces/a/pods/b": 2}
+	commands := compared{
+		kubectl: []ran{{took: seconds(1)[0], cpu: seconds(0.5)[0]}, {took: seconds(2)[0], cpu: seconds(0.7)[0]}},
+		plugin:  []ran{{took: seconds(0.4)[0], cpu: seconds(0.1)[0]}, {took: seconds(0.6)[0], cpu: seconds(0.2)[0]}},
+	}
 	cases := map[string]struct{ reason, got string }{
-		"pods":      {"With tokens.", (&podsMeasurement{tokens: true}).report(100, runs)},
-		"pods-bare": {"Without tokens there is one kind of run less, and one goal.", (&podsMeasurement{}).report(100, runs)},
-		"latency": {"Goals are set without a link.", latencyReport(0, 3, map[string]*moments{
-			direct: {running: second(0.5, 0.6, 0.7), ready: second(0.5), gone: second(1.3)},
-			ak:     {running: second(0.51, 0.7, 0.9), ready: second(0.52), gone: second(1.2)},
-		})},
-		"latency-far": {"And none with one.", latencyReport(50*time.Millisecond, 1, map[string]*moments{
-			direct: {running: second(0.5), ready: second(0.5), gone: second(1.3)},
-			ak:     {running: second(0.6), ready: second(0.6), gone: second(1.4)},
-		})},
-		"cli": {"What was asked for, by either.", cli.report(
-			requests{"GET /api/v1/pods?limit=500": 3}, requests{"GET /api/v1/pods?limit=500": 3, "GET /version": 1, "GET /api/v1/namespaces/a/pods/b": 2},
-			requests{"local list pods": 3, "local get pods": 2})},
-		"cli-cells": {"Two commands.", strings.Join(compared{
-			kubectl: []ran{{took: second(1)[0], cpu: second(0.5)[0]}, {took: second(2)[0], cpu: second(0.7)[0]}},
-			plugin:  []ran{{took: second(0.4)[0], cpu: second(0.1)[0]}, {took: second(0.6)[0], cpu: second(0.2)[0]}},
-		}.cells("%.2f", time.Duration.Seconds), " | ")},
+		"pods":        {"With tokens.", (&podsMeasurement{tokens: true}).report(100, runs)},
+		"pods-bare":   {"Without tokens there is one kind of run less, and one goal.", (&podsMeasurement{}).report(100, runs)},
+		"latency":     {"The goals are those without a link.", latencyReport(0, 3, near)},
+		"latency-far": {"A link has no goals.", latencyReport(50*time.Millisecond, 1, far)},
+		"cli": {
+			"The requests of both.",
+			(&cliMeasurement{pods: 1200}).report(byGet, byWhere, requests{"local list pods": 3, "local get pods": 2}),
+		},
+		"cli-cells": {"The times of both.", strings.Join(commands.cells("%.2f", time.Duration.Seconds), " | ")},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -73,6 +90,59 @@ func TestReports(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(string(want), tc.got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// A measurement takes an hour: its section must not be missing at the end.
+func TestPageHasEverySection(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/performance/tables.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cmd := range command().Commands() {
+		for _, mark := range []string{"<!-- begin " + cmd.Name() + " -->\n", "<!-- end " + cmd.Name() + " -->\n"} {
+			if !strings.Contains(string(page), mark) {
+				t.Errorf("docs/performance/tables.md lacks %q", mark)
+			}
+		}
+	}
+}
+
+// Clusters are expensive to bring up: a measurement says before what it needs.
+func TestNeeds(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		reason string
+		m      measurement
+		want   needs
+		err    string
+	}{
+		"Pods": {
+			reason: "Nodes hold the largest load.", m: &podsMeasurement{sizes: []int{200, 5000, 1000}, rounds: 1},
+			want: needs{simulatedPods: 5000, sides: []side{localSide, remoteSide}, namespaces: namespaces, akd: true},
+		},
+		"Latency": {
+			reason: "Real nodes.", m: &latencyMeasurement{pods: 1, links: []time.Duration{0}},
+			want: needs{sides: []side{localSide, remoteSide}, namespaces: namespaces, akd: true},
+		},
+		"Scale": {
+			reason: "Each load has an akd of its own.", m: &scaleMeasurement{pods: []int{1000, 2000}, namespaces: []int{100}},
+			want: needs{simulatedPods: 2000, sides: []side{localSide}, namespaces: 100},
+		},
+		"Nothing": {reason: "A flag's value can leave nothing.", m: &idleMeasurement{time: time.Minute}, err: "give --pods of 1 or more"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := tc.m.needs()
+			if (err != nil) != (tc.err != "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+				t.Errorf("%s: error %v, want %q", tc.reason, err, tc.err)
+			}
+			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(needs{})); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 		})

@@ -12,59 +12,66 @@ import (
 // restartMeasurement restarts akd while its pods run.
 type restartMeasurement struct{ sizes []int }
 
-func (m *restartMeasurement) run(ctx context.Context, b *bed) (_ string, err error) {
+func (m *restartMeasurement) needs() (needs, error) {
 	if len(m.sizes) == 0 {
-		return "", errors.New("nothing to measure: give --pods")
+		return needs{}, errors.New("nothing to measure: give --pods")
 	}
-	slices.Sort(m.sizes)
-	if err := b.up(ctx, m.sizes[len(m.sizes)-1]); err != nil {
-		return "", err
-	}
-	if err := furnish(ctx, b.clients[localSide], namespaces); err != nil {
-		return "", err
-	}
-	d, err := newDaemon(ctx, b)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, d.stop()) }()
-	if err := d.start(ctx); err != nil {
-		return "", err
-	}
+	return needs{simulatedPods: slices.Max(m.sizes), sides: []side{localSide}, namespaces: namespaces, akd: true}, nil
+}
+
+func (m *restartMeasurement) run(ctx context.Context, env *environment) (string, error) {
 	t := table{head: []string{"pods", "to ready, s", "requests", "writes about pods", "CPU, s", "memory, MiB", "peak, MiB"}}
 	var goals strings.Builder
-	there := 0
-	for _, size := range m.sizes {
-		b.say("creating pods until there are %d", size)
-		if err := populate(ctx, b, fmt.Sprintf("upto%d", size), size-there); err != nil {
+	running := 0
+	for _, size := range slices.Sorted(slices.Values(m.sizes)) {
+		env.logf("creating pods until there are %d", size)
+		if err := populate(ctx, env.onAK(), fmt.Sprintf("upto%d", size), size-running); err != nil {
 			return "", err
 		}
-		there = size
-		r, err := m.restart(ctx, d, size)
+		running = size
+		env.logf("restarting akd with %d pods", size)
+		r, err := restart(ctx, env.daemon)
 		if err != nil {
 			return "", err
 		}
-		writes := r.requests.writes()
-		t.add(fmt.Sprint(size), fmt.Sprintf("%.1f", r.took.Seconds()), fmt.Sprint(r.requests.total()), fmt.Sprint(writes.total()),
-			fmt.Sprintf("%.1f", r.used.cpu.Seconds()), fmt.Sprint(r.used.rss), fmt.Sprint(r.used.peak))
-		goals.WriteString(goal(fmt.Sprintf("a restart with %d unchanged pods writes nothing but the node", size), writes.total() == 0, fmt.Sprintf("%d writes", writes.total())))
-		if size >= 10000 {
-			goals.WriteString(goal("a restart with 10,000 pods in at most 15 s", r.took <= 15*time.Second, fmt.Sprintf("%.1f s", r.took.Seconds())))
-		}
+		t.add(r.row(size)...)
+		goals.WriteString(r.goals(size))
 	}
 	return "### Restart of akd\n\n" + t.String() + "\n" + goals.String(), nil
 }
 
-// restarted is what a restart cost.
+// restarted is the cost of a restart.
 type restarted struct {
 	took     time.Duration // until akd was ready
 	requests requests
 	used     usage
 }
 
-// restart stops akd, starts it again, and waits until it has looked at each pod.
-func (m *restartMeasurement) restart(ctx context.Context, d *daemon, size int) (r restarted, err error) {
-	d.bed.say("restarting akd with %d pods", size)
+func (r restarted) row(size int) []string {
+	return []string{
+		fmt.Sprint(size),
+		fmt.Sprintf("%.1f", r.took.Seconds()),
+		fmt.Sprint(r.requests.total()),
+		fmt.Sprint(r.requests.writes().total()),
+		fmt.Sprintf("%.1f", r.used.cpu.Seconds()),
+		fmt.Sprint(r.used.rss),
+		fmt.Sprint(r.used.peak),
+	}
+}
+
+func (r restarted) goals(size int) string {
+	const many, limit = 10000, 15 * time.Second
+	writes := r.requests.writes().total()
+	text := goal(fmt.Sprintf("a restart with %d unchanged pods writes nothing but the node", size),
+		writes == 0, fmt.Sprintf("%d writes", writes))
+	if size >= many {
+		text += goal("a restart with 10,000 pods in at most 15 s", r.took <= limit, fmt.Sprintf("%.1f s", r.took.Seconds()))
+	}
+	return text
+}
+
+// restart stops akd, starts it again, and waits until it has examined each pod.
+func restart(ctx context.Context, d *daemon) (r restarted, err error) {
 	if err := d.stop(); err != nil {
 		return r, err
 	}
@@ -83,7 +90,7 @@ func (m *restartMeasurement) restart(ctx context.Context, d *daemon, size int) (
 	return r, err
 }
 
-// settled waits until akd's CPU time stands almost still: it has looked at
+// settled waits until akd's CPU time stands almost still: akd has examined
 // everything that its start has queued.
 func settled(ctx context.Context, d *daemon) error {
 	const pause, still = time.Second, 50 * time.Millisecond
@@ -103,15 +110,4 @@ func settled(ctx context.Context, d *daemon) error {
 		case <-time.After(pause):
 		}
 	}
-}
-
-// populate creates pods on AK's node that stay.
-func populate(ctx context.Context, b *bed, run string, count int) error {
-	watch, stop := context.WithCancel(ctx)
-	defer stop()
-	l := newLoad(b.onAK(), run, count)
-	if err := l.follow(watch); err != nil {
-		return err
-	}
-	return l.create(ctx, isRunning)
 }

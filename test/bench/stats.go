@@ -29,7 +29,7 @@ func (s series) median() float64 {
 	return (sorted[middle-1] + sorted[middle]) / 2
 }
 
-// show prints the median, and the extremes where there are several rounds.
+// show prints the median, and the extremes if there are several rounds.
 func (s series) show(verb string) string {
 	text := fmt.Sprintf(verb, s.median())
 	if len(s) > 1 {

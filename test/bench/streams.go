@@ -26,8 +26,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// streamsMeasurement moves bytes out of one pod and into it, by the ways that
-// kubectl takes.
+// streamsMeasurement moves bytes out of one pod and into it, in the ways that
+// kubectl does.
 type streamsMeasurement struct {
 	mebibytes int // of each stream
 	rounds    int
@@ -37,9 +37,9 @@ const (
 	streamsNamespace = "bench-streams"
 	streamsPod       = "streams"
 	streamsPort      = 8080
-	// logMebibytes stays below the 10 MiB at which a kubelet rotates a log,
-	// which is then no longer read whole. The log's file holds a time with each
-	// line, which is why lines are long.
+	// logMebibytes stays below the 10 MiB at which a kubelet rotates a log: a
+	// rotated log is not read whole. Lines are long, because the log's file holds
+	// a time with each of them.
 	logMebibytes = 8
 )
 
@@ -56,65 +56,51 @@ type transfer struct {
 	move func(ctx context.Context, e end) (bytes int64, err error)
 }
 
-func (m *streamsMeasurement) run(ctx context.Context, b *bed) (_ string, err error) {
+func (m *streamsMeasurement) needs() (needs, error) {
 	if m.mebibytes < logMebibytes || m.rounds < 1 {
-		return "", fmt.Errorf("nothing to measure: give --mebibytes of %d or more, and --rounds of 1 or more", logMebibytes)
+		return needs{}, fmt.Errorf("nothing to measure: give --mebibytes of %d or more, and --rounds of 1 or more", logMebibytes)
 	}
-	if err := b.up(ctx, 0); err != nil {
-		return "", err
-	}
-	d, err := newDaemon(ctx, b)
+	return needs{akd: true}, nil
+}
+
+func (m *streamsMeasurement) run(ctx context.Context, env *environment) (_ string, err error) {
+	viaRemote, err := newEnd(env, remoteSide, translate.RemoteNamespace(benchNode, streamsNamespace))
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, d.stop()) }()
-	if err := d.start(ctx); err != nil {
+	viaLocal, err := newEnd(env, localSide, streamsNamespace)
+	if err != nil {
 		return "", err
 	}
-	ends := map[string]end{}
-	for kind, e := range map[string]end{
-		direct: {client: b.clients[remoteSide], namespace: translate.RemoteNamespace(benchNode, streamsNamespace)},
-		ak:     {client: b.clients[localSide], namespace: streamsNamespace},
-	} {
-		s := remoteSide
-		if kind == ak {
-			s = localSide
-		}
-		if e.config, err = clientcmd.BuildConfigFromFlags("", filepath.Join(b.dir, string(s)+".kubeconfig")); err != nil {
-			return "", fmt.Errorf("kubeconfig of the %s cluster: %w", s, err)
-		}
-		ends[kind] = e
-	}
-	if err := m.createPod(ctx, b); err != nil {
+	if err := m.createPod(ctx, viaLocal.client); err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, deletePod(context.WithoutCancel(ctx), b)) }()
-	return m.measure(ctx, b, d, ends)
+	defer func() { err = errors.Join(err, deletePod(context.WithoutCancel(ctx), viaLocal.client)) }()
+	return m.measure(ctx, env, map[string]end{direct: viaRemote, ak: viaLocal})
 }
 
-func (m *streamsMeasurement) measure(ctx context.Context, b *bed, d *daemon, ends map[string]end) (string, error) {
+func newEnd(env *environment, s side, namespace string) (end, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(env.dir, string(s)+".kubeconfig"))
+	if err != nil {
+		return end{}, fmt.Errorf("kubeconfig of the %s cluster: %w", s, err)
+	}
+	return end{config: config, client: env.clients[s], namespace: namespace}, nil
+}
+
+func (m *streamsMeasurement) measure(ctx context.Context, env *environment, ends map[string]end) (string, error) {
 	t := table{head: []string{"stream", "direct, MiB/s", "AK, MiB/s", "AK / direct", "akd's CPU, s/GiB"}}
 	for _, transfer := range m.transfers() {
 		speeds, ratios, cpu := map[string]series{}, series{}, series{}
-		for round := -1; round < m.rounds; round++ { // the first warms up and is not counted
+		for round := -1; round < m.rounds; round++ { // the first round warms up and is not counted
 			speed := map[string]float64{}
 			for _, kind := range alternately(round) {
-				before, err := d.usage()
-				if err != nil {
-					return "", err
-				}
-				start := time.Now()
-				bytes, err := transfer.move(ctx, ends[kind])
+				moved, err := transfer.once(ctx, ends[kind], env.daemon)
 				if err != nil {
 					return "", fmt.Errorf("%s, %s: %w", transfer.name, kind, err)
 				}
-				speed[kind] = float64(bytes) / (1 << 20) / time.Since(start).Seconds()
-				after, err := d.usage()
-				if err != nil {
-					return "", err
-				}
+				speed[kind] = moved.speed
 				if kind == ak && round >= 0 {
-					cpu = append(cpu, (after.cpu-before.cpu).Seconds()/(float64(bytes)/(1<<30)))
+					cpu = append(cpu, moved.cpu)
 				}
 			}
 			if round < 0 {
@@ -126,12 +112,35 @@ func (m *streamsMeasurement) measure(ctx context.Context, b *bed, d *daemon, end
 			ratios = append(ratios, speed[ak]/speed[direct])
 		}
 		t.add(transfer.name, speeds[direct].show("%.0f"), speeds[ak].show("%.0f"), ratios.show("%.2f"), cpu.show("%.1f"))
-		b.say("%s is done: %s", transfer.name, ratios.show("%.2f"))
+		env.logf("%s is done: %s", transfer.name, ratios.show("%.2f"))
 	}
 	return fmt.Sprintf("### One stream at a time of %d MiB, median of %d rounds\n\n%s\n", m.mebibytes, m.rounds, t.String()), nil
 }
 
-// alternately lets neither way always be the first.
+// moved are the figures of one transfer.
+type moved struct {
+	speed float64 // MiB/s
+	cpu   float64 // akd's, in seconds per GiB
+}
+
+// once moves a transfer's bytes once.
+func (t transfer) once(ctx context.Context, e end, d *daemon) (m moved, err error) {
+	before, err := d.usage()
+	if err != nil {
+		return m, err
+	}
+	start := time.Now()
+	bytes, err := t.move(ctx, e)
+	if err != nil {
+		return m, err
+	}
+	m.speed = float64(bytes) / (1 << 20) / time.Since(start).Seconds()
+	after, err := d.usage()
+	m.cpu = (after.cpu - before.cpu).Seconds() / (float64(bytes) / (1 << 30))
+	return m, err
+}
+
+// alternately lets each way be the first in every other round.
 func alternately(round int) [2]string {
 	if round%2 == 0 {
 		return [2]string{direct, ak}
@@ -150,7 +159,7 @@ func (m *streamsMeasurement) transfers() []transfer {
 			counted := &strings.Builder{}
 			err := e.exec(ctx, remotecommand.StreamOptions{Stdin: io.LimitReader(zeros{}, size), Stdout: counted}, "wc", "-c")
 			if got := strings.TrimSpace(counted.String()); err == nil && got != strconv.FormatInt(size, 10) {
-				err = fmt.Errorf("%s bytes arrived, want %d", got, size)
+				err = fmt.Errorf("got %s bytes, want %d", got, size)
 			}
 			return size, err
 		}},
@@ -188,12 +197,12 @@ func (c *count) Write(p []byte) (int, error) {
 
 func (c *count) exactly(want int64, err error) (int64, error) {
 	if err == nil && c.bytes != want {
-		err = fmt.Errorf("%d bytes came, want %d", c.bytes, want)
+		err = fmt.Errorf("got %d bytes, want %d", c.bytes, want)
 	}
 	return c.bytes, err
 }
 
-// zeros is a Reader without end.
+// zeros is an endless Reader.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) {
@@ -219,14 +228,17 @@ func (e end) exec(ctx context.Context, streams remotecommand.StreamOptions, comm
 
 // fetch reads the block over HTTP through a forwarded port.
 func (e end) fetch(ctx context.Context, into io.Writer) error {
-	dialer, err := portforward.NewSPDYOverWebsocketDialerForStreaming(e.subresource("portforward", &corev1.PodPortForwardOptions{}).URL(), e.config)
+	url := e.subresource("portforward", &corev1.PodPortForwardOptions{}).URL()
+	dialer, err := portforward.NewSPDYOverWebsocketDialerForStreaming(url, e.config)
 	if err != nil {
 		return fmt.Errorf("prepare port-forward: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ready := make(chan struct{})
-	forwarder, err := portforward.NewOnAddressesForStreamingWithContext(ctx, dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", streamsPort)}, ready, io.Discard, io.Discard)
+	addresses, forwarded := []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", streamsPort)}
+	forwarder, err := portforward.NewOnAddressesForStreamingWithContext(
+		ctx, dialer, addresses, forwarded, ready, io.Discard, io.Discard)
 	if err != nil {
 		return fmt.Errorf("prepare port-forward: %w", err)
 	}
@@ -261,15 +273,14 @@ func (e end) fetch(ctx context.Context, into io.Writer) error {
 
 // createPod creates the pod through AK and waits until its block can be
 // fetched and its log has been written.
-func (m *streamsMeasurement) createPod(ctx context.Context, b *bed) error {
-	client := b.clients[localSide]
+func (m *streamsMeasurement) createPod(ctx context.Context, client kubernetes.Interface) error {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: streamsNamespace}}
 	if _, err := client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create namespace %s: %w", streamsNamespace, err)
 	}
 	err := poll(ctx, "pod "+streamsPod+" is created", func(ctx context.Context) error {
 		_, err := client.CoreV1().Pods(streamsNamespace).Create(ctx, m.pod(), metav1.CreateOptions{})
-		return err // at first the namespace lacks its service account
+		return err // at first the namespace has no service account
 	})
 	if err != nil {
 		return err
@@ -286,13 +297,13 @@ func (m *streamsMeasurement) createPod(ctx context.Context, b *bed) error {
 	})
 }
 
-func deletePod(ctx context.Context, b *bed) error {
-	client := b.clients[localSide].CoreV1().Pods(streamsNamespace)
-	if err := client.Delete(ctx, streamsPod, metav1.DeleteOptions{}); err != nil {
+func deletePod(ctx context.Context, client kubernetes.Interface) error {
+	pods := client.CoreV1().Pods(streamsNamespace)
+	if err := pods.Delete(ctx, streamsPod, metav1.DeleteOptions{}); err != nil {
 		return fmt.Errorf("delete pod %s: %w", streamsPod, err)
 	}
 	return poll(ctx, "pod "+streamsPod+" is gone", func(ctx context.Context) error {
-		_, err := client.Get(ctx, streamsPod, metav1.GetOptions{})
+		_, err := pods.Get(ctx, streamsPod, metav1.GetOptions{})
 		if err == nil {
 			return errors.New("it is still there")
 		}
@@ -305,28 +316,36 @@ func deletePod(ctx context.Context, b *bed) error {
 
 func (m *streamsMeasurement) pod() *corev1.Pod {
 	grace := int64(1)
-	run := func(name, script, ready string) corev1.Container {
-		return corev1.Container{
-			Name: name, Image: "busybox:1.36", ImagePullPolicy: corev1.PullNever, Command: []string{"sh", "-c", script},
-			VolumeMounts:   []corev1.VolumeMount{{Name: "data", MountPath: "/data"}},
-			ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"test", "-e", ready}}}},
-		}
+	serve := fmt.Sprintf("head -c %d /dev/zero > /data/new && mv /data/new /data/block && exec httpd -f -p %d -h /data",
+		m.mebibytes<<20, streamsPort)
+	log := fmt.Sprintf("yes %01023d | head -n %d && touch /data/logged; trap exit TERM; while :; do sleep 1 & wait; done",
+		0, logMebibytes<<10)
+	// In memory: this does not measure the disk.
+	data := &corev1.EmptyDirVolumeSource{
+		Medium:    corev1.StorageMediumMemory,
+		SizeLimit: resource.NewQuantity(int64(m.mebibytes+1)<<20, resource.BinarySI),
 	}
-	memory := resource.NewQuantity(int64(m.mebibytes+1)<<20, resource.BinarySI)
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: streamsNamespace, Name: streamsPod},
 		Spec: corev1.PodSpec{
 			NodeSelector:                  map[string]string{corev1.LabelHostname: benchNode},
 			Tolerations:                   []corev1.Toleration{{Key: "actual.vk/infra", Operator: corev1.TolerationOpExists}},
 			TerminationGracePeriodSeconds: &grace,
-			Containers: []corev1.Container{
-				run("main", fmt.Sprintf("head -c %d /dev/zero > /data/new && mv /data/new /data/block && exec httpd -f -p %d -h /data", m.mebibytes<<20, streamsPort), "/data/block"),
-				run("log", fmt.Sprintf("yes %01023d | head -n %d && touch /data/logged; trap exit TERM; while :; do sleep 1 & wait; done", 0, logMebibytes<<10), "/data/logged"),
-			},
-			// Of memory: the disk is not what is measured.
-			Volumes: []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{
-				EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory, SizeLimit: memory},
-			}}},
+			Containers:                    []corev1.Container{shell("main", serve, "/data/block"), shell("log", log, "/data/logged")},
+			Volumes:                       []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{EmptyDir: data}}},
 		},
+	}
+}
+
+// shell is a container that runs a script, and is ready once a file exists.
+func shell(name, script, file string) corev1.Container {
+	exists := &corev1.ExecAction{Command: []string{"test", "-e", file}}
+	return corev1.Container{
+		Name:            name,
+		Image:           "busybox:1.36",
+		ImagePullPolicy: corev1.PullNever,
+		Command:         []string{"sh", "-c", script},
+		VolumeMounts:    []corev1.VolumeMount{{Name: "data", MountPath: "/data"}},
+		ReadinessProbe:  &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{Exec: exists}},
 	}
 }
