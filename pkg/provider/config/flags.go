@@ -121,9 +121,9 @@ func (f *flagValue) setItems(text string) error {
 			f.append(reflect.ValueOf(item))
 			continue
 		}
-		taint, err := parseTaint(item)
+		taint, err := ParseTaint(item)
 		if err != nil {
-			return err
+			return fmt.Errorf("found %s; %w, more after commas", quote(item), err)
 		}
 		f.append(reflect.ValueOf(taint))
 	}
@@ -151,12 +151,12 @@ func (f *flagValue) Type() string {
 	return typeName(f.typ)
 }
 
-// parseTaint reads KEY[=VALUE]:EFFECT, as kubectl taint and the kubelet's
-// --register-with-taints write it.
-func parseTaint(text string) (corev1.Taint, error) {
+// ParseTaint reads KEY[=VALUE]:EFFECT, as kubectl taint and the kubelet's
+// --register-with-taints write it. Its error says what it wants.
+func ParseTaint(text string) (corev1.Taint, error) {
 	rest, effect, ok := strings.Cut(text, ":")
 	if !ok {
-		return corev1.Taint{}, fmt.Errorf("found %s; want KEY=VALUE:EFFECT or KEY:EFFECT, more after commas", quote(text))
+		return corev1.Taint{}, errors.New("want KEY=VALUE:EFFECT or KEY:EFFECT")
 	}
 	key, value, _ := strings.Cut(rest, "=")
 	return corev1.Taint{Key: key, Value: value, Effect: corev1.TaintEffect(effect)}, nil

@@ -31,6 +31,29 @@ func Load(path string) (*Configuration, error) {
 	return load(path, nil)
 }
 
+// Decode reads a configuration from data, over the defaults, and validates it.
+// Errors call the data by its name. edit, if it is not nil, changes what was
+// read before it is validated; it may complete data without a header. Relative
+// paths stay as they are.
+func Decode(name string, data []byte, edit func(*Configuration)) (*Configuration, error) {
+	cfg, found := Default(), newProblems(name)
+	if len(data) > 0 {
+		if checkText(data, found); len(found.list) == 0 {
+			parse(data, cfg, found)
+		}
+	}
+	if unreadable(found) {
+		return nil, found.err()
+	}
+	if edit != nil {
+		edit(cfg)
+	}
+	if foreign(cfg, found) {
+		return nil, found.err()
+	}
+	return validated(cfg, found)
+}
+
 // load reads the file, when one is named, applies the flags and validates.
 func load(path string, flags *Flags) (*Configuration, error) {
 	cfg, found := Default(), newProblems(path)
@@ -41,13 +64,23 @@ func load(path string, flags *Flags) (*Configuration, error) {
 		}
 		resolve(cfg, filepath.Dir(path))
 	}
-	if len(found.list) > 0 && found.list[0].Field == "" {
-		return nil, found.err() // nothing was read: what is missing is no news
+	if unreadable(found) {
+		return nil, found.err()
 	}
 	if foreign(cfg, found) {
 		return nil, found.err()
 	}
 	flags.apply(cfg, found)
+	return validated(cfg, found)
+}
+
+// unreadable reports whether nothing was read: what is missing is then no news.
+func unreadable(found *problems) bool {
+	return len(found.list) > 0 && found.list[0].Field == ""
+}
+
+// validated adds what is wrong with the values to what could not be read.
+func validated(cfg *Configuration, found *problems) (*Configuration, error) {
 	unread := slices.Clone(found.list)
 	for _, problem := range cfg.Validate() {
 		// What could not be read still has its default, of which there is
