@@ -97,7 +97,7 @@ func TestLife(t *testing.T) {
 		}
 	}
 	if status(t, dir).Running {
-		t.Error("two components are dead, and status does not know")
+		t.Error("two components are dead, but status does not say so")
 	}
 	run(t, dir, "up")
 	if !status(t, dir).Running {
@@ -107,7 +107,7 @@ func TestLife(t *testing.T) {
 	checkNoTrace(t, dir, filepath.Base(up.Clusters["local"].NetworkNamespace))
 }
 
-// A tool that is killed half-way, and its memory lost, leaves nothing that down
+// A command that is killed half-way, and whose state is lost, leaves nothing that down
 // does not find.
 func TestDownAfterKill(t *testing.T) {
 	needRealClusters(t)

@@ -16,20 +16,20 @@ import (
 // Builder builds programs into a cache and finds them there. Its zero value
 // works.
 type Builder struct {
-	// Cache is the folder for what was built; DefaultCache unless set.
+	// Cache is the folder of built programs (default DefaultCache).
 	Cache string
-	// Env is the environment of the go command; this process' unless set.
+	// Env is the environment of the go command (default this process's).
 	Env []string
-	// Now is the clock; time.Now unless set.
+	// Now is the clock (default time.Now).
 	Now func() time.Time
-	// Report is told what is being built; it may be nil. It is called from one
-	// goroutine at a time.
+	// Report is called with the progress, from one goroutine at a time; it may be
+	// nil.
 	Report func(Progress)
 }
 
-// Progress is how far building has come.
+// Progress is that of a build.
 type Progress struct {
-	Name    string        // what is being built
+	Name    string        // of the recipe
 	I, N    int           // the I-th of the N that the cache lacks
 	Elapsed time.Duration // since its beginning; 0 at its beginning
 	Done    bool
@@ -39,15 +39,15 @@ type Progress struct {
 func DefaultCache() (string, error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
-		return "", &Error{"find a folder for the cache of programs: set XDG_CACHE_HOME", err}
+		return "", &Error{"find a folder for the cache of programs: set XDG_CACHE_HOME to one", err}
 	}
 	return filepath.Join(base, "actual-kubelets"), nil
 }
 
-// Programs returns the file of each program by its name, and builds what the
-// cache lacks: Kubernetes of that version with etcd, and either what a real
-// node runs or, for simulated nodes, kwok. Files that are no programs come
-// under the names of this package's constants.
+// Programs returns the file of each program by its name, and builds those that
+// the cache lacks: Kubernetes of that version, etcd, and either the programs of a
+// real node or, for simulated nodes, kwok. Files that are not programs have the
+// names of this package's constants.
 //
 // An error is a *VersionError if there is no such version, and an *Error if the
 // machine lacks something; both say what to do.
@@ -64,8 +64,8 @@ func (b *Builder) Programs(ctx context.Context, version string, simulated bool) 
 	return b.ensure(ctx, recipes)
 }
 
-// Tests returns the files of Kubernetes' own end-to-end tests of that version,
-// their runner and the kubectl that they call, as Programs does.
+// Tests returns, as Programs does, the files of Kubernetes' own end-to-end tests
+// of that version, of their runner, and of the kubectl that they call.
 func (b *Builder) Tests(ctx context.Context, version string) (map[string]string, error) {
 	if err := CheckVersion(version); err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (b *Builder) ensure(ctx context.Context, recipes []recipe) (map[string]stri
 	return files, nil
 }
 
-// cache is the folder of what was built; it exists.
+// cache returns the folder of built programs, which exists.
 func (b *Builder) cache() (string, error) {
 	cache := b.Cache
 	if cache == "" {
@@ -114,13 +114,13 @@ func (b *Builder) cache() (string, error) {
 	}
 	cache = filepath.Join(cache, "bin")
 	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", &Error{"make the cache folder: choose another with XDG_CACHE_HOME", err}
+		return "", &Error{"make the cache folder: set XDG_CACHE_HOME to another one", err}
 	}
 	return cache, nil
 }
 
-// dir is where the recipe's files are kept. The hash is of all that the recipe
-// says, so that a changed one is another one.
+// dir is the folder of the recipe's files. The hash covers the whole recipe, so
+// that a changed recipe has another folder.
 func (r recipe) dir(cache string) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s %+v", runtime.GOOS, runtime.GOARCH, r))
 	return filepath.Join(cache, r.name+"-"+hex.EncodeToString(sum[:4]))
@@ -129,8 +129,8 @@ func (r recipe) dir(cache string) string {
 // names are of all files and links that the recipe makes.
 func (r recipe) names() []string { return slices.Concat(r.files, r.links) }
 
-// built says whether dir has all. A folder appears whole, but a user who makes
-// room may delete single files.
+// built reports whether dir has all files. A folder appears whole, but a user who
+// frees space may delete single files.
 func (r recipe) built(dir string) bool {
 	for _, name := range r.names() {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
@@ -140,7 +140,7 @@ func (r recipe) built(dir string) bool {
 	return true
 }
 
-// build makes dir, alone among all who want to.
+// build makes dir, while other callers wait.
 func (b *Builder) build(ctx context.Context, r recipe, dir string, progress Progress) error {
 	end := b.report(progress, "")
 	waiting := func() {
@@ -154,7 +154,7 @@ func (b *Builder) build(ctx context.Context, r recipe, dir string, progress Prog
 	}
 	defer unlock()
 	if r.built(dir) {
-		return nil // by another caller, while we waited
+		return nil // another caller built it meanwhile
 	}
 	work, err := workFolder(dir)
 	if err != nil {
@@ -177,13 +177,13 @@ func (b *Builder) build(ctx context.Context, r recipe, dir string, progress Prog
 	return nil
 }
 
-// workFolder makes a folder to build dir in, on the same disk, and removes what
-// an interrupted build and a plundered cache left. A go command that outlived
-// its caller may still write to the old one, hence a new name each time.
+// workFolder makes a folder on the same disk to build dir in, and removes the
+// remains of interrupted builds. A go command that outlived its caller may still
+// write to an old one, hence a new name each time.
 func workFolder(dir string) (string, error) {
 	left, err := filepath.Glob(dir + ".work-*")
 	if err != nil {
-		return "", fmt.Errorf("look for interrupted builds: %w", err)
+		return "", fmt.Errorf("find interrupted builds: %w", err)
 	}
 	for _, path := range append(left, dir) {
 		if err := os.RemoveAll(path); err != nil {
@@ -197,7 +197,7 @@ func workFolder(dir string) (string, error) {
 	return work, nil
 }
 
-// report tells the progress now, every second, and at the end.
+// report reports the progress now, every second, and at the end.
 func (b *Builder) report(progress Progress, suffix string) (end func()) {
 	if b.Report == nil {
 		return func() {}

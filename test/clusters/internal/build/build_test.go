@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// tiny is a recipe that builds in a second what needs nothing from anywhere.
+// tiny is a recipe without dependencies that builds in a second.
 func tiny() recipe {
 	return recipe{
 		name:  "tiny",
@@ -38,7 +38,7 @@ func main() { println(filepath.Base(os.Args[0]), version) }
 	}
 }
 
-// steps collects what a Builder reports, but the time that passes.
+// steps collects the reports of a Builder, without times.
 type steps struct {
 	mu   sync.Mutex
 	seen []string
@@ -93,7 +93,7 @@ func TestEnsureBuildsOnce(t *testing.T) {
 	wantOnly(t, b, 2)
 }
 
-// A changed recipe is another one, and does not overwrite what may be running.
+// A changed recipe has another folder, so that running programs stay as they are.
 func TestEnsureKeepsRecipesApart(t *testing.T) {
 	b := &Builder{Cache: t.TempDir()}
 	changed := tiny()
@@ -116,7 +116,7 @@ func TestEnsureRepairs(t *testing.T) {
 		damage func(t *testing.T, dir string)
 	}{
 		"Interrupted": {
-			reason: "what kill -9 left of a build is removed, and never taken for a program",
+			reason: "the remains of a killed build are removed, and never taken for a program",
 			damage: func(t *testing.T, dir string) {
 				t.Helper()
 				left := filepath.Join(dir+".work-123", "out")
@@ -126,7 +126,7 @@ func TestEnsureRepairs(t *testing.T) {
 			},
 		},
 		"Plundered": {
-			reason: "a user made room and deleted one file",
+			reason: "a user freed space by deleting one file",
 			damage: func(t *testing.T, dir string) {
 				t.Helper()
 				if err := os.Remove(filepath.Join(dir, "tiny")); err != nil {
@@ -179,7 +179,7 @@ func TestEnsureConcurrently(t *testing.T) {
 	wantOnly(t, &Builder{Cache: cache}, 1)
 }
 
-// A second caller says that it waits, and stops waiting when it is told to.
+// A second caller reports that it waits, and stops waiting when it is canceled.
 func TestEnsureWaits(t *testing.T) {
 	seen := newSteps()
 	b := &Builder{Cache: t.TempDir(), Report: seen.report}
@@ -213,7 +213,7 @@ func TestEnsureWaits(t *testing.T) {
 	}
 }
 
-// A cancelled build ends soon and leaves nothing but its lock.
+// A canceled build ends soon and leaves nothing but its lock.
 func TestEnsureCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	b := &Builder{Cache: t.TempDir(), Report: func(Progress) { cancel() }}
@@ -233,7 +233,7 @@ func TestEnsureRefuses(t *testing.T) {
 		reason string
 		recipe recipe
 		env    []string
-		user   bool // the user can mend it
+		user   bool // the user can fix it
 		says   string
 	}{
 		"Defect": {
@@ -246,7 +246,10 @@ func TestEnsureRefuses(t *testing.T) {
 		},
 		"Offline": {
 			reason: "no answer from the proxy is the network's fault, not the version's",
-			recipe: kubernetes, env: []string{"GOPROXY=off"}, user: true, says: "the Go module proxy does not answer",
+			recipe: kubernetes,
+			env:    []string{"GOPROXY=off"},
+			user:   true,
+			says:   "the Go module proxy does not answer",
 		},
 	}
 	for title, tc := range cases {
@@ -306,7 +309,7 @@ func TestCacheThatCannotBeMade(t *testing.T) {
 	}
 }
 
-// say is what a program prints.
+// say returns the output of a program.
 func say(t *testing.T, program string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), program).CombinedOutput()
@@ -316,8 +319,8 @@ func say(t *testing.T, program string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// wantOnly checks that the cache has n built folders, and locks, but no rest of
-// a build.
+// wantOnly checks that the cache has n built folders and their locks, but no
+// remains of a build.
 func wantOnly(t *testing.T, b *Builder, n int) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(b.Cache, "bin"))

@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// compile makes the recipe's files in out; work is for what that takes.
+// compile makes the recipe's files in out, with work for intermediate files.
 func (b *Builder) compile(ctx context.Context, r recipe, work, out string) error {
 	switch {
 	case r.c != "":
@@ -118,7 +118,7 @@ func (b *Builder) writeModule(ctx context.Context, r recipe, dir string) (origin
 	return origin, nil
 }
 
-// downloaded is what go mod download -json tells.
+// downloaded is the output of go mod download -json.
 type downloaded struct{ Path, Dir, GoMod, Error string }
 
 func (b *Builder) download(ctx context.Context, r recipe, dir string) (downloaded, error) {
@@ -164,10 +164,10 @@ func (b *Builder) replacements(ctx context.Context, r recipe, origin downloaded)
 	return lines.String(), nil
 }
 
-// stagingVersions chooses the recipe's own version of each staging module, or
-// the release before, and so on, where a proxy lacks one of them or the checksum
-// database does not know it: patch releases of a module rarely differ. A module
-// that has none is left to fail where, and if, it is compiled.
+// stagingVersions chooses the recipe's own version of each staging module. If the
+// proxy or the checksum database lacks it, it takes the release before, and so
+// on: patch releases of a module rarely differ. A module without any release
+// fails only if it is compiled.
 func (b *Builder) stagingVersions(ctx context.Context, r recipe, dir string, paths []string) (map[string]string, error) {
 	versions := map[string]string{}
 	for _, path := range paths {
@@ -194,7 +194,7 @@ func (b *Builder) stagingVersions(ctx context.Context, r recipe, dir string, pat
 	return versions, nil
 }
 
-// lacking are those of the modules that cannot be had at version.
+// lacking returns the modules that are not available at version.
 func (b *Builder) lacking(ctx context.Context, r recipe, dir, version string, paths []string) ([]string, error) {
 	args := []string{"mod", "download", "-json"}
 	for _, path := range paths {
@@ -217,7 +217,7 @@ func (b *Builder) lacking(ctx context.Context, r recipe, dir, version string, pa
 	}
 }
 
-// goJSON reads what a go command prints, which it does also when it fails.
+// goJSON reads the output of a go command, which it prints even when it fails.
 func (b *Builder) goJSON(ctx context.Context, r recipe, dir string, into any, args ...string) error {
 	stdout, stderr, err := b.goOutput(ctx, r, dir, args)
 	if ctx.Err() != nil {
@@ -253,8 +253,8 @@ func (b *Builder) compileC(ctx context.Context, r recipe, work, out string) erro
 	return b.run(ctx, r, b.command(ctx, r, work, argv))
 }
 
-// command prepares a command. What the caller set for programs of their own,
-// such as -race, -mod=vendor or another GOOS, is not for these.
+// command prepares a command. It drops the caller's settings for programs of
+// their own, such as -race, -mod=vendor or another GOOS.
 func (b *Builder) command(ctx context.Context, r recipe, dir string, argv []string, env ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = dir
@@ -265,7 +265,7 @@ func (b *Builder) command(ctx context.Context, r recipe, dir string, argv []stri
 	cmd.Env = slices.Concat(b.environ(), []string{
 		cgo, "GOFLAGS=-buildvcs=false", "GOWORK=off", "GO111MODULE=on", "GOOS=" + runtime.GOOS, "GOARCH=" + runtime.GOARCH, "PWD=" + dir,
 	}, env)
-	// The go command ends its compilers when it is interrupted.
+	// An interrupted go command stops its compilers.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	return cmd

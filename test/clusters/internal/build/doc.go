@@ -7,10 +7,10 @@
 //	   (CACHE/bin/NAME-HASH.lock: two callers build it once)
 //
 // A recipe's folder appears in the cache whole or not at all, so that an
-// interrupted build leaves nothing that a later one would trust. The hash is of
-// the recipe: a changed version, flag or source is built anew beside the old.
+// interrupted build leaves nothing that a later one would trust. The hash is that
+// of the recipe: a changed version, flag or source is built beside the old one.
 //
-// What is built is the same everywhere: each recipe names one module at one
-// version, whose own go.mod selects all others and whose go.sum, or Go's
-// checksum database, says what they contain.
+// Builds are the same everywhere: each recipe names one module at one version,
+// whose own go.mod selects all others and whose go.sum, or Go's checksum database,
+// determines their contents.
 package build

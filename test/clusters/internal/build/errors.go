@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Error says in one sentence what keeps a program from being built and what to
-// do about it. It is about the machine, not a defect of this package.
+// Error says in one sentence why a program cannot be built, and what to do about
+// it. The cause is the machine, not a defect of this package.
 type Error struct {
 	What string
 	Err  error
@@ -21,10 +21,10 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %v", e.What, e.Err)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// commandError is a command that ended with an error, and what it said.
+// commandError is a failed command and its output.
 type commandError struct {
 	command string
 	output  string
@@ -37,25 +37,28 @@ func (e *commandError) Error() string {
 
 func (e *commandError) Unwrap() error { return e.err }
 
-// The go command and gcc tell their causes in words only.
+// The go command and gcc report causes as text only.
 var (
 	saysFull    = regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`)
-	saysOffline = regexp.MustCompile(`dial tcp|no such host|i/o timeout|TLS handshake|connection refused|connection reset|proxyconnect|network is unreachable|GOPROXY=off`)
-	saysOld     = regexp.MustCompile(`requires go >= ?[0-9.]+[^\n]*`)
+	saysOffline = regexp.MustCompile(`dial tcp|no such host|i/o timeout|TLS handshake|connection refused|connection reset|` +
+		`proxyconnect|network is unreachable|GOPROXY=off`)
+	saysOld = regexp.MustCompile(`requires go >= ?[0-9.]+[^\n]*`)
 	// A proxy has no such version: 404 and 410 by its protocol; some say 403.
 	// https://go.dev/ref/mod#goproxy-protocol
 	saysUnknown = regexp.MustCompile(`: 40[34] |: 410 |unknown revision|invalid version`)
 )
 
-// explain turns what a command said into an Error, where the user can mend it.
+// explain turns a command's failure into an Error, if the user can fix it.
 func explain(name string, err *commandError) error {
 	switch {
 	case saysFull.MatchString(err.output):
-		return &Error{"build " + name + ": a disk is full: free some space there, or set XDG_CACHE_HOME, GOCACHE and TMPDIR to another one", err}
+		return &Error{"build " + name + ": a disk is full: free some space there, " +
+			"or set XDG_CACHE_HOME, GOCACHE and TMPDIR to folders on another one", err}
 	case saysOld.MatchString(err.output):
 		return &Error{What: "build " + name + ": install a newer Go: " + saysOld.FindString(err.output)}
 	case saysOffline.MatchString(err.output):
-		return &Error{"build " + name + ": the Go module proxy does not answer: connect this machine, or set GOPROXY to one that does", err}
+		return &Error{"build " + name + ": the Go module proxy does not answer: connect this machine, " +
+			"or set GOPROXY to a proxy that it can reach", err}
 	}
 	return fmt.Errorf("build %s: %w", name, err)
 }

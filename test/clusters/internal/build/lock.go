@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lock takes the lock of a file in the cache, which ends with the process that
-// has it, and waits for it until ctx ends.
+// Lock takes the lock of a file in the cache, and waits for it until ctx ends. The
+// lock ends with the process that holds it.
 func Lock(ctx context.Context, path string) (unlock func(), err error) {
 	return lock(ctx, path, nil)
 }

@@ -33,7 +33,8 @@ func kubernetesLike(version, staging string) recipe {
 func TestEnsureModule(t *testing.T) {
 	proxy := moduleProxy(t, map[string]map[string]string{
 		"k8s.io/kubernetes@v1.37.1": {
-			"go.mod":             "module k8s.io/kubernetes\n\ngo 1.26.0\n\nrequire k8s.io/api v0.0.0\n\nreplace k8s.io/api => ./staging/src/k8s.io/api\n",
+			"go.mod": "module k8s.io/kubernetes\n\ngo 1.26.0\n\nrequire k8s.io/api v0.0.0\n\n" +
+				"replace k8s.io/api => ./staging/src/k8s.io/api\n",
 			"cmd/client/main.go": "package main\n\nimport \"k8s.io/api\"\n\nfunc main() { println(\"client\", api.Version) }\n",
 			"test/names.txt":     "some names",
 		},

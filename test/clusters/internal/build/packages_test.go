@@ -10,14 +10,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The stand-ins for Debian's commands note how they were called. Only the
-// programs of PATH differ from a real machine.
+// The stand-ins for Debian's commands record their arguments. Only the programs in
+// PATH differ from a real machine.
 const (
-	dpkgAll     = "#!/bin/sh\nshift 3\nfor p; do echo $p installed; done\n"
-	dpkgMost    = "#!/bin/sh\nshift 3\nfor p; do case $p in curl) echo $p not-installed;; conntrack) ;; *) echo $p installed;; esac; done\nexit 1\n"
+	dpkgAll  = "#!/bin/sh\nshift 3\nfor p; do echo $p installed; done\n"
+	dpkgMost = "#!/bin/sh\nshift 3\n" +
+		"for p; do case $p in curl) echo $p not-installed;; conntrack) ;; *) echo $p installed;; esac; done\nexit 1\n"
 	aptWorks    = "#!/bin/sh\necho \"$@\" >>\"$LOG\"\n"
-	aptNeedsNew = "#!/bin/sh\necho \"$@\" >>\"$LOG\"\ncase \"$*\" in *install*) grep -q update \"$LOG\" || { echo E: Unable to locate package curl; exit 100; } ;; esac\n"
-	aptFails    = "#!/bin/sh\necho \"$@\" >>\"$LOG\"\necho E: Temporary failure resolving deb.debian.org; exit 100\n"
+	aptNeedsNew = "#!/bin/sh\necho \"$@\" >>\"$LOG\"\n" +
+		"case \"$*\" in *install*) grep -q update \"$LOG\" || { echo E: Unable to locate package curl; exit 100; } ;; esac\n"
+	aptFails = "#!/bin/sh\necho \"$@\" >>\"$LOG\"\necho E: Temporary failure resolving deb.debian.org; exit 100\n"
 )
 
 func TestPackages(t *testing.T) {
@@ -28,16 +30,16 @@ func TestPackages(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		tools  map[string]string
-		root   bool // only root comes so far
+		root   bool // only root gets so far
 		calls  []string
 		says   string
 	}{
 		"Complete": {
-			reason: "nothing is done when nothing is missing",
+			reason: "nothing happens if nothing is missing",
 			tools:  map[string]string{"dpkg-query": dpkgAll, "apt-get": aptWorks},
 		},
 		"Missing": {
-			reason: "what dpkg does not know, and what it knows but has not, are installed",
+			reason: "packages that dpkg does not know, or that are not installed, are installed",
 			tools:  map[string]string{"dpkg-query": dpkgMost, "apt-get": aptWorks},
 			root:   true, calls: []string{install},
 		},
@@ -47,15 +49,16 @@ func TestPackages(t *testing.T) {
 			root:   true, calls: []string{install, update, install},
 		},
 		"Offline": {
-			reason: "the error names the packages and what to look at",
+			reason: "the error names the packages and what to fix",
 			tools:  map[string]string{"dpkg-query": dpkgMost, "apt-get": aptFails},
-			root:   true, calls: []string{install, update},
-			says: "update Debian's package lists, to install conntrack curl: connect this machine",
+			root:   true,
+			calls:  []string{install, update},
+			says:   "update Debian's package lists, to install conntrack curl: connect this machine",
 		},
 		"NoDebian": {
-			reason: "elsewhere the user must find them",
+			reason: "on other systems the user must find them",
 			tools:  map[string]string{"dpkg-query": dpkgMost},
-			says:   "this is no Debian: install with your own package manager what Debian calls conntrack curl",
+			says:   "apt-get does not exist here: install the equivalents of Debian's conntrack curl",
 		},
 	}
 	for title, tc := range cases {
@@ -83,7 +86,7 @@ func TestPackages(t *testing.T) {
 	}
 }
 
-// lines are those of a file, none if there is no file.
+// lines are those of a file, or none if there is no file.
 func lines(t *testing.T, file string) []string {
 	t.Helper()
 	content, err := os.ReadFile(file)

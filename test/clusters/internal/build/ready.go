@@ -12,10 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ready checks what would otherwise fail minutes later.
+// ready checks the causes of failures that would otherwise show minutes later.
 func (b *Builder) ready(ctx context.Context, cache string, missing []recipe) error {
 	if _, err := exec.LookPath("go"); err != nil {
-		return &Error{What: "build " + missing[0].name + ": there is no go command: install Go 1.26 or later from https://go.dev/dl and put it on PATH"}
+		return &Error{What: "build " + missing[0].name +
+			": there is no go command: install Go 1.26 or later from https://go.dev/dl and put it on PATH"}
 	}
 	for _, r := range missing {
 		if !r.cgo && r.c == "" {
@@ -31,14 +32,15 @@ func (b *Builder) ready(ctx context.Context, cache string, missing []recipe) err
 func compilerReady(r recipe) error {
 	for _, program := range []string{"gcc", "pkg-config"} {
 		if _, err := exec.LookPath(program); err != nil {
-			return &Error{What: fmt.Sprintf("build %s: there is no %s: as root, apt-get install gcc libc6-dev libseccomp-dev pkg-config", r.name, program)}
+			return &Error{What: fmt.Sprintf(
+				"build %s: there is no %s: as root, apt-get install gcc libc6-dev libseccomp-dev pkg-config", r.name, program)}
 		}
 	}
 	return nil
 }
 
-// diskReady compares what a first build takes with what is free. Go's caches
-// may have part of it, which nobody can know without building.
+// diskReady compares the space that a first build takes with the free space. Go's
+// caches may hold part of it already, but only a build would show that.
 func (b *Builder) diskReady(ctx context.Context, cache string, missing []recipe) error {
 	var total space
 	for _, r := range missing {
@@ -62,7 +64,7 @@ type need struct {
 	mib    uint64
 }
 
-// disk is a file system: which, and what is free of it, in MiB.
+// disk is a file system and its free space, in MiB.
 type disk struct{ id, free uint64 }
 
 // checkDisks adds up the needs of each disk, and names those it cannot meet.
@@ -71,7 +73,7 @@ func checkDisks(needs []need, stat func(string) (disk, error)) error {
 	for _, n := range needs {
 		d, err := stat(n.folder)
 		if err != nil {
-			return fmt.Errorf("look for space in %s: %w", n.folder, err)
+			return fmt.Errorf("read the free space of %s: %w", n.folder, err)
 		}
 		sums[d.id] += n.mib
 		folders[d.id] = append(folders[d.id], n.folder)
@@ -81,14 +83,15 @@ func checkDisks(needs []need, stat func(string) (disk, error)) error {
 	for id, sum := range sums {
 		if sum > free[id] {
 			errs = append(errs, &Error{What: fmt.Sprintf(
-				"a first build may take %d MiB in %s, and %d MiB are free: free some, or set XDG_CACHE_HOME, GOCACHE and GOMODCACHE to folders on another disk",
+				"a first build may take %d MiB in %s, and %d MiB are free: "+
+					"free some space, or set XDG_CACHE_HOME, GOCACHE and GOMODCACHE to folders on another disk",
 				sum, strings.Join(folders[id], " and "), free[id])})
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// statDisk looks at the disk of a folder that need not exist yet.
+// statDisk reads the disk of a folder that need not exist yet.
 func statDisk(folder string) (disk, error) {
 	var file unix.Stat_t
 	err := unix.Stat(folder, &file)
@@ -103,5 +106,6 @@ func statDisk(folder string) (disk, error) {
 	if err := unix.Statfs(folder, &system); err != nil {
 		return disk{}, err
 	}
-	return disk{id: uint64(file.Dev), free: system.Bavail * uint64(system.Bsize) >> 20}, nil //nolint:gosec,unconvert // types and signs differ between systems
+	free := system.Bavail * uint64(system.Bsize) >> 20 //nolint:gosec,unconvert // types and signs differ between systems
+	return disk{id: uint64(file.Dev), free: free}, nil //nolint:gosec,unconvert // likewise
 }

@@ -16,20 +16,20 @@ func TestCheckDisks(t *testing.T) {
 		want   string
 	}{
 		"Enough": {
-			reason: "what is needed is free",
+			reason: "there is enough space",
 			disks:  map[string]disk{"/cache": {1, 350}, "/packages": {1, 350}, "/modules": {1, 350}},
 		},
 		"Together": {
-			reason: "each need alone would fit, all on one disk do not",
+			reason: "each would fit alone, but not all on one disk",
 			disks:  map[string]disk{"/cache": {1, 349}, "/packages": {1, 349}, "/modules": {1, 349}},
 			want: "a first build may take 350 MiB in /cache and /packages and /modules, and 349 MiB are free: " +
-				"free some, or set XDG_CACHE_HOME, GOCACHE and GOMODCACHE to folders on another disk",
+				"free some space, or set XDG_CACHE_HOME, GOCACHE and GOMODCACHE to folders on another disk",
 		},
 		"Apart": {
 			reason: "only the full disk is named",
 			disks:  map[string]disk{"/cache": {1, 1000}, "/packages": {2, 150}, "/modules": {1, 1000}},
 			want: "a first build may take 200 MiB in /packages, and 150 MiB are free: " +
-				"free some, or set XDG_CACHE_HOME, GOCACHE and GOMODCACHE to folders on another disk",
+				"free some space, or set XDG_CACHE_HOME, GOCACHE and GOMODCACHE to folders on another disk",
 		},
 	}
 	for title, tc := range cases {
@@ -74,11 +74,15 @@ func TestExplain(t *testing.T) {
 	}{
 		"Full": {
 			reason: "the disk filled up although there seemed to be room",
-			output: "compile: writing output: write $WORK/b001/_pkg_.a: no space left on device", user: true, says: "a disk is full: free some space",
+			output: "compile: writing output: write $WORK/b001/_pkg_.a: no space left on device",
+			user:   true,
+			says:   "a disk is full: free some space",
 		},
 		"Offline": {
 			reason: "the network went away",
-			output: `go: k8s.io/api@v0.37.1: Get "https://proxy.golang.org/k8s.io/api/@v/v0.37.1.mod": dial tcp: lookup proxy.golang.org: no such host`, user: true,
+			output: `go: k8s.io/api@v0.37.1: Get "https://proxy.golang.org/k8s.io/api/@v/v0.37.1.mod": ` +
+				`dial tcp: lookup proxy.golang.org: no such host`,
+			user: true,
 			says: "the Go module proxy does not answer: connect this machine, or set GOPROXY",
 		},
 		"Old": {
@@ -86,7 +90,7 @@ func TestExplain(t *testing.T) {
 			output: "go: k8s.io/kubernetes@v1.37.1 requires go >= 1.26.0 (running go 1.25.3; GOTOOLCHAIN=local)", user: true,
 			says: "install a newer Go: requires go >= 1.26.0 (running go 1.25.3; GOTOOLCHAIN=local)",
 		},
-		"Other": {reason: "anything else is told as it is", output: "main.go:3: syntax error", says: "main.go:3: syntax error"},
+		"Other": {reason: "any other output is passed on", output: "main.go:3: syntax error", says: "main.go:3: syntax error"},
 	}
 	for title, tc := range cases {
 		t.Run(title, func(t *testing.T) {

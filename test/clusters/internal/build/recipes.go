@@ -28,15 +28,15 @@ const (
 	// KwokVersion is https://github.com/kubernetes-sigs/kwok/releases.
 	KwokVersion = "v0.7.0"
 
-	// DefaultKubernetes is the version of the clusters unless another is asked for.
+	// DefaultKubernetes is the default version of the clusters.
 	DefaultKubernetes = "1.37.1"
 )
 
-// Names under which Programs returns files that are no programs: what the
-// end-to-end tests of that Kubernetes version expect of their images.
+// Names under which Programs returns files that are not programs: the end-to-end
+// tests of that Kubernetes version expect them in their images.
 const (
 	ImageNames    = "image-manifest.go" // k8s.io/kubernetes/test/utils/image/manifest.go
-	LocalhostCert = "localhost.crt"     // what agnhost's https servers show
+	LocalhostCert = "localhost.crt"     // of agnhost's https servers
 	LocalhostKey  = "localhost.key"
 )
 
@@ -50,7 +50,7 @@ const (
 //go:embed source
 var source embed.FS
 
-// recipe says how some files are made, all in one go.
+// recipe describes how some files are made in one build.
 type recipe struct {
 	name string
 	// files are what the recipe makes: programs, and what is beside them.
@@ -78,7 +78,7 @@ type recipe struct {
 	tags    string
 	cgo     bool
 	ldflags string
-	// space is what a first build takes of disks, in MiB.
+	// space is the disk space of a first build, in MiB.
 	space space
 }
 
@@ -88,12 +88,12 @@ type space struct{ programs, packages, modules uint64 }
 
 var versionForm = regexp.MustCompile(`^1\.3[4-7]\.(0|[1-9][0-9]*)$`)
 
-// VersionError says that a Kubernetes version is none that the clusters can
-// run. It is the mistake of whoever chose the version.
+// VersionError says that the clusters cannot run a Kubernetes version. It is a
+// mistake of the user who chose it.
 type VersionError struct {
-	// Version is as it was given.
+	// Version is the one that the user gave.
 	Version string
-	// Err says why, where the version has the right form.
+	// Err is the cause, if the version has the right form.
 	Err error
 }
 
@@ -102,15 +102,16 @@ func (e *VersionError) Error() string {
 	if e.Err == nil {
 		return fmt.Sprintf("no Kubernetes version %q: choose a patch release of 1.34 to 1.37, such as %s", e.Version, DefaultKubernetes)
 	}
-	return fmt.Sprintf("Kubernetes %s cannot be had: choose a patch release that exists, such as %s: %v", e.Version, DefaultKubernetes, e.Err)
+	return fmt.Sprintf("Kubernetes %s cannot be downloaded: choose a patch release that exists, such as %s: %v",
+		e.Version, DefaultKubernetes, e.Err)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *VersionError) Unwrap() error { return e.Err }
 
 // CheckVersion returns a VersionError unless version has the form of a release
-// that the clusters can run: 1.34 to 1.37, without a leading v. Whether that
-// release exists turns out when it is built.
+// that the clusters can run: 1.34 to 1.37, without a leading v. Only a build
+// shows whether that release exists.
 func CheckVersion(version string) error {
 	if !versionForm.MatchString(version) {
 		return &VersionError{Version: version}
@@ -118,10 +119,10 @@ func CheckVersion(version string) error {
 	return nil
 }
 
-// kubernetes makes one file for the servers, and links to it, and the programs
-// whose own main is more than a line. Against servers built one by one, only
-// kube-proxy's help differs, which has cAdvisor's flags too, and the
-// scheduler's, which has one more feature gate.
+// kubernetes makes one file for all servers, links to it, and the programs whose
+// own main is more than a line. Servers built one by one differ only in the help
+// of kube-proxy, which has cAdvisor's flags too, and of the scheduler, which has
+// one more feature gate.
 func kubernetes(version string) recipe {
 	r := recipe{
 		name:     "kubernetes-" + version,
@@ -162,13 +163,14 @@ func kubernetesTests(version string) recipe {
 	}
 }
 
-// kubernetesLDFlags stamp the version that clients negotiate with; without it
-// every server claims to be 0.0.0.
+// kubernetesLDFlags stamp the version that clients negotiate. Without them every
+// server claims to be 0.0.0.
 // https://github.com/kubernetes/kubernetes/blob/master/hack/lib/version.sh
 func kubernetesLDFlags(version string) string {
 	parts := strings.Split(version, ".")
 	const at = "k8s.io/component-base/version."
-	return fmt.Sprintf("-X %[1]sgitVersion=v%[2]s -X %[1]sgitMajor=%[3]s -X %[1]sgitMinor=%[4]s -X %[1]sgitTreeState=clean -X k8s.io/client-go/pkg/version.gitVersion=v%[2]s",
+	return fmt.Sprintf("-X %[1]sgitVersion=v%[2]s -X %[1]sgitMajor=%[3]s -X %[1]sgitMinor=%[4]s "+
+		"-X %[1]sgitTreeState=clean -X k8s.io/client-go/pkg/version.gitVersion=v%[2]s",
 		at, version, parts[0], parts[1])
 }
 
@@ -231,7 +233,7 @@ func kwok() recipe {
 func nodeRecipes() []recipe {
 	containerd := installed("containerd", "github.com/containerd/containerd/v2", ContainerdVersion,
 		"cmd/containerd", "cmd/containerd-shim-runc-v2", "cmd/ctr")
-	// Storage that needs headers or devices which a node here does not have.
+	// Storage that needs headers or devices that a node here does not have.
 	containerd.tags = "no_btrfs no_devmapper no_zfs"
 	containerd.ldflags = "-X github.com/containerd/containerd/v2/version.Version=" + ContainerdVersion
 	containerd.space = space{programs: 160, packages: 700, modules: 300}

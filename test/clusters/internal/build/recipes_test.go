@@ -86,8 +86,8 @@ func TestKubernetesLDFlags(t *testing.T) {
 	}
 }
 
-// Tests are compiled in another way than programs, and a module of tests alone
-// has no program of its own.
+// Tests are compiled differently from programs, and a module of tests only has no
+// program of its own.
 func TestGoBuilds(t *testing.T) {
 	const folder = "/out"
 	cases := map[string]struct {

@@ -33,13 +33,13 @@ type Authority struct {
 	now  func() time.Time
 }
 
-// Leaf is what a certificate says about its holder.
+// Leaf describes the holder of a certificate.
 type Leaf struct {
 	// User and Groups are what Kubernetes reads from a client certificate.
 	User   string
 	Groups []string
-	// Hosts are the names and IP addresses that a server is reached by.
-	// Without any the certificate is a client's only.
+	// Hosts are the names and IP addresses of a server. Without any, the
+	// certificate is for a client only.
 	Hosts []string
 }
 
@@ -112,7 +112,7 @@ func NewSigningKey() (Pair, error) {
 	return Pair{Cert: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}), Key: private}, nil
 }
 
-// Write stores the pair as NAME.crt and NAME.key in dir, for the owner's eyes.
+// Write stores the pair as NAME.crt and NAME.key in dir, readable by the owner only.
 func (p Pair) Write(dir, name string) error {
 	return errors.Join(
 		os.WriteFile(filepath.Join(dir, name+".crt"), p.Cert, 0o600),

@@ -57,7 +57,13 @@ func TestIssue(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, serverErr := cert.Verify(x509.VerifyOptions{Roots: pool})
-			got := want{cert.Subject.CommonName, cert.Subject.Organization, cert.DNSNames, len(cert.IPAddresses), serverErr == nil}
+			got := want{
+				cert.Subject.CommonName,
+				cert.Subject.Organization,
+				cert.DNSNames,
+				len(cert.IPAddresses),
+				serverErr == nil,
+			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s: -want +got:\n%s", tc.reason, diff)
 			}

@@ -13,14 +13,14 @@ type Access struct {
 	Context string
 	// Server is the URL of the API server.
 	Server string
-	// CA is the authority that the server's certificate is checked against.
+	// CA is the authority that signed the server's certificate.
 	CA []byte
 	// Client is the certificate that the user shows.
 	Client Pair
 }
 
-// WriteKubeconfig stores a self-contained kubeconfig for all accesses, for the
-// owner's eyes. The first access is the current context.
+// WriteKubeconfig stores a self-contained kubeconfig for all accesses, readable
+// by the owner only. The first access is the current context.
 func WriteKubeconfig(path string, accesses ...Access) error {
 	config := clientcmdapi.NewConfig()
 	for _, access := range accesses {

@@ -23,7 +23,7 @@ type Group struct {
 	Name string
 }
 
-// unified says whether Root itself is a version 2 hierarchy.
+// unified reports whether Root itself is a version 2 hierarchy.
 func (g Group) unified() bool {
 	_, err := os.Stat(filepath.Join(g.Root, "cgroup.controllers"))
 	return err == nil
@@ -103,8 +103,8 @@ func passControllers(dir string) error {
 	}
 	for controller := range strings.FieldsSeq(string(available)) {
 		err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+controller), 0)
-		// A controller that the machine keeps for itself is the kubelet's to
-		// complain about, if it needs it.
+		// If the machine keeps a controller that the kubelet needs, the kubelet
+		// reports that.
 		if err != nil && !errors.Is(err, syscall.ENOTSUP) && !errors.Is(err, syscall.EINVAL) {
 			return fmt.Errorf("pass on the %s controller: %w", controller, err)
 		}
@@ -133,7 +133,7 @@ func (g Group) Procs(sub string) ([]string, error) {
 	}
 	best := hierarchies[0]
 	for _, hierarchy := range hierarchies {
-		// Freezer and pids count, but never limit unless told to.
+		// Freezer and pids count processes, but limit nothing by default.
 		if base := filepath.Base(hierarchy); base == "pids" {
 			best = hierarchy
 		}
@@ -190,8 +190,8 @@ func (g Group) PIDs(sub string) ([]int, error) {
 }
 
 // Remove kills every process in the run's control groups except the caller's
-// own and removes the groups. It returns when both are gone, and is no error
-// when nothing was there.
+// own, and removes the groups. It returns when both are gone, and succeeds if
+// there was nothing.
 func (g Group) Remove(ctx context.Context) error {
 	return retry(ctx, func() (left string, err error) {
 		if _, err := g.kill(""); err != nil {

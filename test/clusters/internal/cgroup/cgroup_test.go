@@ -61,7 +61,7 @@ func TestHierarchies(t *testing.T) {
 
 func TestHierarchiesMissing(t *testing.T) {
 	if _, err := (Group{Root: t.TempDir()}).hierarchies(); err == nil {
-		t.Error("no hierarchy is no error")
+		t.Error("without a hierarchy: got no error")
 	}
 }
 

@@ -33,7 +33,7 @@ type app struct {
 func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// The second interrupt is for those who do not want to wait for the first.
+	// A second interrupt ends the command at once.
 	context.AfterFunc(ctx, stop)
 	a := &app{progress: newProgress(os.Stderr, time.Now)}
 	root := a.root()
@@ -43,14 +43,14 @@ func Main(args []string) int {
 	return report(err)
 }
 
-// report tells the user about the error and returns the exit code.
+// report prints the error and returns the exit code.
 func report(err error) int {
 	if err == nil {
 		return exitDone
 	}
 	fmt.Fprintf(os.Stderr, "clusters: %v\n", err)
 	if errors.Is(err, context.Canceled) {
-		fmt.Fprintln(os.Stderr, "Interrupted: run clusters up to go on, or clusters down to clean up.")
+		fmt.Fprintln(os.Stderr, "Interrupted: run clusters up to continue, or clusters down to clean up.")
 	}
 	if component, ok := errors.AsType[*lab.ComponentError](err); ok {
 		fmt.Fprintf(os.Stderr, "The end of %s:\n%s\n", component.Log, component.Tail)
@@ -61,7 +61,7 @@ func report(err error) int {
 	return exitCode(err)
 }
 
-// exitCode tells what the user can mend from what went wrong.
+// exitCode distinguishes mistakes that the user can fix from failures.
 func exitCode(err error) int {
 	var (
 		mistake     lab.Mistake
@@ -88,22 +88,25 @@ func (a *app) root() *cobra.Command {
 		Short: "Run two real Kubernetes clusters, local and remote, on this machine",
 		Long: `Run two real Kubernetes clusters, local and remote, on this machine.
 
-As root on Linux each cluster has a network namespace of its own with real
-kubelets and containers. Elsewhere ` + lab.SimulatedNotice + `.`,
+As root on Linux, each cluster gets its own network namespace with real kubelets
+and containers. Otherwise kwok simulates the nodes (` + lab.SimulatedNotice + `).`,
+		Example: `  clusters up
+  clusters kubectl local get nodes
+  clusters down`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		// Without it cobra takes an unknown command for an argument.
+		// By default cobra takes an unknown command for an argument.
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q: see clusters --help", args[0])}
+				return usageError{fmt.Errorf("unknown command %q: run clusters --help for the list", args[0])}
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.PersistentFlags().StringVar(&a.dir, "dir", ".clusters", "run `folder`; runs in different folders do not meet")
+	root.PersistentFlags().StringVar(&a.dir, "dir", ".clusters", "run `folder`; runs in different folders are independent")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
+		return usageError{fmt.Errorf("%w: run %s --help for its usage", err, cmd.CommandPath())}
 	})
 	root.AddCommand(
 		a.up(), a.down(), a.status(), a.kubeconfig(), a.buildImage(), a.loadImage(), a.logs(), a.tests(),
@@ -115,21 +118,21 @@ kubelets and containers. Elsewhere ` + lab.SimulatedNotice + `.`,
 	return root
 }
 
-// asUsage makes an error of cobra's argument checks one that exits with 2.
+// asUsage turns an error of cobra's argument checks into a usageError.
 func asUsage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	if check == nil {
 		check = cobra.NoArgs
 	}
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
+			return usageError{fmt.Errorf("%w: run %s --help for its usage", err, cmd.CommandPath())}
 		}
 		return nil
 	}
 }
 
-// open returns the lab of the run folder, and says on standard error when its
-// nodes are simulated: nobody must take its results for real ones.
+// open returns the lab of the run folder. It prints a notice on standard error
+// if its nodes are simulated: nobody must mistake its results for real ones.
 func (a *app) open() (*lab.Lab, error) {
 	l, err := a.lab()
 	if err != nil {
@@ -151,19 +154,19 @@ func (a *app) lab() (*lab.Lab, error) {
 	})
 }
 
-// clusterName checks an argument that says which cluster.
+// clusterName checks an argument that names a cluster.
 func clusterName(arg string) (string, error) {
 	if arg != lab.Local && arg != lab.Remote {
-		return "", usageError{fmt.Errorf("unknown cluster %q: it is %s or %s", arg, lab.Local, lab.Remote)}
+		return "", usageError{fmt.Errorf("unknown cluster %q: give %s or %s", arg, lab.Local, lab.Remote)}
 	}
 	return arg, nil
 }
 
-// split takes the cluster's name off a command line that is passed on, and the
-// -- that may separate the two.
+// split separates the cluster's name, and an optional --, from a command line
+// that is passed on.
 func split(args []string) (name string, rest []string, err error) {
 	if len(args) == 0 {
-		return "", nil, usageError{errors.New("which cluster? local or remote")}
+		return "", nil, usageError{errors.New("no cluster named: give local or remote")}
 	}
 	if name, err = clusterName(args[0]); err != nil {
 		return "", nil, err
@@ -175,8 +178,8 @@ func split(args []string) (name string, rest []string, err error) {
 	return name, rest, nil
 }
 
-// passOn makes the command leave all flags to what it runs. The run folder must
-// then come before the command's name, or from the first arguments.
+// passOn leaves all flags to the program that the command runs. --dir must
+// therefore come before the command's name or directly after it.
 func (a *app) passOn(cmd *cobra.Command, run func(l *lab.Lab, name string, rest []string) error) *cobra.Command {
 	cmd.DisableFlagParsing = true
 	cmd.Args = cobra.ArbitraryArgs
@@ -198,7 +201,7 @@ func (a *app) passOn(cmd *cobra.Command, run func(l *lab.Lab, name string, rest 
 	return cmd
 }
 
-// takeDir reads --dir where cobra does not: before the cluster's name.
+// takeDir reads a --dir before the cluster's name, which cobra does not.
 func (a *app) takeDir(args []string) (rest []string, help bool) {
 	for len(args) > 0 {
 		value, joined := strings.CutPrefix(args[0], "--dir=")

@@ -15,6 +15,9 @@ import (
 )
 
 func TestMistakes(t *testing.T) {
+	image := func(args ...string) []string {
+		return append([]string{"build-image", "x.tar", "--tag", "docker.io/library/x:1"}, args...)
+	}
 	cases := map[string]struct {
 		reason string
 		args   []string
@@ -32,15 +35,15 @@ func TestMistakes(t *testing.T) {
 		"LinkEverything":   {"which one?", []string{"link", "--cut", "--restore"}, "one of"},
 		"LinkBackInTime":   {"not possible yet", []string{"link", "--latency=-1s"}, "negative"},
 		"NoSuchCluster":    {"there are two", []string{"kubectl", "mars", "get", "pods"}, "mars"},
-		"ExecNothing":      {"nothing to run", []string{"exec", "local", "--"}, "which command"},
+		"ExecNothing":      {"nothing to run", []string{"exec", "local", "--"}, "no command"},
 		"NothingRuns":      {"say what to do", []string{"kubeconfig", "local"}, "run clusters up"},
 		"LogsOfNothing":    {"say what to do", []string{"logs", "etcd"}, "run clusters up"},
 		"LoadIntoNothing":  {"say what to do", []string{"load-image", "x.tar"}, "run clusters up"},
-		"ImageOfNothing":   {"it would be empty", []string{"build-image", "x.tar", "--tag", "docker.io/library/x:1"}, "--add"},
-		"ImageOfNoFile":    {"a typo", []string{"build-image", "x.tar", "--tag", "docker.io/library/x:1", "--add", "missing:/x"}, "missing"},
-		"ImageToNowhere":   {"images have no current folder", []string{"build-image", "x.tar", "--tag", "docker.io/library/x:1", "--add", "cli.go:x"}, "absolute"},
-		"ImageForNothing":  {"a file of each platform", []string{"build-image", "x.tar", "--tag", "docker.io/library/x:1", "--platform", "linux/arm64", "--add", "bin/{platform}:/x"}, "bin/linux/arm64"},
-		"LabelOfArchive":   {"nobody would read it", []string{"build-image", "x.tar", "--tag", "docker.io/library/x:1", "--label", "a=b", "--add", "cli.go:/x"}, "--platform"},
+		"ImageOfNothing":   {"it would be empty", image(), "--add"},
+		"ImageOfNoFile":    {"a typo", image("--add", "missing:/x"), "missing"},
+		"ImageToNowhere":   {"images have no current folder", image("--add", "cli.go:x"), "absolute"},
+		"ImageForNothing":  {"a file of each platform", image("--platform", "linux/arm64", "--add", "bin/{platform}:/x"), "bin/linux/arm64"},
+		"LabelOfArchive":   {"nobody would read it", image("--label", "a=b", "--add", "cli.go:/x"), "--platform"},
 		"StatusForMachine": {"only json is understood", []string{"status", "-o", "yaml"}, "yaml"},
 	}
 	for name, tc := range cases {
@@ -74,7 +77,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		"Done":     {"nothing is wrong", nil, 0},
 		"Failure":  {"no one knows yet", errors.New("boom"), 1},
-		"DiskFull": {"the user can make room", fmt.Errorf("write: %w", syscall.ENOSPC), 2},
+		"DiskFull": {"the user can free space", fmt.Errorf("write: %w", syscall.ENOSPC), 2},
 		"Mistake":  {"wrapped or not", fmt.Errorf("up: %w", lab.Mistake("do this")), 2},
 	}
 	for name, tc := range cases {

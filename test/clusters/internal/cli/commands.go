@@ -18,7 +18,7 @@ import (
 func (a *app) down() *cobra.Command {
 	return &cobra.Command{
 		Use:   "down",
-		Short: "End the clusters and remove every trace of them",
+		Short: "Stop the clusters and remove every trace of them",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := a.open()
 			if err != nil {
@@ -61,7 +61,7 @@ func (a *app) loadImage() *cobra.Command {
 	var cluster string
 	cmd := &cobra.Command{
 		Use:   "load-image FILE",
-		Short: "Give an image (docker-archive or OCI tar) to all nodes",
+		Short: "Load an image (docker-archive or OCI tar) onto all nodes",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			names := []string{lab.Local, lab.Remote}
@@ -79,14 +79,14 @@ func (a *app) loadImage() *cobra.Command {
 			return l.LoadImage(cmd.Context(), args[0], names...)
 		},
 	}
-	cmd.Flags().StringVar(&cluster, "cluster", "", "local or remote; both unless given")
+	cmd.Flags().StringVar(&cluster, "cluster", "", "load onto the nodes of this `cluster` only: local or remote (default both)")
 	return cmd
 }
 
 func (a *app) logs() *cobra.Command {
 	return &cobra.Command{
 		Use:   "logs COMPONENT",
-		Short: "Print the log of a component, as status names them",
+		Short: "Print the log of a component listed by status",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := a.open()
@@ -112,15 +112,18 @@ func (a *app) link() *cobra.Command {
 	var state link.State
 	cmd := &cobra.Command{
 		Use:   "link --latency 50ms | --cut | --restore",
-		Short: "Spoil or mend the link between akd's side and the remote API server",
-		Long: `Spoil or mend the link between akd's side and the remote API server, which is
-where akd-remote.kubeconfig leads.
+		Short: "Slow down, cut or restore the link between akd and the remote API server",
+		Long: `Slow down, cut or restore the link between akd and the remote API server, which
+akd-remote.kubeconfig uses.
 
---latency adds to each round trip, on present and new connections.
---cut behaves as a partition: bytes vanish in both directions and nothing is
-reset. New connections are accepted and then hear nothing. When the link is
-restored, connections that lived through the cut are closed.
+--latency delays each round trip, on existing and new connections.
+--cut acts like a network partition: bytes vanish in both directions and nothing
+is reset. New connections are accepted but get no answer. --restore closes the
+connections that lived through a cut.
 --restore undoes both.`,
+		Example: `  clusters link --latency 50ms
+  clusters link --cut
+  clusters link --restore`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			given := 0
 			for _, name := range []string{"latency", "cut", "restore"} {
@@ -129,10 +132,10 @@ restored, connections that lived through the cut are closed.
 				}
 			}
 			if given != 1 {
-				return usageError{errors.New("give one of --latency 50ms, --cut and --restore")}
+				return usageError{errors.New("give exactly one of --latency, --cut and --restore")}
 			}
 			if state.Latency < 0 {
-				return usageError{fmt.Errorf("--latency %s: it cannot be negative", state.Latency)}
+				return usageError{fmt.Errorf("--latency %s is negative: give a duration such as 50ms, or --restore", state.Latency)}
 			}
 			l, err := a.open()
 			if err != nil {
@@ -141,8 +144,8 @@ restored, connections that lived through the cut are closed.
 			return l.SetLink(cmd.Context(), state)
 		},
 	}
-	cmd.Flags().DurationVar(&state.Latency, "latency", 0, "added to each round trip, such as 50ms")
-	cmd.Flags().BoolVar(&state.Cut, "cut", false, "let nothing through")
+	cmd.Flags().DurationVar(&state.Latency, "latency", 0, "delay of each round trip, such as 50ms")
+	cmd.Flags().BoolVar(&state.Cut, "cut", false, "let no bytes through")
 	cmd.Flags().Bool("restore", false, "undo --latency and --cut")
 	return cmd
 }
@@ -150,24 +153,23 @@ restored, connections that lived through the cut are closed.
 func (a *app) kubectl() *cobra.Command {
 	return a.passOn(&cobra.Command{
 		Use:   "kubectl local|remote ARGS...",
-		Short: "Run the cluster's kubectl",
+		Short: "Run the kubectl of a cluster's version",
 	}, func(l *lab.Lab, name string, rest []string) error { return l.Kubectl(name, rest) })
 }
 
 func (a *app) exec() *cobra.Command {
 	return a.passOn(&cobra.Command{
 		Use:   "exec local|remote -- CMD ARGS...",
-		Short: "Run a process inside a cluster's network namespace; it ends with the run",
+		Short: "Run a command in a cluster's network namespace; down ends it",
 	}, func(l *lab.Lab, name string, rest []string) error {
 		if len(rest) == 0 {
-			return usageError{errors.New("which command? see clusters exec --help")}
+			return usageError{errors.New("no command given: run clusters exec local -- CMD, with the command to run")}
 		}
 		return l.Exec(name, rest)
 	})
 }
 
-// forward is what runs inside a namespace, with a listener from outside as
-// descriptor 3.
+// forward runs inside a namespace, with a listener from outside as descriptor 3.
 func (a *app) forward() *cobra.Command {
 	return &cobra.Command{
 		Use: "forward ADDRESS", Hidden: true, Args: cobra.ExactArgs(1),
@@ -193,5 +195,5 @@ func (a *app) linkProxy() *cobra.Command {
 	}
 }
 
-// seconds is how durations are told to people.
+// seconds formats a duration for people.
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }

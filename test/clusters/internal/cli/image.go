@@ -13,11 +13,11 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/images"
 )
 
-// forPlatform is what stands for the platform, such as linux/arm64, in a file's
-// path on this machine.
+// forPlatform stands for the platform, such as linux/arm64, in a file's path on
+// this machine.
 const forPlatform = "{platform}"
 
-// imageFlags say what an image is made of.
+// imageFlags describe an image.
 type imageFlags struct {
 	tag        string
 	platforms  []string
@@ -27,18 +27,18 @@ type imageFlags struct {
 	user       string
 }
 
-// buildImage makes an image of files of this machine, for programs that the
-// nodes do not have: there is no registry to pull them from.
+// buildImage builds an image from files of this machine, because there is no
+// registry from which nodes could pull.
 func (a *app) buildImage() *cobra.Command {
 	var f imageFlags
 	cmd := &cobra.Command{
 		Use:   "build-image FILE --tag NAME --add SOURCE:TARGET...",
-		Short: "Make an image of files of this machine, for load-image",
-		Long: `Make an image of files of this machine, for load-image.
+		Short: "Build an image from files of this machine, for load-image",
+		Long: `Build an image from files of this machine, for load-image.
 
-It is a docker-archive for this machine's processor. With --platform it is an
-OCI layout of an image index, for registries as well: {platform} in a SOURCE
-stands for each of the platforms, such as linux/arm64.`,
+By default FILE is a docker-archive for this machine's processor. With --platform
+it is an OCI layout with an image index, which registries accept as well. In a
+SOURCE, {platform} stands for each platform, such as linux/arm64.`,
 		Example: `  clusters build-image crossplane.tar --tag docker.io/crossplane/crossplane:v2.1.0 \
     --add bin/crossplane:/bin/crossplane --add crds:/crds --entrypoint crossplane
   clusters build-image akd.tar --tag ghcr.io/actual-kubelets/akd:v1.2.3 --platform linux/amd64,linux/arm64 \
@@ -48,21 +48,21 @@ stands for each of the platforms, such as linux/arm64.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.tag, "tag", "", "name of the image, with registry and tag")
-	flags.StringSliceVar(&f.platforms, "platform", nil, "platforms of the image, which is an OCI layout then")
-	flags.StringArrayVar(&f.added, "add", nil, "file or folder of this machine and its path in the image; may be given more than once")
-	flags.StringToStringVar(&f.labels, "label", nil, "labels and annotations of the image, with --platform; may be given more than once")
-	flags.StringSliceVar(&f.entrypoint, "entrypoint", nil, "program and arguments that the image runs, with commas between")
-	flags.StringVar(&f.user, "user", "", "user or user:group of its processes; root unless given")
+	flags.StringSliceVar(&f.platforms, "platform", nil, "platforms of the image, such as linux/arm64; makes an OCI layout")
+	flags.StringArrayVar(&f.added, "add", nil, "file or folder of this machine, and its path in the image; repeatable")
+	flags.StringToStringVar(&f.labels, "label", nil, "label and annotation of the image; requires --platform; repeatable")
+	flags.StringSliceVar(&f.entrypoint, "entrypoint", nil, "program and arguments that the image runs, separated by commas")
+	flags.StringVar(&f.user, "user", "", "user or user:group of its processes (default root)")
 	return cmd
 }
 
 func (f *imageFlags) build(file string) error {
 	if f.tag == "" || len(f.added) == 0 {
-		return usageError{errors.New("give --tag and --add: see clusters build-image --help")}
+		return usageError{errors.New("--tag or --add is missing: give both, as clusters build-image --help shows")}
 	}
 	if len(f.platforms) == 0 {
 		if len(f.labels) > 0 {
-			return usageError{errors.New("--label is for images with --platform")}
+			return usageError{errors.New("--label requires --platform: add --platform, or remove --label")}
 		}
 		spec, err := f.spec("")
 		if err != nil {
@@ -112,8 +112,8 @@ func addFiles(spec *images.Spec, source, target string) error {
 		if err != nil {
 			return err
 		}
-		// Not the file's own mode, which comes of its maker's umask: the image's
-		// user reads every file, and images of the same files are the same.
+		// The file's own mode depends on a umask. With fixed modes the image's user
+		// can read every file, and the same files make the same image.
 		mode := int64(0o644)
 		if info.Mode()&0o111 != 0 {
 			mode = 0o755

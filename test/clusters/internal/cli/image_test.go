@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// What build-image writes is an image whose files are those of the machine.
+// build-image writes an image with files of the machine.
 func TestBuildImage(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{"program": "#!", "crds/a.yaml": "a", "crds/more/b.yaml": "b"} {
@@ -59,7 +59,7 @@ func TestBuildImage(t *testing.T) {
 	}
 }
 
-// With platforms it is one archive with an image for each, of that one's files.
+// With platforms it writes one archive with an image for each, from its files.
 func TestBuildImageForPlatforms(t *testing.T) {
 	dir := t.TempDir()
 	for _, platform := range []string{"linux/amd64", "linux/arm64"} {

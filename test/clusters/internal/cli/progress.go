@@ -10,8 +10,8 @@ import (
 	"golang.org/x/term"
 )
 
-// progress tells what is being done: on a terminal as one line that changes,
-// elsewhere as a line for each step.
+// progress shows the current step: on a terminal as one line that changes,
+// otherwise as a line per step.
 type progress struct {
 	out      io.Writer
 	terminal bool
@@ -35,10 +35,10 @@ func (p *progress) step(format string, args ...any) {
 	p.print(fmt.Sprintf(format, args...), true)
 }
 
-// quiet is how long a reader without a terminal waits for a sign of life.
+// quiet is the time after which a step without a terminal shows a sign of life.
 const quiet = 30 * time.Second
 
-// update tells more about the present step.
+// update shows more about the current step.
 func (p *progress) update(text string) { p.print(text, false) }
 
 func (p *progress) print(text string, step bool) {
@@ -54,7 +54,7 @@ func (p *progress) print(text string, step bool) {
 	}
 }
 
-// end leaves the terminal's line to what comes next.
+// end clears the terminal's line for the next output.
 func (p *progress) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -8,14 +8,14 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/build"
 )
 
-// tests is for who runs Kubernetes' own tests.
+// tests provides the programs of Kubernetes' own tests.
 func (a *app) tests() *cobra.Command {
 	version := build.DefaultKubernetes
 	cmd := &cobra.Command{
 		Use:   "tests",
-		Short: "Build Kubernetes' own end-to-end tests, and print where their programs are",
-		Long: `Build Kubernetes' own end-to-end tests, and print where their programs are: a
-line for each with its name, a tab and its path.`,
+		Short: "Build Kubernetes' own end-to-end tests, and print the paths of their programs",
+		Long: `Build Kubernetes' own end-to-end tests, and print the paths of their programs:
+one line for each, with its name, a tab and its path.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			files, err := newToolchain(a.progress).builder.Tests(cmd.Context(), version)
 			if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/lab"
 )
 
-// toolchain builds what clusters are made of, telling the progress.
+// toolchain builds the programs and images of the clusters, and shows the progress.
 type toolchain struct {
 	builder  *build.Builder
 	progress *progress
@@ -50,6 +50,8 @@ func (t *toolchain) Images(ctx context.Context, programs map[string]string) (lab
 	}
 	return lab.Images{
 		Archives: set.Archives,
-		Pause:    images.PauseName, CoreDNS: images.CoreDNSName, Busybox: images.BusyboxName,
+		Pause:    images.PauseName,
+		CoreDNS:  images.CoreDNSName,
+		Busybox:  images.BusyboxName,
 	}, nil
 }

@@ -19,6 +19,9 @@ func (a *app) up() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Bring both clusters up, or repair them, and wait until they are usable",
+		Example: `  clusters up
+  clusters up --local-version 1.36.3 --remote-version 1.35.6
+  clusters up --remote-nodes 3`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := a.lab()
 			if err != nil {
@@ -41,15 +44,15 @@ func (a *app) up() *cobra.Command {
 	flags.StringVar(&version, "version", build.DefaultKubernetes, "Kubernetes `version` of both clusters")
 	flags.StringVar(&plan.LocalVersion, "local-version", "", "Kubernetes `version` of the local cluster")
 	flags.StringVar(&plan.RemoteVersion, "remote-version", "", "Kubernetes `version` of the remote cluster")
-	flags.IntVar(&plan.LocalNodes, "local-nodes", 1, "real nodes of the local cluster, 0 or 1 or more; they are tainted")
+	flags.IntVar(&plan.LocalNodes, "local-nodes", 1, "nodes of the local cluster; they are tainted, and there can be 0")
 	flags.IntVar(&plan.RemoteNodes, "remote-nodes", 1, "nodes of the remote cluster")
-	flags.IntVar(&plan.LocalPort, "local-port", 0, "port on 127.0.0.1 of the local API server; 0 is any free one")
-	flags.IntVar(&plan.RemotePort, "remote-port", 0, "port on 127.0.0.1 of the remote API server; 0 is any free one")
-	flags.BoolVar(&plan.Simulated, "simulated", !lab.Possible(), lab.SimulatedNotice)
+	flags.IntVar(&plan.LocalPort, "local-port", 0, "`port` of the local API server on 127.0.0.1; 0 picks a free one")
+	flags.IntVar(&plan.RemotePort, "remote-port", 0, "`port` of the remote API server on 127.0.0.1; 0 picks a free one")
+	flags.BoolVar(&plan.Simulated, "simulated", !lab.Possible(), "simulate the nodes with kwok: containers do not really run")
 	return cmd
 }
 
-// choose completes the flags: those not given are as the run has them.
+// choose completes the flags: a running pair keeps the values not given.
 func choose(cmd *cobra.Command, l *lab.Lab, plan lab.Plan, version string) (lab.Plan, error) {
 	state, ok, err := l.Load()
 	if err != nil {
@@ -82,7 +85,7 @@ func choose(cmd *cobra.Command, l *lab.Lab, plan lab.Plan, version string) (lab.
 	return plan, check(plan)
 }
 
-// check refuses what cannot work, before anything is built.
+// check rejects plans that cannot work, before anything is built.
 func check(plan lab.Plan) error {
 	for _, version := range []string{plan.LocalVersion, plan.RemoteVersion} {
 		if err := build.CheckVersion(version); err != nil {
@@ -95,15 +98,15 @@ func check(plan lab.Plan) error {
 	}
 	switch {
 	case !plan.Simulated && !lab.Possible():
-		return usageError{errors.New("real nodes need root on Linux: run as root, or leave --simulated as it is")}
+		return usageError{errors.New("real nodes need root on Linux: run as root, or remove --simulated=false")}
 	case plan.LocalNodes < 0 || plan.LocalNodes > limit:
-		return usageError{fmt.Errorf("--local-nodes %d: it is 0 to %d", plan.LocalNodes, limit)}
+		return usageError{fmt.Errorf("--local-nodes %d: give a number from 0 to %d", plan.LocalNodes, limit)}
 	case plan.RemoteNodes < 1 || plan.RemoteNodes > limit:
-		return usageError{fmt.Errorf("--remote-nodes %d: it is 1 to %d", plan.RemoteNodes, limit)}
+		return usageError{fmt.Errorf("--remote-nodes %d: give a number from 1 to %d", plan.RemoteNodes, limit)}
 	case plan.LocalPort < 0 || plan.LocalPort > 65535 || plan.RemotePort < 0 || plan.RemotePort > 65535:
-		return usageError{fmt.Errorf("--local-port %d, --remote-port %d: a port is 0 to 65535", plan.LocalPort, plan.RemotePort)}
+		return usageError{fmt.Errorf("--local-port %d, --remote-port %d: give ports from 0 to 65535", plan.LocalPort, plan.RemotePort)}
 	case plan.LocalPort != 0 && plan.LocalPort == plan.RemotePort:
-		return usageError{fmt.Errorf("--local-port and --remote-port are both %d: choose two", plan.LocalPort)}
+		return usageError{fmt.Errorf("--local-port and --remote-port are both %d: give different ports", plan.LocalPort)}
 	}
 	return nil
 }
@@ -112,10 +115,10 @@ func (a *app) status() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show what runs, and where it is reached",
+		Short: "Show the clusters, their addresses and kubeconfigs",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "" && output != "json" {
-				return usageError{fmt.Errorf("--output %q: it is json, or nothing for people", output)}
+				return usageError{fmt.Errorf("--output %q: give json, or leave it out for a table", output)}
 			}
 			l, err := a.lab()
 			if err != nil {
@@ -124,7 +127,7 @@ func (a *app) status() *cobra.Command {
 			return printStatus(cmd, l, output)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "json for programs")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "output `format`: json, or empty for a table")
 	return cmd
 }
 
@@ -162,7 +165,8 @@ func describe(out io.Writer, status lab.Status) error {
 	}
 	fmt.Fprintf(table, "akd\taddress\t%s\n", status.AKDAddress)
 	fmt.Fprintf(table, "\tkubeconfigs\t%s %s\n", status.Clusters[lab.Local].AKDKubeconfig, status.Clusters[lab.Remote].AKDKubeconfig)
-	fmt.Fprintf(table, "\tlink\t%s to %s, cut %t, latency %s\n", status.Link.Address, status.Link.Upstream, status.Link.Cut, status.Link.Latency)
+	link := status.Link
+	fmt.Fprintf(table, "\tlink\t%s to %s, cut %t, latency %s\n", link.Address, link.Upstream, link.Cut, link.Latency)
 	for _, component := range status.Components {
 		if !component.Alive {
 			fmt.Fprintf(table, "dead\t%s\t%s\n", component.Name, component.Log)
@@ -171,7 +175,7 @@ func describe(out io.Writer, status lab.Status) error {
 	return table.Flush()
 }
 
-// describeNodes lists a few nodes by name; a thousand are a number.
+// describeNodes lists up to ten nodes by name, and counts more.
 func describeNodes(out io.Writer, nodes []lab.NodeStatus) {
 	const few = 10
 	ready := 0

@@ -26,7 +26,7 @@ type Cluster struct {
 	// BinDir holds the CNI plugins; RuntimeDirs are put on containerd's PATH.
 	BinDir      string
 	RuntimeDirs []string
-	// Simulated says that nodes are kwok's and that everything is on loopback.
+	// Simulated means that the nodes are kwok's and everything is on loopback.
 	Simulated bool
 	// Enter is where the control plane runs.
 	Enter process.Enter
@@ -42,19 +42,19 @@ type Images struct {
 	Pause, CoreDNS string
 }
 
-// Network is where a cluster's parts are found.
+// Network holds the addresses of a cluster.
 type Network struct {
 	// Address is the API server's in the routed network, or 127.0.0.1.
 	Address netip.Addr
 	Ports   Ports
 	// Pods and Services are disjoint from the other cluster's.
 	Pods, Services netip.Prefix
-	// Extra are further names and addresses that the API server is reached by.
+	// Extra are further names and addresses of the API server.
 	Extra []string
 }
 
-// Ports of the control plane. They are fixed where the cluster has a network
-// namespace of its own, and found free elsewhere.
+// Ports of the control plane. They are fixed if the cluster has a network
+// namespace of its own; otherwise free ports are chosen.
 type Ports struct {
 	API               int `json:"api"`
 	Etcd              int `json:"etcd"`
@@ -65,7 +65,13 @@ type Ports struct {
 
 // StandardPorts are the ones that Kubernetes documents.
 func StandardPorts() Ports {
-	return Ports{API: 6443, Etcd: 2379, EtcdPeer: 2380, ControllerManager: 10257, Scheduler: 10259}
+	return Ports{
+		API:               6443,
+		Etcd:              2379,
+		EtcdPeer:          2380,
+		ControllerManager: 10257,
+		Scheduler:         10259,
+	}
 }
 
 // Node is one real node.
@@ -115,8 +121,8 @@ func (c Cluster) spec(program string, args ...string) process.Spec {
 	}
 }
 
-// env is what every component gets. The caller's own environment stays out:
-// its proxies and kubeconfigs are not ours.
+// env is the environment of every component. The caller's own stays out: its
+// proxies and kubeconfigs are not for the clusters.
 func (c Cluster) env() []string {
 	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + c.Dir}
 }

@@ -24,14 +24,20 @@ import (
 func sample(t *testing.T, name string, nodes int) Cluster {
 	t.Helper()
 	c := Cluster{
-		Name: name, Version: "1.37.1", Dir: t.TempDir(),
-		Tool:   func(program string) string { return "/programs/" + program },
-		BinDir: "/programs", RuntimeDirs: []string{"/programs"}, Cgroup: "ak-test",
-		Images: Images{Pause: "pause:1", CoreDNS: "coredns:1"},
+		Name:        name,
+		Version:     "1.37.1",
+		Dir:         t.TempDir(),
+		Tool:        func(program string) string { return "/programs/" + program },
+		BinDir:      "/programs",
+		RuntimeDirs: []string{"/programs"},
+		Cgroup:      "ak-test",
+		Images:      Images{Pause: "pause:1", CoreDNS: "coredns:1"},
 		Net: Network{
-			Address: netip.MustParseAddr("172.18.2.1"), Ports: StandardPorts(),
-			Pods: netip.MustParsePrefix("10.245.0.0/16"), Services: netip.MustParsePrefix("10.97.0.0/16"),
-			Extra: []string{"172.18.1.6"},
+			Address:  netip.MustParseAddr("172.18.2.1"),
+			Ports:    StandardPorts(),
+			Pods:     netip.MustParsePrefix("10.245.0.0/16"),
+			Services: netip.MustParsePrefix("10.97.0.0/16"),
+			Extra:    []string{"172.18.1.6"},
 		},
 	}
 	for i := range nodes {
@@ -77,7 +83,10 @@ func TestFilesAreSecretAndStable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{c.file("admin.kubeconfig"), c.Nodes[0].file("kubelet.kubeconfig"), c.Nodes[0].file("kubelet.yaml"), c.file("kube-proxy.yaml")} {
+	for _, path := range []string{
+		c.file("admin.kubeconfig"), c.file("kube-proxy.yaml"),
+		c.Nodes[0].file("kubelet.kubeconfig"), c.Nodes[0].file("kubelet.yaml"),
+	} {
 		if _, err := os.Stat(path); err != nil {
 			t.Error(err)
 		}
@@ -107,7 +116,7 @@ func TestFilesAreNotRewritten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	t.Error("the same text was written again")
+	t.Error("the same content was written again")
 }
 
 func TestServerCertificateNames(t *testing.T) {

@@ -1,5 +1,5 @@
-// Package cluster knows what one real Kubernetes cluster is made of: which
-// programs, with which arguments, files and certificates.
+// Package cluster describes the parts of one real Kubernetes cluster: its
+// programs, with their arguments, files and certificates.
 //
 // It only computes and writes files in the cluster's folder. It must not start
 // a process, make a namespace or talk to an API server; package lab does.

@@ -151,8 +151,8 @@ func writeYAML(path string, value any) error {
 	return update(path, data)
 }
 
-// update writes the file only when it says something new: kube-proxy ends when
-// its configuration is written, even with the same text.
+// update writes the file only if its content changes: kube-proxy exits when its
+// configuration is written, even with the same content.
 func update(path string, data []byte) error {
 	have, err := os.ReadFile(path)
 	if err == nil && bytes.Equal(have, data) {
@@ -198,14 +198,18 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.tracing.processor
 
 func (c Cluster) kubeletConfig(node Node) map[string]any {
 	config := map[string]any{
-		"apiVersion":     "kubelet.config.k8s.io/v1beta1",
-		"kind":           "KubeletConfiguration",
-		"address":        node.Address.String(),
-		"port":           10250,
-		"healthzPort":    10247 - node.Index,
-		"authentication": map[string]any{"anonymous": map[string]any{"enabled": false}, "webhook": map[string]any{"enabled": true}, "x509": map[string]any{"clientCAFile": c.pki("ca.crt")}},
-		"authorization":  map[string]any{"mode": "Webhook"},
-		"tlsCertFile":    c.pki(node.Name + "-server.crt"),
+		"apiVersion":  "kubelet.config.k8s.io/v1beta1",
+		"kind":        "KubeletConfiguration",
+		"address":     node.Address.String(),
+		"port":        10250,
+		"healthzPort": 10247 - node.Index,
+		"authentication": map[string]any{
+			"anonymous": map[string]any{"enabled": false},
+			"webhook":   map[string]any{"enabled": true},
+			"x509":      map[string]any{"clientCAFile": c.pki("ca.crt")},
+		},
+		"authorization": map[string]any{"mode": "Webhook"},
+		"tlsCertFile":   c.pki(node.Name + "-server.crt"),
 
 		"tlsPrivateKeyFile":        c.pki(node.Name + "-server.key"),
 		"clusterDNS":               []string{c.DNS().String()},
@@ -213,18 +217,24 @@ func (c Cluster) kubeletConfig(node Node) map[string]any {
 		"resolvConf":               node.file("resolv.conf"),
 		"containerRuntimeEndpoint": "unix://" + RuntimeSocket,
 		"volumePluginDir":          "/var/lib/kubelet/volume-plugins",
-		// The machine may be of any make: cgroup v1, swap, too little rights.
+		// The machine may be of any kind: cgroup v1, swap, few rights.
 		"cgroupDriver":           "cgroupfs",
 		"cgroupRoot":             "/" + c.Cgroup + "/" + node.Name,
 		"failCgroupV1":           false,
 		"failSwapOn":             false,
 		"enforceNodeAllocatable": []string{},
 		"oomScoreAdj":            0,
-		// The machine's disk may be full for reasons of its own, and images
-		// cannot be pulled again.
-		"evictionHard": map[string]string{"memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%", "imagefs.inodesFree": "0%"},
-		// Mounted ConfigMaps and Secrets follow their source with the next sync:
-		// a minute by default, which tests need not wait for.
+		// The machine's disk may be full for other reasons, and images cannot be
+		// pulled again.
+		"evictionHard": map[string]string{
+			"memory.available":   "0%",
+			"nodefs.available":   "0%",
+			"nodefs.inodesFree":  "0%",
+			"imagefs.available":  "0%",
+			"imagefs.inodesFree": "0%",
+		},
+		// Mounted ConfigMaps and Secrets follow their source at the next sync. The
+		// default is a minute, for which tests need not wait.
 		"syncFrequency":               "5s",
 		"imageGCHighThresholdPercent": 100,
 		"imageGCLowThresholdPercent":  99,
@@ -279,8 +289,8 @@ func (c Cluster) WriteCNI(node Node, pods netip.Prefix) error {
 	if err != nil {
 		return err
 	}
-	// containerd watches the folder: it must see a whole file, and it does not
-	// look at what is moved in from elsewhere, only at a rename within.
+	// containerd watches the folder and must see a whole file. It ignores files
+	// that are moved in from another folder, but not a rename within this one.
 	path, temp := filepath.Join(node.file("cni"), "10-pods.conflist"), filepath.Join(node.file("cni"), "pods.new")
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, data) {
 		return nil

@@ -33,10 +33,10 @@ type File struct {
 
 // Spec is an image.
 type Spec struct {
-	// Base is what the image adds its one layer to; none when nil. Of its
-	// configuration nothing is taken over.
+	// Base is the image to which this one adds its only layer; nil for none. Its
+	// configuration is not inherited.
 	Base *Spec
-	// Files by absolute path; the folders that they need are made.
+	// Files by absolute path; their folders are made as needed.
 	Files map[string]File
 	// Folders are further ones, mode 01777: a container's user may write there.
 	Folders    []string
@@ -45,12 +45,12 @@ type Spec struct {
 	Env        []string
 	// User is a user or user:group, by name or number; root when empty.
 	User string
-	// Tags are the names that the image is known by, with registry.
+	// Tags are the names of the image, with registry.
 	Tags []string
 }
 
-// Archive writes images as one docker-archive, which `clusters load-image` and
-// `ctr images import` take. The same specs and files give images with the same
+// Archive writes images as one docker-archive, for `clusters load-image` and
+// `ctr images import`. The same specs and files make images with the same
 // identifiers.
 func Archive(file string, specs ...Spec) error {
 	tagged := map[name.Tag]v1.Image{}
@@ -100,8 +100,11 @@ func (s Spec) image() (v1.Image, error) {
 
 func (s Spec) config() v1.Config {
 	return v1.Config{
-		Entrypoint: s.Entrypoint, Cmd: s.Cmd, User: s.User, WorkingDir: "/",
-		Env: append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, s.Env...),
+		Entrypoint: s.Entrypoint,
+		Cmd:        s.Cmd,
+		User:       s.User,
+		WorkingDir: "/",
+		Env:        append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, s.Env...),
 	}
 }
 
@@ -124,7 +127,7 @@ func (s Spec) layers(layer func([]byte) (v1.Layer, error)) ([]v1.Layer, error) {
 	return append(below, top), nil
 }
 
-// tar has the files, with times and owners that do not vary.
+// tar is the archive of the files, with constant times and owners.
 func (s Spec) tar() ([]byte, error) {
 	var buffer bytes.Buffer
 	archive := tar.NewWriter(&buffer)

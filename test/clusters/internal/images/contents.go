@@ -11,8 +11,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/build"
 )
 
-// users are those of Kubernetes' agnhost image, which tests of supplemental
-// groups rely on, and root and nobody.
+// users are root, nobody, and those of Kubernetes' agnhost image, on which tests
+// of supplemental groups rely.
 const (
 	users = `root:x:0:0:root:/root:/bin/sh
 nobody:x:65534:65534:nobody:/:/bin/false
@@ -26,10 +26,10 @@ group-defined-in-image:x:50000:user-defined-in-image
 )
 
 // shell is Debian's static busybox with a link for each of its commands. Its
-// shell hides variables such as data-1 from programs that it starts, while the
-// one in busybox' own images passes them on, which tests of envFrom look at:
-// who calls sh by its name gets another. Who calls /bin/sh does not, because
-// there is a test that looks at busybox' words.
+// shell hides variables such as data-1 from the programs that it starts, but the
+// one in busybox's own images passes them on, and tests of envFrom check that.
+// Therefore sh by its name is another shell. /bin/sh is busybox's, because a test
+// checks its messages.
 func shell(ctx context.Context) (Spec, error) {
 	bash, err := exec.LookPath("bash-static")
 	if err != nil {
@@ -69,13 +69,17 @@ func shell(ctx context.Context) (Spec, error) {
 	}, nil
 }
 
-// networkTools are those that only Kubernetes' tests of DNS and of UDP need: dig,
-// getent, and an nc that knows UDP, which busybox' does not. Without them on this
-// machine those tests fail, wherever the pod runs: apt-get install
-// bind9-dnsutils netcat-openbsd.
+// networkTools are needed by Kubernetes' tests of DNS and UDP only: dig, getent,
+// and an nc that supports UDP, which busybox's does not. If this machine lacks
+// them, those tests fail wherever the pod runs: apt-get install bind9-dnsutils
+// netcat-openbsd.
 func networkTools(ctx context.Context) (map[string]File, error) {
 	files := map[string]File{}
-	for command, link := range map[string]string{"dig": "/usr/local/bin/dig", "getent": "/usr/local/bin/getent", "nc.openbsd": "/usr/local/bin/nc"} {
+	for command, link := range map[string]string{
+		"dig":        "/usr/local/bin/dig",
+		"getent":     "/usr/local/bin/getent",
+		"nc.openbsd": "/usr/local/bin/nc",
+	} {
 		if _, err := exec.LookPath(command); err != nil {
 			continue
 		}
@@ -89,8 +93,8 @@ func networkTools(ctx context.Context) (map[string]File, error) {
 	return files, nil
 }
 
-// agnhost is the image of Kubernetes' end-to-end tests: their program, what
-// its https servers show, a shell, and bash and curl, which tests call in it.
+// agnhost is the image of Kubernetes' end-to-end tests: their program, the
+// certificates of its https servers, a shell, and bash and curl, which tests call.
 // https://github.com/kubernetes/kubernetes/blob/master/test/images/agnhost/Dockerfile
 func agnhost(ctx context.Context, base *Spec, programs Programs) (Spec, error) {
 	files := map[string]File{
@@ -98,7 +102,7 @@ func agnhost(ctx context.Context, base *Spec, programs Programs) (Spec, error) {
 		"/agnhost-2":     {Link: "/agnhost"},
 		"/localhost.crt": {Source: programs[build.LocalhostCert], Mode: 0o644},
 		"/localhost.key": {Source: programs[build.LocalhostKey], Mode: 0o644},
-		// busybox' shell knows a command of its own for nc, whichever is in the path.
+		// busybox's shell has a built-in nc, whichever nc is in the path.
 		"/bin/sh": {Link: "/bin/bash"},
 	}
 	curl, err := withLibraries(ctx, "curl")
@@ -107,14 +111,17 @@ func agnhost(ctx context.Context, base *Spec, programs Programs) (Spec, error) {
 	}
 	maps.Copy(files, curl)
 	return Spec{
-		Base: base, Files: files, Folders: []string{"/uploads"},
-		Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"},
+		Base:       base,
+		Files:      files,
+		Folders:    []string{"/uploads"},
+		Entrypoint: []string{"/agnhost"},
+		Cmd:        []string{"pause"},
 	}, nil
 }
 
 // nginx stands in for the web servers of that name, and for httpd, which took
-// their place before Kubernetes 1.35: tests only look whether they answer on
-// their port, or run a shell in them.
+// their place before Kubernetes 1.35: tests only check that they answer on their
+// port, or run a shell in them.
 func nginx(base *Spec, names testNames) Spec {
 	const root = "/usr/share/nginx/html"
 	return Spec{
@@ -127,12 +134,15 @@ func nginx(base *Spec, names testNames) Spec {
 	}
 }
 
-// webserver is one of the two images that the test of rolling updates tells
-// apart by what they serve.
+// webserver is one of the two images that the test of rolling updates
+// distinguishes by their content.
 // https://github.com/kubernetes/kubernetes/tree/master/test/images/nautilus
 func webserver(base *Spec, animal string, tags []string) Spec {
 	return Spec{
-		Base: base, Entrypoint: base.Entrypoint, Cmd: []string{"test-webserver"}, Tags: tags,
+		Base:       base,
+		Entrypoint: base.Entrypoint,
+		Cmd:        []string{"test-webserver"},
+		Tags:       tags,
 		Files: map[string]File{
 			"/data.json":          {Content: fmt.Appendf(nil, "{\"image\": \"%s.jpg\"}\n", animal), Mode: 0o644},
 			"/" + animal + ".jpg": {Content: []byte(animal), Mode: 0o644},

@@ -17,7 +17,7 @@ import (
 // Programs are the files that package build returns, by name.
 type Programs map[string]string
 
-// Set is what every node gets.
+// Set is the images of every node.
 type Set struct {
 	// Archives are docker-archive files.
 	Archives []string
@@ -26,7 +26,7 @@ type Set struct {
 }
 
 // Ensure makes the images of these programs in the cache, or finds them there.
-// All are in one archive, because each import costs a node the same again.
+// All are in one archive, because each import has the same fixed cost.
 func Ensure(ctx context.Context, cache string, programs Programs) (Set, error) {
 	specs, err := nodeImages(ctx, programs)
 	if err != nil {
@@ -53,7 +53,7 @@ func Ensure(ctx context.Context, cache string, programs Programs) (Set, error) {
 	return set, nil
 }
 
-// nodeImages are what the clusters' own pods and the tests' pods run.
+// nodeImages are those of the clusters' own pods and of the tests' pods.
 func nodeImages(ctx context.Context, programs Programs) ([]Spec, error) {
 	names, err := readTestNames(programs[build.ImageNames])
 	if err != nil {
@@ -70,8 +70,8 @@ func nodeImages(ctx context.Context, programs Programs) ([]Spec, error) {
 	testing.Tags = names.with([]string{"Agnhost", "AgnhostPrev"}, AgnhostName, "docker.io/library/agnhost:latest")
 	nonRoot := Spec{Base: &busybox, Cmd: []string{"sh"}, User: "1234", Tags: names.with([]string{"NonRoot"})}
 	shell := busybox
-	// The tests that want glibc only ask for the host's name, and Debian's
-	// busybox has glibc's way to find it.
+	// The tests that need glibc only look up the host's name, and Debian's busybox
+	// does that as glibc does.
 	shell.Tags = names.with([]string{"BusyBox", "GlibcDnsTesting"}, BusyboxName, "docker.io/library/busybox:latest")
 	return []Spec{
 		{
@@ -96,8 +96,8 @@ func nodeImages(ctx context.Context, programs Programs) ([]Spec, error) {
 	}, nil
 }
 
-// write writes the archive under another name first, so that nobody sees half
-// of one, and removes what was interrupted.
+// write writes the archive under another name first, so that nobody reads an
+// incomplete one, and removes those of interrupted writes.
 func write(ctx context.Context, file string, specs []Spec) error {
 	unlock, err := build.Lock(ctx, file+".lock")
 	if err != nil {
@@ -118,7 +118,7 @@ func write(ctx context.Context, file string, specs []Spec) error {
 	return nil
 }
 
-// hash tells images apart by all that is in them, but files of this machine by
+// hash is over the content of the images, but for files of this machine over
 // path, size and time: reading them takes as long as writing the archive.
 func hash(specs []Spec) (string, error) {
 	sum := sha256.New()

@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// entry is what a test says about one file of an image.
+// entry is one file of an image in a test.
 type entry struct {
 	Type    string
 	Mode    int64
@@ -53,7 +53,7 @@ func TestArchive(t *testing.T) {
 			}},
 		},
 		"Base": {
-			reason: "the files of the base stay a layer of their own, which images share; its configuration does not come along",
+			reason: "the files of the base stay a layer of their own, which images share; its configuration is not inherited",
 			spec:   Spec{Tags: []string{"example.org/a:1"}, Base: &base, Files: map[string]File{"/a": {Content: []byte("a")}}},
 			files: []map[string]entry{
 				{"bin/": {"dir", 0o755, ""}, "bin/sh": {"file", 0o755, "sh"}, "tmp/": {"dir", 0o1777, ""}},
@@ -61,10 +61,14 @@ func TestArchive(t *testing.T) {
 			},
 		},
 		"Config": {
-			reason: "what the container runtime reads is what the spec says",
+			reason: "the container runtime reads the values of the spec",
 			spec: Spec{
-				Tags: []string{"example.org/a:1"}, Entrypoint: []string{"/a"}, Cmd: []string{"b"}, Env: []string{"C=d"}, User: "1:2",
-				Files: map[string]File{"/a": {Content: []byte("a")}},
+				Tags:       []string{"example.org/a:1"},
+				Entrypoint: []string{"/a"},
+				Cmd:        []string{"b"},
+				Env:        []string{"C=d"},
+				User:       "1:2",
+				Files:      map[string]File{"/a": {Content: []byte("a")}},
 			},
 			files: []map[string]entry{{"a": {"file", 0o755, "a"}}},
 			config: func(c *v1.Config) {
@@ -99,7 +103,10 @@ func TestArchive(t *testing.T) {
 
 // Several images in one archive share layers and keep their names apart.
 func TestArchiveOfSeveral(t *testing.T) {
-	base := Spec{Files: map[string]File{"/bin/sh": {Content: []byte("sh")}}, Tags: []string{"docker.io/library/sh:1", "docker.io/library/sh:latest"}}
+	base := Spec{
+		Files: map[string]File{"/bin/sh": {Content: []byte("sh")}},
+		Tags:  []string{"docker.io/library/sh:1", "docker.io/library/sh:latest"},
+	}
 	other := Spec{Base: &base, Files: map[string]File{"/a": {Content: []byte("a")}}, Tags: []string{"example.org/a:1"}}
 	archive := filepath.Join(t.TempDir(), "images.tar")
 	if err := Archive(archive, base, other); err != nil {
@@ -207,7 +214,7 @@ func TestReadTestNames(t *testing.T) {
 	}
 }
 
-// The cache must not serve an image that was made of something else.
+// The cache must not serve an image that was made of other files.
 func TestHash(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "program")
 	writeFile(t, program, "elf")
@@ -327,7 +334,18 @@ func entries(t *testing.T, reader *tar.Reader) map[string]entry {
 		if err != nil {
 			t.Fatal(err)
 		}
-		kind := map[byte]string{tar.TypeDir: "dir", tar.TypeReg: "file", tar.TypeSymlink: "link"}[header.Typeflag]
-		found[header.Name] = entry{kind, header.Mode, string(content) + header.Linkname}
+		found[header.Name] = entry{kindOf(header.Typeflag), header.Mode, string(content) + header.Linkname}
 	}
+}
+
+func kindOf(flag byte) string {
+	switch flag {
+	case tar.TypeDir:
+		return "dir"
+	case tar.TypeReg:
+		return "file"
+	case tar.TypeSymlink:
+		return "link"
+	}
+	return ""
 }

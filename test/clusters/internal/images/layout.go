@@ -22,8 +22,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Annotations of the index in a layout. containerd reads the first one, skopeo
-// and the specification know the second:
+// Annotations of the index in a layout. containerd reads the first one; the
+// second is in the specification, and skopeo reads it:
 // https://github.com/opencontainers/image-spec/blob/main/annotations.md
 const (
 	nameAnnotation = "io.containerd.image.name"
@@ -32,17 +32,17 @@ const (
 
 // Index is one image for several platforms.
 type Index struct {
-	// Tag is the name that the image is known by, with registry.
+	// Tag is the name of the image, with registry.
 	Tag string
-	// Images by platform, such as linux/arm64. Their own tags do not count.
+	// Images by platform, such as linux/arm64. Their own tags are ignored.
 	Images map[string]Spec
 	// Labels of each image are annotations of it and of the index as well.
 	Labels map[string]string
 }
 
-// Layout writes the image as an OCI layout in a tar archive, which `clusters
-// load-image`, `ctr images import` and skopeo take. The same index and files
-// give the same bytes.
+// Layout writes the image as an OCI layout in a tar archive, for `clusters
+// load-image`, `ctr images import` and skopeo. The same index and files make the
+// same bytes.
 func Layout(file string, index Index) error {
 	tag, err := name.NewTag(index.Tag, name.StrictValidation)
 	if err != nil {

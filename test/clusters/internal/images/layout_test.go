@@ -73,7 +73,7 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-// checkImage looks at what a container runtime of that platform gets.
+// checkImage checks the image that a container runtime of that platform gets.
 func checkImage(t *testing.T, index Index, platform v1.Platform, image v1.Image) {
 	t.Helper()
 	files := []map[string]entry{{"akd": {"file", 0o755, "elf of " + platform.Architecture}}}
@@ -85,8 +85,11 @@ func checkImage(t *testing.T, index Index, platform v1.Platform, image v1.Image)
 		t.Fatal(err)
 	}
 	want := v1.Config{
-		Entrypoint: []string{"/akd"}, User: "65532:65532", WorkingDir: "/", Labels: index.Labels,
-		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+		Entrypoint: []string{"/akd"},
+		User:       "65532:65532",
+		WorkingDir: "/",
+		Labels:     index.Labels,
+		Env:        []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 	}
 	if diff := cmp.Diff(want, file.Config); diff != "" {
 		t.Errorf("%s: config: -want, +got:\n%s", &platform, diff)
@@ -156,7 +159,7 @@ func TestLayoutRefuses(t *testing.T) {
 	}
 }
 
-// open unpacks a layout and returns its one entry, after a look at all digests.
+// open unpacks a layout, checks all digests, and returns its only entry.
 func open(t *testing.T, archive string) (v1.Descriptor, v1.ImageIndex) {
 	t.Helper()
 	dir := t.TempDir()

@@ -40,13 +40,13 @@ func (l *Lab) Client(name string) (kubernetes.Interface, error) {
 	return kubernetes.NewForConfig(config)
 }
 
-// waitAPI waits until the API server says that it is ready.
+// waitAPI waits until the API server reports that it is ready.
 func (l *Lab) waitAPI(ctx context.Context, c cluster.Cluster) error {
 	client, err := l.Client(c.Name)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	err = poll(ctx, "the API server", func(ctx context.Context) (bool, error) {
 		if err := l.died(c.Component("etcd"), c.Component("kube-apiserver")); err != nil {
@@ -61,7 +61,7 @@ func (l *Lab) waitAPI(ctx context.Context, c cluster.Cluster) error {
 	return l.blame(c.Component("kube-apiserver"), err)
 }
 
-// applyManifests makes the cluster's own objects, or corrects them.
+// applyManifests creates the cluster's own objects, or corrects them.
 func (l *Lab) applyManifests(ctx context.Context, c cluster.Cluster) error {
 	manifests, err := c.Manifests()
 	if err != nil {

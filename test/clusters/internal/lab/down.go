@@ -14,8 +14,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/netns"
 )
 
-// Down ends everything of the run and removes what it made. It needs no state
-// and is no error when there is nothing.
+// Down ends everything of the run and removes all that it made. It needs no state,
+// and succeeds if there is nothing.
 func (l *Lab) Down(ctx context.Context) error {
 	unlock, err := l.lock(ctx)
 	if err != nil {
@@ -28,7 +28,7 @@ func (l *Lab) Down(ctx context.Context) error {
 	if err := l.remove(ctx); err != nil {
 		return err
 	}
-	// A folder that holds other things stays, with them.
+	// A folder that holds other files stays, with them.
 	err = os.Remove(l.Dir)
 	if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -36,8 +36,8 @@ func (l *Lab) Down(ctx context.Context) error {
 	return err
 }
 
-// mayRemove refuses to take down root's run as another user: half of it would
-// stay.
+// mayRemove refuses to take down root's run as another user, because half of it
+// would stay.
 func (l *Lab) mayRemove() error {
 	state, ok, err := l.Load()
 	var damaged Mistake
@@ -72,11 +72,11 @@ func (l *Lab) remove(ctx context.Context) error {
 	return nil
 }
 
-// grace is for what a user has started; our own components have nothing to lose.
+// grace is for processes that users have started; components have nothing to lose.
 const grace = 2 * time.Second
 
-// endProcesses ends all processes of the run. With control groups there is no
-// point in asking nicely: all data goes, and containers are in there as well.
+// endProcesses ends all processes of the run. Control groups, which include
+// containers, are killed at once, because all data goes anyway.
 func (l *Lab) endProcesses(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Mistake is an error that the caller can mend: one sentence that says how.
+// Mistake is an error that the caller can fix: one sentence that says how.
 type Mistake string
 
 func (m Mistake) Error() string { return string(m) }
@@ -25,8 +25,8 @@ func (e *ComponentError) Error() string { return fmt.Sprintf("%s: %v", e.Compone
 
 func (e *ComponentError) Unwrap() error { return e.Err }
 
-// blame makes an error that a wait ended with the component's, unless it is
-// one already, or the user gave up.
+// blame attributes an error to a component, unless it has one already or the user
+// interrupted the wait.
 func (l *Lab) blame(name string, err error) error {
 	var known *ComponentError
 	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) {

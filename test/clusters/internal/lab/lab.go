@@ -32,18 +32,18 @@ var entries = [...]string{ //nolint:gochecknoglobals // never written
 	"kubeconfig", "local.kubeconfig", "remote.kubeconfig", "akd-local.kubeconfig", "akd-remote.kubeconfig",
 }
 
-// Environment is what a Lab needs from its surroundings.
+// Environment holds the dependencies of a Lab.
 type Environment struct {
 	// Self is this program's file; it holds the trampoline and the forwarders.
 	Self string
 	Now  func() time.Time
-	// Report is told each step as it begins.
+	// Report is called at the beginning of each step.
 	Report func(format string, args ...any)
 	// Toolchain provides programs and images.
 	Toolchain Toolchain
 }
 
-// Toolchain provides what the clusters are made of, building it if need be.
+// Toolchain provides programs and images, and builds them if necessary.
 type Toolchain interface {
 	// Programs returns the files of all programs of a Kubernetes version by
 	// name. An unknown version is a Mistake.
@@ -52,7 +52,7 @@ type Toolchain interface {
 	Images(ctx context.Context, programs map[string]string) (Images, error)
 }
 
-// Images are the archives for every node and the names that are used from them.
+// Images are the archives for every node, and the names of images in them.
 type Images struct {
 	Archives                []string
 	Pause, CoreDNS, Busybox string
@@ -76,8 +76,8 @@ func New(dir string, env Environment) (*Lab, error) {
 	return &Lab{Dir: dir, env: env, id: "ak-" + hex.EncodeToString(sum[:4])}, nil
 }
 
-// resolve makes one name of the many that a folder can have, because names of
-// namespaces and control groups derive from it.
+// resolve returns the canonical path of a folder, because the names of namespaces
+// and control groups derive from it.
 func resolve(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -90,13 +90,13 @@ func resolve(dir string) (string, error) {
 			return filepath.Join(resolved, rest), nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) || parent == filepath.Dir(parent) {
-			return "", mistakef("run folder %s: %v: choose another --dir", dir, err)
+			return "", mistakef("cannot use run folder %s: %v: choose another --dir", dir, err)
 		}
 		rest = filepath.Join(filepath.Base(parent), rest)
 	}
 }
 
-// Possible says whether this user on this machine can run real nodes.
+// Possible reports whether this user on this machine can run real nodes.
 func Possible() bool { return runtime.GOOS == "linux" && os.Geteuid() == 0 }
 
 func (l *Lab) path(parts ...string) string {
@@ -122,9 +122,9 @@ func (l *Lab) Kubeconfig(name string) string {
 	return l.path(name + ".kubeconfig")
 }
 
-// poll calls condition until it is done or ctx ends. The condition's error is
-// why it is not done yet, and part of poll's own in the end; only a
-// ComponentError ends the wait at once.
+// poll calls condition until it is done or ctx ends. The condition's error says
+// why it is not done yet, and becomes part of poll's own; only a ComponentError
+// ends the wait at once.
 func poll(ctx context.Context, what string, condition func(context.Context) (bool, error)) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

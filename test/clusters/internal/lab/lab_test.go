@@ -24,7 +24,7 @@ func newLab(t *testing.T, dir string) *Lab {
 	return l
 }
 
-// noTools is a toolchain whose use a test does not expect to go well.
+// noTools is a toolchain that always fails.
 type noTools struct{}
 
 func (noTools) Programs(context.Context, string, bool) (map[string]string, error) {
@@ -35,8 +35,8 @@ func (noTools) Images(context.Context, map[string]string) (Images, error) {
 	return Images{}, errors.New("no images here")
 }
 
-// All names of one folder must lead to one identity: it is how Down finds what
-// Up has made.
+// All paths of one folder must give one identity, by which Down finds everything
+// that Up has made.
 func TestIdentity(t *testing.T) {
 	base := t.TempDir()
 	folder := filepath.Join(base, "real")
@@ -86,14 +86,14 @@ func TestUpRefuses(t *testing.T) {
 		want   string
 	}{
 		"ForeignFolder": {
-			reason: "Down would have to leave it, and the user may not mean it",
+			reason: "Down would leave it, and the user may have chosen the folder by mistake",
 			files:  map[string]string{"thesis.txt": "precious"},
 			want:   "thesis.txt",
 		},
 		"OccupiedPort": {
 			reason: "better now than after a minute",
 			plan:   Plan{Simulated: true, LocalPort: port},
-			want:   fmt.Sprintf("port %d is occupied", port),
+			want:   fmt.Sprintf("port %d is in use", port),
 		},
 		"DamagedState": {
 			reason: "guessing would start everything twice",
@@ -139,7 +139,7 @@ func TestFailedUpLeavesNoFolder(t *testing.T) {
 	}
 }
 
-// Down knows its own files; what else is in the folder is not its business.
+// Down removes its own files only, and leaves others in the folder alone.
 func TestDownSparesForeignFiles(t *testing.T) {
 	dir := t.TempDir()
 	for _, file := range []string{"state.json", "thesis.txt"} {

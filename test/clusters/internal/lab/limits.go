@@ -9,17 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a run takes, measured and rounded up.
+// The needs of a run, measured and rounded up.
 const (
 	diskPerRun  = 512 << 20
 	diskPerNode = 1 << 30
-	// inotify instances: components stop with "too many open files", minutes
-	// later and hard to explain, when the kernel has no more for their user.
+	// inotify instances: if the kernel has no more of them for the user,
+	// components fail minutes later with "too many open files".
 	watchesPerRun  = 30
 	watchesPerNode = 9
 )
 
-// checkLimits refuses a plan that the machine is too small for.
+// checkLimits rejects a plan for which the machine is too small.
 func (l *Lab) checkLimits(plan Plan) error {
 	nodes := plan.LocalNodes + plan.RemoteNodes
 	if plan.Simulated {
@@ -42,8 +42,8 @@ func enoughWatches(limit string, nodes int) error {
 	}
 	need := watchesPerRun + nodes*watchesPerNode
 	if have < need {
-		return mistakef("%d nodes need about %d inotify instances and a user may have %d: run sysctl -w fs.inotify.max_user_instances=%d, or ask for fewer nodes",
-			nodes, need, have, 2*need)
+		return mistakef("%d nodes need about %d inotify instances and a user may have %d: "+
+			"run sysctl -w fs.inotify.max_user_instances=%d, or choose fewer nodes", nodes, need, have, 2*need)
 	}
 	return nil
 }
@@ -51,7 +51,7 @@ func enoughWatches(limit string, nodes int) error {
 func enoughDisk(dir string, need uint64) error {
 	var disk unix.Statfs_t
 	if err := unix.Statfs(dir, &disk); err != nil {
-		return fmt.Errorf("look at the disk of %s: %w", dir, err)
+		return fmt.Errorf("read the free space of %s: %w", dir, err)
 	}
 	if free := disk.Bavail * uint64(disk.Bsize); free < need {
 		return mistakef("%s has %d MiB free and the clusters need %d: free some space, or choose another --dir", dir, free>>20, need>>20)

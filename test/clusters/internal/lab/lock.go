@@ -13,14 +13,14 @@ import (
 // lock keeps other commands from changing the run until unlock is called. The
 // kernel drops it with the process, so a killed command leaves none.
 func (l *Lab) lock(ctx context.Context) (unlock func(), err error) {
-	// The folder itself is what is locked: a file inside would be one more that
-	// Down has to remove while it is held.
+	// The lock is on the folder itself: Down would have to remove a file inside
+	// while it is locked.
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	waiting := false
 	for {
 		if err := os.MkdirAll(l.Dir, 0o700); err != nil {
-			return nil, mistakef("run folder: %v: choose another --dir", err)
+			return nil, mistakef("cannot make the run folder: %v: choose another --dir", err)
 		}
 		file, err := os.Open(l.Dir)
 		if errors.Is(err, fs.ErrPermission) {
@@ -49,7 +49,7 @@ func (l *Lab) lock(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-// sameFile says whether path still names the open file: the previous owner of
+// sameFile reports whether path still names the open file: the previous owner of
 // the lock may have removed the folder.
 func sameFile(file *os.File, path string) bool {
 	open, err := file.Stat()

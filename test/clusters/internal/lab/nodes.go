@@ -17,9 +17,9 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/cluster"
 )
 
-// startRuntimes starts every node's containerd and gives it the images. For a
-// containerd that has died this is as if the node were switched off and on: its
-// mount namespace is gone, and what still runs there must not run twice.
+// startRuntimes starts every node's containerd and imports the images. A dead
+// containerd counts as a reboot of its node: its mount namespace is gone, and
+// programs that still run in there must not run twice.
 func (l *Lab) startRuntimes(ctx context.Context, state State, c cluster.Cluster) error {
 	return eachNode(c, func(node cluster.Node) error {
 		if record, ok := l.table().Find(node.Component("containerd")); ok && record.Alive() {
@@ -67,7 +67,7 @@ func (l *Lab) runtimePID(node cluster.Node) (int, error) {
 }
 
 func (l *Lab) waitRuntime(ctx context.Context, c cluster.Cluster, node cluster.Node) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	err := poll(ctx, "containerd", func(ctx context.Context) (bool, error) {
 		pid, err := l.runtimePID(node)
@@ -80,8 +80,8 @@ func (l *Lab) waitRuntime(ctx context.Context, c cluster.Cluster, node cluster.N
 	return l.blame(node.Component("containerd"), err)
 }
 
-// importImage reads the archive out here: paths may mean something else in
-// the node's mount namespace.
+// importImage opens the archive outside the node's mount namespace, in which the
+// path may be another file.
 func (l *Lab) importImage(ctx context.Context, c cluster.Cluster, node cluster.Node, archive string) error {
 	file, err := os.Open(archive)
 	if err != nil {
@@ -104,7 +104,7 @@ func (l *Lab) startNodes(ctx context.Context, state State, c cluster.Cluster) er
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	if c.Simulated {
 		return l.simulateNodes(ctx, state, c, client)
@@ -129,8 +129,8 @@ func (l *Lab) startNodes(ctx context.Context, state State, c cluster.Cluster) er
 	return l.ensure(c.KubeProxy(c.Nodes[0], pid))
 }
 
-// admitNode gives the node its pod network as soon as the controller manager
-// has decided on it, and waits until the node is Ready.
+// admitNode configures the node's pod network as soon as the controller manager
+// has chosen it, and waits until the node is Ready.
 func (l *Lab) admitNode(ctx context.Context, c cluster.Cluster, node cluster.Node, client kubernetes.Interface) error {
 	configured := false
 	return poll(ctx, "the node to be Ready", func(ctx context.Context) (bool, error) {
@@ -142,7 +142,7 @@ func (l *Lab) admitNode(ctx context.Context, c cluster.Cluster, node cluster.Nod
 			return false, err
 		}
 		if object.Spec.PodCIDR == "" {
-			return false, errors.New("the controller manager has not given it a pod network")
+			return false, errors.New("the controller manager has not assigned it a pod network")
 		}
 		if !configured {
 			pods, err := netip.ParsePrefix(object.Spec.PodCIDR)

@@ -17,17 +17,17 @@ import (
 
 const probeName = "clusters-probe"
 
-// prove shows that the cluster is usable: a pod starts, the cluster's DNS knows
-// the API server's Service, and its log can be read through the kubelet.
+// prove checks that the cluster is usable: a pod starts, the cluster's DNS resolves
+// the API server's Service, and the pod's log can be read through the kubelet.
 func (l *Lab) prove(ctx context.Context, _ State, c cluster.Cluster) error {
 	if len(c.Nodes) == 0 {
-		return nil // simulated nodes run nothing that could be asked
+		return nil // simulated nodes run nothing that could be checked
 	}
 	client, err := l.Client(c.Name)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	l.env.Report("%s: waiting for DNS", c.Name)
 	if err := l.waitDNS(ctx, c, client); err != nil {
@@ -56,7 +56,7 @@ func (l *Lab) waitDNS(ctx context.Context, c cluster.Cluster, client kubernetes.
 func (l *Lab) runProbe(ctx context.Context, client kubernetes.Interface) error {
 	pods := client.CoreV1().Pods(metav1.NamespaceDefault)
 	now := metav1.DeleteOptions{GracePeriodSeconds: ptr.To[int64](0)}
-	// A probe of a run that was killed is in the way.
+	// Remove the probe of a run that was killed.
 	if err := pods.Delete(ctx, probeName, now); err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}
@@ -64,7 +64,7 @@ func (l *Lab) runProbe(ctx context.Context, client kubernetes.Interface) error {
 	if err != nil {
 		return err
 	}
-	// The first try may come before the default service account exists.
+	// At first the default service account may not exist.
 	err = poll(ctx, "the pod to be created", func(ctx context.Context) (bool, error) {
 		_, err := pods.Create(ctx, probePod(state.Images.Busybox), metav1.CreateOptions{})
 		return err == nil, err
@@ -77,7 +77,7 @@ func (l *Lab) runProbe(ctx context.Context, client kubernetes.Interface) error {
 		if err != nil {
 			return false, err
 		}
-		return pod.Status.Phase == corev1.PodSucceeded, podTrouble(pod)
+		return pod.Status.Phase == corev1.PodSucceeded, podProblem(pod)
 	})
 	if err != nil {
 		return err
@@ -87,12 +87,12 @@ func (l *Lab) runProbe(ctx context.Context, client kubernetes.Interface) error {
 		return fmt.Errorf("read its log: %w", err)
 	}
 	if !strings.Contains(string(log), "Name:") {
-		return fmt.Errorf("its log does not hold DNS's answer: %q", log)
+		return fmt.Errorf("its log lacks the answer of the DNS server: %q", log)
 	}
 	return pods.Delete(ctx, probeName, now)
 }
 
-func podTrouble(pod *corev1.Pod) error {
+func podProblem(pod *corev1.Pod) error {
 	for _, status := range pod.Status.ContainerStatuses {
 		if status.State.Waiting != nil {
 			return fmt.Errorf("%s: %s", status.State.Waiting.Reason, status.State.Waiting.Message)
@@ -113,7 +113,7 @@ func probePod(image string) *corev1.Pod {
 				Name:            "probe",
 				Image:           image,
 				ImagePullPolicy: corev1.PullNever,
-				// kube-proxy may not have heard of the DNS Service yet.
+				// kube-proxy may not know the DNS Service yet.
 				Command: []string{"sh", "-c", "until nslookup kubernetes.default.svc.cluster.local; do sleep 0.2; done"},
 			}},
 		},
@@ -122,7 +122,10 @@ func probePod(image string) *corev1.Pod {
 
 // components returns the names of all processes that the cluster needs.
 func (l *Lab) components(c cluster.Cluster) []string {
-	names := []string{c.Component("etcd"), c.Component("kube-apiserver"), c.Component("kube-controller-manager"), c.Component("kube-scheduler")}
+	names := []string{
+		c.Component("etcd"), c.Component("kube-apiserver"),
+		c.Component("kube-controller-manager"), c.Component("kube-scheduler"),
+	}
 	if c.Simulated {
 		return append(names, c.Component("kwok"))
 	}

@@ -16,15 +16,15 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/process"
 )
 
-// Plan is what the user asked for.
+// Plan is what the user wants.
 type Plan struct {
 	Simulated     bool   `json:"simulated"`
 	LocalVersion  string `json:"localVersion"`
 	RemoteVersion string `json:"remoteVersion"`
 	LocalNodes    int    `json:"localNodes"`
 	RemoteNodes   int    `json:"remoteNodes"`
-	// LocalPort and RemotePort are where the API servers are reached on
-	// 127.0.0.1; 0 takes a free port.
+	// LocalPort and RemotePort are the API servers' ports on 127.0.0.1; 0 picks a
+	// free one.
 	LocalPort  int `json:"localPort"`
 	RemotePort int `json:"remotePort"`
 }
@@ -50,19 +50,19 @@ func (p Plan) port(name string) int {
 	return p.RemotePort
 }
 
-// State is what a run remembers. It is written before anything is started.
+// State is the stored state of a run. It is written before anything is started.
 type State struct {
 	Plan Plan `json:"plan"`
 	// Boot is the machine's boot; a run does not survive the next one.
 	Boot string `json:"boot"`
-	// Ready is set when everything has worked once.
+	// Ready is set once everything has worked.
 	Ready    bool             `json:"ready"`
 	LinkPort int              `json:"linkPort"`
 	Clusters map[string]*Site `json:"clusters"`
 	Images   Images           `json:"images"`
 }
 
-// Site is what a run remembers of one cluster.
+// Site is the stored state of one cluster.
 type Site struct {
 	// Port is the API server's on 127.0.0.1 of the machine.
 	Port  int           `json:"port"`
@@ -78,7 +78,7 @@ func (l *Lab) Load() (state State, ok bool, err error) {
 		return State{}, false, nil
 	}
 	if errors.Is(err, syscall.ENOTDIR) {
-		return State{}, false, mistakef("run folder %s: it is a file: choose another --dir", l.Dir)
+		return State{}, false, mistakef("run folder %s is a file: choose another --dir", l.Dir)
 	}
 	if errors.Is(err, fs.ErrPermission) {
 		return State{}, false, mistakef("%s belongs to another user: run this command as that user", l.Dir)
@@ -112,8 +112,8 @@ func bootID() string {
 	return strings.TrimSpace(string(data))
 }
 
-// newState chooses ports. The listeners that hold them are closed again, so a
-// port can be lost to another program before use; the next Up then repairs it.
+// newState chooses ports. The listeners that reserve them are closed again, so
+// another program can take a port before it is used; the next Up repairs that.
 func newState(plan Plan) (State, error) {
 	state := State{Plan: plan, Boot: bootID(), Clusters: map[string]*Site{}}
 	var held []net.Listener
@@ -125,7 +125,7 @@ func newState(plan Plan) (State, error) {
 	take := func(port int) (int, error) {
 		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if errors.Is(err, syscall.EADDRINUSE) {
-			return 0, mistakef("port %d is occupied: choose another one, or 0 for any free port", port)
+			return 0, mistakef("port %d is in use: choose another one, or 0 for any free port", port)
 		}
 		if errors.Is(err, syscall.EACCES) {
 			return 0, mistakef("port %d is privileged: choose one above 1023, or 0 for any free port", port)
@@ -178,9 +178,9 @@ const (
 	akdHost   = 5
 	linkHost  = 6
 	firstNode = 11
-	// MaxNodes is how many real nodes a cluster can have: its addresses end.
+	// MaxNodes is the highest number of real nodes in a cluster, by its addresses.
 	MaxNodes = 100
-	// MaxSimulatedNodes is how many kwok plays without trouble.
+	// MaxSimulatedNodes is the number of nodes that kwok simulates reliably.
 	MaxSimulatedNodes = 5000
 )
 
@@ -198,7 +198,7 @@ func serviceRange(name string) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 97, 0, 0}), 16)
 }
 
-// linkAddress is where akd reaches the remote API server through the link.
+// linkAddress is that of the remote API server on akd's side of the link.
 func (s State) linkAddress() netip.AddrPort {
 	if s.Plan.Simulated {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(s.LinkPort))
@@ -270,7 +270,7 @@ func nodeGroup(node string) string { return node + "-" + systemGroup }
 
 func nodeName(clusterName string, index int) string { return fmt.Sprintf("%s-%d", clusterName, index) }
 
-// enter says how a process gets into a cluster's network and a control group.
+// enter describes a process's way into a cluster's network and a control group.
 func (l *Lab) enter(clusterName, group string) (process.Enter, error) {
 	procs, err := l.group().Procs(group)
 	return process.Enter{NetNS: l.namespacePath(clusterName), CgroupProcs: procs}, err

@@ -9,10 +9,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Status is what there is to know about a run, for people and programs.
+// Status describes a run, for people and programs.
 type Status struct {
 	Dir string `json:"dir"`
-	// Running says that Up has completed and all components are alive.
+	// Running means that Up has completed and all components are alive.
 	Running   bool   `json:"running"`
 	Simulated bool   `json:"simulated"`
 	Notice    string `json:"notice,omitempty"`
@@ -38,11 +38,11 @@ type LinkStatus struct {
 type ClusterStatus struct {
 	Version string `json:"version"`
 	Ready   bool   `json:"ready"`
-	// Server is for the machine, InNetworkServer for those in a network namespace.
+	// Server is the URL on the machine, InNetworkServer that in a network namespace.
 	Server          string `json:"server"`
 	InNetworkServer string `json:"inNetworkServer"`
 	Kubeconfig      string `json:"kubeconfig"`
-	// Kubectl is the path of the cluster's own.
+	// Kubectl is the path of the cluster's own kubectl.
 	Kubectl string `json:"kubectl"`
 	// AKDKubeconfig is for akd, in the local cluster's network namespace.
 	AKDKubeconfig    string       `json:"akdKubeconfig"`
@@ -69,7 +69,7 @@ type ComponentStatus struct {
 	Log   string `json:"log"`
 }
 
-// Status looks at the run. No run is a status too.
+// Status reads the status of the run, or of an empty one if there is none.
 func (l *Lab) Status(ctx context.Context) (Status, error) {
 	status := Status{Dir: l.Dir}
 	state, ok, err := l.Load()
@@ -90,7 +90,8 @@ func (l *Lab) Status(ctx context.Context) (Status, error) {
 	}
 	for _, record := range records {
 		alive := record.Alive()
-		status.Components = append(status.Components, ComponentStatus{Name: record.Name, PID: record.PID, Alive: alive, Log: l.table().Log(record.Name)})
+		component := ComponentStatus{Name: record.Name, PID: record.PID, Alive: alive, Log: l.table().Log(record.Name)}
+		status.Components = append(status.Components, component)
 		status.Running = status.Running && alive
 	}
 	for _, name := range []string{Local, Remote} {

@@ -17,8 +17,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/process"
 )
 
-// patience bounds each step of Up once its programs run.
-const patience = 3 * time.Minute
+// stepTimeout bounds each step of Up once its programs run.
+const stepTimeout = 3 * time.Minute
 
 // Up brings the clusters of plan up, or repairs them, and returns when they are
 // usable. Clusters that run already are left alone.
@@ -31,7 +31,7 @@ func (l *Lab) Up(ctx context.Context, plan Plan) error {
 		return err
 	}
 	defer unlock()
-	// Does nothing unless the folder is empty, because Up went no further.
+	// Does nothing unless the folder is empty, because Up stopped early.
 	defer os.Remove(l.Dir)
 	if err := l.checkFolder(); err != nil {
 		return err
@@ -60,11 +60,11 @@ func (l *Lab) Up(ctx context.Context, plan Plan) error {
 	return l.save(state)
 }
 
-// checkFolder refuses a folder that holds anything of someone else's.
+// checkFolder rejects a folder that holds files of others.
 func (l *Lab) checkFolder() error {
 	for _, hidden := range []string{"/run/", "/var/lib/", "/var/log/"} {
 		if Possible() && len(l.Dir) > len(hidden) && l.Dir[:len(hidden)] == hidden {
-			return mistakef("run folder %s: nodes have a %s of their own: choose another --dir", l.Dir, hidden)
+			return mistakef("run folder %s is hidden by the nodes' own %s: choose another --dir", l.Dir, hidden)
 		}
 	}
 	found, err := os.ReadDir(l.Dir)
@@ -77,14 +77,14 @@ func (l *Lab) checkFolder() error {
 	}
 	for _, entry := range found {
 		if !known[entry.Name()] {
-			return mistakef("run folder %s holds %s, which is not of a run: choose an empty --dir", l.Dir, entry.Name())
+			return mistakef("run folder %s holds %s, which no run has created: choose an empty --dir", l.Dir, entry.Name())
 		}
 	}
 	return nil
 }
 
-// prepare returns the state of the run, beginning one if there is none that
-// could be continued.
+// prepare returns the state of the run. It begins a new one if there is none to
+// continue.
 func (l *Lab) prepare(ctx context.Context, plan Plan) (State, error) {
 	state, ok, err := l.Load()
 	if err != nil {
@@ -97,7 +97,7 @@ func (l *Lab) prepare(ctx context.Context, plan Plan) (State, error) {
 		}
 		ok = false
 	}
-	if ok && !sameWish(state.Plan, plan) {
+	if ok && !samePlan(state.Plan, plan) {
 		return State{}, mistakef("%s already runs %s: run clusters down first, or choose another --dir", l.Dir, state.Plan)
 	}
 	if !ok {
@@ -119,8 +119,8 @@ func (l *Lab) prepare(ctx context.Context, plan Plan) (State, error) {
 	return state, l.save(state)
 }
 
-// sameWish compares plans; a port of 0 wishes for nothing.
-func sameWish(have, want Plan) bool {
+// samePlan compares plans; a wanted port of 0 equals any.
+func samePlan(have, want Plan) bool {
 	if want.LocalPort == 0 {
 		want.LocalPort = have.LocalPort
 	}
@@ -158,15 +158,15 @@ func (l *Lab) equip(ctx context.Context, state *State) error {
 	return nil
 }
 
-// connect makes what the clusters stand on: control groups and namespaces. It
-// says whether it began anew.
+// connect makes the control groups and namespaces of the clusters. It reports
+// whether they are new.
 func (l *Lab) connect(ctx context.Context, state State) (fresh bool, err error) {
 	whole := state.Plan.Simulated || netns.Exists(l.namespace(Local)) && netns.Exists(l.namespace(Remote))
 	if state.Ready && whole {
 		return false, l.makeGroups(state)
 	}
-	// Half-made namespaces cannot be told from whole ones, and a process may
-	// run that was not recorded: end them all. The data stays.
+	// Incomplete namespaces look like complete ones, and a process may run that
+	// was not recorded: end them all. The data stays.
 	if err := l.endProcesses(ctx); err != nil {
 		return true, err
 	}
@@ -216,7 +216,7 @@ func (l *Lab) side(state State, name string) netns.Side {
 	return side
 }
 
-// parallel does step for both clusters and reports the first failure.
+// parallel runs step for both clusters and returns the first failure.
 func (l *Lab) parallel(ctx context.Context, state State, step func(context.Context, State, cluster.Cluster) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -281,7 +281,7 @@ func (l *Lab) startControllers(ctx context.Context, c cluster.Cluster) error {
 	return l.applyManifests(ctx, c)
 }
 
-// whole says whether every program that was started still runs.
+// whole reports whether every program that was started still runs.
 func (l *Lab) whole() bool {
 	records, err := l.table().All()
 	for _, record := range records {
@@ -306,7 +306,7 @@ func (l *Lab) ensure(spec process.Spec) error {
 }
 
 // forward makes the API server of a cluster in a namespace reachable from the
-// machine. The listener is made out here and inherited by a program in there.
+// machine. A program inside inherits the listener, which is made outside.
 func (l *Lab) forward(state State, c cluster.Cluster) error {
 	name := c.Component("forward")
 	if record, ok := l.table().Find(name); c.Simulated || ok && record.Alive() {
@@ -315,7 +315,7 @@ func (l *Lab) forward(state State, c cluster.Cluster) error {
 	site := state.Clusters[c.Name]
 	listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(site.Port))
 	if err != nil {
-		return mistakef("port %d on 127.0.0.1 of the %s API server is occupied: free it, or run clusters down and up", site.Port, c.Name)
+		return mistakef("port %d on 127.0.0.1, of the %s API server, is in use: free it, or run clusters down and up", site.Port, c.Name)
 	}
 	defer listener.Close()
 	file, err := listener.(*net.TCPListener).File() //nolint:forcetypeassert // a TCP listener is one
@@ -325,8 +325,11 @@ func (l *Lab) forward(state State, c cluster.Cluster) error {
 	defer file.Close()
 	target := netip.AddrPortFrom(c.Net.Address, uint16(c.Net.Ports.API))
 	_, err = l.table().Start(process.Spec{
-		Name: name, Path: l.env.Self, Args: []string{"forward", target.String()},
-		Enter: c.Enter, Files: []*os.File{file},
+		Name:  name,
+		Path:  l.env.Self,
+		Args:  []string{"forward", target.String()},
+		Enter: c.Enter,
+		Files: []*os.File{file},
 	})
 	return err
 }
@@ -350,7 +353,7 @@ func (l *Lab) startLink(ctx context.Context, state State) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	err = poll(ctx, "the link", func(ctx context.Context) (bool, error) {
 		_, err := l.Link().State(ctx)
@@ -361,7 +364,7 @@ func (l *Lab) startLink(ctx context.Context, state State) error {
 
 func (l *Lab) linkSocket() string { return l.path("run", "link.sock") }
 
-// writeAccess makes the kubeconfigs that users of the run need.
+// writeAccess writes the kubeconfigs for users of the run.
 func (l *Lab) writeAccess(state State, c cluster.Cluster) error {
 	machine := net.JoinHostPort("127.0.0.1", strconv.Itoa(state.Clusters[c.Name].Port))
 	inside := netip.AddrPortFrom(c.Net.Address, uint16(c.Net.Ports.API)).String()
@@ -380,7 +383,7 @@ func (l *Lab) writeAccess(state State, c cluster.Cluster) error {
 	return l.mergeAccess(state)
 }
 
-// mergeAccess makes the kubeconfig with both contexts, once both are known.
+// mergeAccess writes the kubeconfig with both contexts, once both are known.
 func (l *Lab) mergeAccess(state State) error {
 	var accesses []certs.Access
 	for _, name := range []string{Local, Remote} {

@@ -22,7 +22,7 @@ func (l *Lab) Running() (State, error) {
 		return State{}, err
 	}
 	if !ok {
-		return State{}, mistakef("no clusters run in %s: run clusters up, or name their --dir", l.Dir)
+		return State{}, mistakef("no clusters run in %s: run clusters up, or give their --dir", l.Dir)
 	}
 	if !state.Ready {
 		return State{}, mistakef("the clusters in %s are not ready: run clusters up", l.Dir)
@@ -45,8 +45,8 @@ func (l *Lab) SetLink(ctx context.Context, state link.State) error {
 	return l.Link().Set(ctx, state)
 }
 
-// Exec replaces this process by the command, inside the network namespace of
-// the cluster called name. It ends with the run: Down kills it.
+// Exec replaces this process with the command, in the network namespace of the
+// cluster called name. Down kills it.
 func (l *Lab) Exec(name string, command []string) error {
 	state, err := l.Running()
 	if err != nil {
@@ -71,13 +71,13 @@ func (l *Lab) Exec(name string, command []string) error {
 	return process.Exec(spec)
 }
 
-// Kubectl replaces this process by the cluster's own kubectl.
+// Kubectl replaces this process with the cluster's own kubectl.
 func (l *Lab) Kubectl(name string, args []string) error {
 	state, err := l.Running()
 	if err != nil {
 		return err
 	}
-	// Its cache would otherwise stay in the user's home folder.
+	// By default its cache would stay in the user's home folder.
 	err = errors.Join(os.Setenv("KUBECONFIG", l.Kubeconfig(name)), os.Setenv("KUBECACHEDIR", l.path("run", "kubectl")))
 	if err != nil {
 		return err
@@ -85,14 +85,14 @@ func (l *Lab) Kubectl(name string, args []string) error {
 	return process.Exec(process.Spec{Name: "kubectl", Path: state.Clusters[name].Programs["kubectl"], Args: args})
 }
 
-// LoadImage gives the image archive to all nodes of the clusters.
+// LoadImage imports the image archive on all nodes of the clusters.
 func (l *Lab) LoadImage(ctx context.Context, archive string, clusters ...string) error {
 	state, err := l.Running()
 	if err != nil {
 		return err
 	}
 	if state.Plan.Simulated {
-		return mistakef("%s: there is nothing to load an image into", SimulatedNotice)
+		return mistakef("%s: run clusters up with real nodes to load an image", SimulatedNotice)
 	}
 	if err := checkArchive(archive); err != nil {
 		return err
@@ -113,18 +113,18 @@ func (l *Lab) LoadImage(ctx context.Context, archive string, clusters ...string)
 	return nil
 }
 
-// checkArchive finds out whether the file is an image at all, because
-// containerd's answer to anything else is hard to understand.
+// checkArchive checks that the file is an image, because containerd's error for
+// anything else is hard to understand.
 func checkArchive(path string) error {
 	file, err := os.Open(path)
 	if err != nil {
-		return mistakef("image file: %v", err)
+		return mistakef("cannot read the image file: %v: build or save it first", err)
 	}
 	defer file.Close()
 	for archive := tar.NewReader(file); ; {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
-			return mistakef("image file %s holds neither manifest.json nor index.json: make it with docker save, or as an OCI layout", path)
+			return mistakef("image file %s has neither manifest.json nor index.json: make it with docker save, or as an OCI layout", path)
 		}
 		if err != nil {
 			return mistakef("image file %s is not a plain tar archive (%v): make it with docker save, or as an OCI layout", path, err)
@@ -138,14 +138,14 @@ func checkArchive(path string) error {
 // Log returns the path of a component's log.
 func (l *Lab) Log(component string) (string, error) {
 	if _, ok, err := l.Load(); err != nil || !ok {
-		return "", errors.Join(err, mistakef("no clusters in %s: run clusters up, or name their --dir", l.Dir))
+		return "", errors.Join(err, mistakef("no clusters run in %s: run clusters up, or give their --dir", l.Dir))
 	}
 	names, err := l.logNames()
 	if err != nil {
 		return "", err
 	}
 	if !slices.Contains(names, component) {
-		return "", mistakef("unknown component %q: it is one of %v", component, names)
+		return "", mistakef("unknown component %q: give one of %v", component, names)
 	}
 	return l.table().Log(component), nil
 }

@@ -12,23 +12,22 @@ import (
 	"time"
 )
 
-// The two things that can be wrong with the link, as toxics of the proxy. Each
-// is made for both directions; the direction is part of the name.
+// Faults of the link, as toxics of the proxy. Each exists for both directions; the
+// direction is part of the name.
 const (
 	latencyToxic = "latency"
 	cutToxic     = "cut"
 )
 
-// State is what the link does to connections.
+// State is the condition of the link.
 type State struct {
-	// Cut says that nothing gets through.
+	// Cut lets nothing through.
 	Cut bool `json:"cut"`
-	// Latency is added to each direction's round trip half: a request and its
-	// answer together take this much longer.
+	// Latency is added to each round trip, half in each direction.
 	Latency time.Duration `json:"latencyNanoseconds"`
 }
 
-// Control gives orders to the proxy whose control socket it names.
+// Control controls a proxy through its socket.
 type Control struct {
 	Socket string
 }
@@ -41,12 +40,12 @@ type toxic struct {
 	Attributes map[string]int64 `json:"attributes"`
 }
 
-// Set makes the link do to connections, present and future, what state says.
+// Set applies state to existing and future connections.
 //
-// A cut link behaves as a partition: bytes vanish in both directions and no
-// connection is reset. New connections are accepted, because the proxy does so
-// before it looks upstream, and then hear nothing. When the link is restored,
-// connections that lived through the cut are closed: bytes are missing in them.
+// A cut link acts like a network partition: bytes vanish in both directions and no
+// connection is reset. New connections are accepted, because the proxy accepts
+// before it dials upstream, but get no answer. A restored link closes the
+// connections that lived through the cut, because bytes are missing in them.
 func (c Control) Set(ctx context.Context, state State) error {
 	for _, stream := range []string{"upstream", "downstream"} {
 		cut := toxic{Name: cutToxic + "-" + stream, Type: "timeout", Attributes: map[string]int64{"timeout": 0}}
@@ -78,7 +77,7 @@ func (c Control) change(ctx context.Context, t toxic, wanted bool) error {
 	return err
 }
 
-// State returns what the link does at present.
+// State returns the current state of the link.
 func (c Control) State(ctx context.Context) (State, error) {
 	var toxics []toxic
 	if err := c.call(ctx, http.MethodGet, "/proxies/"+proxyName+"/toxics", nil, &toxics); err != nil {

@@ -1,8 +1,9 @@
-// Package link carries connections between networks that cannot see each other,
-// and spoils the one between akd and the remote API server on demand.
+// Package link carries connections between networks that cannot reach each other,
+// and slows down or cuts the link between akd and the remote API server on demand.
 //
 // It owns the forwarder, the link proxy and the proxy's control socket. It must
-// not know namespaces: both programs are started where they are to dial.
+// not know namespaces: both programs are started in the namespace that they dial
+// from.
 //
 //	kubectl ─► 127.0.0.1:PORT ─► Forward ─► API server
 //	akd     ─► link address   ─► Proxy   ─► remote API server

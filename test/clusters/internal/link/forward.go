@@ -11,8 +11,8 @@ import (
 )
 
 // Forward accepts connections from listener and joins each to a new one to the
-// TCP address to, until ctx ends. The listener may live in another network
-// namespace than the caller; the address is dialled from the caller's.
+// TCP address to, until ctx ends. The listener may belong to another network
+// namespace than the caller; the address is dialed from the caller's.
 func Forward(ctx context.Context, log *slog.Logger, listener net.Listener, to string) error {
 	var connections sync.WaitGroup
 	defer connections.Wait()
@@ -34,7 +34,7 @@ func Forward(ctx context.Context, log *slog.Logger, listener net.Listener, to st
 	}
 }
 
-// join copies both ways until both sides have said all they had to say.
+// join copies both ways until both sides have closed.
 func join(ctx context.Context, near net.Conn, to string) error {
 	defer near.Close()
 	far, err := new(net.Dialer).DialContext(ctx, "tcp", to)

@@ -52,12 +52,12 @@ func dial(t *testing.T, address string) net.Conn {
 	return conn
 }
 
-// say sends a line and returns what comes back within patience.
-func say(conn net.Conn, line string, patience time.Duration) (string, error) {
+// say sends a line and returns what comes back within timeout.
+func say(conn net.Conn, line string, timeout time.Duration) (string, error) {
 	if _, err := fmt.Fprintln(conn, line); err != nil {
 		return "", err
 	}
-	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
 		return "", err
 	}
 	return bufio.NewReader(conn).ReadString('\n')
@@ -150,7 +150,7 @@ func TestLinkStates(t *testing.T) {
 	}
 }
 
-// A cut is silent for connections old and new, and mended it carries new ones.
+// A cut link is silent on old and new connections; a restored one carries new ones.
 func TestCutIsSilent(t *testing.T) {
 	address, control := startProxy(t)
 	ctx := context.Background()
@@ -170,6 +170,6 @@ func TestCutIsSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if answer, err := say(dial(t, address), "after", 10*time.Second); err != nil || answer != "after\n" {
-		t.Errorf("after mending: %q, %v", answer, err)
+		t.Errorf("after the restore: %q, %v", answer, err)
 	}
 }

@@ -14,11 +14,11 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// proxyName is what the link's one proxy is called in toxiproxy's API.
+// proxyName is the name of the link's only proxy in toxiproxy's API.
 const proxyName = "remote"
 
 // ServeProxy carries connections from the TCP address listen to the TCP address
-// upstream until ctx ends, and takes orders on the unix socket control.
+// upstream until ctx ends. The unix socket control controls it.
 func ServeProxy(ctx context.Context, listen, upstream, control string) error {
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.New(os.Stderr).Level(zerolog.WarnLevel))
 	proxy := toxiproxy.NewProxy(server, proxyName, listen, upstream)
@@ -39,8 +39,8 @@ func ServeProxy(ctx context.Context, listen, upstream, control string) error {
 	return nil
 }
 
-// listenUnix goes through a short name: a socket's path may have 107 bytes,
-// which a run folder deep in a tree exceeds.
+// listenUnix uses a short name: a socket's path may have 107 bytes at most, and a
+// run folder deep in a tree exceeds that.
 func listenUnix(path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err

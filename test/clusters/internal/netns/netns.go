@@ -31,7 +31,7 @@ type Side struct {
 	// Addresses are those of the cable's end, with the node network's length.
 	// The first one is the source of connections and the other side's gateway.
 	Addresses []netip.Prefix
-	// Pods is the network behind this side that the other side needs a route to.
+	// Pods is the network behind this side, to which the other side needs a route.
 	Pods netip.Prefix
 	// Services is the range of virtual addresses that this side's kube-proxy
 	// answers. It needs a route, or connect fails before iptables sees it.
@@ -41,7 +41,7 @@ type Side struct {
 // Path returns the file of the namespace called name.
 func Path(name string) string { return filepath.Join(Dir, name) }
 
-// Exists says whether the namespace called name is there.
+// Exists reports whether the namespace called name is there.
 func Exists(name string) bool {
 	handle, err := vnetns.GetFromPath(Path(name))
 	if err != nil {

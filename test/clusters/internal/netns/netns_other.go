@@ -17,14 +17,14 @@ type Side struct {
 // Path returns nothing: other systems have no network namespaces.
 func Path(string) string { return "" }
 
-// Exists says no.
+// Exists returns false.
 func Exists(string) bool { return false }
 
-// Create refuses: network namespaces are Linux's.
+// Create fails: only Linux has network namespaces.
 func Create(Side, Side) error { return errors.New("network namespaces need Linux") }
 
-// Delete has nothing to do.
+// Delete does nothing.
 func Delete(string) error { return nil }
 
-// Do refuses: network namespaces are Linux's.
+// Do fails: only Linux has network namespaces.
 func Do(string, func() error) error { return errors.New("network namespaces need Linux") }

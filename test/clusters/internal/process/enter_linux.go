@@ -37,7 +37,7 @@ func enter(e Enter) error {
 		}
 	}
 	if len(e.Private) > 0 {
-		return furnish(e.Private)
+		return mountPrivately(e.Private)
 	}
 	return nil
 }
@@ -54,8 +54,8 @@ func setns(path string, kind int) error {
 	return nil
 }
 
-// furnish gives the thread a mount namespace of its own and makes the mounts.
-func furnish(mounts []Mount) error {
+// mountPrivately gives the thread a mount namespace of its own with the mounts.
+func mountPrivately(mounts []Mount) error {
 	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("make mount namespace: %w", err)
 	}
@@ -112,8 +112,8 @@ func (m Mount) overlay() error {
 	return unix.Mount("overlay", m.Target, "overlay", 0, options)
 }
 
-// content shows a fixed text at an existing file; a file that does not exist
-// is left alone, because nothing would read it.
+// content shows a fixed text at an existing file. It ignores a file that does not
+// exist, because nothing would read it.
 func (m Mount) content() error {
 	if _, err := os.Stat(m.Target); errors.Is(err, fs.ErrNotExist) {
 		return nil

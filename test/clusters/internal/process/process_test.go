@@ -95,7 +95,7 @@ func TestStopKillsTheDeaf(t *testing.T) {
 	}
 }
 
-// A pid that the kernel gave to another process must never be signalled.
+// A pid that the kernel gave to another process must never be signaled.
 func TestStopSparesStrangers(t *testing.T) {
 	table := newTable(t)
 	record := start(t, table, "stranger", "sleep", "100")
@@ -208,7 +208,10 @@ func TestPrivateMounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := table.Run(context.Background(), Spec{
-		Name: "private", Path: shell, Args: []string{"-c", "cd " + lower + "; " + script}, Env: []string{"PATH=" + os.Getenv("PATH")},
+		Name: "private",
+		Path: shell,
+		Args: []string{"-c", "cd " + lower + "; " + script},
+		Env:  []string{"PATH=" + os.Getenv("PATH")},
 		Enter: Enter{Private: []Mount{
 			{Kind: Overlay, Source: filepath.Join(t.TempDir(), "layers"), Target: lower},
 			{Kind: Bind, Source: bound, Target: filepath.Join(lower, "bound")},

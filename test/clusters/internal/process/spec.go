@@ -11,7 +11,7 @@ import (
 // value is the run's identity, so a process is found even without its record.
 const Marker = "ACTUAL_CLUSTERS_RUN"
 
-// Spec describes one program and the surroundings that it runs in.
+// Spec describes one program and the environment that it runs in.
 type Spec struct {
 	// Name is unique in a run and names the record and the log.
 	Name string `json:"name"`
@@ -25,8 +25,8 @@ type Spec struct {
 	Files []*os.File `json:"-"`
 }
 
-// Enter says which surroundings a process joins before it becomes the program.
-// The zero value leaves it where its parent is.
+// Enter lists the namespaces and control groups that a process joins before it
+// becomes the program. The zero value leaves it in those of its parent.
 type Enter struct {
 	// CgroupProcs are the cgroup.procs files that the process adds itself to.
 	CgroupProcs []string `json:"cgroupProcs,omitempty"`
@@ -39,7 +39,7 @@ type Enter struct {
 	Private []Mount `json:"private,omitempty"`
 }
 
-// MountKind is how a Mount changes what a path shows.
+// MountKind is the effect of a Mount.
 type MountKind string
 
 const (
@@ -51,7 +51,7 @@ const (
 	Content MountKind = "content"
 )
 
-// Mount is one step in furnishing a private mount namespace.
+// Mount is one mount of a private mount namespace.
 type Mount struct {
 	Kind   MountKind `json:"kind"`
 	Source string    `json:"source"`

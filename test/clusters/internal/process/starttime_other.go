@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// startTime asks ps(1), the only way that all other Unixes share.
+// startTime uses ps(1), the only way that all other Unixes share.
 func startTime(pid int) (string, error) {
 	out, err := exec.Command("ps", "-o", "stat=", "-o", "lstart=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {

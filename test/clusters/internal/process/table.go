@@ -32,7 +32,7 @@ type Table struct {
 	Identity string
 }
 
-// Record is what is known of a started process.
+// Record describes a started process.
 type Record struct {
 	Name string `json:"name"`
 	PID  int    `json:"pid"`
@@ -70,8 +70,8 @@ func (t Table) Start(spec Spec) (Record, error) {
 	record := Record{Name: spec.Name, PID: cmd.Process.Pid}
 	// The start time must be read before the child is reaped.
 	record.Start, err = startTime(record.PID)
-	// The child outlives us by design; waiting only spares the caller a zombie
-	// when it dies first.
+	// The child outlives the caller by design; waiting only avoids a zombie if the
+	// child ends first.
 	go func() { _ = cmd.Wait() }()
 	if err != nil {
 		return record, fmt.Errorf("start %s: %w", spec.Name, err)
@@ -83,8 +83,8 @@ func (t Table) Start(spec Spec) (Record, error) {
 	return record, replaceFile(t.recordPath(spec.Name), data)
 }
 
-// Run runs the program to its end, with input from stdin, and returns what it
-// wrote to its standard output. What it wrote to standard error is in the error.
+// Run runs the program to its end, with input from stdin, and returns its standard
+// output. The error includes its standard error.
 func (t Table) Run(ctx context.Context, spec Spec, stdin io.Reader) ([]byte, error) {
 	temp, err := os.CreateTemp(t.Records, ".once-*.json")
 	if err != nil {
@@ -141,7 +141,7 @@ func readRecord(path string) (Record, error) {
 	return record, nil
 }
 
-// Alive says whether the process of the record, and not another one that was
+// Alive reports whether the process of the record, and not another one that was
 // given its pid, is running.
 func (r Record) Alive() bool {
 	start, err := startTime(r.PID)
@@ -149,7 +149,7 @@ func (r Record) Alive() bool {
 }
 
 // Stop ends the process: SIGTERM, and SIGKILL after grace. It returns when the
-// process is gone. A process that is gone already is no error.
+// process is gone. It succeeds if the process is gone already.
 func (r Record) Stop(ctx context.Context, grace time.Duration) error {
 	// A handle (a pidfd on Linux) first, the identity check second: the signal
 	// then cannot reach a later owner of the pid.
@@ -173,8 +173,8 @@ func (r Record) Stop(ctx context.Context, grace time.Duration) error {
 	return nil
 }
 
-func (r Record) gone(ctx context.Context, patience time.Duration) bool {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (r Record) gone(ctx context.Context, timeout time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -198,8 +198,8 @@ func (t Table) Forget(name string) error {
 	return nil
 }
 
-// Tail returns the last lines of the log of the process called name; nothing
-// when it has none.
+// Tail returns the last lines of the log of the process called name, or nothing if
+// there is no log.
 func (t Table) Tail(name string, lines int) string {
 	data, err := os.ReadFile(t.Log(name))
 	if err != nil {

@@ -21,9 +21,9 @@ func Trampoline(args []string) {
 	os.Exit(1) //nolint:revive // it stands for the program that it was to become
 }
 
-// Exec replaces the calling process by the program of spec, inside the
-// surroundings that spec names. It keeps pid, standard streams and the caller's
-// environment (spec.Env is not used), and returns only when it cannot.
+// Exec replaces the calling process with the program of spec, in the namespaces
+// and control groups of spec. It keeps the pid, the standard streams and the
+// caller's environment (spec.Env is not used), and returns only if it fails.
 func Exec(spec Spec) error {
 	if err := enter(spec.Enter); err != nil {
 		return err
