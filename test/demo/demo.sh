@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The story of Actual Kubelets on two real clusters, told by real commands and
-# their real output. A step that does not do what it claims ends the demo with
-# a non-zero exit code. On running clusters it starts where they are.
+# Tells the story of Actual Kubelets on two real clusters, with real commands and
+# their real output. The demo fails at the first step that does not do what it
+# claims. It uses the clusters that run already, or brings them up.
 #
 # Usage: make demo
 set -euo pipefail
@@ -18,12 +18,12 @@ clusters() { bin/clusters --dir "$dir" "$@"; }
 say() { printf '\n# %s\n' "$*"; }
 fail() {
   printf '\ndemo: %s\n' "$*" >&2
-  printf 'demo: the end of akd'\''s log:\n' >&2
+  printf 'demo: the last lines of akd'\''s log:\n' >&2
   clusters kubectl local logs -n actual-system "deployment/$node" --tail=20 >&2 || true
   exit 1
 }
 
-# on CLUSTER ARGS... shows a kubectl command, then runs it.
+# on CLUSTER ARGS... prints a kubectl command, then runs it.
 on() {
   printf '$ kubectl --context=%s' "$1"
   printf ' %s' "${@:2}"
@@ -31,7 +31,7 @@ on() {
   clusters kubectl "$@" || fail "the command above failed"
 }
 
-# actual ARGS... shows a command of the plugin, then runs it.
+# actual ARGS... prints a command of the plugin, then runs it.
 actual() {
   printf '$ kubectl actual'
   printf ' %s' "$@"
@@ -76,7 +76,7 @@ clusters load-image dist/akd-image.tar
 actual install "$node" --remote-context=remote --image="$image"
 on local get nodes -o wide
 
-say "A Deployment in the local namespace $namespace, scheduled to that node."
+say "A Deployment in the local namespace $namespace is scheduled to that node."
 manifest
 manifest | clusters kubectl local apply -f - || fail "the Deployment was not accepted"
 on local rollout status -n "$namespace" deployment/hello --timeout=120s
@@ -86,38 +86,38 @@ say "Logs and exec work as on any node."
 pod=$(clusters kubectl local get pods -n "$namespace" -l app=hello -o 'jsonpath={.items[0].metadata.name}')
 on local logs -n "$namespace" "$pod"
 on local exec -n "$namespace" "$pod" -- hostname
-[ "$(clusters kubectl local logs -n "$namespace" "$pod")" = "hello from $pod" ] || fail "the log is not the container's"
+[ "$(clusters kubectl local logs -n "$namespace" "$pod")" = "hello from $pod" ] || fail "the log is not that of the container"
 [ "$(clusters kubectl local exec -n "$namespace" "$pod" -- hostname)" = "$pod" ] || fail "exec did not reach the container"
 
-say "The containers really run in the remote cluster, in a namespace of this node and this local namespace."
+say "The containers run in the remote cluster, in a namespace for this node and this local namespace."
 selector=actual.vk/node-name=$node,actual.vk/namespace=$namespace
 on remote get namespaces -l "$selector" --show-labels
 found=$(clusters kubectl remote get namespaces -l "$selector" -o 'jsonpath={.items[*].metadata.name}')
-[ "$found" = "$remote_namespace" ] || fail "the remote namespace is '$found' and not $remote_namespace"
+[ "$found" = "$remote_namespace" ] || fail "the remote namespace is '$found', not $remote_namespace"
 on remote get pods -n "$remote_namespace" -o wide
 names='{range .items[*]}{.metadata.name}{"\n"}{end}'
 [ "$(clusters kubectl local get pods -n "$namespace" -l app=hello -o "jsonpath=$names" | sort)" = \
   "$(clusters kubectl remote get pods -n "$remote_namespace" -l app=hello -o "jsonpath=$names" | sort)" ] ||
-  fail "the pods of both sides differ"
+  fail "the local and the remote pods differ"
 nodes=$(clusters kubectl remote get pods -n "$remote_namespace" -o 'jsonpath={.items[*].spec.nodeName}')
 case " $nodes " in *" $node "* | "  ") fail "the remote pods are not on real nodes: $nodes" ;; esac
 
-say "The plugin says where the pods are, and how the node is."
+say "The plugin shows where the pods run, and the state of the node."
 actual where -n "$namespace" -l app=hello
 actual status "$node"
 
-say "And that all is as it should be: rights, policies, versions, clocks, ways between the clusters."
+say "It also checks the setup: rights, policies, versions, clocks and routes between the clusters."
 actual check "$node" --remote-context=remote
 
 cat <<EOF
 
-# That is Actual Kubelets. Both clusters and akd go on running. Look around:
+# That is Actual Kubelets. Both clusters and akd keep running. Look around:
 bin/clusters --dir $dir kubectl local get pods -A -o wide
 bin/clusters --dir $dir kubectl remote get pods -A -o wide
 bin/clusters --dir $dir kubectl local scale -n $namespace deployment/hello --replicas=5
 bin/clusters --dir $dir kubectl local logs -n $namespace deployment/hello
 bin/clusters --dir $dir kubectl local logs -f -n actual-system deployment/$node
 
-# And take everything down:
+# Take everything down:
 make down
 EOF

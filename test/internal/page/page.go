@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// Replace puts a text between the two marks of a section of the page, whose
-// file is replaced whole or not at all. It is an error when the page lacks one
-// of the marks.
+// Replace puts a text between the two marks of a section of the page. The file is
+// replaced whole or not at all. It is an error if the page lacks one of the marks.
 func Replace(path, section, text string) error {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -19,7 +18,7 @@ func Replace(path, section, text string) error {
 	before, rest, found := strings.Cut(string(content), begin)
 	_, after, ended := strings.Cut(rest, end)
 	if !found || !ended {
-		return fmt.Errorf("page of results %s: it lacks the lines %q and %q", path, strings.TrimSpace(begin), end)
+		return fmt.Errorf("page of results %s lacks the lines %q and %q: add them", path, strings.TrimSpace(begin), end)
 	}
 	next, err := os.CreateTemp(filepath.Dir(path), ".page-*")
 	if err != nil {

@@ -15,9 +15,16 @@ func TestReplace(t *testing.T) {
 		reason, before, want, err string
 	}{
 		"Section": {
-			"What people wrote stays.", "a\n<!-- begin s -->\nold\n<!-- end s -->\nz\n", "a\n<!-- begin s -->\nnew\n<!-- end s -->\nz\n", "",
+			reason: "The text of people stays.",
+			before: "a\n<!-- begin s -->\nold\n<!-- end s -->\nz\n",
+			want:   "a\n<!-- begin s -->\nnew\n<!-- end s -->\nz\n",
 		},
-		"NoEnd": {"The rest of the page would be lost.", "a\n<!-- begin s -->\nold\n", "a\n<!-- begin s -->\nold\n", "it lacks the lines"},
+		"NoEnd": {
+			reason: "The rest of the page would be lost.",
+			before: "a\n<!-- begin s -->\nold\n",
+			want:   "a\n<!-- begin s -->\nold\n",
+			err:    "lacks the lines",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
