@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // Whatever nodes and local namespaces are called, the policy of a node lets it
@@ -21,14 +21,14 @@ func FuzzNamespaceNames(f *testing.F) {
 	f.Add("0123456789abcdef", "0", "x")
 	f.Add("vk-ak-example", "vk-ak-example-d05fe343c4951ecb", "crossplane-system")
 	f.Fuzz(func(t *testing.T, node, other, local string) {
-		if translate.CheckNodeName(node) != nil || translate.CheckNodeName(other) != nil || len(validation.IsDNS1123Label(local)) > 0 {
+		if contract.CheckNodeName(node) != nil || contract.CheckNodeName(other) != nil || len(validation.IsDNS1123Label(local)) > 0 {
 			t.Skip("no such names")
 		}
 		own := ownNamespaces(t, node)
-		if name := translate.RemoteNamespace(node, local); !own.MatchString(name) {
+		if name := contract.RemoteNamespace(node, local); !own.MatchString(name) {
 			t.Errorf("node %s may not make %s, which is its own: %s", node, name, own)
 		}
-		if name := translate.RemoteNamespace(other, local); other != node && own.MatchString(name) {
+		if name := contract.RemoteNamespace(other, local); other != node && own.MatchString(name) {
 			t.Errorf("node %s may make %s, which is node %s's: %s", node, name, other, own)
 		}
 	})

@@ -18,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // Where akd can run.
@@ -29,7 +29,7 @@ const (
 
 // Values are what differs between two nodes.
 type Values struct {
-	// Node is the node's name; see translate.CheckNodeName. Every object of the
+	// Node is the node's name; see contract.CheckNodeName. Every object of the
 	// node is named after it.
 	Node string
 	// Image of akd. Empty leaves out akd itself: only its identities and rights
@@ -124,7 +124,7 @@ func render(values Values, folder, cluster string) ([]*unstructured.Unstructured
 
 // complete fills in the defaults and says what is wrong with a value.
 func (v *Values) complete() error {
-	if err := translate.CheckNodeName(v.Node); err != nil {
+	if err := contract.CheckNodeName(v.Node); err != nil {
 		return err
 	}
 	if v.PodSecurity == "" {

@@ -15,7 +15,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // checksPage has a section for every check, named by its id.
@@ -210,7 +210,7 @@ func (e *examination) open(args []string) (err error) {
 	}
 	if len(args) == 1 {
 		e.node = args[0]
-		if err := translate.CheckNodeName(e.node); err != nil {
+		if err := contract.CheckNodeName(e.node); err != nil {
 			return usageError{err}
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 func confinementChecks() []check {
@@ -96,7 +96,7 @@ func policiesEffective(ctx context.Context, e *examination) finding {
 	case strings.Contains(err.Error(), "ValidatingAdmissionPolicy"):
 		return ok("a foreign namespace was refused to akd")
 	case strings.Contains(err.Error(), "impersonate"):
-		return skipped("your user may not impersonate serviceaccounts in %s of the remote cluster", translate.SystemNamespace)
+		return skipped("your user may not impersonate serviceaccounts in %s of the remote cluster", contract.SystemNamespace)
 	case apierrors.IsForbidden(err):
 		return warning(e.again(), "akd was refused for lack of rights, so that the policies were not asked: %s", err)
 	default:
@@ -121,7 +121,7 @@ func tryForeign(ctx context.Context, remote *cluster, node string) error {
 
 // accountUser names akd's own identity in a cluster, before it acts as the node.
 func accountUser(node string) string {
-	return "system:serviceaccount:" + translate.SystemNamespace + ":" + node
+	return "system:serviceaccount:" + contract.SystemNamespace + ":" + node
 }
 
 // podSecurity asks for what level restricted forbids, in a dry run, and looks
@@ -135,11 +135,11 @@ func podSecurity(ctx context.Context, e *examination) finding {
 			Containers:  []corev1.Container{{Name: "check", Image: "none.invalid/none", SecurityContext: &corev1.SecurityContext{Privileged: new(true)}}},
 		},
 	}
-	_, err := client.Pods(translate.SystemNamespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	_, err := client.Pods(contract.SystemNamespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	const admission = "see that the remote API server runs with the admission plugin PodSecurity, and namespace actual-system has label pod-security.kubernetes.io/enforce: restricted"
 	switch {
 	case err == nil:
-		return failed(admission, "a privileged pod is admitted in remote namespace %s", translate.SystemNamespace)
+		return failed(admission, "a privileged pod is admitted in remote namespace %s", contract.SystemNamespace)
 	case !strings.Contains(err.Error(), "PodSecurity"):
 		return skipped("%s", err)
 	}
@@ -171,7 +171,7 @@ func akdRights(ctx context.Context, e *examination, c *cluster, render func(mani
 		return skipped("%s", err)
 	}
 	wanted, err := granted(slices.DeleteFunc(objects, func(o *unstructured.Unstructured) bool {
-		return o.GetLabels()[translate.LabelNodeName] == "" // bound in the node's namespaces only
+		return o.GetLabels()[contract.LabelNodeName] == "" // bound in the node's namespaces only
 	}))
 	if err != nil {
 		return skipped("%s", err)
@@ -215,7 +215,7 @@ func leastRights(ctx context.Context, e *examination) finding {
 		}
 	}
 	if len(has) > 0 {
-		return warning(fmt.Sprintf("kubectl get clusterrolebindings,rolebindings -A -o wide --context=%s | grep %s/%s, and delete what kubectl actual did not install", e.remoteName(), translate.SystemNamespace, e.node),
+		return warning(fmt.Sprintf("kubectl get clusterrolebindings,rolebindings -A -o wide --context=%s | grep %s/%s, and delete what kubectl actual did not install", e.remoteName(), contract.SystemNamespace, e.node),
 			"it may: %s", strings.Join(has, "; "))
 	}
 	return ok("none of %d that matter", len(tooMuch))
@@ -272,12 +272,12 @@ func nodeNames(ctx context.Context, both clusters) ([]string, error) {
 	for i := range nodes.Items {
 		names = append(names, nodes.Items[i].Name)
 	}
-	akds, err := both.local.client.AppsV1().Deployments(translate.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: translate.LabelNodeName})
+	akds, err := both.local.client.AppsV1().Deployments(contract.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: contract.LabelNodeName})
 	if err != nil {
 		return nil, fmt.Errorf("list the akds: %w", err)
 	}
 	for i := range akds.Items {
-		names = append(names, akds.Items[i].Labels[translate.LabelNodeName])
+		names = append(names, akds.Items[i].Labels[contract.LabelNodeName])
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil
@@ -287,14 +287,14 @@ func nodeNames(ctx context.Context, both clusters) ([]string, error) {
 func (e *examination) findAKD(ctx context.Context) error {
 	e.home, e.away = e.both.local, e.both.remote
 	for _, sides := range [][2]*cluster{{e.both.local, e.both.remote}, {e.both.remote, e.both.local}} {
-		akd, err := sides[0].client.AppsV1().Deployments(translate.SystemNamespace).Get(ctx, e.node, metav1.GetOptions{})
+		akd, err := sides[0].client.AppsV1().Deployments(contract.SystemNamespace).Get(ctx, e.node, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("%s cluster: get akd's deployment: %w", sides[0].side, err)
 		}
-		if akd.Labels[translate.LabelNodeName] != e.node {
+		if akd.Labels[contract.LabelNodeName] != e.node {
 			continue
 		}
 		e.akd, e.home, e.away = akd, sides[0], sides[1]
@@ -306,7 +306,7 @@ func (e *examination) findAKD(ctx context.Context) error {
 // readInstalled reads akd's configuration and its record of namespaces.
 func (e *examination) readInstalled(ctx context.Context) error {
 	e.values = manifests.Values{Node: e.node, RunIn: e.home.side}
-	record, err := e.both.remote.client.CoreV1().ConfigMaps(translate.SystemNamespace).Get(ctx, translate.RecordName(e.node), metav1.GetOptions{})
+	record, err := e.both.remote.client.CoreV1().ConfigMaps(contract.SystemNamespace).Get(ctx, contract.RecordName(e.node), metav1.GetOptions{})
 	switch {
 	case err == nil:
 		e.record = record.Data
@@ -316,13 +316,13 @@ func (e *examination) readInstalled(ctx context.Context) error {
 	if e.akd == nil {
 		return nil
 	}
-	stored, err := e.home.client.CoreV1().ConfigMaps(translate.SystemNamespace).Get(ctx, e.node, metav1.GetOptions{})
+	stored, err := e.home.client.CoreV1().ConfigMaps(contract.SystemNamespace).Get(ctx, e.node, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("read akd's configuration: %w", err)
 	}
 	cfg, err := parse(stored.Data["akd.yaml"])
 	if err != nil {
-		return fmt.Errorf("ConfigMap %s/%s: %w", translate.SystemNamespace, e.node, errors.Unwrap(err))
+		return fmt.Errorf("ConfigMap %s/%s: %w", contract.SystemNamespace, e.node, errors.Unwrap(err))
 	}
 	e.values.PodSecurity, e.server = string(cfg.Pods.PodSecurity), cfg.Local.APIServer
 	if e.mirrors = string(cfg.Services) == servicesMirror; e.mirrors {

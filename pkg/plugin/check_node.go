@@ -15,7 +15,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 const (
@@ -63,7 +63,7 @@ func akdRuns(ctx context.Context, e *examination) finding {
 	if ready < want || want == 0 {
 		f := failed(e.logs(), "%d of %d are ready: %s", ready, want, e.home.akdTrouble(ctx, e.node))
 		if want == 0 {
-			f = failed(fmt.Sprintf("kubectl scale deployment %s -n %s --replicas=1", e.node, translate.SystemNamespace), "it is scaled to 0")
+			f = failed(fmt.Sprintf("kubectl scale deployment %s -n %s --replicas=1", e.node, contract.SystemNamespace), "it is scaled to 0")
 		} else if ready > 0 {
 			f.Level = levelWarning
 		}
@@ -152,7 +152,7 @@ func akdReachesRemote(ctx context.Context, e *examination) finding {
 	if ready == nil || ready.Status == corev1.ConditionUnknown {
 		return skipped("akd says nothing")
 	}
-	lease, err := e.both.local.client.CoordinationV1().Leases(translate.SystemNamespace).Get(ctx, e.node, metav1.GetOptions{})
+	lease, err := e.both.local.client.CoordinationV1().Leases(contract.SystemNamespace).Get(ctx, e.node, metav1.GetOptions{})
 	if err != nil || lease.Spec.HolderIdentity == nil {
 		return ok("the node says so")
 	}
@@ -174,18 +174,18 @@ func credentialValid(ctx context.Context, e *examination) finding {
 		return skipped("akd was not installed with kubectl actual")
 	}
 	rotate := "kubectl actual token rotate " + e.node + " --remote-context=" + e.remoteName()
-	secret, err := e.home.client.CoreV1().Secrets(translate.SystemNamespace).Get(ctx, e.node, metav1.GetOptions{})
+	secret, err := e.home.client.CoreV1().Secrets(contract.SystemNamespace).Get(ctx, e.node, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return failed(e.again(), "Secret %s/%s is missing from the %s cluster", translate.SystemNamespace, e.node, e.home.side)
+		return failed(e.again(), "Secret %s/%s is missing from the %s cluster", contract.SystemNamespace, e.node, e.home.side)
 	case apierrors.IsForbidden(err):
-		return skipped("your user may not get secrets in %s of the %s cluster", translate.SystemNamespace, e.home.side)
+		return skipped("your user may not get secrets in %s of the %s cluster", contract.SystemNamespace, e.home.side)
 	case err != nil:
 		return skipped("%s", err)
 	}
 	stored, err := clientcmd.RESTConfigFromKubeConfig(secret.Data[kubeconfigKey])
 	if err != nil {
-		return failed(e.again(), "Secret %s/%s, key %s, is no kubeconfig", translate.SystemNamespace, e.node, kubeconfigKey)
+		return failed(e.again(), "Secret %s/%s, key %s, is no kubeconfig", contract.SystemNamespace, e.node, kubeconfigKey)
 	}
 	if stored.BearerToken == "" {
 		return skipped("it has no token: its lifetime is not kubectl actual's matter")
@@ -205,9 +205,9 @@ func credentialValid(ctx context.Context, e *examination) finding {
 	if user := review.Status.User.Username; user != accountUser(e.node) {
 		return failed(rotate, "akd's token is that of %s", user)
 	}
-	expires, err := time.Parse(time.RFC3339, secret.Annotations[translate.AnnotationTokenExpires])
+	expires, err := time.Parse(time.RFC3339, secret.Annotations[contract.AnnotationTokenExpires])
 	if err != nil {
-		return warning(rotate, "when it ends is not known: Secret %s/%s lacks annotation %s", translate.SystemNamespace, e.node, translate.AnnotationTokenExpires)
+		return warning(rotate, "when it ends is not known: Secret %s/%s lacks annotation %s", contract.SystemNamespace, e.node, contract.AnnotationTokenExpires)
 	}
 	left := expires.Sub(e.clock.Now()).Round(time.Minute)
 	if renewed := e.condition(conditionCredential); renewed != nil && renewed.Status == corev1.ConditionFalse {
@@ -298,7 +298,7 @@ func metricsAPI(ctx context.Context, e *examination) finding {
 
 // recordOf names the object in messages.
 func recordOf(node string) string {
-	return translate.SystemNamespace + "/" + translate.RecordName(node)
+	return contract.SystemNamespace + "/" + contract.RecordName(node)
 }
 
 // runInRemote reports whether akd lives there.

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // probePatience is how long the probe pod may take: its image may have to be
@@ -104,7 +104,7 @@ func (e *examination) probeNamespace(ctx context.Context) (name string, cleanUp 
 	namespaces := e.both.remote.client.CoreV1().Namespaces()
 	for _, name := range slices.Sorted(maps.Keys(e.record)) {
 		found, err := namespaces.Get(ctx, name, metav1.GetOptions{})
-		if err == nil && found.DeletionTimestamp == nil && found.Labels[translate.LabelNodeName] == e.node {
+		if err == nil && found.DeletionTimestamp == nil && found.Labels[contract.LabelNodeName] == e.node {
 			return name, func() {}, nil
 		}
 	}
@@ -209,7 +209,7 @@ func orphanedNamespaces(ctx context.Context, e *examination) finding {
 	for i := range locals.Items {
 		there[locals.Items[i].Name] = true
 	}
-	remotes, err := e.both.remote.client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: translate.LabelNodeName + "=" + e.node})
+	remotes, err := e.both.remote.client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: contract.LabelNodeName + "=" + e.node})
 	if err != nil {
 		return skipped("%s", err)
 	}
@@ -219,7 +219,7 @@ func orphanedNamespaces(ctx context.Context, e *examination) finding {
 		if remote.DeletionTimestamp != nil {
 			continue
 		}
-		if !there[remote.Labels[translate.LabelNamespace]] {
+		if !there[remote.Labels[contract.LabelNamespace]] {
 			orphans = append(orphans, remote.Name)
 		}
 		if _, ok := e.record[remote.Name]; !ok {
@@ -228,14 +228,14 @@ func orphanedNamespaces(ctx context.Context, e *examination) finding {
 	}
 	switch {
 	case len(orphans) > 0:
-		return warning("kubectl get pods -A -l "+translate.LabelNodeName+"="+e.node+" --context="+e.remoteName()+", and delete the namespaces if akd has not within some minutes",
+		return warning("kubectl get pods -A -l "+contract.LabelNodeName+"="+e.node+" --context="+e.remoteName()+", and delete the namespaces if akd has not within some minutes",
 			"%d of %d have no local namespace: %s", len(orphans), len(remotes.Items), strings.Join(orphans, ", "))
 	case len(unrecorded) > 0 && e.akd != nil:
-		return warning("kubectl rollout restart deployment "+e.node+" -n "+translate.SystemNamespace+" --context="+e.homeContext(),
+		return warning("kubectl rollout restart deployment "+e.node+" -n "+contract.SystemNamespace+" --context="+e.homeContext(),
 			"akd's record, ConfigMap %s of the remote cluster, lacks: %s", recordOf(e.node), strings.Join(unrecorded, ", "))
 	}
 	if stopped := e.condition(conditionSweepStopped); stopped != nil && stopped.Status == corev1.ConditionTrue {
-		return failed("kubectl get pods -A -l "+translate.LabelNodeName+"="+e.node+" --context="+e.remoteName(), "%s", stopped.Message)
+		return failed("kubectl get pods -A -l "+contract.LabelNodeName+"="+e.node+" --context="+e.remoteName(), "%s", stopped.Message)
 	}
 	return ok("%d", len(remotes.Items))
 }

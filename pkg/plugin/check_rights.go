@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // askers is how many questions about rights are asked at a time.
@@ -82,23 +82,23 @@ func installing(c *cluster, home bool, objects []*unstructured.Unstructured) []r
 	}
 	if home {
 		for _, verb := range []string{"get", "create", "update"} {
-			wanted = append(wanted, right{verb: verb, resource: "secrets", namespace: translate.SystemNamespace})
+			wanted = append(wanted, right{verb: verb, resource: "secrets", namespace: contract.SystemNamespace})
 		}
 	} else {
-		wanted = append(wanted, right{verb: "create", resource: "serviceaccounts", sub: "token", namespace: translate.SystemNamespace})
+		wanted = append(wanted, right{verb: "create", resource: "serviceaccounts", sub: "token", namespace: contract.SystemNamespace})
 	}
 	if c.side == "remote" {
 		return append(wanted,
 			right{verb: "list", resource: "namespaces"}, // for akd's record
 			// install looks, as akd, whether the policies hold
-			right{verb: "impersonate", resource: "serviceaccounts", namespace: translate.SystemNamespace},
+			right{verb: "impersonate", resource: "serviceaccounts", namespace: contract.SystemNamespace},
 		)
 	}
 	const certificates = "certificates.k8s.io"
 	return append(wanted,
 		right{verb: "get", resource: "nodes"},
-		right{verb: "create", resource: "pods", namespace: translate.SystemNamespace}, // the probe
-		right{verb: "delete", resource: "pods", namespace: translate.SystemNamespace},
+		right{verb: "create", resource: "pods", namespace: contract.SystemNamespace}, // the probe
+		right{verb: "delete", resource: "pods", namespace: contract.SystemNamespace},
 		right{verb: "list", group: certificates, resource: "certificatesigningrequests"},
 		right{verb: "update", group: certificates, resource: "certificatesigningrequests", sub: "approval"},
 		right{verb: "approve", group: certificates, resource: "signers", name: "kubernetes.io/kubelet-serving"},
@@ -239,7 +239,7 @@ func lacking(ctx context.Context, c *cluster, wanted []right) (denied []right, a
 
 // lackingOf asks the same for another user.
 func lackingOf(ctx context.Context, c *cluster, user string, wanted []right) (denied []right, asked []string, err error) {
-	groups := []string{"system:serviceaccounts", "system:serviceaccounts:" + translate.SystemNamespace, "system:authenticated"}
+	groups := []string{"system:serviceaccounts", "system:serviceaccounts:" + contract.SystemNamespace, "system:authenticated"}
 	return review(ctx, wanted, func(ctx context.Context, one right) (bool, error) {
 		answer, err := c.client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
 			Spec: authorizationv1.SubjectAccessReviewSpec{ResourceAttributes: one.attributes(), User: user, Groups: groups},

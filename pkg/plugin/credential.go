@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 const (
@@ -122,14 +122,14 @@ type credential struct {
 
 // store makes sure that akd's Secret leads to the other cluster, and says until when.
 func (c *credential) store(ctx context.Context) (tally counts, expires string, err error) {
-	secrets := c.home.client.CoreV1().Secrets(translate.SystemNamespace)
+	secrets := c.home.client.CoreV1().Secrets(contract.SystemNamespace)
 	secret, err := secrets.Get(ctx, c.node, metav1.GetOptions{})
 	existed := err == nil
 	if err != nil && !apierrors.IsNotFound(err) {
 		return tally, "", fmt.Errorf("read akd's credential: %w", err)
 	}
 	if existed && secret.Labels["app.kubernetes.io/managed-by"] != fieldManager {
-		return tally, "", fmt.Errorf("%s Secret %s/%s is not of kubectl actual: rename it, or choose another node name", c.home.side, translate.SystemNamespace, c.node)
+		return tally, "", fmt.Errorf("%s Secret %s/%s is not of kubectl actual: rename it, or choose another node name", c.home.side, contract.SystemNamespace, c.node)
 	}
 	ca, err := c.away.authority()
 	if err != nil {
@@ -137,7 +137,7 @@ func (c *credential) store(ctx context.Context) (tally counts, expires string, e
 	}
 	if existed && !c.always && c.good(ctx, secret, ca) {
 		tally.count(true, true)
-		return tally, secret.Annotations[translate.AnnotationTokenExpires], nil
+		return tally, secret.Annotations[contract.AnnotationTokenExpires], nil
 	}
 	content, expires, err := c.kubeconfig(ctx, ca)
 	if err != nil {
@@ -146,11 +146,11 @@ func (c *credential) store(ctx context.Context) (tally counts, expires string, e
 	if !existed {
 		secret = &corev1.Secret{}
 	}
-	secret.Name, secret.Namespace = c.node, translate.SystemNamespace
+	secret.Name, secret.Namespace = c.node, contract.SystemNamespace
 	secret.Labels = map[string]string{
-		"app.kubernetes.io/managed-by": fieldManager, "app.kubernetes.io/part-of": "actual-kubelets", translate.LabelNodeName: c.node,
+		"app.kubernetes.io/managed-by": fieldManager, "app.kubernetes.io/part-of": "actual-kubelets", contract.LabelNodeName: c.node,
 	}
-	secret.Annotations = map[string]string{translate.AnnotationTokenExpires: expires}
+	secret.Annotations = map[string]string{contract.AnnotationTokenExpires: expires}
 	secret.Data = map[string][]byte{kubeconfigKey: content}
 	if existed {
 		_, err = secrets.Update(ctx, secret, metav1.UpdateOptions{FieldManager: fieldManager})
@@ -167,10 +167,10 @@ func (c *credential) store(ctx context.Context) (tally counts, expires string, e
 // kubeconfig is minified and flat: one server, its CA and a token.
 func (c *credential) kubeconfig(ctx context.Context, ca []byte) (content []byte, expires string, err error) {
 	seconds := int64(tokenLife.Seconds())
-	granted, err := c.away.client.CoreV1().ServiceAccounts(translate.SystemNamespace).CreateToken(ctx, c.node,
+	granted, err := c.away.client.CoreV1().ServiceAccounts(contract.SystemNamespace).CreateToken(ctx, c.node,
 		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
 	if err != nil {
-		return nil, "", fmt.Errorf("request a token of %s ServiceAccount %s/%s: %w", c.away.side, translate.SystemNamespace, c.node, err)
+		return nil, "", fmt.Errorf("request a token of %s ServiceAccount %s/%s: %w", c.away.side, contract.SystemNamespace, c.node, err)
 	}
 	made := clientcmdapi.NewConfig()
 	made.Clusters[c.away.side] = &clientcmdapi.Cluster{Server: c.server, CertificateAuthorityData: ca, TLSServerName: c.away.config.ServerName}
@@ -187,7 +187,7 @@ func (c *credential) good(ctx context.Context, secret *corev1.Secret, ca []byte)
 	if err != nil || stored.Clusters[c.away.side] == nil || stored.AuthInfos[c.away.side] == nil {
 		return false
 	}
-	expires, err := time.Parse(time.RFC3339, secret.Annotations[translate.AnnotationTokenExpires])
+	expires, err := time.Parse(time.RFC3339, secret.Annotations[contract.AnnotationTokenExpires])
 	if err != nil || time.Until(expires) < tokenSpare {
 		return false
 	}

@@ -18,7 +18,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // install is the command of that name.
@@ -261,21 +261,21 @@ func (i *install) seedRecord(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the local cluster's UID: %w", err)
 	}
-	found, err := remote.Namespaces().List(ctx, metav1.ListOptions{LabelSelector: translate.LabelNodeName + "=" + i.values.Node})
+	found, err := remote.Namespaces().List(ctx, metav1.ListOptions{LabelSelector: contract.LabelNodeName + "=" + i.values.Node})
 	if err != nil {
 		return "", fmt.Errorf("look for the node's remote namespaces: %w", err)
 	}
-	name := translate.RecordName(i.values.Node)
-	site := translate.Site{Node: i.values.Node, ClusterUID: local.UID}
-	record, err := remote.ConfigMaps(translate.SystemNamespace).Get(ctx, name, metav1.GetOptions{})
+	name := contract.RecordName(i.values.Node)
+	owner := contract.Owner{Node: i.values.Node, ClusterUID: local.UID}
+	record, err := remote.ConfigMaps(contract.SystemNamespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return "", fmt.Errorf("read akd's record of namespaces: %w", err)
 	}
 	missing := map[string]string{}
 	for n := range found.Items {
 		namespace := &found.Items[n]
-		mapped := namespace.Labels[translate.LabelNamespace]
-		if _, known := record.Data[namespace.Name]; !known && site.OwnsNamespace(namespace, mapped) == nil {
+		mapped := namespace.Labels[contract.LabelNamespace]
+		if _, known := record.Data[namespace.Name]; !known && owner.OwnsNamespace(namespace, mapped) == nil {
 			missing[namespace.Name] = mapped
 		}
 	}
@@ -287,7 +287,7 @@ func (i *install) seedRecord(ctx context.Context) (string, error) {
 		return "", err
 	}
 	// By akd's name, whose data this is: a later apply leaves it alone.
-	if _, err := remote.ConfigMaps(translate.SystemNamespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "akd"}); err != nil {
+	if _, err := remote.ConfigMaps(contract.SystemNamespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "akd"}); err != nil {
 		return "", fmt.Errorf("write akd's record of namespaces: %w", err)
 	}
 	return fmt.Sprintf("%d added that akd had before", len(missing)), nil

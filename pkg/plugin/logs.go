@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 type logs struct {
@@ -74,8 +74,8 @@ func (l *logs) run(ctx context.Context, node string) error {
 // akdOf returns the pod of a node's akd on one side, the leader if there is
 // one, or "".
 func akdOf(ctx context.Context, local, side *cluster, node string) (string, error) {
-	selector := labels.Set{"app.kubernetes.io/name": "akd", translate.LabelNodeName: node}
-	pods, err := side.client.CoreV1().Pods(translate.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
+	selector := labels.Set{"app.kubernetes.io/name": "akd", contract.LabelNodeName: node}
+	pods, err := side.client.CoreV1().Pods(contract.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
 	if err != nil {
 		return "", fmt.Errorf("find the akd of node %s: %w", node, err)
 	}
@@ -83,7 +83,7 @@ func akdOf(ctx context.Context, local, side *cluster, node string) (string, erro
 		return "", nil
 	}
 	leader := ""
-	lease, err := local.client.CoordinationV1().Leases(translate.SystemNamespace).Get(ctx, node, metav1.GetOptions{})
+	lease, err := local.client.CoordinationV1().Leases(contract.SystemNamespace).Get(ctx, node, metav1.GetOptions{})
 	if err == nil && lease.Spec.HolderIdentity != nil {
 		leader, _, _ = strings.Cut(*lease.Spec.HolderIdentity, "_")
 	}
@@ -103,9 +103,9 @@ func (l *logs) stream(ctx context.Context, side *cluster, pod string) error {
 	if l.tail >= 0 {
 		options.TailLines = &l.tail
 	}
-	stream, err := side.client.CoreV1().Pods(translate.SystemNamespace).GetLogs(pod, options).Stream(ctx)
+	stream, err := side.client.CoreV1().Pods(contract.SystemNamespace).GetLogs(pod, options).Stream(ctx)
 	if err != nil {
-		return fmt.Errorf("log of pod %s/%s in the %s cluster: %w", translate.SystemNamespace, pod, side.side, err)
+		return fmt.Errorf("log of pod %s/%s in the %s cluster: %w", contract.SystemNamespace, pod, side.side, err)
 	}
 	defer func() { _ = stream.Close() }()
 	_, err = io.Copy(l.streams.Out, stream)

@@ -13,8 +13,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
 // site is what install and manifests are told of a node.
@@ -55,7 +55,7 @@ func (s *site) addFlags(flags *pflag.FlagSet, build Build) {
 // complete checks what can be checked without a cluster, and renders akd's configuration.
 func (s *site) complete() error {
 	s.values.Unconfined = s.unconfined
-	if err := translate.CheckNodeName(s.values.Node); err != nil {
+	if err := contract.CheckNodeName(s.values.Node); err != nil {
 		return usageError{err}
 	}
 	if err := s.serviceFlags.check(); err != nil {
@@ -92,7 +92,7 @@ func (s *site) configuration() (string, error) {
 			return "", usagef("--config %s: %w", s.file, err)
 		}
 	}
-	object := translate.SystemNamespace + "/" + s.values.Node
+	object := contract.SystemNamespace + "/" + s.values.Node
 	away := "remote"
 	if s.values.RunIn == manifests.RunInRemote {
 		away = "local"

@@ -10,9 +10,9 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/clock"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // nodeSummary is one node: an item of a NodeList.
@@ -88,7 +88,7 @@ func remoteServer(ctx context.Context, local *cluster, n *nodeStatus) string {
 	if n.Replicas == 0 {
 		return ""
 	}
-	secret, err := local.client.CoreV1().Secrets(translate.SystemNamespace).Get(ctx, n.Node, metav1.GetOptions{})
+	secret, err := local.client.CoreV1().Secrets(contract.SystemNamespace).Get(ctx, n.Node, metav1.GetOptions{})
 	if err != nil {
 		return ""
 	}

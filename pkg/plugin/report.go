@@ -21,7 +21,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/yaml"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 const (
@@ -68,7 +68,7 @@ publish it.`,
 }
 
 func (r *report) run(ctx context.Context, node string) (err error) {
-	if err := translate.CheckNodeName(node); err != nil {
+	if err := contract.CheckNodeName(node); err != nil {
 		return usageError{err}
 	}
 	r.node = node
@@ -143,17 +143,17 @@ type wantedList struct {
 
 // wanted are the lists of objects that a report has of one side.
 func (r *report) wanted(c *cluster) []wantedList {
-	node := metav1.ListOptions{LabelSelector: translate.LabelNodeName + "=" + r.node, Limit: reportPods}
+	node := metav1.ListOptions{LabelSelector: contract.LabelNodeName + "=" + r.node, Limit: reportPods}
 	const rbac, admission = "rbac.authorization.k8s.io", "admissionregistration.k8s.io"
 	all := []wantedList{
-		{"", "v1", "configmaps", translate.SystemNamespace, node},
-		{"", "v1", "secrets", translate.SystemNamespace, node},
-		{"", "v1", "serviceaccounts", translate.SystemNamespace, node},
+		{"", "v1", "configmaps", contract.SystemNamespace, node},
+		{"", "v1", "secrets", contract.SystemNamespace, node},
+		{"", "v1", "serviceaccounts", contract.SystemNamespace, node},
 		{"", "v1", "pods", "", node},
-		{"", "v1", "events", translate.SystemNamespace, metav1.ListOptions{Limit: reportPods}},
+		{"", "v1", "events", contract.SystemNamespace, metav1.ListOptions{Limit: reportPods}},
 		{"", "v1", "namespaces", "", node},
-		{"apps", "v1", "deployments", translate.SystemNamespace, node},
-		{"coordination.k8s.io", "v1", "leases", translate.SystemNamespace, node},
+		{"apps", "v1", "deployments", contract.SystemNamespace, node},
+		{"coordination.k8s.io", "v1", "leases", contract.SystemNamespace, node},
 		{rbac, "v1", "roles", "", node}, {rbac, "v1", "rolebindings", "", node},
 		{rbac, "v1", "clusterroles", "", node}, {rbac, "v1", "clusterrolebindings", "", node},
 	}
@@ -223,7 +223,7 @@ func (r *report) list(ctx context.Context, c *cluster, one wantedList) ([]unstru
 
 // logs are akd's, of each of its pods on one side, also from before a restart.
 func (r *report) logs(ctx context.Context, c *cluster, entries map[string]string) error {
-	client := c.client.CoreV1().Pods(translate.SystemNamespace)
+	client := c.client.CoreV1().Pods(contract.SystemNamespace)
 	akds, err := client.List(ctx, akdPods(r.node))
 	if err != nil {
 		r.notes = append(r.notes, fmt.Sprintf("%s akd's logs: %s", c.side, err))

@@ -16,8 +16,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
 const (
@@ -192,7 +192,7 @@ func (r *serviceRanges) installed(objects []networkingv1.ServiceCIDR, node strin
 	r.Missing, r.Ready = slices.Clone(r.Local), true
 	for i := range objects {
 		object := &objects[i]
-		if object.Labels[translate.LabelNodeName] != node {
+		if object.Labels[contract.LabelNodeName] != node {
 			continue
 		}
 		if r.Object == "" || object.Name == manifests.ServiceRange(node) {
@@ -261,7 +261,7 @@ func findPods(ctx context.Context, c *cluster) (podRanges, error) {
 	}
 	for i := range pods.Items {
 		pod := &pods.Items[i]
-		ours := pod.Labels[translate.LabelNodeName] != "" || pod.Annotations[translate.AnnotationRemoteNode] != ""
+		ours := pod.Labels[contract.LabelNodeName] != "" || pod.Annotations[contract.AnnotationRemoteNode] != ""
 		if pod.Spec.HostNetwork || ours || pod.Status.Phase != corev1.PodRunning {
 			continue
 		}
@@ -318,7 +318,7 @@ func overlap(local []netip.Prefix, objects []networkingv1.ServiceCIDR, node stri
 			if err != nil || !overlaps(own, taken) {
 				continue
 			}
-			switch by := objects[i].Labels[translate.LabelNodeName]; by {
+			switch by := objects[i].Labels[contract.LabelNodeName]; by {
 			case node:
 			case "":
 				return fmt.Sprintf("the local cluster's service range %s overlaps the remote cluster's own, %s (ServiceCIDR %s): %s", own, strings.Join(texts(taken), ", "), objects[i].Name, otherwise)
@@ -344,7 +344,7 @@ func overlap(local []netip.Prefix, objects []networkingv1.ServiceCIDR, node stri
 // strangers are Services of the remote cluster itself with addresses of the
 // local ranges. Kubernetes gives new Services addresses of any ServiceCIDR.
 func strangers(ctx context.Context, remote *cluster, local []netip.Prefix) ([]string, error) {
-	services, err := remote.client.CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: "!" + translate.LabelNodeName})
+	services, err := remote.client.CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: "!" + contract.LabelNodeName})
 	if err != nil {
 		return nil, fmt.Errorf("list the remote cluster's services: %w", err)
 	}
@@ -366,7 +366,7 @@ func strangers(ctx context.Context, remote *cluster, local []netip.Prefix) ([]st
 func (u *uninstall) awaitRanges(ctx context.Context, remote *cluster) (string, error) {
 	outcome := ""
 	err := until(ctx, func(ctx context.Context) (bool, string, error) {
-		left, err := remote.client.NetworkingV1().ServiceCIDRs().List(ctx, metav1.ListOptions{LabelSelector: translate.LabelNodeName + "=" + u.node})
+		left, err := remote.client.NetworkingV1().ServiceCIDRs().List(ctx, metav1.ListOptions{LabelSelector: contract.LabelNodeName + "=" + u.node})
 		if apierrors.IsNotFound(err) || err == nil && len(left.Items) == 0 {
 			return true, "", nil
 		}

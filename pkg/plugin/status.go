@@ -19,7 +19,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/utils/clock"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // Conditions that akd gives its node, beside Ready.
@@ -163,7 +163,7 @@ func (s *status) look(ctx context.Context, local *cluster, names []string) ([]no
 	if err != nil {
 		return nil, fmt.Errorf("list the nodes that akds serve: %w", err)
 	}
-	deployments, err := local.client.AppsV1().Deployments(translate.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: translate.LabelNodeName})
+	deployments, err := local.client.AppsV1().Deployments(contract.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: contract.LabelNodeName})
 	if err != nil && !apierrors.IsForbidden(err) {
 		return nil, fmt.Errorf("list the deployments of akds: %w", err)
 	}
@@ -179,7 +179,7 @@ func (s *status) look(ctx context.Context, local *cluster, names []string) ([]no
 	}
 	for i := range deployments.Items {
 		deployment := &deployments.Items[i]
-		addDeployment(get(deployment.Labels[translate.LabelNodeName]), deployment)
+		addDeployment(get(deployment.Labels[contract.LabelNodeName]), deployment)
 	}
 	if len(names) == 0 {
 		for name := range known {
@@ -269,7 +269,7 @@ func (s *status) addRest(ctx context.Context, local *cluster, n *nodeStatus) err
 			break
 		}
 	}
-	lease, err := local.client.CoordinationV1().Leases(translate.SystemNamespace).Get(ctx, n.Node, metav1.GetOptions{})
+	lease, err := local.client.CoordinationV1().Leases(contract.SystemNamespace).Get(ctx, n.Node, metav1.GetOptions{})
 	if err == nil && lease.Spec.HolderIdentity != nil {
 		n.Leader, _, _ = strings.Cut(*lease.Spec.HolderIdentity, "_")
 	}
@@ -288,7 +288,7 @@ func silence(ctx context.Context, local *cluster, pod string) *int {
 	const limit = 3 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	body, err := local.client.CoreV1().Pods(translate.SystemNamespace).ProxyGet("http", pod, "10254", "/metrics", nil).DoRaw(ctx)
+	body, err := local.client.CoreV1().Pods(contract.SystemNamespace).ProxyGet("http", pod, "10254", "/metrics", nil).DoRaw(ctx)
 	if err != nil {
 		return nil
 	}

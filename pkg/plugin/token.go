@@ -11,7 +11,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 func newToken(access *access, streams genericiooptions.IOStreams) *cobra.Command {
@@ -29,7 +29,7 @@ akd is without a credential for a few seconds.`,
 		Example: "  kubectl actual token rotate vk-ak-example --revoke-all --remote-context=remote",
 		Args:    oneNode,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := translate.CheckNodeName(args[0]); err != nil {
+			if err := contract.CheckNodeName(args[0]); err != nil {
 				return usageError{err}
 			}
 			expires, err := rotate(cmd.Context(), access, args[0], revoke)
@@ -57,7 +57,7 @@ func rotate(ctx context.Context, access *access, node string, revoke bool) (expi
 	}
 	for _, sides := range [][2]*cluster{{both.local, both.remote}, {both.remote, both.local}} {
 		home, away := sides[0], sides[1]
-		secret, err := home.client.CoreV1().Secrets(translate.SystemNamespace).Get(ctx, node, metav1.GetOptions{})
+		secret, err := home.client.CoreV1().Secrets(contract.SystemNamespace).Get(ctx, node, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			continue
 		}
@@ -86,8 +86,8 @@ func rotate(ctx context.Context, access *access, node string, revoke bool) (expi
 // replaceAccount makes akd's service account anew: tokens are bound to the UID
 // of theirs. What is bound to its name, its rights, stays.
 func (c *cluster) replaceAccount(ctx context.Context, node string) error {
-	accounts := c.client.CoreV1().ServiceAccounts(translate.SystemNamespace)
-	title := fmt.Sprintf("%s ServiceAccount %s/%s", c.side, translate.SystemNamespace, node)
+	accounts := c.client.CoreV1().ServiceAccounts(contract.SystemNamespace)
+	title := fmt.Sprintf("%s ServiceAccount %s/%s", c.side, contract.SystemNamespace, node)
 	former, err := accounts.Get(ctx, node, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return fmt.Errorf("%s is not there: install the node again with kubectl actual install %s", title, node)

@@ -18,7 +18,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // uninstall is the command of that name.
@@ -39,7 +39,7 @@ func newUninstall(access *access, style *style, streams genericiooptions.IOStrea
 		Args:  oneNode,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			u.node = args[0]
-			if err := translate.CheckNodeName(u.node); err != nil {
+			if err := contract.CheckNodeName(u.node); err != nil {
 				return usageError{err}
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), u.timeout)
@@ -115,7 +115,7 @@ func (u *uninstall) refuse(ctx context.Context, local *cluster) error {
 	var running []string
 	for i := range pods.Items {
 		pod := &pods.Items[i]
-		ours := pod.Namespace == translate.SystemNamespace && pod.Labels["app.kubernetes.io/managed-by"] == fieldManager
+		ours := pod.Namespace == contract.SystemNamespace && pod.Labels["app.kubernetes.io/managed-by"] == fieldManager
 		if !ours && pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed {
 			running = append(running, pod.Namespace+"/"+pod.Name)
 		}
@@ -128,7 +128,7 @@ func (u *uninstall) refuse(ctx context.Context, local *cluster) error {
 }
 
 func (u *uninstall) stopAKD(ctx context.Context, c *cluster) error {
-	err := c.client.AppsV1().Deployments(translate.SystemNamespace).Delete(ctx, u.node,
+	err := c.client.AppsV1().Deployments(contract.SystemNamespace).Delete(ctx, u.node,
 		metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationForeground)})
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -138,7 +138,7 @@ func (u *uninstall) stopAKD(ctx context.Context, c *cluster) error {
 	}
 	u.removed++
 	return until(ctx, func(ctx context.Context) (bool, string, error) {
-		pods, err := c.client.CoreV1().Pods(translate.SystemNamespace).List(ctx, akdPods(u.node))
+		pods, err := c.client.CoreV1().Pods(contract.SystemNamespace).List(ctx, akdPods(u.node))
 		return err == nil && len(pods.Items) == 0, "akd still runs", err
 	})
 }
@@ -146,7 +146,7 @@ func (u *uninstall) stopAKD(ctx context.Context, c *cluster) error {
 // removeNamespaces removes the node's namespaces, and waits until they are gone.
 func (u *uninstall) removeNamespaces(ctx context.Context, remote *cluster) error {
 	client := remote.client.CoreV1().Namespaces()
-	selector := metav1.ListOptions{LabelSelector: translate.LabelNodeName + "=" + u.node}
+	selector := metav1.ListOptions{LabelSelector: contract.LabelNodeName + "=" + u.node}
 	namespaces, err := client.List(ctx, selector)
 	if err != nil {
 		return fmt.Errorf("list the node's remote namespaces: %w", err)
@@ -224,7 +224,7 @@ func (u *uninstall) removeObjects(ctx context.Context, c *cluster) error {
 	managed := "app.kubernetes.io/managed-by=" + fieldManager + ","
 	others := 0
 	for _, kind := range kinds {
-		left, err := u.removeKind(ctx, c, kind, managed+translate.LabelNodeName)
+		left, err := u.removeKind(ctx, c, kind, managed+contract.LabelNodeName)
 		if err != nil {
 			return err
 		}
@@ -234,16 +234,16 @@ func (u *uninstall) removeObjects(ctx context.Context, c *cluster) error {
 		return nil
 	}
 	for _, kind := range kinds {
-		if _, err := u.removeKind(ctx, c, kind, managed+"app.kubernetes.io/part-of=actual-kubelets,!"+translate.LabelNodeName); err != nil {
+		if _, err := u.removeKind(ctx, c, kind, managed+"app.kubernetes.io/part-of=actual-kubelets,!"+contract.LabelNodeName); err != nil {
 			return err
 		}
 	}
 	return until(ctx, func(ctx context.Context) (bool, string, error) {
-		_, err := c.client.CoreV1().Namespaces().Get(ctx, translate.SystemNamespace, metav1.GetOptions{})
+		_, err := c.client.CoreV1().Namespaces().Get(ctx, contract.SystemNamespace, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return true, "", nil
 		}
-		return false, "namespace " + translate.SystemNamespace + " is still terminating", err
+		return false, "namespace " + contract.SystemNamespace + " is still terminating", err
 	})
 }
 
@@ -262,7 +262,7 @@ func (u *uninstall) removeKind(ctx context.Context, c *cluster, kind schema.Grou
 	}
 	for i := range found.Items {
 		object := &found.Items[i]
-		if node, ok := object.GetLabels()[translate.LabelNodeName]; ok && node != u.node {
+		if node, ok := object.GetLabels()[contract.LabelNodeName]; ok && node != u.node {
 			others++
 			continue
 		}

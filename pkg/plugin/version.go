@@ -7,7 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // versioned is one program and its version: an item of a VersionList.
@@ -63,13 +63,13 @@ func versions(ctx context.Context, access *access) ([]versioned, error) {
 	if c.remote != nil {
 		found = append(found, versioned{"remote Kubernetes", c.remote.version})
 	}
-	deployments, err := c.local.client.AppsV1().Deployments(translate.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: translate.LabelNodeName})
+	deployments, err := c.local.client.AppsV1().Deployments(contract.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: contract.LabelNodeName})
 	if err != nil {
 		return found, err
 	}
 	for i := range deployments.Items {
 		for _, container := range deployments.Items[i].Spec.Template.Spec.Containers {
-			found = append(found, versioned{"akd of " + deployments.Items[i].Labels[translate.LabelNodeName], container.Image})
+			found = append(found, versioned{"akd of " + deployments.Items[i].Labels[contract.LabelNodeName], container.Image})
 		}
 	}
 	return found, nil

@@ -17,7 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // pollInterval is how often a condition is looked at.
@@ -82,7 +82,7 @@ func (i *install) awaitPolicies(ctx context.Context) (string, error) {
 
 func (i *install) waitAKD(ctx context.Context) (string, error) {
 	return "", until(ctx, func(ctx context.Context) (bool, string, error) {
-		akd, err := i.home.client.AppsV1().Deployments(translate.SystemNamespace).Get(ctx, i.values.Node, metav1.GetOptions{})
+		akd, err := i.home.client.AppsV1().Deployments(contract.SystemNamespace).Get(ctx, i.values.Node, metav1.GetOptions{})
 		if err != nil {
 			return false, "", err
 		}
@@ -97,12 +97,12 @@ func (i *install) waitAKD(ctx context.Context) (string, error) {
 
 // akdPods selects the pods of a node's akd.
 func akdPods(node string) metav1.ListOptions {
-	return metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=akd," + translate.LabelNodeName + "=" + node}
+	return metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=akd," + contract.LabelNodeName + "=" + node}
 }
 
 // akdTrouble says why akd's pod does not run, as far as it says so itself.
 func (c *cluster) akdTrouble(ctx context.Context, node string) string {
-	pods, err := c.client.CoreV1().Pods(translate.SystemNamespace).List(ctx, akdPods(node))
+	pods, err := c.client.CoreV1().Pods(contract.SystemNamespace).List(ctx, akdPods(node))
 	if err != nil || len(pods.Items) == 0 {
 		return "akd has no pod"
 	}
@@ -221,7 +221,7 @@ func checkRequest(request *certificatesv1.CertificateSigningRequest, node *corev
 
 // probe runs one pod on the node, and takes it away again.
 func (i *install) probe(ctx context.Context) (string, error) {
-	pods := i.both.local.client.CoreV1().Pods(translate.SystemNamespace)
+	pods := i.both.local.client.CoreV1().Pods(contract.SystemNamespace)
 	pod, err := pods.Create(ctx, i.probePod(), metav1.CreateOptions{FieldManager: fieldManager})
 	if err != nil {
 		return "", fmt.Errorf("create the probe pod: %w", err)
@@ -237,7 +237,7 @@ func (i *install) probe(ctx context.Context) (string, error) {
 		if err != nil {
 			return false, "", err
 		}
-		where = found.Annotations[translate.AnnotationRemoteNode]
+		where = found.Annotations[contract.AnnotationRemoteNode]
 		seen := []string{fmt.Sprintf("pod %s is %s", pod.Name, found.Status.Phase)}
 		for _, condition := range found.Status.Conditions {
 			if condition.Status == corev1.ConditionFalse && condition.Message != "" {
@@ -256,7 +256,7 @@ func (i *install) probePod() *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			GenerateName: i.values.Node + "-probe-",
-			Labels:       map[string]string{"app.kubernetes.io/managed-by": fieldManager, translate.LabelNodeName: i.values.Node},
+			Labels:       map[string]string{"app.kubernetes.io/managed-by": fieldManager, contract.LabelNodeName: i.values.Node},
 		},
 		Spec: corev1.PodSpec{
 			NodeSelector:                  map[string]string{"actual.vk/node": "true", corev1.LabelHostname: i.values.Node},

@@ -18,7 +18,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/cli-runtime/pkg/resource"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // pageSize is how many pods are asked for at a time, as kubectl get does.
@@ -297,7 +297,7 @@ func (w *where) ofRemote(ctx context.Context, local *cluster, args []string) (po
 		namespace, name, one := strings.Cut(arg, "/")
 		before := len(pods)
 		for i := range all {
-			if all[i].Annotations[translate.AnnotationRemoteNamespace] == namespace && (!one || all[i].Name == name) {
+			if all[i].Annotations[contract.AnnotationRemoteNamespace] == namespace && (!one || all[i].Name == name) {
 				pods = append(pods, all[i])
 			}
 		}
@@ -338,9 +338,9 @@ func servedNodes(ctx context.Context, local *cluster) map[string]bool {
 func locationOf(pod *corev1.Pod, served map[string]bool) location {
 	l := location{
 		Namespace: pod.Namespace, Pod: pod.Name, Phase: string(pod.Status.Phase), Node: pod.Spec.NodeName,
-		RemoteNamespace: pod.Annotations[translate.AnnotationRemoteNamespace],
-		RemoteNode:      pod.Annotations[translate.AnnotationRemoteNode],
-		RemoteUID:       pod.Annotations[translate.AnnotationRemoteUID],
+		RemoteNamespace: pod.Annotations[contract.AnnotationRemoteNamespace],
+		RemoteNode:      pod.Annotations[contract.AnnotationRemoteNode],
+		RemoteUID:       pod.Annotations[contract.AnnotationRemoteUID],
 		Reason:          pod.Status.Reason, Message: pod.Status.Message,
 	}
 	l.Actual = l.RemoteNamespace != "" || served[l.Node]
@@ -349,7 +349,7 @@ func locationOf(pod *corev1.Pod, served map[string]bool) location {
 	}
 	l.RemotePod = pod.Name
 	if l.RemoteNamespace == "" { // it has not started yet
-		l.RemoteNamespace = translate.RemoteNamespace(l.Node, pod.Namespace)
+		l.RemoteNamespace = contract.RemoteNamespace(l.Node, pod.Namespace)
 	}
 	for _, condition := range pod.Status.Conditions {
 		// The conditions that akd gives a pod that it cannot run, or not yet.

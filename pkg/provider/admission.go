@@ -48,7 +48,7 @@ func (a *admission) podChanged(c change[*corev1.Pod]) {
 		admitted = admitted || was && current != nil && current.UID == told.UID
 		a.removeLocked(told.UID)
 	}
-	if current != nil && !finished(current) && (admitted || current.Status.StartTime != nil) {
+	if current != nil && !translate.Finished(current) && (admitted || current.Status.StartTime != nil) {
 		a.removeLocked(current.UID)
 		a.addLocked(current)
 	}
@@ -92,7 +92,7 @@ func (a *admission) try(pod *corev1.Pod) translate.Refusal {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	current := a.bound.get(pod.Namespace, pod.Name)
-	if _, admitted := a.pods[pod.UID]; admitted || current == nil || current.UID != pod.UID || finished(current) {
+	if _, admitted := a.pods[pod.UID]; admitted || current == nil || current.UID != pod.UID || translate.Finished(current) {
 		return translate.Refusal{}
 	}
 	if pod.Status.StartTime == nil {

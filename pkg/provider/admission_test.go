@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -154,8 +155,8 @@ func TestLocalResources(t *testing.T) {
 	if diff := cmp.Diff([]corev1.ResourceName{"example.com/license"}, got); diff != "" {
 		t.Errorf("-want, +got:\n%s", diff)
 	}
-	site := &translate.Site{Node: "vk", ClusterUID: "local"}
-	remote, err := site.PodIn(pod, translate.Surroundings{LocalResources: got})
+	mapper := &translate.Mapper{Owner: contract.Owner{Node: "vk", ClusterUID: "local"}}
+	remote, err := mapper.Pod(pod, translate.PodContext{LocalResources: got})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/ptr"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -176,7 +177,7 @@ func (c *remoteCluster) events(namespace string) source {
 
 // ours selects what akd created for this node.
 func (c *remoteCluster) ours(opts *metav1.ListOptions) {
-	opts.LabelSelector = labels.Set{translate.LabelNodeName: c.node}.String()
+	opts.LabelSelector = labels.Set{contract.LabelNodeName: c.node}.String()
 }
 
 // mapped lists the remote namespaces that carry this node's label: what an
@@ -219,7 +220,7 @@ func (c *remoteCluster) deleteNamespace(ctx context.Context, name string, uid ty
 func (c *remoteCluster) createRecord(ctx context.Context, recorded map[string]string) error {
 	record := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: translate.SystemNamespace, Name: c.recordName(), Labels: map[string]string{translate.LabelNodeName: c.node},
+			Namespace: contract.SystemNamespace, Name: c.recordName(), Labels: map[string]string{contract.LabelNodeName: c.node},
 		},
 		Data: recorded,
 	}
@@ -235,10 +236,10 @@ func (c *remoteCluster) patchRecord(ctx context.Context, entries map[string]*str
 	if err != nil {
 		return fmt.Errorf("write the record of remote namespaces: %w", err)
 	}
-	_, err = c.client.CoreV1().ConfigMaps(translate.SystemNamespace).
+	_, err = c.client.CoreV1().ConfigMaps(contract.SystemNamespace).
 		Patch(ctx, c.recordName(), types.MergePatchType, patch, metav1.PatchOptions{})
 	if err != nil {
-		return fmt.Errorf("write the record of remote namespaces, configmap %s/%s: %w", translate.SystemNamespace, c.recordName(), err)
+		return fmt.Errorf("write the record of remote namespaces, configmap %s/%s: %w", contract.SystemNamespace, c.recordName(), err)
 	}
 	return nil
 }
@@ -247,7 +248,7 @@ func (c *remoteCluster) patchRecord(ctx context.Context, entries map[string]*str
 // already is left as it is: a tenant may change none.
 func (c *remoteCluster) bindRole(ctx context.Context, namespace, role string, subject rbacv1.Subject) error {
 	binding := &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: role, Labels: map[string]string{translate.LabelNodeName: c.node}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: role, Labels: map[string]string{contract.LabelNodeName: c.node}},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
 		Subjects:   []rbacv1.Subject{subject},
 	}

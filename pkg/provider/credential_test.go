@@ -27,7 +27,7 @@ import (
 	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // jwt is an unsigned token of the tenant: only the server looks at signatures.
@@ -168,8 +168,8 @@ func TestCredentialIsRenewed(t *testing.T) {
 			t.Error("the token in use was not stored")
 		}
 		want := c.expires().UTC().Format(time.RFC3339)
-		if got := secret.Annotations[translate.AnnotationTokenExpires]; got != want {
-			t.Errorf("annotation %s: %q, want %q", translate.AnnotationTokenExpires, got, want)
+		if got := secret.Annotations[contract.AnnotationTokenExpires]; got != want {
+			t.Errorf("annotation %s: %q, want %q", contract.AnnotationTokenExpires, got, want)
 		}
 		time.Sleep(time.Hour) // in fake time
 		synctest.Wait()

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/client-go/util/workqueue"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -40,7 +41,7 @@ const (
 // pod. Events are best effort in Kubernetes, and so they are here: a write is
 // not retried, and what happened before since is not repeated.
 type eventMirror struct {
-	site   *translate.Site
+	mapper *translate.Mapper
 	local  *localCluster
 	pod    func(namespace, name string) *corev1.Pod // the local pod, or nil
 	since  time.Time                                // an earlier akd mirrored what is older
@@ -61,9 +62,9 @@ type mirroredEvent struct {
 	local *corev1.Pod
 }
 
-func newEventMirror(site *translate.Site, local *localCluster, pods *objects[*corev1.Pod], logger *slog.Logger) *eventMirror {
+func newEventMirror(mapper *translate.Mapper, local *localCluster, pods *objects[*corev1.Pod], logger *slog.Logger) *eventMirror {
 	return &eventMirror{
-		site: site, local: local, pod: pods.get, logger: logger,
+		mapper: mapper, local: local, pod: pods.get, logger: logger,
 		queue: workqueue.NewTypedDelayingQueue[types.NamespacedName](), pending: map[types.NamespacedName]mirroredEvent{},
 	}
 }
@@ -131,7 +132,7 @@ func (m *eventMirror) mirror(ctx context.Context, next mirroredEvent) error {
 	if local == nil {
 		return nil
 	}
-	event := m.site.Event(next.event, local)
+	event := m.mapper.Event(next.event, local)
 	err := m.local.createEvent(ctx, event)
 	if !apierrors.IsAlreadyExists(err) {
 		return err
@@ -149,12 +150,12 @@ func (m *eventMirror) about(next mirroredEvent) *corev1.Pod {
 		return nil
 	}
 	if remote := next.space.pod(involved.Name); remote != nil && remote.UID == involved.UID {
-		if remote.Labels[translate.LabelUID] == string(local.UID) {
+		if remote.Labels[contract.LabelUID] == string(local.UID) {
 			return local
 		}
 		return nil
 	}
-	if local.Annotations[translate.AnnotationRemoteUID] == string(involved.UID) {
+	if local.Annotations[contract.AnnotationRemoteUID] == string(involved.UID) {
 		return local
 	}
 	return nil

@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // remoteEvent is a remote event about the remote pod that was made for the
@@ -35,16 +35,16 @@ func TestEventsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
-		site := scenarioSite()
+		mapper := scenarioMapper()
 		local := newObjects(func(change[*corev1.Pod]) {}, func() {})
-		space := &space{local: "ns", remote: translate.RemoteNamespace(scenarioNode, "ns"), pods: newObjects(func(change[*corev1.Pod]) {}, func() {})}
+		space := &space{local: "ns", remote: contract.RemoteNamespace(scenarioNode, "ns"), pods: newObjects(func(change[*corev1.Pod]) {}, func() {})}
 		for _, name := range []string{"web", "brief"} {
 			pod := podAt(name, "local-"+name, "1")
-			pod.Annotations = map[string]string{translate.AnnotationRemoteUID: "remote-" + name}
+			pod.Annotations = map[string]string{contract.AnnotationRemoteUID: "remote-" + name}
 			local.put(pod)
 		}
 		client := fake.NewClientset()
-		m := newEventMirror(site, &localCluster{client: client, node: scenarioNode}, local, slog.New(slog.DiscardHandler))
+		m := newEventMirror(mapper, &localCluster{client: client, node: scenarioNode}, local, slog.New(slog.DiscardHandler))
 		sink := &eventSink{mirror: m, space: space}
 		done := make(chan struct{})
 		go func() { m.run(ctx); close(done) }()

@@ -3,7 +3,7 @@ package provider
 import (
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // pods answers the kubelet API from the caches.
@@ -29,7 +29,7 @@ func (p podLookup) Remote(local *corev1.Pod) (namespace, name string, ok bool) {
 		return "", "", false
 	}
 	remote := space.pod(local.Name)
-	if remote == nil || remote.Labels[translate.LabelUID] != string(local.UID) {
+	if remote == nil || remote.Labels[contract.LabelUID] != string(local.UID) {
 		return "", "", false
 	}
 	return remote.Namespace, remote.Name, true

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -55,7 +56,7 @@ type loops struct {
 
 // loopSettings are the settings of the loops.
 type loopSettings struct {
-	site           *translate.Site
+	mapper         *translate.Mapper
 	workers        int
 	resync         time.Duration // how often every pod is looked at again; 0 for never
 	unusedTTL      time.Duration // how long an unused remote namespace is kept
@@ -77,19 +78,19 @@ func newLoops(local *localCluster, remote *remoteCluster, settings loopSettings,
 	l.secrets = newReferences[*corev1.Secret](local.secret, func(namespace, name string) { l.queue.Add(key{kindSecret, namespace, name}) }, settings.linger)
 	l.bundles = newBundles(local.trustBundles, l.bundlesChanged)
 	l.issuers = newCertificates(local, settings.clock, func(namespace, pod string) { l.queue.Add(key{kindPod, namespace, pod}) })
-	l.events = newEventMirror(settings.site, local, l.pods, logger)
+	l.events = newEventMirror(settings.mapper, local, l.pods, logger)
 	l.spaces = &spaces{
-		site: settings.site, remote: remote, events: l.events, queue: l.queue, logger: logger, remap: l.keysOf, words: &shared,
+		mapper: settings.mapper, remote: remote, events: l.events, queue: l.queue, logger: logger, remap: l.keysOf, words: &shared,
 		open: map[string]*space{}, opening: map[string]bool{},
 	}
-	l.services = newServiceMirror(settings.site, l.spaces, l.queue, remote)
+	l.services = newServiceMirror(settings.mapper, l.spaces, l.queue, remote)
 	l.services.on, l.spaces.services = local.proxy != nil, local.proxy != nil
 	l.brake = &brake{local: l.register, spaces: l.spaces, limit: settings.maxOrphanShare, logger: logger}
 	l.reconciler = &reconciler{
-		site: settings.site, local: local, remote: remote, spaces: l.spaces, pods: l.pods, services: l.services,
+		mapper: settings.mapper, local: local, remote: remote, spaces: l.spaces, pods: l.pods, services: l.services,
 		register: l.register, brake: l.brake, admission: newAdmission(l.pods, local.ownNode), batch: newBatch(settings.clock), released: newPauses(settings.clock, releasePause), queue: l.queue, clock: settings.clock, logger: logger,
 		tokens: &tokens{
-			site: settings.site, local: local, remote: remote, bundles: l.bundles, issuers: l.issuers, queue: l.queue, clock: settings.clock, count: settings.countToken,
+			mapper: settings.mapper, local: local, remote: remote, bundles: l.bundles, issuers: l.issuers, queue: l.queue, clock: settings.clock, count: settings.countToken,
 		},
 	}
 	l.reconciler.configMaps = &copies[*corev1.ConfigMap]{
@@ -97,7 +98,7 @@ func newLoops(local *localCluster, remote *remoteCluster, settings loopSettings,
 			kind: kindConfigMap, writer: remote.configMapWriter(), copied: func(s *space) *objects[*corev1.ConfigMap] { return s.configMaps },
 			same: translate.SameConfigMap, fixed: func(have, _ *corev1.ConfigMap) bool { return isTrue(have.Immutable) },
 		},
-		references: l.configMaps, queue: l.queue, remoteName: translate.ConfigMapName, translate: settings.site.ConfigMap,
+		references: l.configMaps, queue: l.queue, remoteName: contract.ConfigMapName, translate: settings.mapper.ConfigMap,
 		waiting: map[key]map[key]bool{},
 	}
 	l.reconciler.secrets = &copies[*corev1.Secret]{
@@ -105,7 +106,7 @@ func newLoops(local *localCluster, remote *remoteCluster, settings loopSettings,
 			kind: kindSecret, writer: remote.secretWriter(), copied: func(s *space) *objects[*corev1.Secret] { return s.secrets },
 			same: translate.SameSecret, fixed: func(have, want *corev1.Secret) bool { return isTrue(have.Immutable) || have.Type != want.Type },
 		},
-		references: l.secrets, queue: l.queue, remoteName: func(name string) string { return name }, translate: settings.site.Secret,
+		references: l.secrets, queue: l.queue, remoteName: func(name string) string { return name }, translate: settings.mapper.Secret,
 		waiting: map[key]map[key]bool{},
 	}
 	l.controller = &controller{queue: l.queue, reconcile: l.reconciler.reconcile, observe: settings.observe, logger: logger}
@@ -121,7 +122,7 @@ func (l *loops) localPodChanged(c change[*corev1.Pod]) {
 	l.reconciler.admission.podChanged(c)
 	id := types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
 	var needs translate.Needs
-	if c.new != nil && !finished(c.new) {
+	if c.new != nil && !translate.Finished(c.new) {
 		needs = translate.NeedsOf(c.new)
 	}
 	l.configMaps.use(id, needs.ConfigMaps)
@@ -133,7 +134,7 @@ func (l *loops) localPodChanged(c change[*corev1.Pod]) {
 		l.issuers.use()
 	}
 	if c.new == nil || c.old != nil && c.old.UID != c.new.UID {
-		l.queue.Add(key{kindSecret, pod.Namespace, translate.TokenSecretName(c.old.UID)})
+		l.queue.Add(key{kindSecret, pod.Namespace, contract.TokenSecretName(c.old.UID)})
 		l.reconciler.batch.written(c.old.UID)
 		l.reconciler.released.forget(c.old.UID)
 		l.issuers.forget(c.old.UID)
@@ -148,10 +149,6 @@ func (l *loops) bundlesChanged() {
 			l.queue.Add(key{kindPod, pod.Namespace, pod.Name})
 		}
 	}
-}
-
-func finished(pod *corev1.Pod) bool {
-	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
 // keysOf returns what to look at once a namespace can be used: its local pods,
@@ -170,7 +167,7 @@ func (l *loops) keysOf(localNamespace string) []key {
 		keys = append(keys, key{kindPod, localNamespace, pod.Name})
 	}
 	for _, configMap := range space.configMaps.all() {
-		keys = append(keys, key{kindConfigMap, localNamespace, translate.LocalConfigMapName(configMap.Name)})
+		keys = append(keys, key{kindConfigMap, localNamespace, contract.LocalConfigMapName(configMap.Name)})
 	}
 	for _, secret := range space.secrets.all() {
 		keys = append(keys, key{kindSecret, localNamespace, secret.Name})

@@ -15,20 +15,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/kubeletapi"
 )
 
 const (
-	// conditionSweepStopped is True while the sweep of orphans has stopped itself.
-	conditionSweepStopped corev1.NodeConditionType = "actual.vk/SweepStopped"
-	// conditionCertificate is False while the kubelet API shows a certificate
-	// that its callers cannot verify.
-	conditionCertificate corev1.NodeConditionType = "actual.vk/ServingCertificateSigned"
-	// conditionCredential is False while akd fails to renew its credential for
-	// the other cluster.
-	conditionCredential corev1.NodeConditionType = "actual.vk/CredentialRenewed"
-	// nodeLabel marks nodes that akd serves.
-	nodeLabel = "actual.vk/node"
 	// nodeRefresh is how often the node's status is computed anew.
 	nodeRefresh = time.Second
 	// capacityRefresh is how often the remote nodes are listed, and capacityRetry
@@ -246,7 +237,7 @@ func (n *node) object() *corev1.Node {
 		corev1.LabelHostname:   n.spec.hostname,
 		corev1.LabelOSStable:   info.OperatingSystem,
 		corev1.LabelArchStable: info.Architecture,
-		nodeLabel:              "true",
+		contract.LabelNode:     "true",
 	}
 	maps.Copy(labels, n.spec.labels)
 	return &corev1.Node{
@@ -276,12 +267,12 @@ func (n *node) conditionsLocked() []corev1.NodeCondition {
 	if ok, why := n.probe.ready(); !ok {
 		ready.Status, ready.Reason, ready.Message = corev1.ConditionFalse, "RemoteUnreachable", why
 	}
-	sweep := corev1.NodeCondition{Type: conditionSweepStopped, Status: corev1.ConditionFalse, Reason: "SweepAllowed", Message: "few remote pods lack a local pod"}
+	sweep := corev1.NodeCondition{Type: contract.ConditionOrphanDeletionPaused, Status: corev1.ConditionFalse, Reason: "SweepAllowed", Message: "few remote pods lack a local pod"}
 	if n.brake.isStopped() {
 		sweep.Status, sweep.Reason = corev1.ConditionTrue, "TooManyOrphans"
 		sweep.Message = "most remote pods lack a local pod and are kept: check that akd serves the right cluster, then delete the remote namespaces by hand"
 	}
-	certificate := corev1.NodeCondition{Type: conditionCertificate, Status: corev1.ConditionTrue, Reason: "Signed", Message: "callers can verify the kubelet API"}
+	certificate := corev1.NodeCondition{Type: contract.ConditionServingCertificateSigned, Status: corev1.ConditionTrue, Reason: "Signed", Message: "callers can verify the kubelet API"}
 	if state := n.certificate(); state.SelfSigned || state.Message != "" {
 		certificate.Status, certificate.Reason, certificate.Message = corev1.ConditionFalse, "NotSigned", state.Message
 	}
@@ -302,7 +293,7 @@ func (n *node) conditionsLocked() []corev1.NodeCondition {
 }
 
 func credentialCondition(c *credential) corev1.NodeCondition {
-	condition := corev1.NodeCondition{Type: conditionCredential, Status: corev1.ConditionTrue, Reason: "Renewed", Message: "it does not expire"}
+	condition := corev1.NodeCondition{Type: contract.ConditionCredentialRenewed, Status: corev1.ConditionTrue, Reason: "Renewed", Message: "it does not expire"}
 	if expires := c.expires(); !expires.IsZero() {
 		condition.Message = "it expires at " + expires.UTC().Format(time.RFC3339)
 	}

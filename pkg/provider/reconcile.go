@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -20,7 +21,7 @@ import (
 // level-triggered, from caches, writing differences only. It never waits; what
 // it needs first is queued, and queues the pod again.
 type reconciler struct {
-	site     *translate.Site
+	mapper   *translate.Mapper
 	local    *localCluster
 	remote   *remoteCluster
 	spaces   *spaces
@@ -53,7 +54,7 @@ type pair struct {
 // same reports whether the remote pod is the local one's, rather than another's
 // under its name.
 func (p pair) same() bool {
-	return p.local != nil && p.remote != nil && p.remote.Labels[translate.LabelUID] == string(p.local.UID)
+	return p.local != nil && p.remote != nil && p.remote.Labels[contract.LabelUID] == string(p.local.UID)
 }
 
 // reconcile handles one key of the queue. attempts is how often it failed in a row.
@@ -101,7 +102,7 @@ func (r *reconciler) reconcileSecret(ctx context.Context, k key) error {
 	if have == nil || !translate.IsTokenSecret(have) {
 		return r.secrets.reconcile(ctx, space, k.name)
 	}
-	if r.register.has(types.UID(have.Labels[translate.LabelUID])) {
+	if r.register.has(types.UID(have.Labels[contract.LabelUID])) {
 		return nil
 	}
 	return r.tokens.remove(ctx, space, have)
@@ -123,7 +124,7 @@ func (r *reconciler) reconcilePod(ctx context.Context, k key, attempts int) erro
 		}
 	}
 	p := pair{key: k, space: space, local: local, remote: space.pod(k.name)}
-	err := r.take(ctx, p, r.site.Next(local, p.remote))
+	err := r.take(ctx, p, r.mapper.Next(local, p.remote))
 	if err != nil && local != nil {
 		return r.report(ctx, p, err, attempts)
 	}
@@ -171,7 +172,7 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 	if rejected.Reason != "" {
 		return r.fail(ctx, p, translate.Step{Reason: rejected.Reason, Message: rejected.Message})
 	}
-	if _, err := r.site.Pod(p.local, nil); err != nil {
+	if _, err := r.mapper.Pod(p.local, translate.PodContext{}); err != nil {
 		return err
 	}
 	settled := r.needsSettled(p)
@@ -186,7 +187,7 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 	if around.LocalResources, err = r.admission.localResources(ctx, p.local); err != nil {
 		return err
 	}
-	wanted, err := r.site.PodIn(p.local, around)
+	wanted, err := r.mapper.Pod(p.local, around)
 	if err != nil {
 		return err
 	}
@@ -212,7 +213,7 @@ func (r *reconciler) created(ctx context.Context, p pair, created *corev1.Pod, e
 	case apierrors.IsAlreadyExists(err):
 		return r.reread(ctx, p)
 	case apierrors.IsInvalid(err):
-		return r.fail(ctx, p, translate.Step{Reason: translate.ReasonRemotePodInvalid, Message: r.site.LocalText(p.local, err.Error())})
+		return r.fail(ctx, p, translate.Step{Reason: translate.ReasonRemotePodInvalid, Message: r.mapper.LocalText(p.local, err.Error())})
 	case apierrors.IsNotFound(err):
 		r.spaces.forget(p.space)
 		return err
@@ -236,8 +237,8 @@ func (r *reconciler) needsSettled(p pair) bool {
 
 // around returns the local objects that a kubelet looks at when it makes the
 // pod's environment.
-func (r *reconciler) around(pod *corev1.Pod) translate.Surroundings {
-	around := translate.Surroundings{
+func (r *reconciler) around(pod *corev1.Pod) translate.PodContext {
+	around := translate.PodContext{
 		Services:    r.services.services.in(pod.Namespace),
 		ConfigMaps:  map[string]*corev1.ConfigMap{},
 		Secrets:     map[string]*corev1.Secret{},
@@ -277,7 +278,7 @@ func (r *reconciler) update(ctx context.Context, p pair) error {
 	if err != nil {
 		return errors.Join(err, r.follow(ctx, p))
 	}
-	patches, err := r.site.Update(p.local, remote)
+	patches, err := r.mapper.Update(p.local, remote)
 	if err != nil {
 		return err
 	}
@@ -315,8 +316,8 @@ func (r *reconciler) copyStatus(ctx context.Context, p pair) error {
 	if !p.same() {
 		return nil // the remote pod is another local pod's, which is gone
 	}
-	status := r.site.Status(p.local, p.remote, metav1.NewTime(r.clock.Now()))
-	annotations := r.site.Annotations(p.local, p.remote)
+	status := r.mapper.Status(p.local, p.remote, metav1.NewTime(r.clock.Now()))
+	annotations := r.mapper.Annotations(p.local, p.remote)
 	patch, err := translate.StatusPatch(p.local, status, annotations)
 	if err != nil || patch == nil {
 		r.batch.written(p.local.UID)
@@ -364,7 +365,7 @@ func (r *reconciler) fail(ctx context.Context, p pair, step translate.Step) erro
 			return err
 		}
 	}
-	status := r.site.FailedStatus(p.local, step.Reason, step.Message, metav1.NewTime(r.clock.Now()))
+	status := r.mapper.FailedStatus(p.local, step.Reason, step.Message, metav1.NewTime(r.clock.Now()))
 	if err := r.patchStatus(ctx, p.local, status, nil); err != nil {
 		return err
 	}
@@ -390,7 +391,7 @@ func (r *reconciler) deleteRemote(ctx context.Context, p pair, step translate.St
 // deletion was watched, or the local API server itself must say that the pod
 // is gone, and the sweep must not have stopped itself.
 func (r *reconciler) mayDeleteOrphan(ctx context.Context, p pair) (bool, error) {
-	uid := types.UID(p.remote.Labels[translate.LabelUID])
+	uid := types.UID(p.remote.Labels[contract.LabelUID])
 	if r.register.sawDeleted(uid) {
 		return true, nil
 	}
@@ -403,7 +404,7 @@ func (r *reconciler) mayDeleteOrphan(ctx context.Context, p pair) (bool, error) 
 
 // release lets the local pod go, now that nothing of it runs any more.
 func (r *reconciler) release(ctx context.Context, p pair) error {
-	if secret := p.space.secrets.get(p.space.remote, translate.TokenSecretName(p.local.UID)); secret != nil {
+	if secret := p.space.secrets.get(p.space.remote, contract.TokenSecretName(p.local.UID)); secret != nil {
 		if err := r.tokens.remove(ctx, p.space, secret); err != nil {
 			return err
 		}

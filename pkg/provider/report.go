@@ -41,7 +41,7 @@ func (r *reconciler) report(ctx context.Context, p pair, err error, attempts int
 	if p.begun() && attempts > patience {
 		return err // its owner has been told
 	}
-	return errors.Join(err, r.tell(ctx, p, reasonFor(err), r.site.LocalText(p.local, err.Error())))
+	return errors.Join(err, r.tell(ctx, p, reasonFor(err), r.mapper.LocalText(p.local, err.Error())))
 }
 
 // begun reports whether the pod's status is not akd's own any more.
@@ -56,7 +56,7 @@ func (r *reconciler) tell(ctx context.Context, p pair, reason, message string) e
 		r.recorder.Event(local, corev1.EventTypeWarning, reason, message)
 		return nil
 	}
-	status := r.site.PendingStatus(local, reason, message, metav1.NewTime(r.clock.Now()))
+	status := r.mapper.PendingStatus(local, reason, message, metav1.NewTime(r.clock.Now()))
 	patch, err := translate.StatusPatch(local, status, nil)
 	if err != nil || patch == nil {
 		return err

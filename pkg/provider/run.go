@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/kubeletapi"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/metrics"
@@ -219,7 +220,7 @@ func (d *daemon) identify(ctx context.Context) (err error) {
 func (d *daemon) assemble(ctx context.Context) error {
 	d.probe = &probe{remote: d.remote, timeout: d.cfg.Sync.RemoteGracePeriod.Duration, clock: d.clock, answered: d.clock.Now()}
 	d.loops = newLoops(d.local, d.remote, loopSettings{
-		site:           d.site(),
+		mapper:         d.mapper(),
 		workers:        int(d.cfg.Sync.ConcurrentSyncs),
 		resync:         d.cfg.Sync.ResyncPeriod.Duration,
 		unusedTTL:      d.cfg.Sync.UnusedNamespaceTTL.Duration,
@@ -310,10 +311,9 @@ func (d *daemon) assembleMetrics() (err error) {
 	return err
 }
 
-func (d *daemon) site() *translate.Site {
-	return &translate.Site{
-		Node:              d.cfg.NodeName,
-		ClusterUID:        d.localUID,
+func (d *daemon) mapper() *translate.Mapper {
+	return &translate.Mapper{
+		Owner:             contract.Owner{Node: d.cfg.NodeName, ClusterUID: d.localUID},
 		APIServer:         d.apiServer,
 		APIServerEndpoint: d.apiServerEndpoint,
 		ClusterDomain:     d.cfg.Node.ClusterDomain,

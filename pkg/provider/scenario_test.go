@@ -38,6 +38,7 @@ import (
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -130,7 +131,7 @@ func (s *stage) start() {
 		local.proxy = s.local.client
 	}
 	l := newLoops(local, &remoteCluster{client: s.remote.client, node: scenarioNode}, loopSettings{
-		site:           scenarioSite(),
+		mapper:         scenarioMapper(),
 		workers:        1, // so that UIDs come in the order of the script
 		unusedTTL:      5 * time.Minute,
 		maxOrphanShare: maxOrphanShare,
@@ -149,9 +150,8 @@ func (s *stage) start() {
 	settle()
 }
 
-func scenarioSite() *translate.Site {
-	return &translate.Site{
-		Node: scenarioNode, ClusterUID: "local-cluster", ClusterDomain: "cluster.local", PodSecurity: "baseline",
+func scenarioMapper() *translate.Mapper {
+	return &translate.Mapper{Owner: contract.Owner{Node: scenarioNode, ClusterUID: "local-cluster"}, ClusterDomain: "cluster.local", PodSecurity: "baseline",
 		APIServer: translate.APIServer{Host: "192.0.2.1", Port: 6443},
 	}
 }
@@ -196,7 +196,7 @@ func (s *stage) do(words []string) error {
 	case "local":
 		return s.act(s.local, "default", words[1:])
 	case "remote":
-		return s.act(s.remote, translate.RemoteNamespace(scenarioNode, "default"), words[1:])
+		return s.act(s.remote, contract.RemoteNamespace(scenarioNode, "default"), words[1:])
 	}
 	return fmt.Errorf("unknown command %q", words[0])
 }
@@ -524,10 +524,10 @@ func (c *cluster) isConfined(action clienttesting.Action) bool {
 	tenant := c.tenant
 	c.mu.Unlock()
 	namespace, resource := action.GetNamespace(), action.GetResource()
-	if !tenant || namespace == "" || namespace == translate.SystemNamespace || resource.Resource == "rolebindings" {
+	if !tenant || namespace == "" || namespace == contract.SystemNamespace || resource.Resource == "rolebindings" {
 		return false
 	}
-	_, err := c.client.Tracker().Get(resourceOf("rolebindings"), namespace, translate.TenantRole)
+	_, err := c.client.Tracker().Get(resourceOf("rolebindings"), namespace, contract.TenantRole)
 	return err != nil
 }
 

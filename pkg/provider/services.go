@@ -27,7 +27,7 @@ const reasonServiceNotMirrored = "ServiceNotMirrored"
 // namespaces have pods here. It is off where no copies are made.
 type serviceMirror struct {
 	on       bool
-	site     *translate.Site
+	mapper   *translate.Mapper
 	spaces   *spaces
 	queue    queue
 	recorder record.EventRecorder
@@ -39,8 +39,8 @@ type serviceMirror struct {
 	keepSlices   keeper[*discoveryv1.EndpointSlice]
 }
 
-func newServiceMirror(site *translate.Site, spaces *spaces, queue queue, remote *remoteCluster) *serviceMirror {
-	m := &serviceMirror{site: site, spaces: spaces, queue: queue}
+func newServiceMirror(mapper *translate.Mapper, spaces *spaces, queue queue, remote *remoteCluster) *serviceMirror {
+	m := &serviceMirror{mapper: mapper, spaces: spaces, queue: queue}
 	m.services = newObjects(m.serviceChanged, func() {})
 	m.slices = newObjects(m.sliceChanged, func() {})
 	m.keepServices = keeper[*corev1.Service]{
@@ -84,7 +84,7 @@ func (m *serviceMirror) uses(namespace string) bool {
 		return false
 	}
 	for _, service := range m.services.in(namespace) {
-		if m.site.Service(service) != nil {
+		if m.mapper.Service(service) != nil {
 			return true
 		}
 	}
@@ -115,7 +115,7 @@ func (m *serviceMirror) reconcileService(ctx context.Context, k key, attempts in
 	var want *corev1.Service
 	local := m.services.get(k.namespace, k.name)
 	if local != nil {
-		want = m.site.Service(local)
+		want = m.mapper.Service(local)
 	}
 	space, err := m.space(ctx, k.namespace, want != nil)
 	if space != nil {
@@ -128,7 +128,7 @@ func (m *serviceMirror) reconcileService(ctx context.Context, k key, attempts in
 // complain says on a local Service why pods do not reach it, once that lasts.
 func (m *serviceMirror) complain(local *corev1.Service, attempts int, err error) {
 	if err != nil && local != nil && attempts == patience {
-		m.recorder.Eventf(local, corev1.EventTypeWarning, reasonServiceNotMirrored, "pods on node %s do not reach this service: %v", m.site.Node, err)
+		m.recorder.Eventf(local, corev1.EventTypeWarning, reasonServiceNotMirrored, "pods on node %s do not reach this service: %v", m.mapper.Node, err)
 	}
 }
 
@@ -140,7 +140,7 @@ func (m *serviceMirror) reconcileSlice(ctx context.Context, k key, attempts int)
 	)
 	if local := m.slices.get(k.namespace, k.name); local != nil {
 		of = m.services.get(k.namespace, translate.ServiceOf(local))
-		want = m.site.EndpointSlice(local, of)
+		want = m.mapper.EndpointSlice(local, of)
 	}
 	space, err := m.space(ctx, k.namespace, want != nil)
 	if space == nil {

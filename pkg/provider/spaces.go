@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -45,7 +46,7 @@ func (s *space) pod(name string) *corev1.Pod { return s.pods.get(s.remote, name)
 // spaces are the mapped namespaces. A namespace is proved ours before
 // anything in it is watched or written.
 type spaces struct {
-	site   *translate.Site
+	mapper *translate.Mapper
 	remote *remoteCluster
 	events *eventMirror
 	queue  queue
@@ -78,7 +79,7 @@ func (s *spaces) start(ctx context.Context) error {
 	group.SetLimit(tenantWorkers)
 	for i := range found {
 		namespace := &found[i]
-		if err := s.site.OwnsNamespace(namespace, namespace.Labels[translate.LabelNamespace]); err != nil {
+		if err := s.mapper.OwnsNamespace(namespace, namespace.Labels[contract.LabelNamespace]); err != nil {
 			s.logger.Warn("leave a remote namespace alone that seems to be this node's", "namespace", namespace.Name, "reason", err)
 			continue
 		}
@@ -92,7 +93,7 @@ func (s *spaces) start(ctx context.Context) error {
 		return err
 	}
 	for _, namespace := range left {
-		s.watch(namespace, namespace.Labels[translate.LabelNamespace]) //nolint:contextcheck // watches live as long as spaces do
+		s.watch(namespace, namespace.Labels[contract.LabelNamespace]) //nolint:contextcheck // watches live as long as spaces do
 	}
 	return nil
 }
@@ -105,11 +106,11 @@ func (s *spaces) leftBehind(ctx context.Context) ([]corev1.Namespace, error) {
 		s.tenant = nil
 		return found, err
 	}
-	if s.tenant, err = newTenant(ctx, s.remote, s.site, s.logger); err != nil {
+	if s.tenant, err = newTenant(ctx, s.remote, s.mapper, s.logger); err != nil {
 		return nil, err
 	}
 	s.logger.Info("akd is a tenant of the remote cluster: a record says which namespaces are its own",
-		"record", translate.SystemNamespace+"/"+translate.RecordName(s.site.Node), "as", s.tenant.subject.Name)
+		"record", contract.SystemNamespace+"/"+contract.RecordName(s.mapper.Node), "as", s.tenant.subject.Name)
 	return s.tenant.namespaces(ctx)
 }
 
@@ -173,7 +174,7 @@ func (s *spaces) ensure(ctx context.Context, local string) (*space, error) {
 // claim returns the remote namespace of a local one, which was proved ours and
 // recorded, and creates it when there is none.
 func (s *spaces) claim(ctx context.Context, local string) (*corev1.Namespace, error) {
-	want := s.site.Namespace(local)
+	want := s.mapper.Namespace(local)
 	namespace, err := s.remote.namespace(ctx, want.Name)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return nil, err
@@ -198,12 +199,12 @@ func (s *spaces) enter(ctx context.Context, namespace *corev1.Namespace) error {
 	if err := s.tenant.enter(ctx, namespace); err != nil {
 		return err
 	}
-	return s.remote.createLimits(ctx, s.site.Limits(namespace.Labels[translate.LabelNamespace]))
+	return s.remote.createLimits(ctx, s.mapper.Limits(namespace.Labels[contract.LabelNamespace]))
 }
 
 // usable returns nil when a namespace is ours and stays.
 func (s *spaces) usable(namespace *corev1.Namespace, local string) error {
-	if err := s.site.OwnsNamespace(namespace, local); err != nil {
+	if err := s.mapper.OwnsNamespace(namespace, local); err != nil {
 		return &translate.Refusal{Reason: "RemoteNamespaceRefused", Message: err.Error()}
 	}
 	if namespace.DeletionTimestamp != nil {
@@ -256,7 +257,7 @@ func (s *spaces) watch(namespace *corev1.Namespace, local string) {
 	}, ready)
 	opened.pods.trim = func(pod *corev1.Pod) { translate.TrimRemote(pod); s.words.share(pod) }
 	opened.configMaps = newObjects(func(c change[*corev1.ConfigMap]) {
-		s.queue.Add(key{kindConfigMap, local, translate.LocalConfigMapName(either(c).Name)})
+		s.queue.Add(key{kindConfigMap, local, contract.LocalConfigMapName(either(c).Name)})
 	}, ready)
 	opened.secrets = newObjects(func(c change[*corev1.Secret]) {
 		s.queue.Add(key{kindSecret, local, either(c).Name})

@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 const (
@@ -116,7 +116,7 @@ func (b *brake) isStopped() bool {
 func (b *brake) count() (orphans, total int) {
 	for _, space := range b.spaces.all() {
 		for _, pod := range space.pods.all() {
-			uid := types.UID(pod.Labels[translate.LabelUID])
+			uid := types.UID(pod.Labels[contract.LabelUID])
 			if uid == "" {
 				continue
 			}

@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -32,7 +33,7 @@ const tenantWorkers = 16
 // A nil tenant is an administrator, who needs none of this.
 type tenant struct {
 	remote  *remoteCluster
-	site    *translate.Site
+	mapper  *translate.Mapper
 	subject rbacv1.Subject // akd itself
 	roles   []string       // the cluster roles that it binds
 	logger  *slog.Logger
@@ -42,13 +43,13 @@ type tenant struct {
 }
 
 // newTenant learns who akd is and which roles it may bind.
-func newTenant(ctx context.Context, remote *remoteCluster, site *translate.Site, logger *slog.Logger) (*tenant, error) {
-	t := &tenant{remote: remote, site: site, roles: []string{translate.TenantRole}, logger: logger, record: map[string]string{}}
+func newTenant(ctx context.Context, remote *remoteCluster, mapper *translate.Mapper, logger *slog.Logger) (*tenant, error) {
+	t := &tenant{remote: remote, mapper: mapper, roles: []string{contract.TenantRole}, logger: logger, record: map[string]string{}}
 	var err error
 	if t.subject, err = remote.self(ctx); err != nil {
 		return nil, err
 	}
-	for _, role := range []string{translate.TenantMetricsRole, translate.TenantServicesRole} {
+	for _, role := range []string{contract.TenantMetricsRole, contract.TenantServicesRole} {
 		optional, err := remote.mayBind(ctx, role)
 		if err != nil {
 			return nil, err
@@ -108,7 +109,7 @@ func (t *tenant) readRecord(ctx context.Context) error {
 func (t *tenant) makeRecord(ctx context.Context) error {
 	t.logger.Warn("the record of this node's remote namespaces was lost and is made anew: "+
 		"akd will not find those that no local pod uses; look for them in the remote cluster by their label",
-		"record", translate.SystemNamespace+"/"+translate.RecordName(t.site.Node), "label", translate.LabelNodeName+"="+t.site.Node)
+		"record", contract.SystemNamespace+"/"+contract.RecordName(t.mapper.Node), "label", contract.LabelNodeName+"="+t.mapper.Node)
 	return t.remote.createRecord(ctx, t.recorded())
 }
 
@@ -160,13 +161,13 @@ func (t *tenant) enter(ctx context.Context, namespace *corev1.Namespace) error {
 }
 
 // recordName is the name of the ConfigMap, in the namespace
-// translate.SystemNamespace, that records the node's remote namespaces.
-func (c *remoteCluster) recordName() string { return translate.RecordName(c.node) }
+// contract.SystemNamespace, that records the node's remote namespaces.
+func (c *remoteCluster) recordName() string { return contract.RecordName(c.node) }
 
 func (c *remoteCluster) readRecord(ctx context.Context) (map[string]string, error) {
-	record, err := c.client.CoreV1().ConfigMaps(translate.SystemNamespace).Get(ctx, c.recordName(), metav1.GetOptions{})
+	record, err := c.client.CoreV1().ConfigMaps(contract.SystemNamespace).Get(ctx, c.recordName(), metav1.GetOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("read the record of remote namespaces, configmap %s/%s: %w", translate.SystemNamespace, c.recordName(), err)
+		return nil, fmt.Errorf("read the record of remote namespaces, configmap %s/%s: %w", contract.SystemNamespace, c.recordName(), err)
 	}
 	if record.Data == nil {
 		return map[string]string{}, nil

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/metrics"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -29,7 +30,7 @@ const (
 // tokens, the local trust anchors and the certificates of its own that the pod
 // mounts.
 type tokens struct {
-	site    *translate.Site
+	mapper  *translate.Mapper
 	local   *localCluster
 	remote  *remoteCluster
 	bundles *bundles
@@ -65,14 +66,14 @@ func (t *tokens) prepare(ctx context.Context, space *space, pod *corev1.Pod) (wa
 	if err != nil || !known {
 		return nil, false, err
 	}
-	have := space.secrets.get(space.remote, translate.TokenSecretName(pod.UID))
+	have := space.secrets.get(space.remote, contract.TokenSecretName(pod.UID))
 	credentials, err := t.issuers.credentials(ctx, pod, have)
 	if err != nil {
 		return nil, false, err
 	}
 	if have != nil {
 		if renew, fresh := t.fresh(have, needs.Tokens); fresh {
-			want = t.site.PodSecret(pod, files, renew, credentials)
+			want = t.mapper.PodSecret(pod, files, renew, credentials)
 			if translate.HoldsTokens(have, want, needs.Tokens) {
 				t.comeBack(pod, renew, credentials)
 				return nil, true, nil
@@ -85,7 +86,7 @@ func (t *tokens) prepare(ctx context.Context, space *space, pod *corev1.Pod) (wa
 	}
 	maps.Copy(held, files)
 	t.comeBack(pod, renew, credentials)
-	return t.site.PodSecret(pod, held, renew, credentials), true, nil
+	return t.mapper.PodSecret(pod, held, renew, credentials), true, nil
 }
 
 // comeBack queues the pod for when its tokens, or its certificates, are due.

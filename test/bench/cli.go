@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // cliMeasurement starts the kubectl plugin next to kubectl.
@@ -158,9 +158,9 @@ func (m *cliMeasurement) populate(ctx context.Context, env *environment) error {
 	env.logf("creating %d pods", m.pods)
 	there := env.onKwok(localSide)
 	there.annotations = map[string]string{
-		translate.AnnotationRemoteNamespace: translate.RemoteNamespace(benchNode, "bench"),
-		translate.AnnotationRemoteNode:      "remote-1",
-		translate.AnnotationRemoteUID:       "01234567-89ab-cdef-0123-456789abcdef",
+		contract.AnnotationRemoteNamespace: contract.RemoteNamespace(benchNode, "bench"),
+		contract.AnnotationRemoteNode:      "remote-1",
+		contract.AnnotationRemoteUID:       "01234567-89ab-cdef-0123-456789abcdef",
 	}
 	return populate(ctx, there, "cli", m.pods)
 }

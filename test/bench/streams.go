@@ -23,7 +23,7 @@ import (
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/tools/remotecommand"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // streamsMeasurement moves bytes out of one pod and into it, in the ways that
@@ -64,7 +64,7 @@ func (m *streamsMeasurement) needs() (needs, error) {
 }
 
 func (m *streamsMeasurement) run(ctx context.Context, env *environment) (_ string, err error) {
-	viaRemote, err := newEnd(env, remoteSide, translate.RemoteNamespace(benchNode, streamsNamespace))
+	viaRemote, err := newEnd(env, remoteSide, contract.RemoteNamespace(benchNode, streamsNamespace))
 	if err != nil {
 		return "", err
 	}

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
@@ -39,11 +40,11 @@ func TestAttackerServices(t *testing.T) {
 	other := e.MirroringValues(victim)
 	other.ServiceCIDRs = []string{victimServices}
 	attacked := e.InstallTenant(t, other)
-	own, foreign := attacker.Settle(t, "home", translate.TenantServicesRole), attacked.Settle(t, "home", translate.TenantServicesRole)
+	own, foreign := attacker.Settle(t, "home", contract.TenantServicesRole), attacked.Settle(t, "home", contract.TenantServicesRole)
 
 	// What akd itself makes is let through, up to the largest slice that there is.
 	for tn, address := range map[*env.Tenant]string{attacked: victimAddress, attacker: thiefAddress} {
-		site, local := &translate.Site{Node: tn.Node}, localService(address)
+		site, local := &translate.Mapper{Owner: contract.Owner{Node: tn.Node}}, localService(address)
 		service, slice := site.Service(local), site.EndpointSlice(largeSlice(), local)
 		if _, err := tn.Client.CoreV1().Services(service.Namespace).Create(t.Context(), service, metav1.CreateOptions{}); err != nil {
 			t.Fatalf("akd's own service: %v", err)
@@ -114,7 +115,7 @@ func serviceAttacks(own, foreign string) map[string]attack {
 			return err
 		}, want}
 		attacks["its own Service changed to one with "+name] = attack{func(ctx context.Context, c *kubernetes.Clientset) error {
-			service := (&translate.Site{Node: thief}).Service(localService(thiefAddress))
+			service := (&translate.Mapper{Owner: contract.Owner{Node: thief}}).Service(localService(thiefAddress))
 			change(service)
 			_, err := c.CoreV1().Services(own).Update(ctx, service, metav1.UpdateOptions{})
 			return err
@@ -149,7 +150,7 @@ func serviceAttacks(own, foreign string) map[string]attack {
 	} {
 		create(name, taken, func(s *corev1.Service) { s.Spec.ClusterIP = address })
 	}
-	for _, namespace := range []string{foreign, "kube-system", "default", translate.SystemNamespace} {
+	for _, namespace := range []string{foreign, "kube-system", "default", contract.SystemNamespace} {
 		attacks["a Service in "+namespace] = attack{func(ctx context.Context, c *kubernetes.Clientset) error {
 			_, err := c.CoreV1().Services(namespace).Create(ctx, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "mine"}}, metav1.CreateOptions{})
 			return err
@@ -179,7 +180,7 @@ func sliceAttacks(own, foreign string) map[string]attack {
 	)
 	add := func(name, want string, change func(*discoveryv1.EndpointSlice)) {
 		slice := func() *discoveryv1.EndpointSlice {
-			slice := (&translate.Site{Node: thief}).EndpointSlice(largeSlice(), localService(thiefAddress))
+			slice := (&translate.Mapper{Owner: contract.Owner{Node: thief}}).EndpointSlice(largeSlice(), localService(thiefAddress))
 			slice.Endpoints = slice.Endpoints[:2]
 			return slice
 		}
@@ -244,7 +245,7 @@ func sliceAttacks(own, foreign string) map[string]attack {
 	})
 	add("an annotation", badLabel, func(s *discoveryv1.EndpointSlice) { s.Annotations = map[string]string{"a": "b"} })
 	add("a label", badLabel, func(s *discoveryv1.EndpointSlice) { s.Labels["team"] = "payments" })
-	for _, namespace := range []string{foreign, "kube-system", "default", translate.SystemNamespace} {
+	for _, namespace := range []string{foreign, "kube-system", "default", contract.SystemNamespace} {
 		attacks["a slice in "+namespace] = attack{func(ctx context.Context, c *kubernetes.Clientset) error {
 			slice := largeSlice()
 			slice.Namespace = namespace

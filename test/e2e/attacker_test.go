@@ -24,7 +24,7 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
@@ -96,7 +96,7 @@ func execRequest(c *kubernetes.Clientset, namespace string) *rest.Request {
 // contentAttacks are on what is in namespaces that are not the attacker's.
 func contentAttacks(foreign string) map[string]attack {
 	attacks := map[string]attack{}
-	for _, namespace := range []string{foreign, "kube-system", "default", translate.SystemNamespace} {
+	for _, namespace := range []string{foreign, "kube-system", "default", contract.SystemNamespace} {
 		add := func(name, want string, try func(context.Context, *kubernetes.Clientset) error) {
 			attacks[name+" in "+namespace] = attack{try, want}
 		}
@@ -173,13 +173,13 @@ func namespaceAttacks(own, foreign string) map[string]attack {
 	)
 	attacks := map[string]attack{
 		"create a namespace outside its prefix":         create(badName, func(n *corev1.Namespace) { n.Name = "kube-mine" }),
-		"create a namespace under the victim's prefix":  create(badName, func(n *corev1.Namespace) { n.Name = translate.RemoteNamespace(victim, "attack") }),
+		"create a namespace under the victim's prefix":  create(badName, func(n *corev1.Namespace) { n.Name = contract.RemoteNamespace(victim, "attack") }),
 		"create a namespace with too long a hash":       create(badName, func(n *corev1.Namespace) { n.Name = "thief-0123456789abcdef0" }),
 		"create a namespace with too short a hash":      create(badName, func(n *corev1.Namespace) { n.Name = "thief-deadbee" }),
 		"create a namespace named as the victim":        create(badName, func(n *corev1.Namespace) { n.Name = victim }),
 		"create a namespace with capital words":         create(badName, func(n *corev1.Namespace) { n.Name = "thief-cafe-beef" }),
 		"create a namespace of a generated name":        create(badName, func(n *corev1.Namespace) { n.GenerateName, n.Name = "thief-b", "" }),
-		"create a namespace with the victim's label":    create(badLabel, func(n *corev1.Namespace) { n.Labels[translate.LabelNodeName] = victim }),
+		"create a namespace with the victim's label":    create(badLabel, func(n *corev1.Namespace) { n.Labels[contract.LabelNodeName] = victim }),
 		"create a namespace without a label":            create(badLabel, func(n *corev1.Namespace) { n.Labels = nil }),
 		"create a namespace with another's label":       create("may label a namespace with", func(n *corev1.Namespace) { n.Labels["team"] = "payments" }),
 		"create a namespace with an annotation":         create("may annotate a namespace with", func(n *corev1.Namespace) { n.Annotations["scheduler.alpha.kubernetes.io/node-selector"] = "a=b" }),
@@ -188,7 +188,7 @@ func namespaceAttacks(own, foreign string) map[string]attack {
 		"create a namespace with Pod Security's past":   create("may label a namespace with", func(n *corev1.Namespace) { n.Labels[enforce+"-version"] = "v1.0" }),
 		"delete the victim's namespace":                 remove(foreign),
 		"delete kube-node-lease":                        remove("kube-node-lease"),
-		"delete the namespace of the installed objects": remove(translate.SystemNamespace),
+		"delete the namespace of the installed objects": remove(contract.SystemNamespace),
 		"delete all namespaces": {func(ctx context.Context, c *kubernetes.Clientset) error {
 			return c.CoreV1().RESTClient().Delete().Resource("namespaces").Do(ctx).Error()
 		}, "cannot deletecollection resource"},
@@ -215,7 +215,7 @@ func namespaceAttacks(own, foreign string) map[string]attack {
 func bindingAttacks(own, foreign string) map[string]attack {
 	bind := func(want, namespace string, change func(*rbacv1.RoleBinding)) attack {
 		return attack{func(ctx context.Context, c *kubernetes.Clientset) error {
-			binding := env.RoleBinding(thief, namespace, translate.TenantRole)
+			binding := env.RoleBinding(thief, namespace, contract.TenantRole)
 			binding.Name = "mine"
 			change(binding)
 			_, err := c.RbacV1().RoleBindings(namespace).Create(ctx, binding, metav1.CreateOptions{})
@@ -243,21 +243,21 @@ func bindingAttacks(own, foreign string) map[string]attack {
 		"bind in the victim's namespace": bind(badPlace, foreign, same),
 		"bind in kube-system":            bind(badPlace, "kube-system", same),
 		"bind in default":                bind(badPlace, "default", same),
-		"bind in actual-system":          bind(badPlace, translate.SystemNamespace, same),
+		"bind in actual-system":          bind(badPlace, contract.SystemNamespace, same),
 		"bind to everybody":              bind(badSubject, own, subject(rbacv1.Subject{Kind: rbacv1.GroupKind, APIGroup: rbacv1.GroupName, Name: "system:authenticated"})),
 		"bind to another user":           bind(badSubject, own, subject(rbacv1.Subject{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: thief})),
 		"bind to a pod's identity":       bind(badSubject, own, subject(rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: own, Name: "default"})),
 		"bind to the victim": bind(badSubject, own, subject(rbacv1.Subject{
-			Kind: rbacv1.ServiceAccountKind, Namespace: translate.SystemNamespace, Name: victim,
+			Kind: rbacv1.ServiceAccountKind, Namespace: contract.SystemNamespace, Name: victim,
 		})),
 		"bind in all of the cluster": {func(ctx context.Context, c *kubernetes.Clientset) error {
 			_, err := c.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
-				ObjectMeta: metav1.ObjectMeta{Name: "mine"}, RoleRef: env.RoleBinding(thief, own, translate.TenantRole).RoleRef, Subjects: env.RoleBinding(thief, own, translate.TenantRole).Subjects,
+				ObjectMeta: metav1.ObjectMeta{Name: "mine"}, RoleRef: env.RoleBinding(thief, own, contract.TenantRole).RoleRef, Subjects: env.RoleBinding(thief, own, contract.TenantRole).Subjects,
 			}, metav1.CreateOptions{})
 			return err
 		}, `cannot create resource "clusterrolebindings"`},
 		"change its binding": {func(ctx context.Context, c *kubernetes.Clientset) error {
-			_, err := c.RbacV1().RoleBindings(own).Patch(ctx, translate.TenantRole, types.MergePatchType, []byte(`{"subjects": []}`), metav1.PatchOptions{})
+			_, err := c.RbacV1().RoleBindings(own).Patch(ctx, contract.TenantRole, types.MergePatchType, []byte(`{"subjects": []}`), metav1.PatchOptions{})
 			return err
 		}, `cannot patch resource "rolebindings"`},
 		"make a role": {func(ctx context.Context, c *kubernetes.Clientset) error {
@@ -265,7 +265,7 @@ func bindingAttacks(own, foreign string) map[string]attack {
 			return err
 		}, `cannot create resource "roles"`},
 		"widen the tenants' role": {func(ctx context.Context, c *kubernetes.Clientset) error {
-			_, err := c.RbacV1().ClusterRoles().Patch(ctx, translate.TenantRole, types.MergePatchType, []byte(`{"rules": []}`), metav1.PatchOptions{})
+			_, err := c.RbacV1().ClusterRoles().Patch(ctx, contract.TenantRole, types.MergePatchType, []byte(`{"rules": []}`), metav1.PatchOptions{})
 			return err
 		}, `cannot patch resource "clusterroles"`},
 	}
@@ -312,34 +312,34 @@ func identityAttacks(attacker *env.Tenant, own string) map[string]attack {
 	}
 	record := func(name string) attack {
 		return attack{func(ctx context.Context, c *kubernetes.Clientset) error {
-			_, err := c.CoreV1().ConfigMaps(translate.SystemNamespace).Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+			_, err := c.CoreV1().ConfigMaps(contract.SystemNamespace).Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 			return err
 		}, "beyond them its record alone"}
 	}
 	return map[string]attack{
 		"mint a token for years": {func(ctx context.Context, c *kubernetes.Clientset) error {
 			years := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(10 * 365 * 24 * 3600))}}
-			_, err := c.CoreV1().ServiceAccounts(translate.SystemNamespace).CreateToken(ctx, thief, years, metav1.CreateOptions{})
+			_, err := c.CoreV1().ServiceAccounts(contract.SystemNamespace).CreateToken(ctx, thief, years, metav1.CreateOptions{})
 			return err
 		}, "may request tokens for 24 hours (86400 seconds) at most"},
-		"mint a token of the victim":                   mint(translate.SystemNamespace, victim),
+		"mint a token of the victim":                   mint(contract.SystemNamespace, victim),
 		"mint a token of a controller":                 mint("kube-system", "namespace-controller"),
 		"mint a token of a pod's identity":             mint(own, "default"),
-		"be the victim":                                become(rest.ImpersonationConfig{UserName: "system:serviceaccount:" + translate.SystemNamespace + ":" + victim}, "cannot impersonate"),
+		"be the victim":                                become(rest.ImpersonationConfig{UserName: "system:serviceaccount:" + contract.SystemNamespace + ":" + victim}, "cannot impersonate"),
 		"be a node":                                    become(rest.ImpersonationConfig{UserName: "system:node:remote-1", Groups: []string{"system:nodes"}}, "cannot impersonate"),
 		"be an administrator":                          become(rest.ImpersonationConfig{UserName: attackerUser, Groups: []string{"system:masters"}}, "cannot impersonate"),
 		"make a record of another name":                record("mine"),
 		"make the record of a node whose name it ends": record("e.namespaces"),
 		"read the victim's record": {func(ctx context.Context, c *kubernetes.Clientset) error {
-			_, err := c.CoreV1().ConfigMaps(translate.SystemNamespace).Get(ctx, translate.RecordName(victim), metav1.GetOptions{})
+			_, err := c.CoreV1().ConfigMaps(contract.SystemNamespace).Get(ctx, contract.RecordName(victim), metav1.GetOptions{})
 			return err
 		}, `cannot get resource "configmaps"`},
 		"change the victim's record": {func(ctx context.Context, c *kubernetes.Clientset) error {
-			_, err := c.CoreV1().ConfigMaps(translate.SystemNamespace).Patch(ctx, translate.RecordName(victim), types.MergePatchType, []byte(`{"data": null}`), metav1.PatchOptions{})
+			_, err := c.CoreV1().ConfigMaps(contract.SystemNamespace).Patch(ctx, contract.RecordName(victim), types.MergePatchType, []byte(`{"data": null}`), metav1.PatchOptions{})
 			return err
 		}, `cannot patch resource "configmaps"`},
 		"delete its record": {func(ctx context.Context, c *kubernetes.Clientset) error {
-			return c.CoreV1().ConfigMaps(translate.SystemNamespace).Delete(ctx, translate.RecordName(thief), metav1.DeleteOptions{})
+			return c.CoreV1().ConfigMaps(contract.SystemNamespace).Delete(ctx, contract.RecordName(thief), metav1.DeleteOptions{})
 		}, `cannot delete resource "configmaps"`},
 		"ask for a client certificate": {func(ctx context.Context, c *kubernetes.Clientset) error {
 			_, err := c.CertificatesV1().CertificateSigningRequests().Create(ctx, &certificatesv1.CertificateSigningRequest{ObjectMeta: metav1.ObjectMeta{Name: "mine"}}, metav1.CreateOptions{})
@@ -371,4 +371,4 @@ func networkAttacks(foreign string) map[string]attack {
 	return attacks
 }
 
-const attackerUser = "system:serviceaccount:" + translate.SystemNamespace + ":" + thief
+const attackerUser = "system:serviceaccount:" + contract.SystemNamespace + ":" + thief

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/audit"
 )
 
@@ -25,7 +25,7 @@ func TestAuditRemote(t *testing.T) {
 		"as installed": {values: manifests.Values{Node: "audited"}, lists: []string{"testdata/rights/remote.txt"}},
 		"with every option": {
 			values: everything,
-			roles:  []string{translate.TenantMetricsRole, translate.TenantServicesRole},
+			roles:  []string{contract.TenantMetricsRole, contract.TenantServicesRole},
 			lists:  []string{"testdata/rights/remote.txt", "testdata/rights/remote-options.txt"},
 		},
 		"akd runs here": {
@@ -43,13 +43,13 @@ func TestAuditRemote(t *testing.T) {
 				Admin:  e.Remote,
 				Listed: audit.Read(t, tn.Node, tc.lists...),
 				Places: map[string][]string{
-					own:                       {"own"},
-					foreign:                   nil,
-					translate.SystemNamespace: {"system"},
-					"kube-system":             nil,
-					"kube-public":             nil,
-					"kube-node-lease":         nil,
-					"default":                 nil,
+					own:                      {"own"},
+					foreign:                  nil,
+					contract.SystemNamespace: {"system"},
+					"kube-system":            nil,
+					"kube-public":            nil,
+					"kube-node-lease":        nil,
+					"default":                nil,
 				},
 			})
 		})

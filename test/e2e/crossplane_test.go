@@ -12,7 +12,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
@@ -50,7 +50,7 @@ func TestCrossplane(t *testing.T) {
 	if crds := crossplaneCRDs(t, e, "remote"); len(crds) > 0 {
 		t.Errorf("the remote cluster has the CRDs %v: want none of Crossplane's", crds)
 	}
-	there, err := e.Remote.CoreV1().Pods(translate.RemoteNamespace(env.ExampleNode, namespace)).List(t.Context(), metav1.ListOptions{})
+	there, err := e.Remote.CoreV1().Pods(contract.RemoteNamespace(env.ExampleNode, namespace)).List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
@@ -33,7 +33,7 @@ func TestOrphanOfADowntime(t *testing.T) {
 	d.Stop(t, syscall.SIGTERM)
 	e.Kubectl(t, "local", "delete", "pod", orphan.Name, "-n", namespace, "--force", "--grace-period=0")
 	d.Start(t)
-	remote := translate.RemoteNamespace(env.ExampleNode, namespace)
+	remote := contract.RemoteNamespace(env.ExampleNode, namespace)
 	env.Eventually(t, "the orphan is gone", func(ctx context.Context) error {
 		_, err := e.Remote.CoreV1().Pods(remote).Get(ctx, orphan.Name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
@@ -113,7 +113,7 @@ func TestPartition(t *testing.T) {
 	restore()
 
 	e.WaitRolloutWithin(t, 5*time.Minute, namespace, "deployment/web")
-	remote := translate.RemoteNamespace(env.ExampleNode, namespace)
+	remote := contract.RemoteNamespace(env.ExampleNode, namespace)
 	env.Eventually(t, "both sides agree", func(ctx context.Context) error {
 		local, err := e.Local.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {

@@ -27,7 +27,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/audit"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
@@ -47,7 +47,7 @@ func TestTwoReplicas(t *testing.T) {
 	namespace := e.Namespace(t, "replicas")
 	e.Apply(t, namespace, env.Web(in.Name, 0))
 	e.Kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas=20")
-	remote := translate.RemoteNamespace(in.Name, namespace)
+	remote := contract.RemoteNamespace(in.Name, namespace)
 	made := remotePodsMade(t, e, remote)
 	env.Eventually(t, "some remote pods exist", func(ctx context.Context) error {
 		created, err := e.Remote.CoreV1().Pods(remote).List(ctx, metav1.ListOptions{})
@@ -89,7 +89,7 @@ func TestTwoReplicas(t *testing.T) {
 // how often the others look, up to 2.2 times client-go's retry period.
 func takesOverSoon(t *testing.T, e *env.Env, node string) {
 	t.Helper()
-	lease, err := e.Local.CoordinationV1().Leases(translate.SystemNamespace).Get(t.Context(), node, metav1.GetOptions{})
+	lease, err := e.Local.CoordinationV1().Leases(contract.SystemNamespace).Get(t.Context(), node, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func remotePodsMade(t *testing.T, e *env.Env, namespace string) func() map[strin
 		pod := object.(*corev1.Pod)
 		mu.Lock()
 		defer mu.Unlock()
-		local := pod.Labels[translate.LabelUID]
+		local := pod.Labels[contract.LabelUID]
 		if !slices.Contains(made[local], string(pod.UID)) {
 			made[local] = append(made[local], string(pod.UID))
 		}
@@ -205,7 +205,7 @@ func TestAuditLocal(t *testing.T) {
 				Config: in.Config,
 				Admin:  e.Local,
 				Listed: audit.Read(t, in.Name, tc.lists...),
-				Places: map[string][]string{translate.SystemNamespace: {"system"}, metav1.NamespaceSystem: {"kube-system"}, namespace: nil},
+				Places: map[string][]string{contract.SystemNamespace: {"system"}, metav1.NamespaceSystem: {"kube-system"}, namespace: nil},
 			})
 		})
 	}
@@ -262,11 +262,11 @@ func TestLocalAttacker(t *testing.T) {
 			return err
 		}, `cannot impersonate resource "groups"`},
 		"the Secret of another akd": {func() error {
-			_, err := own.CoreV1().Secrets(translate.SystemNamespace).Get(t.Context(), "other", metav1.GetOptions{})
+			_, err := own.CoreV1().Secrets(contract.SystemNamespace).Get(t.Context(), "other", metav1.GetOptions{})
 			return err
 		}, `cannot get resource "secrets"`},
 		"a token of its own": {func() error {
-			_, err := own.CoreV1().ServiceAccounts(translate.SystemNamespace).CreateToken(t.Context(), in.Name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+			_, err := own.CoreV1().ServiceAccounts(contract.SystemNamespace).CreateToken(t.Context(), in.Name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 			return err
 		}, `cannot create resource "serviceaccounts/token"`},
 		"approving its certificate": {func() error {

@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
@@ -151,7 +151,7 @@ func TestInstallHindered(t *testing.T) {
 		if out, stderr, code := e.Actual(t, "uninstall", node, "--force", "--keep-remote"); code != 0 {
 			t.Fatalf("exit code %d\n%s%s", code, out, stderr)
 		}
-		if _, err := e.Remote.CoreV1().Namespaces().Get(t.Context(), translate.RemoteNamespace(node, namespace), metav1.GetOptions{}); err != nil {
+		if _, err := e.Remote.CoreV1().Namespaces().Get(t.Context(), contract.RemoteNamespace(node, namespace), metav1.GetOptions{}); err != nil {
 			t.Errorf("--keep-remote: %v", err)
 		}
 		e.Kubectl(t, "local", "delete", "namespace", namespace, "--timeout=3m")

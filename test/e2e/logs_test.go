@@ -11,7 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
@@ -114,7 +114,7 @@ func testLogOptions(t *testing.T, p env.Pod) {
 			if inOrder(got) != inOrder(tc.want) {
 				t.Errorf("%s: %q, want %q", tc.reason, got, tc.want)
 			}
-			direct := p.Kubectl(t, "remote", append(args, "-n", translate.RemoteNamespace(env.ExampleNode, p.Namespace))...)
+			direct := p.Kubectl(t, "remote", append(args, "-n", contract.RemoteNamespace(env.ExampleNode, p.Namespace))...)
 			if inOrder(got) != inOrder(direct) {
 				t.Errorf("%q, but the remote cluster itself says %q", got, direct)
 			}
@@ -148,7 +148,7 @@ func testLogQueries(t *testing.T, p env.Pod) {
 		if !regexp.MustCompile(want).MatchString(got) {
 			t.Errorf("log?%s: %q, want it to match %q", query, got, want)
 		}
-		if direct := raw("remote", translate.RemoteNamespace(env.ExampleNode, p.Namespace)); got != direct {
+		if direct := raw("remote", contract.RemoteNamespace(env.ExampleNode, p.Namespace)); got != direct {
 			t.Errorf("log?%s: %q, but the remote cluster itself says %q", query, got, direct)
 		}
 	}
@@ -157,7 +157,7 @@ func testLogQueries(t *testing.T, p env.Pod) {
 // A followed log ends with its container, as it does on an actual node, and
 // the next one's is another.
 func testFollow(t *testing.T, p env.Pod) {
-	remote := translate.RemoteNamespace(env.ExampleNode, p.Namespace)
+	remote := contract.RemoteNamespace(env.ExampleNode, p.Namespace)
 	for life, restarts := range []int32{0, 1} {
 		p.Eventually(t, fmt.Sprintf("it has been restarted %d times and runs", restarts), func(pod *corev1.Pod) error {
 			if status := pod.Status.ContainerStatuses[0]; status.RestartCount != restarts || status.State.Running == nil {

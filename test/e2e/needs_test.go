@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
@@ -202,9 +203,9 @@ func makeTokenDue(t *testing.T, e *env.Env, namespace, name string) *corev1.Secr
 	if err != nil {
 		t.Fatal(err)
 	}
-	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, translate.AnnotationRenewAfter, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
-	secret, err := e.Remote.CoreV1().Secrets(translate.RemoteNamespace(env.ExampleNode, namespace)).
-		Patch(t.Context(), translate.TokenSecretName(pod.UID), types.MergePatchType, patch, metav1.PatchOptions{})
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, contract.AnnotationRenewAfter, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
+	secret, err := e.Remote.CoreV1().Secrets(contract.RemoteNamespace(env.ExampleNode, namespace)).
+		Patch(t.Context(), contract.TokenSecretName(pod.UID), types.MergePatchType, patch, metav1.PatchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +289,7 @@ func TestRemotePodDeletedByHand(t *testing.T) {
 	e.Apply(t, namespace, env.Web(env.ExampleNode, 1))
 	e.WaitRollout(t, namespace, "deployment/web")
 	victim := e.Pods(t, namespace)[0]
-	e.Kubectl(t, "remote", "delete", "pod", victim.Name, "-n", translate.RemoteNamespace(env.ExampleNode, namespace), "--wait=false")
+	e.Kubectl(t, "remote", "delete", "pod", victim.Name, "-n", contract.RemoteNamespace(env.ExampleNode, namespace), "--wait=false")
 
 	env.Eventually(t, "the local record says RemotePodDeleted", func(ctx context.Context) error {
 		pod, err := e.Local.CoreV1().Pods(namespace).Get(ctx, victim.Name, metav1.GetOptions{})

@@ -11,7 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
@@ -72,12 +72,12 @@ func TestSameNamesOnTwoNodes(t *testing.T) {
 	if log := e.Kubectl(t, "local", "logs", "web", "-n", namespaces["first"]); log != "moved\n" {
 		t.Errorf("the pod that moved says %q", log)
 	}
-	if _, err := e.Remote.CoreV1().Pods(translate.RemoteNamespace("first", namespaces["first"])).Get(t.Context(), "web", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+	if _, err := e.Remote.CoreV1().Pods(contract.RemoteNamespace("first", namespaces["first"])).Get(t.Context(), "web", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("its remote pod on the first node is not gone: %v", err)
 	}
 	tellsOf(t, e, namespaces["second"], "second")
 	after := e.Pods(t, namespaces["second"])[0]
-	if after.UID != kept.UID || after.Annotations[translate.AnnotationRemoteUID] != kept.Annotations[translate.AnnotationRemoteUID] || after.Status.ContainerStatuses[0].RestartCount != 0 {
+	if after.UID != kept.UID || after.Annotations[contract.AnnotationRemoteUID] != kept.Annotations[contract.AnnotationRemoteUID] || after.Status.ContainerStatuses[0].RestartCount != 0 {
 		t.Errorf("the other node's pod is not the one that it was")
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
@@ -19,7 +19,7 @@ func TestPlugin(t *testing.T) {
 	namespace := e.Namespace(t, "plugin")
 	e.Apply(t, namespace, env.Web(env.ExampleNode, 2))
 	e.WaitRollout(t, namespace, "deployment/web")
-	remote := translate.RemoteNamespace(env.ExampleNode, namespace)
+	remote := contract.RemoteNamespace(env.ExampleNode, namespace)
 
 	out, stderr, code := e.Actual(t, "where", "deploy/web", "-n", namespace)
 	if rows := strings.Count(out, remote); rows != 2 || strings.Count(out, "remote-1") != 2 || code != 0 {

@@ -13,7 +13,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
@@ -27,7 +27,7 @@ func TestDeploymentRunsRemotely(t *testing.T) {
 	e.WaitRollout(t, namespace, "deployment/web")
 
 	remote := "vk-ak-example-d05fe343c4951ecb"
-	selector := translate.LabelNodeName + "=" + env.ExampleNode + "," + translate.LabelNamespace + "=" + namespace
+	selector := contract.LabelNodeName + "=" + env.ExampleNode + "," + contract.LabelNamespace + "=" + namespace
 	found := strings.Fields(e.Kubectl(t, "remote", "get", "namespaces", "-l", selector, "-o", "jsonpath={.items[*].metadata.name}"))
 	if len(found) != 1 || found[0] != remote {
 		t.Fatalf("remote namespaces with %s: %v, want just %s", selector, found, remote)
@@ -44,9 +44,9 @@ func TestDeploymentRunsRemotely(t *testing.T) {
 			t.Errorf("pod %s has IP %q locally and %q remotely", pod.Name, pod.Status.PodIP, mirrored.Status.PodIP)
 		}
 		want := map[string]string{
-			translate.AnnotationRemoteNamespace: remote,
-			translate.AnnotationRemoteNode:      mirrored.Spec.NodeName,
-			translate.AnnotationRemoteUID:       string(mirrored.UID),
+			contract.AnnotationRemoteNamespace: remote,
+			contract.AnnotationRemoteNode:      mirrored.Spec.NodeName,
+			contract.AnnotationRemoteUID:       string(mirrored.UID),
 		}
 		for name, value := range want {
 			if pod.Annotations[name] != value {
@@ -84,7 +84,7 @@ func TestKillDuringScaleUp(t *testing.T) {
 	namespace := e.Namespace(t, "kill-during-scale-up")
 	e.Apply(t, namespace, env.Web(env.ExampleNode, 0))
 	e.Kubectl(t, "local", "scale", "deployment/web", "-n", namespace, fmt.Sprintf("--replicas=%d", replicas))
-	remote := translate.RemoteNamespace(env.ExampleNode, namespace)
+	remote := contract.RemoteNamespace(env.ExampleNode, namespace)
 	env.Eventually(t, "some remote pods exist, others do not yet", func(ctx context.Context) error {
 		created, err := e.Remote.CoreV1().Pods(remote).List(ctx, metav1.ListOptions{})
 		if err == nil && len(created.Items) == 0 {
@@ -109,7 +109,7 @@ func once(t *testing.T, e *env.Env, namespace, remote string) {
 	}
 	of := map[string]string{} // local UID → remote pod
 	for _, pod := range left.Items {
-		uid := pod.Labels[translate.LabelUID]
+		uid := pod.Labels[contract.LabelUID]
 		if other, doubled := of[uid]; doubled {
 			t.Errorf("remote pods %s and %s serve the same local pod", other, pod.Name)
 		}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
@@ -44,7 +45,7 @@ func refused(t *testing.T, p env.Pod, reason, words string) {
 			return fmt.Errorf("phase %s", pod.Status.Phase)
 		}
 		for _, condition := range pod.Status.Conditions {
-			if condition.Type != translate.ConditionRemoteCreated {
+			if condition.Type != contract.ConditionRemoteCreated {
 				continue
 			}
 			if condition.Status != corev1.ConditionFalse || condition.Reason != reason || !strings.Contains(condition.Message, words) {
@@ -63,7 +64,7 @@ func TestRefusals(t *testing.T) {
 	e := shared
 	e.StartAKD(t, env.ExampleNode)
 	namespace := e.Namespace(t, "refusals")
-	remote := translate.RemoteNamespace(env.ExampleNode, namespace)
+	remote := contract.RemoteNamespace(env.ExampleNode, namespace)
 	first := e.Pod(namespace, "first")
 	e.Apply(t, namespace, sleeper("first", "")) // opens the namespace
 	first.WaitReady(t)
@@ -145,7 +146,7 @@ func TestRejectedPods(t *testing.T) {
 	fits := e.Pod(namespace, "fits") // opens the namespace
 	e.Apply(t, namespace, sleeper("fits", "    resources: {requests: {cpu: 10m}}"))
 	fits.WaitReady(t)
-	list, err := e.Remote.CoreV1().Pods(translate.RemoteNamespace(env.ExampleNode, namespace)).List(t.Context(), metav1.ListOptions{})
+	list, err := e.Remote.CoreV1().Pods(contract.RemoteNamespace(env.ExampleNode, namespace)).List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) != 1 {
 		t.Errorf("%d remote pods, want the one that fits: %v", len(list.Items), err)
 	}

@@ -13,7 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
@@ -69,7 +69,7 @@ func TestServicesInstalled(t *testing.T) {
 	if out, stderr, code = e.Actual(t, "uninstall", node, "--remote-context=remote"); code != 0 {
 		t.Fatalf("uninstall: exit code %d\n%s%s", code, out, stderr)
 	}
-	left, err := e.Remote.NetworkingV1().ServiceCIDRs().List(t.Context(), metav1.ListOptions{LabelSelector: translate.LabelNodeName})
+	left, err := e.Remote.NetworkingV1().ServiceCIDRs().List(t.Context(), metav1.ListOptions{LabelSelector: contract.LabelNodeName})
 	if err != nil || len(left.Items) > 0 {
 		t.Errorf("service ranges after uninstall: %v, %v", left.Items, err)
 	}
@@ -142,7 +142,7 @@ func servicesWork(t *testing.T, e *env.Env, node string) {
 	t.Run("Gone", func(t *testing.T) {
 		e.Kubectl(t, "local", "delete", "service", "web", "-n", servers)
 		env.Eventually(t, "the remote service is gone", func(ctx context.Context) error {
-			found, err := e.Remote.CoreV1().Services(translate.RemoteNamespace(node, servers)).Get(ctx, "web", metav1.GetOptions{})
+			found, err := e.Remote.CoreV1().Services(contract.RemoteNamespace(node, servers)).Get(ctx, "web", metav1.GetOptions{})
 			if apierrors.IsNotFound(err) {
 				return nil
 			}
@@ -155,7 +155,7 @@ func servicesWork(t *testing.T, e *env.Env, node string) {
 func leadsTo(t *testing.T, e *env.Env, node, namespace, service string, pods int) {
 	t.Helper()
 	env.Eventually(t, fmt.Sprintf("the remote service %s leads to %d pods", service, pods), func(ctx context.Context) error {
-		list, err := e.Remote.DiscoveryV1().EndpointSlices(translate.RemoteNamespace(node, namespace)).
+		list, err := e.Remote.DiscoveryV1().EndpointSlices(contract.RemoteNamespace(node, namespace)).
 			List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + service})
 		if err != nil {
 			return err
@@ -235,7 +235,7 @@ func TestManyServices(t *testing.T) {
 	e.Kubectl(t, "local", "delete", "pod", "client", "-n", namespace)
 	e.Apply(t, namespace, client(env.ExampleNode))
 	e.WaitReady(t, namespace, "client")
-	remote := translate.RemoteNamespace(env.ExampleNode, namespace)
+	remote := contract.RemoteNamespace(env.ExampleNode, namespace)
 	env.Eventually(t, "all services have copies", func(ctx context.Context) error {
 		copies, err := e.Remote.CoreV1().Services(remote).List(ctx, metav1.ListOptions{})
 		if err != nil {

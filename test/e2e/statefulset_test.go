@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
@@ -44,7 +44,7 @@ spec:
       - {name: db, image: 'busybox:1.36', command: [sh, -c, 'trap exit TERM; while :; do sleep 1 & wait; done']}
 `, replicas, env.ExampleNode))
 	e.WaitRollout(t, namespace, "statefulset/db")
-	stop := watchForTwins(t, e, translate.RemoteNamespace(env.ExampleNode, namespace))
+	stop := watchForTwins(t, e, contract.RemoteNamespace(env.ExampleNode, namespace))
 	for range rounds {
 		e.Kubectl(t, "local", "delete", "pod", "--all", "-n", namespace, "--wait=false")
 	}
@@ -83,7 +83,7 @@ func watchForTwins(t *testing.T, e *env.Env, namespace string) (stop func()) {
 	}
 	there := map[string]types.UID{} // name, and local UID → remote pod
 	for _, pod := range list.Items {
-		there[pod.Name], there[pod.Labels[translate.LabelUID]] = pod.UID, pod.UID
+		there[pod.Name], there[pod.Labels[contract.LabelUID]] = pod.UID, pod.UID
 	}
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -92,7 +92,7 @@ func watchForTwins(t *testing.T, e *env.Env, namespace string) (stop func()) {
 			if !ok {
 				continue
 			}
-			for _, serves := range []string{pod.Name, pod.Labels[translate.LabelUID]} {
+			for _, serves := range []string{pod.Name, pod.Labels[contract.LabelUID]} {
 				switch event.Type {
 				case watch.Added, watch.Modified:
 					if other, ok := there[serves]; ok && other != pod.UID {

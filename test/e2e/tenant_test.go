@@ -16,7 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
@@ -88,10 +88,10 @@ func isRecorded(t *testing.T, e *env.Env, node string, namespaces ...string) {
 	t.Helper()
 	want := map[string]string{}
 	for _, namespace := range namespaces {
-		want[translate.RemoteNamespace(node, namespace)] = namespace
+		want[contract.RemoteNamespace(node, namespace)] = namespace
 	}
 	env.Within(t, 2*env.Timeout, fmt.Sprintf("the record of node %s is %v", node, want), func(ctx context.Context) error {
-		record, err := e.Remote.CoreV1().ConfigMaps(translate.SystemNamespace).Get(ctx, translate.RecordName(node), metav1.GetOptions{})
+		record, err := e.Remote.CoreV1().ConfigMaps(contract.SystemNamespace).Get(ctx, contract.RecordName(node), metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -110,7 +110,7 @@ func testOrphanByRecord(t *testing.T, d *env.AKD) {
 	e.Kubectl(t, "local", "delete", "pods", "--all", "-n", namespace, "--force", "--grace-period=0")
 	d.Start(t)
 	env.Eventually(t, "the remote pods without local ones go", func(ctx context.Context) error {
-		left, err := e.Remote.CoreV1().Pods(translate.RemoteNamespace(d.Node, namespace)).List(ctx, metav1.ListOptions{})
+		left, err := e.Remote.CoreV1().Pods(contract.RemoteNamespace(d.Node, namespace)).List(ctx, metav1.ListOptions{})
 		if err == nil && len(left.Items) > 0 {
 			return fmt.Errorf("%d are left", len(left.Items))
 		}
@@ -124,7 +124,7 @@ func testRecordLost(t *testing.T, node string) {
 	e, namespace := shared, "deployed-on-"+node
 	e.Apply(t, namespace, deployment(node))
 	e.WaitRollout(t, namespace, "deployment/web")
-	e.Kubectl(t, "remote", "delete", "configmap", translate.RecordName(node), "-n", translate.SystemNamespace)
+	e.Kubectl(t, "remote", "delete", "configmap", contract.RecordName(node), "-n", contract.SystemNamespace)
 	isRecorded(t, e, node, namespace)
 }
 
@@ -133,7 +133,7 @@ func testNamespaceRetired(t *testing.T, node string) {
 	e, namespace := shared, "deployed-on-"+node
 	e.Kubectl(t, "local", "delete", "deployment", "web", "-n", namespace)
 	env.Eventually(t, "the remote namespace goes", func(ctx context.Context) error {
-		_, err := e.Remote.CoreV1().Namespaces().Get(ctx, translate.RemoteNamespace(node, namespace), metav1.GetOptions{})
+		_, err := e.Remote.CoreV1().Namespaces().Get(ctx, contract.RemoteNamespace(node, namespace), metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
@@ -185,7 +185,7 @@ namespaces:
 	without := e.InstallTenant(t, manifests.Values{Node: "limited"})
 	d := e.StartAKD(t, "limited", without.Args("--config", file)...)
 	namespace := e.Namespace(t, "limited")
-	remote := translate.RemoteNamespace("limited", namespace)
+	remote := contract.RemoteNamespace("limited", namespace)
 	e.Apply(t, namespace, deployment("limited"))
 	pendsBecause(t, e, namespace, `cannot create resource "resourcequotas"`)
 

@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
@@ -28,7 +28,7 @@ func TestTokenRevoked(t *testing.T) {
 	e.WaitRollout(t, namespace, "deployment/web")
 	stolen := e.StoredCredential(t, in.Name)
 	ask := func(ctx context.Context) error {
-		_, err := stolen.CoreV1().Pods(translate.RemoteNamespace(in.Name, namespace)).List(ctx, metav1.ListOptions{})
+		_, err := stolen.CoreV1().Pods(contract.RemoteNamespace(in.Name, namespace)).List(ctx, metav1.ListOptions{})
 		return err
 	}
 	if err := ask(t.Context()); err != nil {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"net"
@@ -16,13 +17,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	kubeletapis "k8s.io/kubelet/pkg/apis"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/internal/loopback"
 )
 
 const (
-	// maxNodeName leaves room for the hash in the name of a remote namespace,
-	// which has at most 63 characters.
-	maxNodeName = 46
 	// maxConcurrentSyncs is far more than one API server serves at a time
 	// (--max-requests-inflight is 400, and 200 for writes).
 	maxConcurrentSyncs = 1000
@@ -65,9 +64,9 @@ func validateNodeName(name string, path *field.Path) field.ErrorList {
 	if name == "" {
 		return field.ErrorList{field.Required(path, "want a name for the virtual node, here or with --node-name")}
 	}
-	if len(name) > maxNodeName || len(validation.IsDNS1123Label(name)) > 0 {
+	if len(name) > contract.MaxNodeName || len(validation.IsDNS1123Label(name)) > 0 {
 		return field.ErrorList{field.Invalid(path, name,
-			"want at most 46 characters: lower-case letters, digits and -, a letter or digit first and last")}
+			fmt.Sprintf("want at most %d characters: lower-case letters, digits and -, a letter or digit first and last", contract.MaxNodeName))}
 	}
 	return nil
 }

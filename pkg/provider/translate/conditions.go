@@ -7,17 +7,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
 
-// Conditions of local pods that are ours.
-const (
-	// ConditionRemoteScheduled tells whether the remote scheduler found a node.
-	// It stands apart from PodScheduled: an autoscaler of the local cluster
-	// would add nodes for an Unschedulable there.
-	ConditionRemoteScheduled corev1.PodConditionType = "actual.vk/RemoteScheduled"
-	// ConditionRemoteCreated is False, with the remote API server's own words,
-	// while a remote pod cannot be created.
-	ConditionRemoteCreated corev1.PodConditionType = "actual.vk/RemoteCreated"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // copied are the conditions that the remote kubelet writes and that hold for
@@ -43,8 +34,8 @@ func (m *merge) merge() {
 	m.ready()
 	m.disruption()
 	m.scheduled()
-	if have := condition(m.conditions, ConditionRemoteCreated); have != nil && have.Status != corev1.ConditionTrue {
-		m.set(corev1.PodCondition{Type: ConditionRemoteCreated, Status: corev1.ConditionTrue, LastTransitionTime: m.remote.CreationTimestamp})
+	if have := condition(m.conditions, contract.ConditionRemoteCreated); have != nil && have.Status != corev1.ConditionTrue {
+		m.set(corev1.PodCondition{Type: contract.ConditionRemoteCreated, Status: corev1.ConditionTrue, LastTransitionTime: m.remote.CreationTimestamp})
 	}
 }
 
@@ -109,7 +100,7 @@ func disruptionTarget(generation int64) corev1.PodCondition {
 }
 
 func (m *merge) scheduled() {
-	told := corev1.PodCondition{Type: ConditionRemoteScheduled, Status: corev1.ConditionTrue}
+	told := corev1.PodCondition{Type: contract.ConditionRemoteScheduled, Status: corev1.ConditionTrue}
 	from := condition(m.remote.Status.Conditions, corev1.PodScheduled)
 	switch {
 	case from != nil:

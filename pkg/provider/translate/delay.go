@@ -6,6 +6,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 const (
@@ -26,7 +28,7 @@ const (
 // for: a phase, a container's state, readiness, an end.
 func StatusDelay(local *corev1.Pod, next *corev1.PodStatus) time.Duration {
 	before := &local.Status
-	scheduled := condition(next.Conditions, ConditionRemoteScheduled)
+	scheduled := condition(next.Conditions, contract.ConditionRemoteScheduled)
 	switch {
 	case local.DeletionTimestamp != nil || next.Phase != corev1.PodPending || before.Phase != corev1.PodPending:
 		return 0

@@ -6,6 +6,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 func TestStatusDelay(t *testing.T) {
@@ -13,7 +15,7 @@ func TestStatusDelay(t *testing.T) {
 	started := metav1.Now()
 	waiting := []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}}}
 	failing := []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull"}}}}
-	unscheduled := []corev1.PodCondition{{Type: ConditionRemoteScheduled, Status: corev1.ConditionFalse}}
+	unscheduled := []corev1.PodCondition{{Type: contract.ConditionRemoteScheduled, Status: corev1.ConditionFalse}}
 	tests := map[string]struct {
 		reason string
 		local  corev1.Pod

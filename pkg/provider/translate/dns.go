@@ -18,19 +18,19 @@ const (
 
 // resolve lets the pod find names as in the local cluster: by the configured
 // nameservers, or else by the discovered ones.
-func (s *Site) resolve(spec *corev1.PodSpec, namespace string, discovered []string) {
-	nameservers := s.Nameservers
+func (m *Mapper) resolve(spec *corev1.PodSpec, namespace string, discovered []string) {
+	nameservers := m.Nameservers
 	if len(nameservers) == 0 {
 		nameservers = discovered
 	}
 	if len(nameservers) == 0 || !usesClusterDNS(spec) {
-		s.addHostAliases(spec)
+		m.addHostAliases(spec)
 		return
 	}
 	dots := clusterDots
 	config := &corev1.PodDNSConfig{
 		Nameservers: slices.Clone(nameservers[:min(len(nameservers), maxNameservers)]),
-		Searches:    []string{namespace + ".svc." + s.ClusterDomain, "svc." + s.ClusterDomain, s.ClusterDomain},
+		Searches:    []string{namespace + ".svc." + m.ClusterDomain, "svc." + m.ClusterDomain, m.ClusterDomain},
 		Options:     []corev1.PodDNSConfigOption{{Name: "ndots", Value: &dots}},
 	}
 	if own := spec.DNSConfig; own != nil {
@@ -73,20 +73,20 @@ func mergeOptions(options, own []corev1.PodDNSConfigOption) []corev1.PodDNSConfi
 
 // addHostAliases lets the names of the local API server lead to it. A name
 // instead of an address cannot be an alias; then the environment alone leads there.
-func (s *Site) addHostAliases(spec *corev1.PodSpec) {
-	if net.ParseIP(s.APIServer.Host) == nil {
+func (m *Mapper) addHostAliases(spec *corev1.PodSpec) {
+	if net.ParseIP(m.APIServer.Host) == nil {
 		return
 	}
 	names := []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc"}
-	if s.ClusterDomain != "" {
-		names = append(names, "kubernetes.default.svc."+s.ClusterDomain)
+	if m.ClusterDomain != "" {
+		names = append(names, "kubernetes.default.svc."+m.ClusterDomain)
 	}
 	// The API knows host aliases by their address: each appears once.
 	for i := range spec.HostAliases {
-		if spec.HostAliases[i].IP == s.APIServer.Host {
+		if spec.HostAliases[i].IP == m.APIServer.Host {
 			spec.HostAliases[i].Hostnames = union(spec.HostAliases[i].Hostnames, names, len(names)+len(spec.HostAliases[i].Hostnames))
 			return
 		}
 	}
-	spec.HostAliases = append(spec.HostAliases, corev1.HostAlias{IP: s.APIServer.Host, Hostnames: names})
+	spec.HostAliases = append(spec.HostAliases, corev1.HostAlias{IP: m.APIServer.Host, Hostnames: names})
 }

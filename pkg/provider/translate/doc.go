@@ -11,7 +11,7 @@
 // It must not touch client-go, a context, a clock, a log or the environment:
 // time is passed in, errors are returned, arguments are never changed.
 //
-//	                 PodIn, Update, ConfigMap, Secret, TokenSecret
+//	                 Pod, Update, ConfigMap, Secret, TokenSecret
 //	local objects  ──────────────────────────────────────────────▶  remote objects
 //	               ◀──────────────────────────────────────────────
 //	                 Status, FailedStatus, PendingStatus, Event

@@ -10,6 +10,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 const masterService = "kubernetes"
@@ -19,28 +21,28 @@ const masterService = "kubernetes"
 // local namespace, and what the configuration adds. As in a kubelet, a Service
 // of the namespace that is called kubernetes hides the API server's.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/kubelet_pods.go (getServiceEnvVarMap)
-func (s *Site) variables(local *corev1.Pod, services []*corev1.Service) []corev1.EnvVar {
+func (m *Mapper) variables(local *corev1.Pod, services []*corev1.Service) []corev1.EnvVar {
 	var links []*corev1.Service
 	if local.Spec.EnableServiceLinks == nil || *local.Spec.EnableServiceLinks {
 		links = linked(local.Namespace, services)
 	}
 	if !slices.ContainsFunc(links, func(service *corev1.Service) bool { return service.Name == masterService }) {
-		links = slices.Insert(links, 0, s.apiServerService())
+		links = slices.Insert(links, 0, m.apiServerService())
 	}
 	var env []corev1.EnvVar
 	for _, service := range links {
 		env = append(env, serviceVariables(service)...)
 	}
-	return append(env, s.Env...)
+	return append(env, m.Env...)
 }
 
 // apiServerService is the Service default/kubernetes as remote pods reach it.
-func (s *Site) apiServerService() *corev1.Service {
+func (m *Mapper) apiServerService() *corev1.Service {
 	return &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: masterService, Namespace: metav1.NamespaceDefault},
 		Spec: corev1.ServiceSpec{
-			ClusterIP: s.APIServer.Host,
-			Ports:     []corev1.ServicePort{{Name: "https", Port: s.APIServer.Port, Protocol: corev1.ProtocolTCP}},
+			ClusterIP: m.APIServer.Host,
+			Ports:     []corev1.ServicePort{{Name: "https", Port: m.APIServer.Port, Protocol: corev1.ProtocolTCP}},
 		},
 	}
 }
@@ -106,10 +108,10 @@ func variableName(name string) string {
 
 // environment is what the containers of one pod are given.
 type environment struct {
-	site      *Site
+	mapper    *Mapper
 	local     *corev1.Pod
 	variables []corev1.EnvVar
-	around    Surroundings
+	context   PodContext
 }
 
 // translate changes a copy of a local container: the variables come before its
@@ -119,9 +121,9 @@ type environment struct {
 func (e *environment) translate(container *corev1.Container) {
 	own := container.Env
 	for i := range own {
-		e.site.translateVariable(&own[i], e.local)
+		e.mapper.translateVariable(&own[i], e.local)
 	}
-	imported := e.around.imported(container.EnvFrom)
+	imported := e.context.imported(container.EnvFrom)
 	merged := make([]corev1.EnvVar, 0, len(e.variables)+len(own))
 	for i := range e.variables {
 		if name := e.variables[i].Name; !imported[name] && !shadowed(name, own) {
@@ -131,7 +133,7 @@ func (e *environment) translate(container *corev1.Container) {
 	container.Env = slices.Concat(merged, own)
 	for i := range container.EnvFrom {
 		if ref := container.EnvFrom[i].ConfigMapRef; ref != nil {
-			ref.Name = ConfigMapName(ref.Name)
+			ref.Name = contract.ConfigMapName(ref.Name)
 		}
 	}
 }
@@ -140,7 +142,7 @@ func (e *environment) translate(container *corev1.Container) {
 // they win over variables of Services: REDIS_PORT of a ConfigMap is a number,
 // and that of a Service redis is not. Our variables are env, which would win
 // over envFrom, and so they are left out.
-func (a *Surroundings) imported(from []corev1.EnvFromSource) map[string]bool {
+func (a *PodContext) imported(from []corev1.EnvFromSource) map[string]bool {
 	names := map[string]bool{}
 	for i := range from {
 		if ref := from[i].ConfigMapRef; ref != nil && a.ConfigMaps[ref.Name] != nil {
@@ -164,28 +166,28 @@ func shadowed(name string, own []corev1.EnvVar) bool {
 	return set && !slices.ContainsFunc(own, func(v corev1.EnvVar) bool { return strings.Contains(v.Value, "$("+name+")") })
 }
 
-func (s *Site) translateVariable(variable *corev1.EnvVar, local *corev1.Pod) {
+func (m *Mapper) translateVariable(variable *corev1.EnvVar, local *corev1.Pod) {
 	from := variable.ValueFrom
 	switch {
 	case from == nil:
 	case from.ConfigMapKeyRef != nil:
-		from.ConfigMapKeyRef.Name = ConfigMapName(from.ConfigMapKeyRef.Name)
+		from.ConfigMapKeyRef.Name = contract.ConfigMapName(from.ConfigMapKeyRef.Name)
 	case from.FieldRef != nil:
-		if value, ok := s.localField(from.FieldRef.FieldPath, local); ok {
+		if value, ok := m.localField(from.FieldRef.FieldPath, local); ok {
 			variable.ValueFrom, variable.Value = nil, value
 		}
 	}
 }
 
 // localField returns the value of a field that only the local pod knows.
-func (s *Site) localField(path string, local *corev1.Pod) (string, bool) {
+func (m *Mapper) localField(path string, local *corev1.Pod) (string, bool) {
 	switch path {
 	case "metadata.namespace":
 		return local.Namespace, true
 	case "metadata.uid":
 		return string(local.UID), true
 	case "spec.nodeName":
-		return s.Node, true
+		return m.Node, true
 	case "spec.serviceAccountName":
 		return local.Spec.ServiceAccountName, true
 	}

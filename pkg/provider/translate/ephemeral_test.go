@@ -13,12 +13,12 @@ import (
 // patch, the first would keep the second out for ever.
 func TestEphemeralContainersDoNotHoldEachOtherUp(t *testing.T) {
 	t.Parallel()
-	site := testSite()
+	mapper := testMapper()
 	local := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "local-uid"},
-		Spec:       corev1.PodSpec{NodeName: site.Node, Containers: []corev1.Container{{Name: "main", Image: "web:1"}}},
+		Spec:       corev1.PodSpec{NodeName: mapper.Node, Containers: []corev1.Container{{Name: "main", Image: "web:1"}}},
 	}
-	remote, err := site.Pod(local, nil)
+	remote, err := mapper.Pod(local, PodContext{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func TestEphemeralContainersDoNotHoldEachOtherUp(t *testing.T) {
 			EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: name, Image: "debug:1"},
 		})
 	}
-	patches, err := site.Update(local, remote)
+	patches, err := mapper.Update(local, remote)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,30 +1,21 @@
 package translate
 
 import (
-	"fmt"
-	"strings"
-
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
 
-// maxEventPrefix leaves room for a dot and 16 hexadecimal digits in the name of
-// an event, which is at most 253 characters long.
-const maxEventPrefix = 236
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+)
 
 // Event returns the local event that repeats a remote one about a local pod's
 // remote pod. Its name follows from the remote event, so that the same event
 // becomes the same local one again; count and times are kept.
-func (s *Site) Event(remote *corev1.Event, local *corev1.Pod) *corev1.Event {
-	prefix := local.Name
-	if len(prefix) > maxEventPrefix {
-		prefix = strings.TrimRight(prefix[:maxEventPrefix], "-.")
-	}
-	text := s.names(local, remote.InvolvedObject.UID)
+func (m *Mapper) Event(remote *corev1.Event, local *corev1.Pod) *corev1.Event {
+	text := m.names(local, remote.InvolvedObject.UID)
 	event := remote.DeepCopy()
 	event.TypeMeta = metav1.TypeMeta{}
 	event.ObjectMeta = metav1.ObjectMeta{
-		Name:      fmt.Sprintf("%s.%x", prefix, hash(remote.Namespace+"/"+remote.Name)),
+		Name:      contract.EventName(local.Name, remote.Namespace+"/"+remote.Name),
 		Namespace: local.Namespace,
 	}
 	event.InvolvedObject = corev1.ObjectReference{
@@ -35,10 +26,10 @@ func (s *Site) Event(remote *corev1.Event, local *corev1.Pod) *corev1.Event {
 	event.Message = text.translate(remote.Message)
 	event.Related = nil // an object of the remote cluster
 	if event.Source.Host != "" {
-		event.Source.Host = s.Node
+		event.Source.Host = m.Node
 	}
 	if event.ReportingInstance != "" {
-		event.ReportingInstance = s.Node
+		event.ReportingInstance = m.Node
 	}
 	return event
 }

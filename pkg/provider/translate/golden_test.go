@@ -20,7 +20,7 @@ import (
 // Each golden is one decision: what it starts with is the reason. Its input is
 // local.yaml, and if need be
 //
-//	site.yaml      what differs from testSite
+//	mapper.yaml      what differs from testMapper
 //	services.yaml  the Services of the local namespace
 //	configmap.yaml and secret.yaml, one of each
 //	remote.yaml    what differs from the remote pod that akd made
@@ -54,12 +54,12 @@ func TestGoldens(t *testing.T) {
 
 func outputs(t *testing.T, input map[string][]byte) []txtar.File {
 	t.Helper()
-	site := testSite()
-	decode(t, input["site.yaml"], site)
+	mapper := testMapper()
+	decode(t, input["mapper.yaml"], mapper)
 	local := &corev1.Pod{}
 	decode(t, input["local.yaml"], local)
 	if local.Spec.NodeName == "" {
-		local.Spec.NodeName = site.Node
+		local.Spec.NodeName = mapper.Node
 	}
 	var services []*corev1.Service
 	for part := range strings.SplitSeq(string(input["services.yaml"]), "---\n") {
@@ -69,14 +69,14 @@ func outputs(t *testing.T, input map[string][]byte) []txtar.File {
 			services = append(services, service)
 		}
 	}
-	around := Surroundings{Services: services}
+	context := PodContext{Services: services}
 	configMap, secret := &corev1.ConfigMap{}, &corev1.Secret{}
 	decode(t, input["configmap.yaml"], configMap)
 	decode(t, input["secret.yaml"], secret)
-	around.ConfigMaps = map[string]*corev1.ConfigMap{configMap.Name: configMap}
-	around.Secrets = map[string]*corev1.Secret{secret.Name: secret}
+	context.ConfigMaps = map[string]*corev1.ConfigMap{configMap.Name: configMap}
+	context.Secrets = map[string]*corev1.Secret{secret.Name: secret}
 	localBefore := local.DeepCopy()
-	remote, err := site.PodIn(local, around)
+	remote, err := mapper.Pod(local, context)
 	if diff := cmp.Diff(localBefore, local); diff != "" {
 		t.Errorf("Pod changed the local pod (-before +after):\n%s", diff)
 	}
@@ -88,7 +88,7 @@ func outputs(t *testing.T, input map[string][]byte) []txtar.File {
 		t.Fatal(err)
 	}
 	if input["remote.yaml"] == nil {
-		again, err := site.PodIn(local, around)
+		again, err := mapper.Pod(local, context)
 		if diff := cmp.Diff(remote, again); diff != "" || err != nil {
 			t.Errorf("Pod is not deterministic: %v\n%s", err, diff)
 		}
@@ -98,7 +98,7 @@ func outputs(t *testing.T, input map[string][]byte) []txtar.File {
 		}
 	}
 	remote.UID = "remote-uid"
-	return followed(t, site, local, merged(t, remote, input["remote.yaml"]))
+	return followed(t, mapper, local, merged(t, remote, input["remote.yaml"]))
 }
 
 // merged returns the pod with some fields replaced. Lists are replaced whole.
@@ -128,10 +128,10 @@ func replace(base, over map[string]any) {
 // goldenNow is the time of every golden.
 var goldenNow = metav1.NewTime(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))
 
-func followed(t *testing.T, site *Site, local, remote *corev1.Pod) []txtar.File {
+func followed(t *testing.T, mapper *Mapper, local, remote *corev1.Pod) []txtar.File {
 	t.Helper()
 	localBefore, remoteBefore := local.DeepCopy(), remote.DeepCopy()
-	step := site.Next(local, remote)
+	step := mapper.Next(local, remote)
 	text := string(step.Action)
 	if step.GracePeriodSeconds != nil {
 		text += fmt.Sprintf(" gracePeriodSeconds=%d", *step.GracePeriodSeconds)
@@ -140,8 +140,8 @@ func followed(t *testing.T, site *Site, local, remote *corev1.Pod) []txtar.File 
 		text += fmt.Sprintf(" %s: %s", step.Reason, step.Message)
 	}
 	files := []txtar.File{{Name: "want/next", Data: []byte(text + "\n")}}
-	patches, err := site.Update(local, remote)
-	if (err != nil) != !site.isFor(remote, local) {
+	patches, err := mapper.Update(local, remote)
+	if (err != nil) != !mapper.OwnsPodFor(remote, local) {
 		t.Fatal(err)
 	}
 	if (step.Action == Update) != (len(patches) > 0) && step.Action == CopyStatus {
@@ -158,8 +158,8 @@ func followed(t *testing.T, site *Site, local, remote *corev1.Pod) []txtar.File 
 		}
 		files = append(files, txtar.File{Name: name, Data: data})
 	}
-	status := site.Status(local, remote, goldenNow)
-	patch, err := StatusPatch(local, status, site.Annotations(local, remote))
+	status := mapper.Status(local, remote, goldenNow)
+	patch, err := StatusPatch(local, status, mapper.Annotations(local, remote))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,19 +167,19 @@ func followed(t *testing.T, site *Site, local, remote *corev1.Pod) []txtar.File 
 	if diff := cmp.Diff(localBefore, local) + cmp.Diff(remoteBefore, remote); diff != "" {
 		t.Errorf("an argument was changed (-before +after):\n%s", diff)
 	}
-	settles(t, site, local, remote, patch)
+	settles(t, mapper, local, remote, patch)
 	return files
 }
 
 // settles applies the status patch as the API server would, and expects that
 // nothing is left to do.
-func settles(t *testing.T, site *Site, local, remote *corev1.Pod, patch []byte) {
+func settles(t *testing.T, mapper *Mapper, local, remote *corev1.Pod, patch []byte) {
 	t.Helper()
 	if patch == nil {
 		return
 	}
 	patched := applied(t, local, patch)
-	again, err := StatusPatch(patched, site.Status(patched, remote, metav1.NewTime(goldenNow.Add(time.Hour))), site.Annotations(patched, remote))
+	again, err := StatusPatch(patched, mapper.Status(patched, remote, metav1.NewTime(goldenNow.Add(time.Hour))), mapper.Annotations(patched, remote))
 	if err != nil || again != nil {
 		t.Errorf("after the status patch\n%s\nthere is another one, err %v:\n%s", patch, err, again)
 	}

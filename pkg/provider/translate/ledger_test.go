@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 var updateGoldens = flag.Bool("update", false, "write the golden files and docs/fields.md anew")
@@ -145,22 +147,22 @@ func golden(t *testing.T, path, want string) {
 // The ledger is a promise to users: the translation must do what it says. Every
 // field of a pod is set and looked up again on the other side.
 func TestLedgerIsTrue(t *testing.T) {
-	variants := map[string]func(*Site, *corev1.PodSpec){
-		"own network, local DNS": func(site *Site, spec *corev1.PodSpec) {
-			site.Nameservers = []string{"10.96.0.10"}
+	variants := map[string]func(*Mapper, *corev1.PodSpec){
+		"own network, local DNS": func(mapper *Mapper, spec *corev1.PodSpec) {
+			mapper.Nameservers = []string{"10.96.0.10"}
 			spec.HostNetwork, spec.HostnameOverride, spec.DNSPolicy = false, nil, corev1.DNSClusterFirst
 		},
-		"host network": func(_ *Site, spec *corev1.PodSpec) { spec.SetHostnameAsFQDN = nil },
+		"host network": func(_ *Mapper, spec *corev1.PodSpec) { spec.SetHostnameAsFQDN = nil },
 	}
 	before, after := map[string][]any{}, map[string][]any{}
 	for _, change := range variants {
-		site, local := testSite(), filledPod(1)
+		mapper, local := testMapper(), filledPod(1)
 		local.Spec.ResourceClaims = nil // refused
-		change(site, &local.Spec)
-		remote := translated(t, site, local)
+		change(mapper, &local.Spec)
+		remote := translated(t, mapper, local)
 		reported := filledPod(2)
 		reported.ObjectMeta = *remote.ObjectMeta.DeepCopy()
-		status := &corev1.Pod{Status: *site.Status(local, reported, metav1.Now())}
+		status := &corev1.Pod{Status: *mapper.Status(local, reported, metav1.Now())}
 		for _, field := range Ledger() {
 			from, to := local, remote
 			if strings.HasPrefix(field.Path, "status.") || strings.HasPrefix(field.Path, "containerStatus.") {
@@ -180,20 +182,20 @@ func TestLedgerIsTrue(t *testing.T) {
 
 // translated returns the remote pod with its ephemeral containers, and without
 // the Secrets that tokens become.
-func translated(t *testing.T, site *Site, local *corev1.Pod) *corev1.Pod {
+func translated(t *testing.T, mapper *Mapper, local *corev1.Pod) *corev1.Pod {
 	t.Helper()
-	remote, err := site.Pod(local, nil)
+	remote, err := mapper.Pod(local, PodContext{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := &environment{site: site, local: local}
+	env := &environment{mapper: mapper, local: local}
 	for i := range local.Spec.EphemeralContainers {
 		remote.Spec.EphemeralContainers = append(remote.Spec.EphemeralContainers, *env.ephemeral(&local.Spec.EphemeralContainers[i]))
 	}
 	for i := range remote.Spec.Volumes {
 		if projected := remote.Spec.Volumes[i].Projected; projected != nil {
 			projected.Sources = slices.DeleteFunc(projected.Sources, func(p corev1.VolumeProjection) bool {
-				return p.Secret != nil && p.Secret.Name == TokenSecretName(local.UID)
+				return p.Secret != nil && p.Secret.Name == contract.TokenSecretName(local.UID)
 			})
 		}
 	}
@@ -290,7 +292,7 @@ func filledPod(seed int64) *corev1.Pod {
 			pod.Spec.Volumes[i].Projected.Sources = perKind[corev1.VolumeProjection](reflect.TypeFor[corev1.VolumeProjection](), "", seed, nil)
 		}
 		if pod.Spec.Volumes[i].ConfigMap != nil {
-			pod.Spec.Volumes[i].ConfigMap.Name = rootCAConfigMap
+			pod.Spec.Volumes[i].ConfigMap.Name = contract.RootCAConfigMap
 		}
 		if pod.Spec.Volumes[i].StorageOS != nil {
 			pod.Spec.Volumes[i].StorageOS.VolumeNamespace = ""
@@ -307,22 +309,22 @@ func filledPod(seed int64) *corev1.Pod {
 				source.FieldRef.FieldPath = "metadata.namespace"
 			}
 			if source.ConfigMapKeyRef != nil {
-				source.ConfigMapKeyRef.Name = rootCAConfigMap
+				source.ConfigMapKeyRef.Name = contract.RootCAConfigMap
 			}
 			*env = append(*env, corev1.EnvVar{Name: kinds.Field(i).Name, ValueFrom: source})
 		}
 	}
 	for _, from := range []*[]corev1.EnvFromSource{&pod.Spec.InitContainers[0].EnvFrom, &pod.Spec.Containers[0].EnvFrom} {
-		(*from)[0].ConfigMapRef.Name = rootCAConfigMap
+		(*from)[0].ConfigMapRef.Name = contract.RootCAConfigMap
 	}
 	for _, statuses := range [][]corev1.ContainerStatus{pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses} {
 		for i := range statuses {
 			statuses[i].Name = "s1"
-			statuses[i].State.Waiting.Message = RemoteNamespace("n1", "s1")
-			statuses[i].LastTerminationState.Waiting.Message = RemoteNamespace("n1", "s1")
+			statuses[i].State.Waiting.Message = contract.RemoteNamespace("n1", "s1")
+			statuses[i].LastTerminationState.Waiting.Message = contract.RemoteNamespace("n1", "s1")
 		}
 	}
-	pod.Status.Message = RemoteNamespace("n1", "s1")
+	pod.Status.Message = contract.RemoteNamespace("n1", "s1")
 	pod.Status.VolumeHealth[0].Name = "HostPath"
 	return pod
 }
@@ -342,7 +344,7 @@ func localReferences(volume *corev1.Volume) {
 	}
 	for i := range volume.Projected.Sources {
 		if source := volume.Projected.Sources[i].ConfigMap; source != nil {
-			source.Name = rootCAConfigMap
+			source.Name = contract.RootCAConfigMap
 		}
 		if source := volume.Projected.Sources[i].DownwardAPI; source != nil {
 			files(source.Items)
@@ -429,7 +431,7 @@ field how it comes from the one to the other. A decision holds for everything be
 - **kept**: goes along as it is.
 - **translated**: goes along, changed.
 - **stripped**: does not go along; the pod runs without it.
-- **refused**: a pod that sets it is not run, and an event and the condition ` + "`" + string(ConditionRemoteCreated) + "`" + ` say so.
+- **refused**: a pod that sets it is not run, and an event and the condition ` + "`" + string(contract.ConditionRemoteCreated) + "`" + ` say so.
 - **local**: of a status: stays as the local cluster has it.
 
 Metadata and spec go from local to remote, the status comes from remote to local.

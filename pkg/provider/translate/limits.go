@@ -4,11 +4,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
 
-// limitsName is what the limits of a remote namespace are called, each in its
-// own kind.
-const limitsName = "actual-vk"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+)
 
 // Limits are what a remote namespace holds beside pods and what they need. Each
 // is nil where the configuration asks for none.
@@ -19,21 +17,21 @@ type Limits struct {
 }
 
 // Limits returns the limits of the remote namespace that serves a local one.
-func (s *Site) Limits(local string) Limits {
+func (m *Mapper) Limits(local string) Limits {
 	meta := metav1.ObjectMeta{
-		Name:      limitsName,
-		Namespace: RemoteNamespace(s.Node, local),
-		Labels:    map[string]string{LabelNodeName: s.Node, LabelNamespace: local},
+		Name:      contract.LimitsName,
+		Namespace: contract.RemoteNamespace(m.Node, local),
+		Labels:    m.NamespaceLabels(local),
 	}
 	var limits Limits
-	if len(s.ResourceQuota) > 0 {
-		limits.ResourceQuota = &corev1.ResourceQuota{ObjectMeta: meta, Spec: corev1.ResourceQuotaSpec{Hard: s.ResourceQuota}}
+	if len(m.ResourceQuota) > 0 {
+		limits.ResourceQuota = &corev1.ResourceQuota{ObjectMeta: meta, Spec: corev1.ResourceQuotaSpec{Hard: m.ResourceQuota}}
 	}
-	if len(s.LimitRange) > 0 {
-		limits.LimitRange = &corev1.LimitRange{ObjectMeta: meta, Spec: corev1.LimitRangeSpec{Limits: s.LimitRange}}
+	if len(m.LimitRange) > 0 {
+		limits.LimitRange = &corev1.LimitRange{ObjectMeta: meta, Spec: corev1.LimitRangeSpec{Limits: m.LimitRange}}
 	}
-	if s.Isolate {
-		limits.NetworkPolicy = &networkingv1.NetworkPolicy{ObjectMeta: meta, Spec: s.isolation()}
+	if m.Isolate {
+		limits.NetworkPolicy = &networkingv1.NetworkPolicy{ObjectMeta: meta, Spec: m.isolation()}
 	}
 	return limits
 }
@@ -43,14 +41,14 @@ func (s *Site) Limits(local string) Limits {
 // an address block would be one: most networks take pods' addresses for a part
 // of it, so that 0.0.0.0/0 lets all of them in.
 // https://kubernetes.io/docs/concepts/services-networking/network-policies/#behavior-of-to-and-from-selectors
-func (s *Site) isolation() networkingv1.NetworkPolicySpec {
+func (m *Mapper) isolation() networkingv1.NetworkPolicySpec {
 	ingress := networkingv1.NetworkPolicyIngressRule{From: []networkingv1.NetworkPolicyPeer{
-		{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{LabelNodeName: s.Node}}},
+		{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{contract.LabelNodeName: m.Node}}},
 		{NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
-			{Key: LabelNodeName, Operator: metav1.LabelSelectorOpDoesNotExist},
+			{Key: contract.LabelNodeName, Operator: metav1.LabelSelectorOpDoesNotExist},
 		}}},
 	}}
-	for _, cidr := range s.AllowFrom {
+	for _, cidr := range m.AllowFrom {
 		ingress.From = append(ingress.From, networkingv1.NetworkPolicyPeer{IPBlock: &networkingv1.IPBlock{CIDR: cidr}})
 	}
 	return networkingv1.NetworkPolicySpec{

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -15,13 +16,13 @@ func TestLimits(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
 		reason string
-		site   translate.Site
+		mapper translate.Mapper
 		want   string
 	}{
-		"none": {reason: "the default", site: translate.Site{Node: "ak"}, want: "LimitRange: null\nNetworkPolicy: null\nResourceQuota: null\n"},
+		"none": {reason: "the default", mapper: translate.Mapper{Owner: contract.Owner{Node: "ak"}}, want: "LimitRange: null\nNetworkPolicy: null\nResourceQuota: null\n"},
 		"isolation": {
 			reason: "everybody but other nodes' pods is named, because policies only add up",
-			site:   translate.Site{Node: "ak", Isolate: true, AllowFrom: []string{"10.244.0.0/16"}},
+			mapper: translate.Mapper{Owner: contract.Owner{Node: "ak"}, Isolate: true, AllowFrom: []string{"10.244.0.0/16"}},
 			want: `LimitRange: null
 NetworkPolicy:
   metadata:
@@ -50,8 +51,7 @@ ResourceQuota: null
 		},
 		"quota and range": {
 			reason: "as the configuration has them",
-			site: translate.Site{
-				Node: "ak", ResourceQuota: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("2")},
+			mapper: translate.Mapper{Owner: contract.Owner{Node: "ak"}, ResourceQuota: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("2")},
 				LimitRange: []corev1.LimitRangeItem{{Type: corev1.LimitTypeContainer, DefaultRequest: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m")}}},
 			},
 			want: `LimitRange:
@@ -84,7 +84,7 @@ ResourceQuota:
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := yaml.Marshal(tc.site.Limits("default"))
+			got, err := yaml.Marshal(tc.mapper.Limits("default"))
 			if err != nil {
 				t.Fatal(err)
 			}

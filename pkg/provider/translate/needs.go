@@ -12,18 +12,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-const (
-	// typeReplicatedToken stands for kubernetes.io/service-account-token, whose
-	// Secrets the remote cluster deletes when it has no such ServiceAccount.
-	typeReplicatedToken corev1.SecretType = "actual.vk/replicated-service-account-token"
-	// typePodTokens marks the Secret with the projected tokens of one pod.
-	typePodTokens corev1.SecretType = "actual.vk/pod-tokens"
-
-	// defaultTokenSeconds is the API's default lifetime of a projected token.
-	defaultTokenSeconds = 3600
-)
+// defaultTokenSeconds is the API's default lifetime of a projected token.
+const defaultTokenSeconds = 3600
 
 // Needs is what a pod must find in its remote namespace.
 type Needs struct {
@@ -64,7 +58,7 @@ func NeedsOf(local *corev1.Pod) Needs {
 	}
 }
 
-func reserved(name string) bool { return strings.HasPrefix(name, reservedPrefix) }
+func reserved(name string) bool { return strings.HasPrefix(name, contract.ReservedPrefix) }
 
 func collect(local *corev1.Pod) *collector {
 	c := newCollector()
@@ -107,7 +101,7 @@ func (c *collector) reserved() *Refusal {
 		for _, name := range slices.Sorted(maps.Keys(kind.names)) {
 			if reserved(name) {
 				return &Refusal{ReasonReservedName, fmt.Sprintf(
-					"%s %q has a name that begins with %q, which akd keeps for its own: rename it.", kind.name, name, reservedPrefix)}
+					"%s %q has a name that begins with %q, which akd keeps for its own: rename it.", kind.name, name, contract.ReservedPrefix)}
 			}
 		}
 	}
@@ -205,12 +199,12 @@ func (c *collector) env(env []corev1.EnvVar, from []corev1.EnvFromSource) {
 
 // ConfigMap returns the remote copy of a local ConfigMap. It shares the data
 // with the local one: do not change it.
-func (s *Site) ConfigMap(local *corev1.ConfigMap) *corev1.ConfigMap {
+func (m *Mapper) ConfigMap(local *corev1.ConfigMap) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:      ConfigMapName(local.Name),
-			Namespace: RemoteNamespace(s.Node, local.Namespace),
-			Labels:    s.labels(local.Namespace, local.UID),
+			Name:      contract.ConfigMapName(local.Name),
+			Namespace: contract.RemoteNamespace(m.Node, local.Namespace),
+			Labels:    m.Labels(local.Namespace, local.UID),
 		},
 		Data:       local.Data,
 		BinaryData: local.BinaryData,
@@ -220,19 +214,19 @@ func (s *Site) ConfigMap(local *corev1.ConfigMap) *corev1.ConfigMap {
 
 // Secret returns the remote copy of a local Secret. It shares the data with the
 // local one: do not change it.
-func (s *Site) Secret(local *corev1.Secret) *corev1.Secret {
+func (m *Mapper) Secret(local *corev1.Secret) *corev1.Secret {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:      local.Name,
-			Namespace: RemoteNamespace(s.Node, local.Namespace),
-			Labels:    s.labels(local.Namespace, local.UID),
+			Namespace: contract.RemoteNamespace(m.Node, local.Namespace),
+			Labels:    m.Labels(local.Namespace, local.UID),
 		},
 		Data:      local.Data,
 		Type:      local.Type,
 		Immutable: local.Immutable,
 	}
 	if secret.Type == corev1.SecretTypeServiceAccountToken {
-		secret.Type = typeReplicatedToken
+		secret.Type = contract.SecretTypeReplicatedToken
 	}
 	return secret
 }
@@ -275,22 +269,22 @@ func secretType(secret *corev1.Secret) corev1.SecretType {
 // TokenSecret returns the remote Secret with a local pod's tokens and bundles of
 // trust anchors, by their keys in Needs. The tokens are to be renewed after the
 // given time; it is zero where there are none.
-func (s *Site) TokenSecret(local *corev1.Pod, files map[string]string, renewAfter time.Time) *corev1.Secret {
+func (m *Mapper) TokenSecret(local *corev1.Pod, files map[string]string, renewAfter time.Time) *corev1.Secret {
 	data := make(map[string][]byte, len(files))
 	for key, content := range files {
 		data[key] = []byte(content)
 	}
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:      TokenSecretName(local.UID),
-			Namespace: RemoteNamespace(s.Node, local.Namespace),
-			Labels:    s.labels(local.Namespace, local.UID),
+			Name:      contract.TokenSecretName(local.UID),
+			Namespace: contract.RemoteNamespace(m.Node, local.Namespace),
+			Labels:    m.Labels(local.Namespace, local.UID),
 		},
-		Type: typePodTokens,
+		Type: contract.SecretTypePodTokens,
 		Data: data,
 	}
 	if !renewAfter.IsZero() {
-		secret.Annotations = map[string]string{AnnotationRenewAfter: renewAfter.UTC().Format(time.RFC3339)}
+		secret.Annotations = map[string]string{contract.AnnotationRenewAfter: renewAfter.UTC().Format(time.RFC3339)}
 	}
 	return secret
 }
@@ -299,7 +293,7 @@ func (s *Site) TokenSecret(local *corev1.Pod, files map[string]string, renewAfte
 // were written are asked of nobody again, and need not be in akd's memory. A
 // Secret with certificates stays whole, since their keys are written once more.
 func TrimSecret(remote *corev1.Secret) {
-	if !IsTokenSecret(remote) || remote.Annotations[annotationRefresh] != "" {
+	if !IsTokenSecret(remote) || remote.Annotations[contract.AnnotationRefreshCertificates] != "" {
 		return
 	}
 	trimmed := make(map[string][]byte, len(remote.Data))
@@ -337,12 +331,12 @@ func HoldsTokens(have, want *corev1.Secret, tokens []Token) bool {
 // IsTokenSecret reports whether a remote Secret holds a pod's tokens, and so has
 // no local Secret that it is a copy of.
 func IsTokenSecret(remote *corev1.Secret) bool {
-	return remote.Type == typePodTokens && strings.HasPrefix(remote.Name, tokenPrefix)
+	return remote.Type == contract.SecretTypePodTokens && contract.IsTokenSecretName(remote.Name)
 }
 
 // RenewAfter returns when the tokens in a Secret of TokenSecret are to be
 // renewed. It is false when the Secret does not tell.
 func RenewAfter(remote *corev1.Secret) (time.Time, bool) {
-	when, err := time.Parse(time.RFC3339, remote.Annotations[AnnotationRenewAfter])
+	when, err := time.Parse(time.RFC3339, remote.Annotations[contract.AnnotationRenewAfter])
 	return when, err == nil
 }

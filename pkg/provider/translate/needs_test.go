@@ -11,15 +11,17 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // A pod that refers to what akd makes is refused; what is under those names in
 // the local cluster must not be mirrored for it either.
 func TestNeedsOfReservedNames(t *testing.T) {
 	local := localPod(func(p *corev1.Pod) {
-		p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: TokenSecretName("other-uid")}, {Name: "pull"}}
+		p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: contract.TokenSecretName("other-uid")}, {Name: "pull"}}
 		p.Spec.Volumes = []corev1.Volume{{Name: "ca", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-			LocalObjectReference: corev1.LocalObjectReference{Name: ConfigMapName("kube-root-ca.crt")},
+			LocalObjectReference: corev1.LocalObjectReference{Name: contract.ConfigMapName("kube-root-ca.crt")},
 		}}}}
 	})
 	if diff := cmp.Diff(Needs{Secrets: []string{"pull"}}, NeedsOf(local), cmpopts.EquateEmpty()); diff != "" {
@@ -34,23 +36,23 @@ func TestConfigMap(t *testing.T) {
 	}
 	want := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Name: "actual-vk-kube-root-ca.crt", Namespace: "n1-93104c7ea350e1e1",
-			Labels: map[string]string{LabelNodeName: "n1", LabelNamespace: "shop", LabelUID: "cm-uid"}},
+			Labels: map[string]string{contract.LabelNodeName: "n1", contract.LabelNamespace: "shop", contract.LabelUID: "cm-uid"}},
 		Data: map[string]string{"ca.crt": "local"}, BinaryData: map[string][]byte{"b": {1}}, Immutable: new(true),
 	}
-	got := testSite().ConfigMap(local)
+	got := testMapper().ConfigMap(local)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("ConfigMap (-want +got):\n%s", diff)
 	}
-	if back := LocalConfigMapName(got.Name); back != local.Name {
+	if back := contract.LocalConfigMapName(got.Name); back != local.Name {
 		t.Errorf("LocalConfigMapName(%q) = %q, want %q", got.Name, back, local.Name)
 	}
-	if name := LocalConfigMapName(ConfigMapName("other")); name != "other" {
+	if name := contract.LocalConfigMapName(contract.ConfigMapName("other")); name != "other" {
 		t.Errorf("other names are kept, got %q", name)
 	}
 }
 
 func TestSameConfigMap(t *testing.T) {
-	want := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{LabelUID: "1"}}, Data: map[string]string{"a": "b"}}
+	want := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{contract.LabelUID: "1"}}, Data: map[string]string{"a": "b"}}
 	cases := map[string]struct {
 		reason string
 		change func(*corev1.ConfigMap)
@@ -61,7 +63,7 @@ func TestSameConfigMap(t *testing.T) {
 		"NilIsEmpty":  {reason: "The API does not tell them apart.", change: func(c *corev1.ConfigMap) { c.BinaryData = map[string][]byte{}; c.Immutable = new(bool) }, same: true},
 		"Data":        {reason: "Edits follow.", change: func(c *corev1.ConfigMap) { c.Data["a"] = "c" }},
 		"MoreData":    {reason: "The local one wins.", change: func(c *corev1.ConfigMap) { c.Data["b"] = "c" }},
-		"OurLabel":    {reason: "A copy of another object is not like this one.", change: func(c *corev1.ConfigMap) { c.Labels[LabelUID] = "2" }},
+		"OurLabel":    {reason: "A copy of another object is not like this one.", change: func(c *corev1.ConfigMap) { c.Labels[contract.LabelUID] = "2" }},
 		"Immutable":   {reason: "Whether it may change follows, too.", change: func(c *corev1.ConfigMap) { c.Immutable = new(true) }},
 	}
 	for name, tc := range cases {
@@ -92,10 +94,10 @@ func TestSecret(t *testing.T) {
 				Type:       tc.local, Data: map[string][]byte{"k": {1}},
 			}
 			want := &corev1.Secret{
-				ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: "n1-93104c7ea350e1e1", Labels: map[string]string{LabelNodeName: "n1", LabelNamespace: "shop", LabelUID: "uid"}},
+				ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: "n1-93104c7ea350e1e1", Labels: map[string]string{contract.LabelNodeName: "n1", contract.LabelNamespace: "shop", contract.LabelUID: "uid"}},
 				Type:       tc.want, Data: map[string][]byte{"k": {1}},
 			}
-			got := testSite().Secret(local)
+			got := testMapper().Secret(local)
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s\nSecret (-want +got):\n%s", tc.reason, diff)
 			}
@@ -108,12 +110,12 @@ func TestSecret(t *testing.T) {
 
 func TestTokenSecret(t *testing.T) {
 	renew := time.Date(2030, 1, 1, 12, 0, 0, 0, time.FixedZone("x", 3600))
-	secret := testSite().TokenSecret(localPod(), map[string]string{"api.0": "t"}, renew)
+	secret := testMapper().TokenSecret(localPod(), map[string]string{"api.0": "t"}, renew)
 	want := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "actual-vk-token-local-uid", Namespace: "n1-93104c7ea350e1e1",
-			Labels:      map[string]string{LabelNodeName: "n1", LabelNamespace: "shop", LabelUID: "local-uid"},
-			Annotations: map[string]string{AnnotationRenewAfter: "2030-01-01T11:00:00Z"},
+			Labels:      map[string]string{contract.LabelNodeName: "n1", contract.LabelNamespace: "shop", contract.LabelUID: "local-uid"},
+			Annotations: map[string]string{contract.AnnotationRenewAfter: "2030-01-01T11:00:00Z"},
 		},
 		Type: "actual.vk/pod-tokens", Data: map[string][]byte{"api.0": []byte("t")},
 	}
@@ -135,11 +137,11 @@ func TestTokenSecret(t *testing.T) {
 // Ten thousand pods' tokens were a sixth of akd's memory, and one read of that
 // memory would have given all of them away.
 func TestTrimSecret(t *testing.T) {
-	site, tokens := testSite(), []Token{{Key: "api.0"}, {Key: "api.1"}}
+	mapper, tokens := testMapper(), []Token{{Key: "api.0"}, {Key: "api.1"}}
 	written := func() *corev1.Secret {
-		return site.TokenSecret(localPod(), map[string]string{"api.0": "first token", "api.1": "second token", "ca.0": "bundle"}, goldenNow.Time)
+		return mapper.TokenSecret(localPod(), map[string]string{"api.0": "first token", "api.1": "second token", "ca.0": "bundle"}, goldenNow.Time)
 	}
-	want := site.TokenSecret(localPod(), map[string]string{"ca.0": "bundle"}, goldenNow.Time)
+	want := mapper.TokenSecret(localPod(), map[string]string{"ca.0": "bundle"}, goldenNow.Time)
 	cases := map[string]struct {
 		reason string
 		change func(*corev1.Secret)
@@ -151,7 +153,7 @@ func TestTrimSecret(t *testing.T) {
 		"Renamed":   {"Another key is not the token's.", func(s *corev1.Secret) { s.Data["x"] = s.Data["api.1"]; delete(s.Data, "api.1"); TrimSecret(s) }, false},
 		"MoreData":  {"What somebody added goes.", func(s *corev1.Secret) { s.Data["x"] = []byte("y"); TrimSecret(s) }, false},
 		"OldBundle": {"The rest follows.", func(s *corev1.Secret) { s.Data["ca.0"] = []byte("old"); TrimSecret(s) }, false},
-		"Label":     {"A label of ours is restored.", func(s *corev1.Secret) { delete(s.Labels, LabelUID) }, false},
+		"Label":     {"A label of ours is restored.", func(s *corev1.Secret) { delete(s.Labels, contract.LabelUID) }, false},
 		"Immutable": {"It has to be updated when tokens are renewed.", func(s *corev1.Secret) { s.Immutable = new(true) }, false},
 	}
 	for name, tc := range cases {
@@ -169,7 +171,7 @@ func TestTrimSecret(t *testing.T) {
 		t.Errorf("a trimmed Secret still holds a token: %s", trimmed.Data)
 	}
 	renewable := written()
-	renewable.Annotations[annotationRefresh] = "{}"
+	renewable.Annotations[contract.AnnotationRefreshCertificates] = "{}"
 	if TrimSecret(renewable); string(renewable.Data["ca.0"]) != "bundle" {
 		t.Error("a Secret with certificates was trimmed: their keys are lost")
 	}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // Action is what a step of the lifecycle does.
@@ -14,9 +16,9 @@ type Action string
 const (
 	None         Action = "None"         // nothing to do
 	Create       Action = "Create"       // mirror the needs, create the remote pod
-	Update       Action = "Update"       // apply Site.Update, then copy the status
-	CopyStatus   Action = "CopyStatus"   // patch the local status with Site.Status
-	Fail         Action = "Fail"         // patch the local status with Site.FailedStatus
+	Update       Action = "Update"       // apply Mapper.Update, then copy the status
+	CopyStatus   Action = "CopyStatus"   // patch the local status with Mapper.Status
+	Fail         Action = "Fail"         // patch the local status with Mapper.FailedStatus
 	DeleteRemote Action = "DeleteRemote" // delete the remote pod
 	Wait         Action = "Wait"         // the remote pod is ending: only copy the status
 	Release      Action = "Release"      // delete the local pod with grace 0
@@ -38,26 +40,26 @@ type Step struct {
 
 // Next is the lifecycle table. local is the pod bound to our node and remote
 // the pod of the same name in its remote namespace; either may be nil.
-func (s *Site) Next(local, remote *corev1.Pod) Step {
+func (m *Mapper) Next(local, remote *corev1.Pod) Step {
 	switch {
 	case local == nil:
-		return s.nextOrphan(remote)
-	case local.Spec.NodeName != s.Node || local.Annotations[corev1.MirrorPodAnnotationKey] != "":
+		return m.nextOrphan(remote)
+	case local.Spec.NodeName != m.Node || local.Annotations[corev1.MirrorPodAnnotationKey] != "":
 		// Not bound to us, or a static pod of a kubelet: never ours.
 		return Step{Action: None}
 	case remote == nil:
 		return nextWithoutRemote(local)
-	case !s.isFor(remote, local):
-		return s.nextStranger(local, remote)
+	case !m.OwnsPodFor(remote, local):
+		return m.nextStranger(local, remote)
 	case local.DeletionTimestamp != nil:
 		return nextTerminating(local, remote)
-	case finished(local):
+	case Finished(local):
 		return nextFinished(remote)
-	case remote.DeletionTimestamp != nil && finished(remote):
+	case remote.DeletionTimestamp != nil && Finished(remote):
 		return Step{Action: Wait}
 	case remote.DeletionTimestamp != nil:
 		return Step{Action: Wait, Again: lostAt(remote)} // Status then gives it up
-	case !finished(remote) && s.differs(local, remote):
+	case !Finished(remote) && m.differs(local, remote):
 		return Step{Action: Update}
 	}
 	return Step{Action: CopyStatus}
@@ -65,8 +67,8 @@ func (s *Site) Next(local, remote *corev1.Pod) Step {
 
 // nextOrphan ends what has no local pod any more, with the remote pod's own
 // grace period: the local one's went with it.
-func (s *Site) nextOrphan(remote *corev1.Pod) Step {
-	if remote == nil || remote.DeletionTimestamp != nil || s.OwnsPod(remote, remote.Labels[LabelNamespace]) != nil {
+func (m *Mapper) nextOrphan(remote *corev1.Pod) Step {
+	if remote == nil || remote.DeletionTimestamp != nil || m.OwnsPod(remote, remote.Labels[contract.LabelNamespace]) != nil {
 		return Step{Action: None}
 	}
 	return Step{Action: DeleteRemote}
@@ -75,7 +77,7 @@ func (s *Site) nextOrphan(remote *corev1.Pod) Step {
 func nextWithoutRemote(local *corev1.Pod) Step {
 	started := local.Status.StartTime != nil
 	switch {
-	case local.DeletionTimestamp != nil && started && !finished(local) && len(local.Finalizers) > 0:
+	case local.DeletionTimestamp != nil && started && !Finished(local) && len(local.Finalizers) > 0:
 		// A kubelet makes a pod terminal before it lets it go, and controllers
 		// that hold it by a finalizer (Job) wait for that.
 		// https://github.com/kubernetes/enhancements/tree/master/keps/sig-apps/3329-retriable-and-non-retriable-failures
@@ -83,7 +85,7 @@ func nextWithoutRemote(local *corev1.Pod) Step {
 			Message: "The remote pod ended before its last state was seen."}
 	case local.DeletionTimestamp != nil:
 		return Step{Action: Release}
-	case finished(local):
+	case Finished(local):
 		return Step{Action: None}
 	case started:
 		return Step{Action: Fail, Reason: ReasonRemotePodDeleted,
@@ -94,12 +96,12 @@ func nextWithoutRemote(local *corev1.Pod) Step {
 
 // nextStranger handles a remote pod under our name that another local pod, or
 // somebody else, made.
-func (s *Site) nextStranger(local, remote *corev1.Pod) Step {
+func (m *Mapper) nextStranger(local, remote *corev1.Pod) Step {
 	if local.DeletionTimestamp != nil {
 		return nextWithoutRemote(local) // nothing of this pod runs
 	}
-	if err := s.OwnsPod(remote, local.Namespace); err != nil {
-		if finished(local) {
+	if err := m.OwnsPod(remote, local.Namespace); err != nil {
+		if Finished(local) {
 			return Step{Action: None}
 		}
 		return Step{Action: Refuse, Reason: ReasonRemotePodForeign, Message: sentence(err)}
@@ -132,13 +134,14 @@ func nextTerminating(local, remote *corev1.Pod) Step {
 // nextFinished keeps a finished remote pod for its logs, and stops one that
 // still runs though the local API calls its pod finished, as a kubelet does.
 func nextFinished(remote *corev1.Pod) Step {
-	if finished(remote) || remote.DeletionTimestamp != nil {
+	if Finished(remote) || remote.DeletionTimestamp != nil {
 		return Step{Action: None}
 	}
 	return Step{Action: DeleteRemote}
 }
 
-func finished(pod *corev1.Pod) bool {
+// Finished reports whether a pod has ended for good: Succeeded or Failed.
+func Finished(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 

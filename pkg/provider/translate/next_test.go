@@ -8,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // change is a change of a pod in a table.
@@ -28,7 +30,7 @@ func localPod(changes ...change) *corev1.Pod {
 // remotePod returns what akd makes of localPod, running.
 func remotePod(t testing.TB, changes ...change) *corev1.Pod {
 	t.Helper()
-	pod, err := testSite().Pod(localPod(), nil)
+	pod, err := testMapper().Pod(localPod(), PodContext{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +58,9 @@ func terminating(grace int64) change {
 
 func heldByFinalizer(p *corev1.Pod) { p.Finalizers = []string{"batch.kubernetes.io/job-tracking"} }
 
-func ofUID(uid types.UID) change { return func(p *corev1.Pod) { p.Labels[LabelUID] = string(uid) } }
+func ofUID(uid types.UID) change {
+	return func(p *corev1.Pod) { p.Labels[contract.LabelUID] = string(uid) }
+}
 
 func foreign(p *corev1.Pod) { p.Labels = map[string]string{"app": "web"} }
 
@@ -223,7 +227,7 @@ func TestNext(t *testing.T) {
 		},
 		"OtherNodesAlone": {
 			reason: "Another node's pod is never touched.",
-			remote: remotePod(t, func(p *corev1.Pod) { p.Labels[LabelNodeName] = "n2" }), want: Step{Action: None},
+			remote: remotePod(t, func(p *corev1.Pod) { p.Labels[contract.LabelNodeName] = "n2" }), want: Step{Action: None},
 		},
 		"ForgedAlone": {
 			reason: "Our labels in a namespace that is not ours prove nothing.",
@@ -273,7 +277,7 @@ func TestNext(t *testing.T) {
 		},
 		"Forged": {
 			reason: "The right UID under another node's name is not ours.",
-			local:  localPod(), remote: remotePod(t, func(p *corev1.Pod) { p.Labels[LabelNodeName] = "n2" }), want: refused,
+			local:  localPod(), remote: remotePod(t, func(p *corev1.Pod) { p.Labels[contract.LabelNodeName] = "n2" }), want: refused,
 		},
 		// never ours
 		"Mirror": {
@@ -288,7 +292,7 @@ func TestNext(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			local, remote := tc.local.DeepCopy(), tc.remote.DeepCopy()
-			if diff := cmp.Diff(tc.want, testSite().Next(local, remote)); diff != "" {
+			if diff := cmp.Diff(tc.want, testMapper().Next(local, remote)); diff != "" {
 				t.Errorf("%s\nNext(…) (-want +got):\n%s", tc.reason, diff)
 			}
 			if diff := cmp.Diff(tc.local, local) + cmp.Diff(tc.remote, remote); diff != "" {
@@ -301,7 +305,7 @@ func TestNext(t *testing.T) {
 // Whatever the state, following the steps ends: nobody but akd acts here, and
 // each action does what the API servers would do with it.
 func TestNextEnds(t *testing.T) {
-	site := testSite()
+	mapper := testMapper()
 	locals := map[string]*corev1.Pod{
 		"none": nil, "new": localPod(), "started": localPod(started), "failed": localPod(started, phase(corev1.PodFailed)),
 		"terminating": localPod(started, terminating(30)), "terminating held": localPod(started, terminating(30), heldByFinalizer),
@@ -314,7 +318,7 @@ func TestNextEnds(t *testing.T) {
 	for localName, local := range locals {
 		for remoteName, remote := range remotes {
 			t.Run(localName+" "+remoteName, func(t *testing.T) {
-				w := &world{t: t, site: site, local: local.DeepCopy(), remote: remote.DeepCopy()}
+				w := &world{t: t, mapper: mapper, local: local.DeepCopy(), remote: remote.DeepCopy()}
 				for range 12 {
 					if !w.step() {
 						return
@@ -329,21 +333,21 @@ func TestNextEnds(t *testing.T) {
 // world plays both API servers and the remote kubelet.
 type world struct {
 	t             *testing.T
-	site          *Site
+	mapper        *Mapper
 	local, remote *corev1.Pod
 	taken         []Action
 }
 
 // step takes one step, and is false when nothing was left to do.
 func (w *world) step() bool {
-	step := w.site.Next(w.local, w.remote)
+	step := w.mapper.Next(w.local, w.remote)
 	w.taken = append(w.taken, step.Action)
 	switch step.Action {
 	case Create:
-		w.remote, _ = w.site.Pod(w.local, nil)
+		w.remote, _ = w.mapper.Pod(w.local, PodContext{})
 		w.remote.UID = "new-remote-uid"
 	case Update:
-		patches, err := w.site.Update(w.local, w.remote)
+		patches, err := w.mapper.Update(w.local, w.remote)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -351,12 +355,12 @@ func (w *world) step() bool {
 			w.remote = applied(w.t, w.remote, patch.Data)
 		}
 	case CopyStatus:
-		return w.patch(w.site.Status(w.local, w.remote, goldenNow))
+		return w.patch(w.mapper.Status(w.local, w.remote, goldenNow))
 	case Wait:
-		w.patch(w.site.Status(w.local, w.remote, goldenNow))
+		w.patch(w.mapper.Status(w.local, w.remote, goldenNow))
 		w.remote = nil // the kubelet is done with it
 	case Fail:
-		return w.patch(w.site.FailedStatus(w.local, step.Reason, step.Message, goldenNow))
+		return w.patch(w.mapper.FailedStatus(w.local, step.Reason, step.Message, goldenNow))
 	case DeleteRemote:
 		if w.remote.Status.Phase == corev1.PodSucceeded {
 			w.remote = nil
@@ -378,7 +382,7 @@ func (w *world) step() bool {
 }
 
 func (w *world) patch(status *corev1.PodStatus) bool {
-	patch, err := StatusPatch(w.local, status, w.site.Annotations(w.local, w.remote))
+	patch, err := StatusPatch(w.local, status, w.mapper.Annotations(w.local, w.remote))
 	if err != nil {
 		w.t.Fatal(err)
 	}

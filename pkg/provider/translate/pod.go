@@ -9,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // Reasons of conditions and events on local pods.
@@ -56,16 +58,16 @@ const (
 	maxHostname = 64
 )
 
-// Surroundings are the local objects, beside the pod, that a kubelet looks at
+// PodContext are the local objects, beside the pod, that a kubelet looks at
 // when it makes a pod's environment.
-type Surroundings struct {
+type PodContext struct {
 	// Services of the pod's namespace become variables.
 	Services []*corev1.Service
 	// ConfigMaps and Secrets that containers refer to by envFrom, by name. Their
 	// keys win over variables of Services; their values are not looked at.
 	ConfigMaps map[string]*corev1.ConfigMap
 	Secrets    map[string]*corev1.Secret
-	// Nameservers are the addresses of the local cluster's DNS where the Site
+	// Nameservers are the addresses of the local cluster's DNS where the Mapper
 	// names none: see ClusterDNS.
 	Nameservers []string
 	// LocalResources are extended resources that only the local cluster counts:
@@ -73,38 +75,33 @@ type Surroundings struct {
 	LocalResources []corev1.ResourceName
 }
 
-// Pod is PodIn without ConfigMaps and Secrets.
-func (s *Site) Pod(local *corev1.Pod, services []*corev1.Service) (*corev1.Pod, error) {
-	return s.PodIn(local, Surroundings{Services: services})
-}
-
-// PodIn returns the remote pod to create for a local one. The error is a
+// Pod returns the remote pod to create for a local one. The error is a
 // *Refusal when the pod cannot work remotely.
 //
 // Ephemeral containers are left out, because the API takes them only from a
 // subresource of an existing pod: see Update.
-func (s *Site) PodIn(local *corev1.Pod, around Surroundings) (*corev1.Pod, error) {
+func (m *Mapper) Pod(local *corev1.Pod, context PodContext) (*corev1.Pod, error) {
 	if err := refuse(local); err != nil {
 		return nil, err
 	}
 	spec := *local.Spec.DeepCopy()
-	s.place(&spec, local)
+	m.place(&spec, local)
 	stripIdentity(&spec)
 	spec.EphemeralContainers = nil
-	if err := s.setHostname(&spec, local); err != nil {
+	if err := m.setHostname(&spec, local); err != nil {
 		return nil, err
 	}
-	s.resolve(&spec, local.Namespace, around.Nameservers)
+	m.resolve(&spec, local.Namespace, context.Nameservers)
 	translateVolumes(spec.Volumes, local)
-	dropResources(&spec, around.LocalResources)
-	env := &environment{site: s, local: local, variables: s.variables(local, around.Services), around: around}
+	dropResources(&spec, context.LocalResources)
+	env := &environment{mapper: m, local: local, variables: m.variables(local, context.Services), context: context}
 	for i := range spec.InitContainers {
 		env.translate(&spec.InitContainers[i])
 	}
 	for i := range spec.Containers {
 		env.translate(&spec.Containers[i])
 	}
-	return &corev1.Pod{ObjectMeta: s.podMeta(local), Spec: spec}, nil
+	return &corev1.Pod{ObjectMeta: m.podMeta(local), Spec: spec}, nil
 }
 
 // ExtendedResources returns the resources that a pod asks for and that
@@ -136,12 +133,12 @@ func dropResources(spec *corev1.PodSpec, names []corev1.ResourceName) {
 	}
 }
 
-func (s *Site) podMeta(local *corev1.Pod) metav1.ObjectMeta {
+func (m *Mapper) podMeta(local *corev1.Pod) metav1.ObjectMeta {
 	meta := metav1.ObjectMeta{
 		Name:        local.Name,
-		Namespace:   RemoteNamespace(s.Node, local.Namespace),
-		Labels:      s.labels(local.Namespace, local.UID),
-		Annotations: map[string]string{AnnotationApplied: s.applied(local)},
+		Namespace:   contract.RemoteNamespace(m.Node, local.Namespace),
+		Labels:      m.Labels(local.Namespace, local.UID),
+		Annotations: map[string]string{contract.AnnotationApplied: m.applied(local)},
 	}
 	for key, value := range local.Labels {
 		if keepsKey(key) {
@@ -159,12 +156,12 @@ func (s *Site) podMeta(local *corev1.Pod) metav1.ObjectMeta {
 // keepsKey reports whether a label or annotation of the local pod goes along.
 // Ours do not, nor do the kubelet's marks of static pods.
 func keepsKey(key string) bool {
-	return !strings.HasPrefix(key, domain) && !strings.HasPrefix(key, kubeletAnnotations)
+	return !strings.HasPrefix(key, contract.Domain) && !strings.HasPrefix(key, kubeletAnnotations)
 }
 
 // place strips what made the local scheduler choose our node and sets what the
 // configuration says for the remote scheduler.
-func (s *Site) place(spec *corev1.PodSpec, local *corev1.Pod) {
+func (m *Mapper) place(spec *corev1.PodSpec, local *corev1.Pod) {
 	spec.NodeName = ""
 	spec.SchedulerName = ""
 	spec.Affinity = nil
@@ -178,19 +175,19 @@ func (s *Site) place(spec *corev1.PodSpec, local *corev1.Pod) {
 	// Overhead is what admission copies from a RuntimeClass; a pod that brings
 	// its own is refused.
 	spec.Overhead = nil
-	spec.NodeSelector = maps.Clone(s.NodeSelector)
-	spec.Tolerations = s.tolerations(local)
-	spec.PriorityClassName = s.PriorityClassName
+	spec.NodeSelector = maps.Clone(m.NodeSelector)
+	spec.Tolerations = m.tolerations(local)
+	spec.PriorityClassName = m.PriorityClassName
 	spec.RuntimeClassName = nil
-	if s.RuntimeClassName != "" {
-		name := s.RuntimeClassName
+	if m.RuntimeClassName != "" {
+		name := m.RuntimeClassName
 		spec.RuntimeClassName = &name
 	}
 }
 
 // tolerations keeps how long the pod stays on a node that is lost, and adds the
 // configured ones. All others tell of local nodes.
-func (s *Site) tolerations(local *corev1.Pod) []corev1.Toleration {
+func (m *Mapper) tolerations(local *corev1.Pod) []corev1.Toleration {
 	var kept []corev1.Toleration
 	for i := range local.Spec.Tolerations {
 		toleration := &local.Spec.Tolerations[i]
@@ -199,8 +196,8 @@ func (s *Site) tolerations(local *corev1.Pod) []corev1.Toleration {
 			kept = append(kept, *toleration.DeepCopy())
 		}
 	}
-	for i := range s.Tolerations {
-		kept = append(kept, *s.Tolerations[i].DeepCopy())
+	for i := range m.Tolerations {
+		kept = append(kept, *m.Tolerations[i].DeepCopy())
 	}
 	return kept
 }
@@ -217,7 +214,7 @@ func stripIdentity(spec *corev1.PodSpec) {
 // setHostname gives the pod its local fully qualified name as host name when it
 // asks for that: the remote kubelet would make it from the remote namespace.
 // A pod in the node's network has the node's name, whatever it asks for.
-func (s *Site) setHostname(spec *corev1.PodSpec, local *corev1.Pod) error {
+func (m *Mapper) setHostname(spec *corev1.PodSpec, local *corev1.Pod) error {
 	wants := spec.SetHostnameAsFQDN != nil && *spec.SetHostnameAsFQDN
 	if !wants || spec.Subdomain == "" || spec.HostNetwork {
 		return nil
@@ -229,7 +226,7 @@ func (s *Site) setHostname(spec *corev1.PodSpec, local *corev1.Pod) error {
 	if len(name) > validation.DNS1123LabelMaxLength {
 		name = strings.TrimRight(name[:validation.DNS1123LabelMaxLength], "-.")
 	}
-	fqdn := fmt.Sprintf("%s.%s.%s.svc.%s", name, spec.Subdomain, local.Namespace, s.ClusterDomain)
+	fqdn := fmt.Sprintf("%s.%s.%s.svc.%s", name, spec.Subdomain, local.Namespace, m.ClusterDomain)
 	if len(fqdn) > maxHostname {
 		return &Refusal{ReasonInvalidHostname, fmt.Sprintf(
 			"The host name %s has %d characters, and a kernel takes %d: use shorter names, or do without setHostnameAsFQDN.", fqdn, len(fqdn), maxHostname)}

@@ -8,11 +8,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-)
 
-// annotationRefresh of a Secret of PodSecret says when each certificate in it
-// is to be refreshed.
-const annotationRefresh = domain + "refresh-certificates-after"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+)
 
 // Certificate is a certificate of the pod itself, with its key, that a pod
 // mounts and that a signer of the local cluster issues.
@@ -73,15 +71,15 @@ func HeldCredential(secret *corev1.Secret, key string) *Credential {
 
 func refreshTimes(secret *corev1.Secret) map[string]time.Time {
 	var times map[string]time.Time
-	if json.Unmarshal([]byte(secret.Annotations[annotationRefresh]), &times) != nil {
+	if json.Unmarshal([]byte(secret.Annotations[contract.AnnotationRefreshCertificates]), &times) != nil {
 		return nil // then all are requested anew
 	}
 	return times
 }
 
 // PodSecret is TokenSecret with certificates, by their keys in Needs.
-func (s *Site) PodSecret(local *corev1.Pod, files map[string]string, renewTokens time.Time, credentials map[string]*Credential) *corev1.Secret {
-	secret := s.TokenSecret(local, files, renewTokens)
+func (m *Mapper) PodSecret(local *corev1.Pod, files map[string]string, renewTokens time.Time, credentials map[string]*Credential) *corev1.Secret {
+	secret := m.TokenSecret(local, files, renewTokens)
 	times := map[string]time.Time{}
 	for key, credential := range credentials {
 		secret.Data[key+credentialBundleFile] = []byte(credential.PrivateKey + credential.Chain)
@@ -94,7 +92,7 @@ func (s *Site) PodSecret(local *corev1.Pod, files map[string]string, renewTokens
 		if annotations == nil {
 			annotations = map[string]string{}
 		}
-		annotations[annotationRefresh] = string(text)
+		annotations[contract.AnnotationRefreshCertificates] = string(text)
 		secret.Annotations = annotations
 	}
 	return secret

@@ -16,6 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // seeds returns the local and remote pods of the goldens as JSON.
@@ -57,12 +59,12 @@ func FuzzPod(f *testing.F) {
 			t.Skip()
 		}
 		local.UID = "local-uid" // the API server gives each pod one
-		site, before := testSite(), local.DeepCopy()
-		remote, err := site.Pod(local, nil)
+		mapper, before := testMapper(), local.DeepCopy()
+		remote, err := mapper.Pod(local, PodContext{})
 		if err != nil {
 			return
 		}
-		again, _ := site.Pod(local, nil)
+		again, _ := mapper.Pod(local, PodContext{})
 		if !apiequality.Semantic.DeepEqual(remote, again) {
 			t.Errorf("the same pod is translated in two ways:\n%s", cmp.Diff(remote, again))
 		}
@@ -72,7 +74,7 @@ func FuzzPod(f *testing.F) {
 		if remote.Spec.NodeName != "" || remote.Spec.ServiceAccountName != "" || *remote.Spec.AutomountServiceAccountToken {
 			t.Errorf("the remote pod has a node or an identity: %+v", remote.Spec)
 		}
-		patches, err := site.Update(local, remote)
+		patches, err := mapper.Update(local, remote)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +84,7 @@ func FuzzPod(f *testing.F) {
 			}
 		}
 		for _, name := range NeedsOf(local).Secrets {
-			if strings.HasPrefix(name, reservedPrefix) {
+			if strings.HasPrefix(name, contract.ReservedPrefix) {
 				t.Errorf("the pod may refer to %s", name)
 			}
 		}
@@ -101,27 +103,27 @@ func FuzzStatus(f *testing.F) {
 		if json.Unmarshal(localData, local) != nil || json.Unmarshal(remoteData, remote) != nil {
 			t.Skip()
 		}
-		site := testSite()
-		remote.Name, remote.Namespace = local.Name, RemoteNamespace(site.Node, local.Namespace)
-		remote.Labels = site.labels(local.Namespace, local.UID)
+		mapper := testMapper()
+		remote.Name, remote.Namespace = local.Name, contract.RemoteNamespace(mapper.Node, local.Namespace)
+		remote.Labels = mapper.Labels(local.Namespace, local.UID)
 		localBefore, remoteBefore := local.DeepCopy(), remote.DeepCopy()
-		site.Next(local, remote)
-		status := site.Status(local, remote, goldenNow)
+		mapper.Next(local, remote)
+		status := mapper.Status(local, remote, goldenNow)
 		if !apiequality.Semantic.DeepEqual(localBefore, local) || !apiequality.Semantic.DeepEqual(remoteBefore, remote) {
 			t.Errorf("an argument was changed:\n%s%s", cmp.Diff(localBefore, local), cmp.Diff(remoteBefore, remote))
 		}
-		trimmedGivesTheSame(t, site, local, remote)
+		trimmedGivesTheSame(t, mapper, local, remote)
 		local.Status = *status
-		local.Annotations = site.Annotations(local, remote)
+		local.Annotations = mapper.Annotations(local, remote)
 		later := metav1.NewTime(goldenNow.AddDate(1, 0, 0))
-		patch, err := StatusPatch(local, site.Status(local, remote, later), site.Annotations(local, remote))
+		patch, err := StatusPatch(local, mapper.Status(local, remote, later), mapper.Annotations(local, remote))
 		if err != nil || patch != nil {
 			t.Errorf("a status is patched twice: %s, %v", patch, err)
 		}
 	})
 }
 
-func trimmedGivesTheSame(t *testing.T, site *Site, local, remote *corev1.Pod) {
+func trimmedGivesTheSame(t *testing.T, mapper *Mapper, local, remote *corev1.Pod) {
 	t.Helper()
 	type decision struct {
 		step        Step
@@ -131,9 +133,9 @@ func trimmedGivesTheSame(t *testing.T, site *Site, local, remote *corev1.Pod) {
 		failed      bool
 	}
 	decide := func(remote *corev1.Pod) decision {
-		decided := decision{step: site.Next(local, remote), status: site.Status(local, remote, goldenNow), annotations: site.Annotations(local, remote)}
+		decided := decision{step: mapper.Next(local, remote), status: mapper.Status(local, remote, goldenNow), annotations: mapper.Annotations(local, remote)}
 		if !AddsEphemeral(local, remote) {
-			patches, err := site.Update(local, remote)
+			patches, err := mapper.Update(local, remote)
 			decided.patches, decided.failed = patches, err != nil
 		}
 		return decided
@@ -147,12 +149,12 @@ func trimmedGivesTheSame(t *testing.T, site *Site, local, remote *corev1.Pod) {
 
 func FuzzRemoteNamespace(f *testing.F) {
 	f.Add("vk-ak-example", "crossplane-system")
-	f.Add(strings.Repeat("n", maxNodeName), "a")
+	f.Add(strings.Repeat("n", contract.MaxNodeName), "a")
 	f.Fuzz(func(t *testing.T, node, namespace string) {
-		if CheckNodeName(node) != nil {
+		if contract.CheckNodeName(node) != nil {
 			t.Skip()
 		}
-		if problems := validation.IsDNS1123Label(RemoteNamespace(node, namespace)); len(problems) > 0 {
+		if problems := validation.IsDNS1123Label(contract.RemoteNamespace(node, namespace)); len(problems) > 0 {
 			t.Errorf("RemoteNamespace(%q, %q) is no name of a namespace: %v", node, namespace, problems)
 		}
 	})
@@ -160,30 +162,30 @@ func FuzzRemoteNamespace(f *testing.F) {
 
 // benchPods are a pod with most fields set that akd can proxy, and its remote
 // pod, which runs.
-func benchPods(b *testing.B) (site *Site, local, remote *corev1.Pod) {
+func benchPods(b *testing.B) (mapper *Mapper, local, remote *corev1.Pod) {
 	b.Helper()
-	site, local = testSite(), filledPod(1)
+	mapper, local = testMapper(), filledPod(1)
 	local.Spec.ResourceClaims = nil
 	local.Spec.SetHostnameAsFQDN, local.Spec.EphemeralContainers = nil, nil
-	remote, err := site.Pod(local, nil)
+	remote, err := mapper.Pod(local, PodContext{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	remote.Status = *filledPod(2).Status.DeepCopy()
-	return site, local, remote
+	return mapper, local, remote
 }
 
 // A reconcile of a pod of which nothing changed must cost next to nothing: at
 // 10,000 pods it is what akd does most.
 func BenchmarkUnchanged(b *testing.B) {
-	site, local, remote := benchPods(b)
-	local.Status = *site.Status(local, remote, goldenNow)
-	annotations := site.Annotations(local, remote)
+	mapper, local, remote := benchPods(b)
+	local.Status = *mapper.Status(local, remote, goldenNow)
+	annotations := mapper.Annotations(local, remote)
 	maps.Copy(local.Annotations, annotations)
 	b.ReportAllocs()
 	for b.Loop() {
-		site.Next(local, remote)
-		patch, err := StatusPatch(local, site.Status(local, remote, goldenNow), site.Annotations(local, remote))
+		mapper.Next(local, remote)
+		patch, err := StatusPatch(local, mapper.Status(local, remote, goldenNow), mapper.Annotations(local, remote))
 		if err != nil || patch != nil {
 			b.Fatalf("something changed: %s, %v", patch, err)
 		}
@@ -192,20 +194,20 @@ func BenchmarkUnchanged(b *testing.B) {
 
 // What to do about a pod that runs.
 func BenchmarkNext(b *testing.B) {
-	site, local, remote := benchPods(b)
+	mapper, local, remote := benchPods(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		site.Next(local, remote)
+		mapper.Next(local, remote)
 	}
 }
 
 // A status that changed, merged into the local one and made a patch of.
 func BenchmarkStatus(b *testing.B) {
-	site, local, remote := benchPods(b)
+	mapper, local, remote := benchPods(b)
 	local.Status = corev1.PodStatus{Phase: corev1.PodPending}
 	b.ReportAllocs()
 	for b.Loop() {
-		patch, err := StatusPatch(local, site.Status(local, remote, goldenNow), site.Annotations(local, remote))
+		patch, err := StatusPatch(local, mapper.Status(local, remote, goldenNow), mapper.Annotations(local, remote))
 		if err != nil || patch == nil {
 			b.Fatalf("nothing changed: %v", err)
 		}
@@ -221,10 +223,10 @@ func BenchmarkPod(b *testing.B) {
 	if err := yaml.Unmarshal(txtar.Parse(data).Files[0].Data, local); err != nil {
 		b.Fatal(err)
 	}
-	site := testSite()
+	mapper := testMapper()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := site.Pod(local, nil); err != nil {
+		if _, err := mapper.Pod(local, PodContext{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -27,7 +27,7 @@ type record struct {
 // no container's name.
 const podResources = ""
 
-func (s *Site) record(local *corev1.Pod) *record {
+func (m *Mapper) record(local *corev1.Pod) *record {
 	r := &record{
 		Labels:      keptKeys(local.Labels),
 		Annotations: keptKeys(local.Annotations),
@@ -56,7 +56,7 @@ func (r *record) String() string {
 }
 
 // applied returns the value of AnnotationApplied for a local pod.
-func (s *Site) applied(local *corev1.Pod) string { return s.record(local).String() }
+func (m *Mapper) applied(local *corev1.Pod) string { return m.record(local).String() }
 
 func keptKeys(values map[string]string) []string {
 	keys := make([]string, 0, len(values))

@@ -9,19 +9,16 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
 
-// sliceManager tells the remote cluster's controllers, and people, who looks
-// after an EndpointSlice.
-// https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#management
-const sliceManager = "akd.actual.vk"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+)
 
 // Service returns the remote copy of a local Service: selector-less and with
 // the same IPs, so that what the local cluster's DNS answers holds in remote
 // pods too. It is nil for a Service without an IP: a headless or external one
 // is nothing but names, which DNS answers. How clients outside of a cluster
 // reach a Service is the local cluster's matter.
-func (s *Site) Service(local *corev1.Service) *corev1.Service {
+func (m *Mapper) Service(local *corev1.Service) *corev1.Service {
 	ip := local.Spec.ClusterIP
 	if local.Spec.Type == corev1.ServiceTypeExternalName || ip == "" || ip == corev1.ClusterIPNone || local.DeletionTimestamp != nil {
 		return nil
@@ -29,8 +26,8 @@ func (s *Site) Service(local *corev1.Service) *corev1.Service {
 	remote := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:      local.Name,
-			Namespace: RemoteNamespace(s.Node, local.Namespace),
-			Labels:    s.labels(local.Namespace, local.UID),
+			Namespace: contract.RemoteNamespace(m.Node, local.Namespace),
+			Labels:    m.Labels(local.Namespace, local.UID),
 		},
 		Spec: corev1.ServiceSpec{
 			Type:                  corev1.ServiceTypeClusterIP,
@@ -77,31 +74,31 @@ func ServiceOf(slice *discoveryv1.EndpointSlice) string {
 // Names of nodes and zones, and what was computed from them, are of the local
 // cluster. Only where the Service keeps its traffic on the node do they decide:
 // then the endpoints on this very node are the ones that its pods reach.
-func (s *Site) EndpointSlice(local *discoveryv1.EndpointSlice, of *corev1.Service) *discoveryv1.EndpointSlice {
-	if of == nil || s.Service(of) == nil || local.AddressType == discoveryv1.AddressTypeFQDN || local.DeletionTimestamp != nil {
+func (m *Mapper) EndpointSlice(local *discoveryv1.EndpointSlice, of *corev1.Service) *discoveryv1.EndpointSlice {
+	if of == nil || m.Service(of) == nil || local.AddressType == discoveryv1.AddressTypeFQDN || local.DeletionTimestamp != nil {
 		return nil
 	}
 	remote := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:      local.Name,
-			Namespace: RemoteNamespace(s.Node, local.Namespace),
-			Labels:    s.labels(local.Namespace, local.UID),
+			Namespace: contract.RemoteNamespace(m.Node, local.Namespace),
+			Labels:    m.Labels(local.Namespace, local.UID),
 		},
 		AddressType: local.AddressType,
 		Ports:       local.Ports,
 	}
 	remote.Labels[discoveryv1.LabelServiceName] = of.Name
-	remote.Labels[discoveryv1.LabelManagedBy] = sliceManager
+	remote.Labels[discoveryv1.LabelManagedBy] = contract.EndpointSliceManager
 	stays := of.Spec.InternalTrafficPolicy != nil && *of.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal
 	for i := range local.Endpoints {
 		endpoint := &local.Endpoints[i]
-		if stays && (endpoint.NodeName == nil || *endpoint.NodeName != s.Node) {
+		if stays && (endpoint.NodeName == nil || *endpoint.NodeName != m.Node) {
 			continue
 		}
 		remote.Endpoints = append(remote.Endpoints, discoveryv1.Endpoint{Addresses: endpoint.Addresses, Conditions: endpoint.Conditions})
 	}
 	if of.Namespace == metav1.NamespaceDefault && of.Name == masterService {
-		s.leadToAPIServer(remote)
+		m.leadToAPIServer(remote)
 	}
 	return remote
 }
@@ -109,17 +106,17 @@ func (s *Site) EndpointSlice(local *discoveryv1.EndpointSlice, of *corev1.Servic
 // leadToAPIServer replaces the addresses of the Service kubernetes, which are
 // those that the local API servers know themselves by, by the one that leads
 // to them from the remote cluster, where the configuration gives one.
-func (s *Site) leadToAPIServer(remote *discoveryv1.EndpointSlice) {
-	ip := net.ParseIP(s.APIServerEndpoint.Host)
+func (m *Mapper) leadToAPIServer(remote *discoveryv1.EndpointSlice) {
+	ip := net.ParseIP(m.APIServerEndpoint.Host)
 	isIPv4 := ip.To4() != nil
 	if ip == nil || isIPv4 != (remote.AddressType == discoveryv1.AddressTypeIPv4) {
 		return
 	}
 	ready := true
-	remote.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{s.APIServerEndpoint.Host}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}}
+	remote.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{m.APIServerEndpoint.Host}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}}
 	remote.Ports = slices.Clone(remote.Ports)
 	for i := range remote.Ports {
-		port := s.APIServerEndpoint.Port
+		port := m.APIServerEndpoint.Port
 		remote.Ports[i].Port = &port
 	}
 }

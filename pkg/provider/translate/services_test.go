@@ -25,8 +25,8 @@ func TestServiceGoldens(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := &txtar.Archive{Comment: archive.Comment}
-			site, service, slice := testSite(), &corev1.Service{}, &discoveryv1.EndpointSlice{}
-			into := map[string]any{"site.yaml": site, "service.yaml": service, "slice.yaml": slice}
+			mapper, service, slice := testMapper(), &corev1.Service{}, &discoveryv1.EndpointSlice{}
+			into := map[string]any{"mapper.yaml": mapper, "service.yaml": service, "slice.yaml": slice}
 			for _, part := range archive.Files {
 				if !strings.HasPrefix(part.Name, "want/") {
 					want.Files = append(want.Files, part)
@@ -34,12 +34,12 @@ func TestServiceGoldens(t *testing.T) {
 				}
 			}
 			serviceBefore, sliceBefore := service.DeepCopy(), slice.DeepCopy()
-			copied, slices := site.Service(service), site.EndpointSlice(slice, service)
+			copied, slices := mapper.Service(service), mapper.EndpointSlice(slice, service)
 			want.Files = append(want.Files, copyFile(t, "want/service.yaml", copied), copyFile(t, "want/slice.yaml", slices))
 			if diff := cmp.Diff(serviceBefore, service) + cmp.Diff(sliceBefore, slice); diff != "" {
 				t.Errorf("an argument was changed (-before +after):\n%s", diff)
 			}
-			if copied != nil && !SameService(copied, site.Service(service)) || slices != nil && !SameEndpointSlice(slices, site.EndpointSlice(slice, service)) {
+			if copied != nil && !SameService(copied, mapper.Service(service)) || slices != nil && !SameEndpointSlice(slices, mapper.EndpointSlice(slice, service)) {
 				t.Error("a copy is not the same as itself: it would be written for ever")
 			}
 			golden(t, file, string(txtar.Format(want)))

@@ -13,6 +13,8 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // Reasons and words that a kubelet uses too, and that others compare with.
@@ -28,36 +30,36 @@ const (
 // local kept. Arguments are not changed; the result may share memory with them
 // and is not to be changed either. Without a remote pod of this very local pod,
 // and once the local pod is finished, it is the local status as it is.
-func (s *Site) Status(local, remote *corev1.Pod, now metav1.Time) *corev1.PodStatus {
+func (m *Mapper) Status(local, remote *corev1.Pod, now metav1.Time) *corev1.PodStatus {
 	status := local.Status
-	if finished(local) || !s.isFor(remote, local) {
+	if Finished(local) || !m.OwnsPodFor(remote, local) {
 		return &status
 	}
-	m := s.newMerge(local, remote, now)
+	merged := m.newMerge(local, remote, now)
 	from := &remote.Status
 	status.Phase = from.Phase
 	if status.Phase == "" {
 		status.Phase = corev1.PodPending
 	}
-	status.Reason, status.Message = from.Reason, m.text(from.Message)
+	status.Reason, status.Message = from.Reason, merged.text(from.Message)
 	status.HostIP, status.HostIPs = from.HostIP, from.HostIPs
 	status.PodIP, status.PodIPs = from.PodIP, from.PodIPs
 	status.StartTime = startTime(local, remote, now)
-	status.InitContainerStatuses = m.containers(from.InitContainerStatuses)
-	status.ContainerStatuses = m.containers(from.ContainerStatuses)
-	status.EphemeralContainerStatuses = append(m.containers(from.EphemeralContainerStatuses), m.refused()...)
+	status.InitContainerStatuses = merged.containers(from.InitContainerStatuses)
+	status.ContainerStatuses = merged.containers(from.ContainerStatuses)
+	status.EphemeralContainerStatuses = append(merged.containers(from.EphemeralContainerStatuses), merged.refused()...)
 	status.Resize = from.Resize
 	status.AllocatedResources, status.Resources = from.AllocatedResources, from.Resources
-	status.VolumeHealth = m.volumeHealth(from.VolumeHealth)
-	status.ObservedGeneration = m.generation(from.ObservedGeneration, status.ObservedGeneration)
-	m.merge()
-	status.Conditions = m.conditions
+	status.VolumeHealth = merged.volumeHealth(from.VolumeHealth)
+	status.ObservedGeneration = merged.generation(from.ObservedGeneration, status.ObservedGeneration)
+	merged.merge()
+	status.Conditions = merged.conditions
 	switch {
-	case m.lost():
+	case merged.lost():
 		with := *local
 		with.Status = status
-		return s.FailedStatus(&with, ReasonRemotePodDeleted, messageRemotePodLost, now)
-	case m.deleted() && m.failed():
+		return m.FailedStatus(&with, ReasonRemotePodDeleted, messageRemotePodLost, now)
+	case merged.deleted() && merged.failed():
 		status.Phase = corev1.PodFailed
 		if status.Reason == "" {
 			status.Reason, status.Message = ReasonRemotePodDeleted, messageRemotePodDeleted
@@ -82,7 +84,7 @@ func startTime(local, remote *corev1.Pod, now metav1.Time) *metav1.Time {
 
 // merge is one merging of a remote status into a local one.
 type merge struct {
-	site          *Site
+	mapper        *Mapper
 	local, remote *corev1.Pod
 	now           metav1.Time
 	settled       bool            // the remote pod has all that the local one says
@@ -91,13 +93,13 @@ type merge struct {
 	conditions    []corev1.PodCondition
 }
 
-func (s *Site) newMerge(local, remote *corev1.Pod, now metav1.Time) *merge {
+func (m *Mapper) newMerge(local, remote *corev1.Pod, now metav1.Time) *merge {
 	return &merge{
-		site: s, local: local, remote: remote,
+		mapper: m, local: local, remote: remote,
 		now:        now,
-		settled:    s.upToDate(local, remote),
+		settled:    m.upToDate(local, remote),
 		has:        containerNames(&local.Spec),
-		texts:      s.names(local, remote.UID),
+		texts:      m.names(local, remote.UID),
 		conditions: slices.Clone(local.Status.Conditions),
 	}
 }
@@ -135,7 +137,7 @@ func (m *merge) failed() bool {
 // node does not answer, and nobody knows when it will. A local controller must
 // not wait for that to replace the pod.
 func (m *merge) lost() bool {
-	return m.deleted() && !finished(m.remote) && !m.now.Time.Before(lostAt(m.remote))
+	return m.deleted() && !Finished(m.remote) && !m.now.Time.Before(lostAt(m.remote))
 }
 
 // lostAt is when a deleted remote pod counts as lost. Its deletion timestamp is
@@ -223,9 +225,9 @@ func (m *merge) volumeHealth(remote []corev1.PodVolumeHealth) []corev1.PodVolume
 
 // FailedStatus returns the status of a local pod that ends with that reason: no
 // container of it runs any more. It is final.
-func (s *Site) FailedStatus(local *corev1.Pod, reason, message string, now metav1.Time) *corev1.PodStatus {
+func (m *Mapper) FailedStatus(local *corev1.Pod, reason, message string, now metav1.Time) *corev1.PodStatus {
 	status := local.Status.DeepCopy()
-	if finished(local) {
+	if Finished(local) {
 		return status
 	}
 	status.Phase, status.Reason, status.Message = corev1.PodFailed, reason, message
@@ -271,32 +273,32 @@ func lost(statuses []corev1.ContainerStatus, ran func(*corev1.ContainerStatus) b
 
 // PendingStatus returns the status of a local pod whose remote pod cannot be
 // created for now.
-func (s *Site) PendingStatus(local *corev1.Pod, reason, message string, now metav1.Time) *corev1.PodStatus {
+func (m *Mapper) PendingStatus(local *corev1.Pod, reason, message string, now metav1.Time) *corev1.PodStatus {
 	status := local.Status.DeepCopy()
-	if finished(local) {
+	if Finished(local) {
 		return status
 	}
 	if status.Phase == "" {
 		status.Phase = corev1.PodPending
 	}
 	status.Conditions = setCondition(status.Conditions, corev1.PodCondition{
-		Type: ConditionRemoteCreated, Status: corev1.ConditionFalse, Reason: reason, Message: message,
+		Type: contract.ConditionRemoteCreated, Status: corev1.ConditionFalse, Reason: reason, Message: message,
 	}, now)
 	return status
 }
 
 // Annotations returns the mapping annotations of the local pod. They go into the
 // same patch as the status.
-func (s *Site) Annotations(local, remote *corev1.Pod) map[string]string {
-	if !s.isFor(remote, local) {
+func (m *Mapper) Annotations(local, remote *corev1.Pod) map[string]string {
+	if !m.OwnsPodFor(remote, local) {
 		return nil
 	}
 	annotations := map[string]string{
-		AnnotationRemoteNamespace: remote.Namespace,
-		AnnotationRemoteUID:       string(remote.UID),
+		contract.AnnotationRemoteNamespace: remote.Namespace,
+		contract.AnnotationRemoteUID:       string(remote.UID),
 	}
 	if remote.Spec.NodeName != "" {
-		annotations[AnnotationRemoteNode] = remote.Spec.NodeName
+		annotations[contract.AnnotationRemoteNode] = remote.Spec.NodeName
 	}
 	return annotations
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 func withCondition(c corev1.PodCondition) change {
@@ -116,17 +118,17 @@ func TestStatusConditions(t *testing.T) {
 		},
 		"CreatedAfterRefusal": {
 			reason: "The refusal is over when the remote pod is there.",
-			local:  []change{withCondition(no(ConditionRemoteCreated, 1))},
-			kind:   ConditionRemoteCreated, want: new(yes(ConditionRemoteCreated, 1000)),
+			local:  []change{withCondition(no(contract.ConditionRemoteCreated, 1))},
+			kind:   contract.ConditionRemoteCreated, want: new(yes(contract.ConditionRemoteCreated, 1000)),
 		},
 		"CreatedAtOnce": {
 			reason: "A pod that was never refused needs no such condition.",
-			kind:   ConditionRemoteCreated,
+			kind:   contract.ConditionRemoteCreated,
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			status := testSite().Status(localPod(tc.local...), remotePod(t, tc.remote...), goldenNow)
+			status := testMapper().Status(localPod(tc.local...), remotePod(t, tc.remote...), goldenNow)
 			if diff := cmp.Diff(tc.want, condition(status.Conditions, tc.kind)); diff != "" {
 				t.Errorf("%s\ncondition %s (-want +got):\n%s", tc.reason, tc.kind, diff)
 			}
@@ -159,7 +161,7 @@ func TestStatusDeletedRemotely(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			status := testSite().Status(localPod(started, tc.local), remotePod(t, terminating(30), phase(tc.remote)), metav1.Unix(tc.now, 0))
+			status := testMapper().Status(localPod(started, tc.local), remotePod(t, terminating(30), phase(tc.remote)), metav1.Unix(tc.now, 0))
 			if got := (want{status.Phase, status.Reason}); got != tc.want {
 				t.Errorf("%s\nStatus has %v, want %v", tc.reason, got, tc.want)
 			}
@@ -183,7 +185,7 @@ func TestStatusObservedGeneration(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			status := testSite().Status(localPod(tc.local...), remotePod(t, tc.remote...), goldenNow)
+			status := testMapper().Status(localPod(tc.local...), remotePod(t, tc.remote...), goldenNow)
 			if status.ObservedGeneration != tc.want {
 				t.Errorf("%s\nobservedGeneration = %d, want %d", tc.reason, status.ObservedGeneration, tc.want)
 			}
@@ -223,7 +225,7 @@ func TestFailedStatus(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			local := localPod(tc.local...)
 			before := local.DeepCopy()
-			status := testSite().FailedStatus(local, tc.why, "m", goldenNow)
+			status := testMapper().FailedStatus(local, tc.why, "m", goldenNow)
 			got := want{-1, condition(status.Conditions, corev1.DisruptionTarget) != nil, status.Phase}
 			if ended := status.ContainerStatuses[0].State.Terminated; ended != nil {
 				got.exitCode = ended.ExitCode
@@ -244,25 +246,25 @@ func TestFailedStatus(t *testing.T) {
 }
 
 func TestPendingStatus(t *testing.T) {
-	site, local := testSite(), localPod(phase(""))
-	status := site.PendingStatus(local, "RemoteForbidden", "pods is forbidden: exceeded quota", goldenNow)
+	mapper, local := testMapper(), localPod(phase(""))
+	status := mapper.PendingStatus(local, "RemoteForbidden", "pods is forbidden: exceeded quota", goldenNow)
 	want := &corev1.PodCondition{
-		Type: ConditionRemoteCreated, Status: corev1.ConditionFalse, Reason: "RemoteForbidden",
+		Type: contract.ConditionRemoteCreated, Status: corev1.ConditionFalse, Reason: "RemoteForbidden",
 		Message: "pods is forbidden: exceeded quota", LastTransitionTime: goldenNow,
 	}
-	if diff := cmp.Diff(want, condition(status.Conditions, ConditionRemoteCreated)); diff != "" || status.Phase != corev1.PodPending || status.StartTime != nil {
+	if diff := cmp.Diff(want, condition(status.Conditions, contract.ConditionRemoteCreated)); diff != "" || status.Phase != corev1.PodPending || status.StartTime != nil {
 		t.Errorf("PendingStatus = %+v, want phase Pending, not started, and (-want +got):\n%s", status, diff)
 	}
 	local.Status = *status
-	if patch, err := StatusPatch(local, site.PendingStatus(local, "RemoteForbidden", "pods is forbidden: exceeded quota", metav1.Now()), nil); patch != nil || err != nil {
+	if patch, err := StatusPatch(local, mapper.PendingStatus(local, "RemoteForbidden", "pods is forbidden: exceeded quota", metav1.Now()), nil); patch != nil || err != nil {
 		t.Errorf("said twice, it is patched twice: %s, %v", patch, err)
 	}
 }
 
 func TestStatusPatch(t *testing.T) {
-	site := testSite()
+	mapper := testMapper()
 	local, remote := localPod(withCondition(yes(corev1.PodScheduled, 1))), remotePod(t, func(p *corev1.Pod) { p.Spec.NodeName = "real" })
-	patch, err := StatusPatch(local, site.Status(local, remote, goldenNow), site.Annotations(local, remote))
+	patch, err := StatusPatch(local, mapper.Status(local, remote, goldenNow), mapper.Annotations(local, remote))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,13 +278,13 @@ func TestStatusPatch(t *testing.T) {
 	// Somebody opens a readiness gate between our read and our write.
 	meanwhile := localPod(withCondition(yes(corev1.PodScheduled, 1)), withCondition(yes("gate", 5)))
 	patched := applied(t, meanwhile, patch)
-	if condition(patched.Status.Conditions, "gate") == nil || condition(patched.Status.Conditions, ConditionRemoteScheduled) == nil {
+	if condition(patched.Status.Conditions, "gate") == nil || condition(patched.Status.Conditions, contract.ConditionRemoteScheduled) == nil {
 		t.Errorf("a patch of ours removed a condition of others: %+v", patched.Status.Conditions)
 	}
 
 	// A condition that the remote kubelet dropped goes, the others stay.
 	local.Status.Conditions = append(local.Status.Conditions, yes(corev1.PodResizePending, 1))
-	patch, err = StatusPatch(local, site.Status(local, remote, goldenNow), nil)
+	patch, err = StatusPatch(local, mapper.Status(local, remote, goldenNow), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,13 +298,13 @@ func TestStatusPatch(t *testing.T) {
 func TestLocalText(t *testing.T) {
 	remote := `pods "web" is forbidden: exceeded quota: q, in namespace n1-93104c7ea350e1e1; configmap "actual-vk-kube-root-ca.crt"`
 	want := `pods "web" is forbidden: exceeded quota: q, in namespace shop; configmap "kube-root-ca.crt"`
-	if got := testSite().LocalText(localPod(), remote); got != want {
+	if got := testMapper().LocalText(localPod(), remote); got != want {
 		t.Errorf("LocalText = %q, want %q", got, want)
 	}
 }
 
 func TestEvent(t *testing.T) {
-	site, local := testSite(), localPod(func(p *corev1.Pod) { p.Name = strings.Repeat("a", 230) + "-.b" })
+	mapper, local := testMapper(), localPod(func(p *corev1.Pod) { p.Name = strings.Repeat("a", 230) + "-.b" })
 	remote := &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{Name: "web.17a", Namespace: "n1-93104c7ea350e1e1", UID: "event-uid", ResourceVersion: "7"},
 		InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: "n1-93104c7ea350e1e1", Name: "web", UID: "remote-uid", FieldPath: "spec.containers{main}", ResourceVersion: "5"},
@@ -312,7 +314,7 @@ func TestEvent(t *testing.T) {
 		Related: &corev1.ObjectReference{Kind: "Node", Name: "real-7"},
 	}
 	before := remote.DeepCopy()
-	got := site.Event(remote, local)
+	got := mapper.Event(remote, local)
 	want := &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{Name: got.Name, Namespace: "shop"},
 		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: "shop", Name: local.Name, UID: "local-uid", FieldPath: "spec.containers{main}"},
@@ -323,7 +325,7 @@ func TestEvent(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Event (-want +got):\n%s", diff)
 	}
-	if len(got.Name) > 253 || site.Event(remote, local).Name != got.Name {
+	if len(got.Name) > 253 || mapper.Event(remote, local).Name != got.Name {
 		t.Errorf("the name %q is too long, or another one each time", got.Name)
 	}
 	if diff := cmp.Diff(before, remote); diff != "" {

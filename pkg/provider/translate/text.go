@@ -5,12 +5,14 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // LocalText returns a text of the remote cluster about a local pod with local
 // names in place of remote ones.
-func (s *Site) LocalText(local *corev1.Pod, text string) string {
-	return s.names(local, "").translate(text)
+func (m *Mapper) LocalText(local *corev1.Pod, text string) string {
+	return m.names(local, "").translate(text)
 }
 
 // names are pairs of a remote name and the local one to read in its place.
@@ -18,10 +20,10 @@ type names [][2]string
 
 // names returns what to translate in messages of the remote cluster about a
 // local pod. remoteUID may be empty.
-func (s *Site) names(local *corev1.Pod, remoteUID types.UID) names {
+func (m *Mapper) names(local *corev1.Pod, remoteUID types.UID) names {
 	pairs := names{
-		{RemoteNamespace(s.Node, local.Namespace), local.Namespace},
-		{reservedPrefix + rootCAConfigMap, rootCAConfigMap},
+		{contract.RemoteNamespace(m.Node, local.Namespace), local.Namespace},
+		{contract.ReservedPrefix + contract.RootCAConfigMap, contract.RootCAConfigMap},
 	}
 	if remoteUID != "" {
 		pairs = append(pairs, [2]string{string(remoteUID), string(local.UID)})

@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // Patch is a strategic merge patch of a remote pod.
@@ -17,18 +19,18 @@ type Patch struct {
 }
 
 // differs reports whether Update has patches.
-func (s *Site) differs(local, remote *corev1.Pod) bool {
-	if s.upToDate(local, remote) {
+func (m *Mapper) differs(local, remote *corev1.Pod) bool {
+	if m.upToDate(local, remote) {
 		return false
 	}
-	patches, err := s.Update(local, remote)
+	patches, err := m.Update(local, remote)
 	return err != nil || len(patches) > 0
 }
 
 // upToDate reports whether everything of the local pod has been applied. It is
 // asked on every reconcile, and mostly answered yes.
-func (s *Site) upToDate(local, remote *corev1.Pod) bool {
-	return len(missingEphemeral(local, remote)) == 0 && remote.Annotations[AnnotationApplied] == s.applied(local)
+func (m *Mapper) upToDate(local, remote *corev1.Pod) bool {
+	return len(missingEphemeral(local, remote)) == 0 && remote.Annotations[contract.AnnotationApplied] == m.applied(local)
 }
 
 // Update returns the patches that bring a remote pod up to date with the local
@@ -37,12 +39,12 @@ func (s *Site) upToDate(local, remote *corev1.Pod) bool {
 // Only what changed since it was last applied is patched, so that the remote
 // cluster's own changes stay. Apply them in order; each stands by itself.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/apis/core/validation/validation.go (ValidatePodUpdate)
-func (s *Site) Update(local, remote *corev1.Pod) ([]Patch, error) {
-	if !s.isFor(remote, local) {
+func (m *Mapper) Update(local, remote *corev1.Pod) ([]Patch, error) {
+	if !m.OwnsPodFor(remote, local) {
 		return nil, fmt.Errorf("update remote pod %s/%s: it is not the one of local pod %s/%s", remote.Namespace, remote.Name, local.Namespace, local.Name)
 	}
-	u := &update{site: s, local: local, remote: remote, want: s.record(local), have: &record{}}
-	if text := remote.Annotations[AnnotationApplied]; text != "" {
+	u := &update{mapper: m, local: local, remote: remote, want: m.record(local), have: &record{}}
+	if text := remote.Annotations[contract.AnnotationApplied]; text != "" {
 		// A record that cannot be read is like none: then everything is compared.
 		if json.Unmarshal([]byte(text), u.have) != nil {
 			u.have = &record{}
@@ -139,7 +141,7 @@ func encode(subresource string, remote *corev1.Pod, body object) (Patch, error) 
 
 // update is one comparison of a local pod with what was applied to its remote one.
 type update struct {
-	site          *Site
+	mapper        *Mapper
 	local, remote *corev1.Pod
 	want, have    *record
 }
@@ -148,11 +150,11 @@ type update struct {
 // resize, which may have put off its part of the record.
 func (u *update) main() object {
 	text := u.want.String()
-	if text == u.remote.Annotations[AnnotationApplied] {
+	if text == u.remote.Annotations[contract.AnnotationApplied] {
 		return nil
 	}
 	annotations := changedKeys(u.have.Annotations, u.local.Annotations, u.remote.Annotations)
-	annotations[AnnotationApplied] = text
+	annotations[contract.AnnotationApplied] = text
 	meta := object{"annotations": annotations}
 	if labels := changedKeys(u.have.Labels, u.local.Labels, u.remote.Labels); len(labels) > 0 {
 		meta["labels"] = labels
@@ -219,7 +221,7 @@ func (u *update) images(local, remote []corev1.Container) []object {
 // lets only the seconds of an existing one change.
 func (u *update) tolerations() []corev1.Toleration {
 	merged := slices.Clone(u.remote.Spec.Tolerations)
-	for _, want := range u.site.tolerations(u.local) {
+	for _, want := range u.mapper.tolerations(u.local) {
 		at := slices.IndexFunc(merged, func(have corev1.Toleration) bool { return have.MatchToleration(&want) })
 		if at >= 0 {
 			merged[at].TolerationSeconds = want.TolerationSeconds
@@ -234,7 +236,7 @@ func (u *update) tolerations() []corev1.Toleration {
 // existing ones cannot change. One that the remote refuses, which nobody can
 // take back, must not keep later ones out.
 func (u *update) ephemeral() []object {
-	env := &environment{site: u.site, local: u.local, variables: u.variables()}
+	env := &environment{mapper: u.mapper, local: u.local, variables: u.variables()}
 	var bodies []object
 	for _, container := range missingEphemeral(u.local, u.remote) {
 		bodies = append(bodies, object{"spec": object{"ephemeralContainers": []*corev1.EphemeralContainer{env.ephemeral(container)}}})
@@ -255,7 +257,7 @@ func (u *update) variables() []corev1.EnvVar {
 	if len(u.local.Spec.Containers) > 0 {
 		given = beyond(&u.local.Spec.Containers[0], u.remote.Spec.Containers)
 	}
-	for _, variable := range u.site.variables(u.local, nil) {
+	for _, variable := range u.mapper.variables(u.local, nil) {
 		if !slices.ContainsFunc(given, func(v corev1.EnvVar) bool { return v.Name == variable.Name }) {
 			given = append(given, variable)
 		}

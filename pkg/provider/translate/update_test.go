@@ -5,6 +5,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // An ephemeral container comes after the pod was let in: it must not read by it
@@ -14,18 +16,18 @@ func TestUpdateLeavesOutReservedNames(t *testing.T) {
 	debug := corev1.EphemeralContainer{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
 		Name: "debug",
 		EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{
-			LocalObjectReference: corev1.LocalObjectReference{Name: TokenSecretName("other-uid")},
+			LocalObjectReference: corev1.LocalObjectReference{Name: contract.TokenSecretName("other-uid")},
 		}}},
 	}}
-	site, remote := testSite(), remotePod(t)
+	mapper, remote := testMapper(), remotePod(t)
 	local := localPod(started, func(p *corev1.Pod) { p.Spec.EphemeralContainers = []corev1.EphemeralContainer{debug} })
-	if patches, err := site.Update(local, remote); err != nil || len(patches) > 0 {
+	if patches, err := mapper.Update(local, remote); err != nil || len(patches) > 0 {
 		t.Errorf("Update = %v, %v, want no patches", patches, err)
 	}
-	if step := site.Next(local, remote); step.Action != CopyStatus {
+	if step := mapper.Next(local, remote); step.Action != CopyStatus {
 		t.Errorf("the next step is %s, want %s", step.Action, CopyStatus)
 	}
-	statuses := site.Status(local, remote, goldenNow).EphemeralContainerStatuses
+	statuses := mapper.Status(local, remote, goldenNow).EphemeralContainerStatuses
 	if len(statuses) != 1 || statuses[0].State.Waiting == nil || statuses[0].State.Waiting.Reason != ReasonReservedName {
 		t.Errorf("the owner is not told why: %+v", statuses)
 	}
@@ -33,7 +35,7 @@ func TestUpdateLeavesOutReservedNames(t *testing.T) {
 
 // Applied patches leave nothing to do, whatever changed together.
 func TestUpdateSettles(t *testing.T) {
-	site, remote := testSite(), remotePod(t)
+	mapper, remote := testMapper(), remotePod(t)
 	local := localPod(started, func(p *corev1.Pod) {
 		p.Labels = map[string]string{"tier": "web"}
 		p.Annotations = map[string]string{"note": "n"}
@@ -42,40 +44,40 @@ func TestUpdateSettles(t *testing.T) {
 		p.Spec.Tolerations = []corev1.Toleration{{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute}}
 		p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug"}}}
 	})
-	patches, err := site.Update(local, remote)
+	patches, err := mapper.Update(local, remote)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, patch := range patches {
 		remote = applied(t, remote, patch.Data)
 	}
-	if _, left := remote.Labels["app"]; left || remote.Labels["tier"] != "web" || remote.Labels[LabelUID] != "local-uid" {
+	if _, left := remote.Labels["app"]; left || remote.Labels["tier"] != "web" || remote.Labels[contract.LabelUID] != "local-uid" {
 		t.Errorf("labels after the patches: %v", remote.Labels)
 	}
-	if patches, err = site.Update(local, remote); err != nil || len(patches) > 0 {
+	if patches, err = mapper.Update(local, remote); err != nil || len(patches) > 0 {
 		t.Errorf("after the patches there are more: %v, %v", patches, err)
 	}
-	if step := site.Next(local, remote); step.Action != CopyStatus {
+	if step := mapper.Next(local, remote); step.Action != CopyStatus {
 		t.Errorf("after the patches the next step is %s", step.Action)
 	}
 }
 
 // A resize takes two rounds: the record follows when the remote pod shows it.
 func TestUpdateResizeSettles(t *testing.T) {
-	site := testSite()
+	mapper := testMapper()
 	limited := func(cpu string) *corev1.Pod {
 		return localPod(started, func(p *corev1.Pod) {
 			p.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu)}
 		})
 	}
-	remote, err := site.Pod(limited("1"), nil)
+	remote, err := mapper.Pod(limited("1"), PodContext{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	local := limited("2")
 	var subresources []string
 	for range 3 {
-		patches, err := site.Update(local, remote)
+		patches, err := mapper.Update(local, remote)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +91,7 @@ func TestUpdateResizeSettles(t *testing.T) {
 	}
 	// The remote cluster's own resize (an autoscaler's) stays.
 	remote.Spec.Containers[0].Resources.Requests[corev1.ResourceCPU] = resource.MustParse("3")
-	if patches, err := site.Update(local, remote); err != nil || len(patches) > 0 {
+	if patches, err := mapper.Update(local, remote); err != nil || len(patches) > 0 {
 		t.Errorf("the remote cluster's own size is fought: %v, %v", patches, err)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // refuse returns a *Refusal for a pod that cannot work remotely, or nil.
@@ -47,7 +49,7 @@ func translateVolumes(volumes []corev1.Volume, local *corev1.Pod) {
 		volume := &volumes[i]
 		switch {
 		case volume.ConfigMap != nil:
-			volume.ConfigMap.Name = ConfigMapName(volume.ConfigMap.Name)
+			volume.ConfigMap.Name = contract.ConfigMapName(volume.ConfigMap.Name)
 		case volume.DownwardAPI != nil:
 			translateFiles(volume.DownwardAPI.Items)
 		case volume.Projected != nil:
@@ -63,28 +65,28 @@ func translateProjected(volume *corev1.Volume, local *corev1.Pod) {
 		source := &volume.Projected.Sources[i]
 		switch {
 		case source.ConfigMap != nil:
-			source.ConfigMap.Name = ConfigMapName(source.ConfigMap.Name)
+			source.ConfigMap.Name = contract.ConfigMapName(source.ConfigMap.Name)
 		case source.DownwardAPI != nil:
 			translateFiles(source.DownwardAPI.Items)
 		case source.ClusterTrustBundle != nil:
 			from := source.ClusterTrustBundle
 			source.ClusterTrustBundle = nil
 			source.Secret = &corev1.SecretProjection{
-				LocalObjectReference: corev1.LocalObjectReference{Name: TokenSecretName(local.UID)},
+				LocalObjectReference: corev1.LocalObjectReference{Name: contract.TokenSecretName(local.UID)},
 				Items:                []corev1.KeyToPath{{Key: tokenKey(volume.Name, i), Path: from.Path, User: from.User}},
 			}
 		case source.PodCertificate != nil:
 			from := source.PodCertificate
 			source.PodCertificate = nil
 			source.Secret = &corev1.SecretProjection{
-				LocalObjectReference: corev1.LocalObjectReference{Name: TokenSecretName(local.UID)},
+				LocalObjectReference: corev1.LocalObjectReference{Name: contract.TokenSecretName(local.UID)},
 				Items:                certificateFiles(tokenKey(volume.Name, i), from),
 			}
 		case source.ServiceAccountToken != nil:
 			token := source.ServiceAccountToken
 			source.ServiceAccountToken = nil
 			source.Secret = &corev1.SecretProjection{
-				LocalObjectReference: corev1.LocalObjectReference{Name: TokenSecretName(local.UID)},
+				LocalObjectReference: corev1.LocalObjectReference{Name: contract.TokenSecretName(local.UID)},
 				Items: []corev1.KeyToPath{{
 					Key: tokenKey(volume.Name, i), Path: token.Path, User: token.User, Mode: tokenMode(&local.Spec, volume.Projected.DefaultMode),
 				}},
@@ -146,9 +148,9 @@ func translateFiles(files []corev1.DownwardAPIVolumeFile) {
 		}
 		switch ref.FieldPath {
 		case "metadata.namespace":
-			ref.FieldPath = "metadata.labels['" + LabelNamespace + "']"
+			ref.FieldPath = "metadata.labels['" + contract.LabelNamespace + "']"
 		case "metadata.uid":
-			ref.FieldPath = "metadata.labels['" + LabelUID + "']"
+			ref.FieldPath = "metadata.labels['" + contract.LabelUID + "']"
 		}
 	}
 }

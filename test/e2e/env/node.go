@@ -16,7 +16,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // Node is an installed node: an identity in each cluster, and the credential
@@ -41,11 +41,11 @@ func (e *Env) InstallNode(t testing.TB, values manifests.Values, life time.Durat
 	}
 	e.applyInstalled(t, "local", objects)
 	t.Cleanup(func() {
-		selector := translate.LabelNodeName + "=" + values.Node
+		selector := contract.LabelNodeName + "=" + values.Node
 		for _, args := range [][]string{
 			{"delete", "clusterrolebindings,clusterroles", "-l", selector},
 			{"delete", "rolebindings", "-n", "kube-system", "-l", selector},
-			{"delete", "serviceaccounts,roles,rolebindings,leases,secrets", "-n", translate.SystemNamespace, "-l", selector},
+			{"delete", "serviceaccounts,roles,rolebindings,leases,secrets", "-n", contract.SystemNamespace, "-l", selector},
 		} {
 			if out, stderr, err := e.TryKubectl("local", nil, append(args, "--timeout=3m")...); err != nil {
 				t.Errorf("kubectl %v: %v\n%s%s", args, err, out, stderr)
@@ -63,7 +63,7 @@ func (e *Env) InstallNode(t testing.TB, values manifests.Values, life time.Durat
 
 // Args makes akd use nothing but what was installed.
 func (n *Node) Args(more ...string) []string {
-	object := translate.SystemNamespace + "/" + n.Name
+	object := contract.SystemNamespace + "/" + n.Name
 	return append([]string{
 		"--local-kubeconfig", n.kubeconfig, "--remote-kubeconfig=", "--remote-secret", object, "--leader-election-lease", object,
 		"--node-capacity", "cpu=8,memory=8Gi,pods=100",
@@ -83,8 +83,8 @@ func (e *Env) storeCredential(t testing.TB, tenant *Tenant, life time.Duration) 
 		t.Fatal(err)
 	}
 	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: translate.SystemNamespace, Name: tenant.Node, Labels: map[string]string{
-			translate.LabelNodeName: tenant.Node, "app.kubernetes.io/managed-by": "kubectl-actual",
+		ObjectMeta: metav1.ObjectMeta{Namespace: contract.SystemNamespace, Name: tenant.Node, Labels: map[string]string{
+			contract.LabelNodeName: tenant.Node, "app.kubernetes.io/managed-by": "kubectl-actual",
 		}},
 		Data: map[string][]byte{"kubeconfig": content},
 	}
@@ -97,7 +97,7 @@ func (e *Env) storeCredential(t testing.TB, tenant *Tenant, life time.Duration) 
 // now.
 func (e *Env) StoredCredential(t testing.TB, node string) *kubernetes.Clientset {
 	t.Helper()
-	secret, err := e.Local.CoreV1().Secrets(translate.SystemNamespace).Get(t.Context(), node, metav1.GetOptions{})
+	secret, err := e.Local.CoreV1().Secrets(contract.SystemNamespace).Get(t.Context(), node, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func newToken(t testing.TB, client *kubernetes.Clientset, node string, life time
 	request := &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(life / time.Second))},
 	}
-	token, err := client.CoreV1().ServiceAccounts(translate.SystemNamespace).
+	token, err := client.CoreV1().ServiceAccounts(contract.SystemNamespace).
 		CreateToken(t.Context(), node, request, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // Pod is one pod of the local cluster, and its remote pod if it runs on
@@ -25,7 +25,7 @@ type Pod struct {
 func (e *Env) Pod(namespace, name string) Pod { return Pod{Env: e, Namespace: namespace, Name: name} }
 
 // RemoteNamespace is where the remote pod is.
-func (p Pod) RemoteNamespace() string { return translate.RemoteNamespace(ExampleNode, p.Namespace) }
+func (p Pod) RemoteNamespace() string { return contract.RemoteNamespace(ExampleNode, p.Namespace) }
 
 // Eventually waits until the local pod is as wanted.
 func (p Pod) Eventually(t testing.TB, what string, wanted func(*corev1.Pod) error) {

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -52,11 +53,11 @@ func (e *Env) InstallTenant(t testing.TB, values manifests.Values) *Tenant {
 	t.Helper()
 	e.ApplyRemote(t, values)
 	t.Cleanup(func() {
-		selector := translate.LabelNodeName + "=" + values.Node
+		selector := contract.LabelNodeName + "=" + values.Node
 		kinds := "clusterrolebindings,clusterroles,validatingadmissionpolicybindings,validatingadmissionpolicies,namespaces"
 		for _, args := range [][]string{
 			{"delete", kinds, "-l", selector},
-			{"delete", "serviceaccounts,configmaps,roles,rolebindings", "-n", translate.SystemNamespace, "-l", selector},
+			{"delete", "serviceaccounts,configmaps,roles,rolebindings", "-n", contract.SystemNamespace, "-l", selector},
 		} {
 			if out, stderr, err := e.TryKubectl("remote", nil, append(args, "--timeout=3m")...); err != nil {
 				t.Errorf("kubectl %v: %v\n%s%s", args, err, out, stderr)
@@ -127,7 +128,7 @@ func (e *Env) AddServiceRange(t testing.TB, addresses, node string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		selector := translate.LabelNodeName + "=" + node
+		selector := contract.LabelNodeName + "=" + node
 		_, _, _ = e.TryKubectl("remote", nil, "delete", "namespaces", "-l", selector, "--wait=true", "--timeout=3m")
 		if out, stderr, err := e.TryKubectl("remote", nil, "delete", "servicecidr", cidr.Name, "--timeout=3m"); err != nil {
 			t.Errorf("delete servicecidr: %v\n%s%s", err, out, stderr)
@@ -156,7 +157,7 @@ func (tn *Tenant) Settle(t testing.TB, local string, roles ...string) string {
 	if _, err := tn.Client.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	for _, role := range append(roles, translate.TenantRole) {
+	for _, role := range append(roles, contract.TenantRole) {
 		binding := RoleBinding(tn.Node, namespace.Name, role)
 		if _, err := tn.Client.RbacV1().RoleBindings(namespace.Name).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
@@ -185,7 +186,7 @@ func (tn *Tenant) Settle(t testing.TB, local string, roles ...string) string {
 
 // RemoteNamespace is the namespace that akd of a node creates for a local one.
 func RemoteNamespace(node, local string) *corev1.Namespace {
-	site := &translate.Site{Node: node, ClusterUID: "attacked", PodSecurity: "baseline"}
+	site := &translate.Mapper{Owner: contract.Owner{Node: node, ClusterUID: "attacked"}, PodSecurity: "baseline"}
 	return site.Namespace(local)
 }
 
@@ -195,6 +196,6 @@ func RoleBinding(node, namespace, role string) *rbacv1.RoleBinding {
 	return &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: role},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: translate.SystemNamespace, Name: node}},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: contract.SystemNamespace, Name: node}},
 	}
 }

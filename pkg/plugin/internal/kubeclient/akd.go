@@ -9,7 +9,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // Labels of all that kubectl actual makes.
@@ -21,19 +21,19 @@ const (
 
 // AKDPods selects the pods of a node's akd.
 func AKDPods(node string) metav1.ListOptions {
-	return metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=akd," + translate.LabelNodeName + "=" + node}
+	return metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=akd," + contract.LabelNodeName + "=" + node}
 }
 
 // AccountUser is the user that a node's akd is in a cluster, before it acts as
 // the node.
 func AccountUser(node string) string {
-	return "system:serviceaccount:" + translate.SystemNamespace + ":" + node
+	return "system:serviceaccount:" + contract.SystemNamespace + ":" + node
 }
 
 // AKDProblem says why the pod of a node's akd does not run, as far as the pod
 // says so itself.
 func (c *Cluster) AKDProblem(ctx context.Context, node string) string {
-	pods, err := c.Client.CoreV1().Pods(translate.SystemNamespace).List(ctx, AKDPods(node))
+	pods, err := c.Client.CoreV1().Pods(contract.SystemNamespace).List(ctx, AKDPods(node))
 	if err != nil || len(pods.Items) == 0 {
 		return "akd has no pod"
 	}

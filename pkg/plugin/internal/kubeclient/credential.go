@@ -14,8 +14,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
 const (
@@ -41,14 +41,14 @@ type Credential struct {
 // Store makes sure that akd's Secret in the host cluster leads to the peer. It
 // returns when the token in it expires, in RFC 3339.
 func (c *Credential) Store(ctx context.Context) (counts Counts, expires string, err error) {
-	secrets := c.Host.Client.CoreV1().Secrets(translate.SystemNamespace)
+	secrets := c.Host.Client.CoreV1().Secrets(contract.SystemNamespace)
 	secret, err := secrets.Get(ctx, c.Node, metav1.GetOptions{})
 	exists := err == nil
 	if err != nil && !apierrors.IsNotFound(err) {
 		return Counts{}, "", fmt.Errorf("read akd's credential: %w", err)
 	}
 	if exists && secret.Labels[LabelManagedBy] != FieldManager {
-		err := fmt.Errorf("%s Secret %s/%s is not managed by kubectl actual", c.Host.Side, translate.SystemNamespace, c.Node)
+		err := fmt.Errorf("%s Secret %s/%s is not managed by kubectl actual", c.Host.Side, contract.SystemNamespace, c.Node)
 		return Counts{}, "", failure.Hintf(err, "rename it, or choose another node name")
 	}
 	ca, err := c.Peer.authority()
@@ -56,7 +56,7 @@ func (c *Credential) Store(ctx context.Context) (counts Counts, expires string, 
 		return Counts{}, "", err
 	}
 	if exists && !c.Renew && c.isGood(ctx, secret, ca) {
-		return Counts{Unchanged: 1}, secret.Annotations[translate.AnnotationTokenExpires], nil
+		return Counts{Unchanged: 1}, secret.Annotations[contract.AnnotationTokenExpires], nil
 	}
 	content, expires, err := c.kubeconfig(ctx, ca)
 	if err != nil {
@@ -76,9 +76,9 @@ func (c *Credential) Store(ctx context.Context) (counts Counts, expires string, 
 }
 
 func (c *Credential) fill(secret *corev1.Secret, content []byte, expires string) *corev1.Secret {
-	secret.Name, secret.Namespace = c.Node, translate.SystemNamespace
-	secret.Labels = map[string]string{LabelManagedBy: FieldManager, LabelPartOf: PartOf, translate.LabelNodeName: c.Node}
-	secret.Annotations = map[string]string{translate.AnnotationTokenExpires: expires}
+	secret.Name, secret.Namespace = c.Node, contract.SystemNamespace
+	secret.Labels = map[string]string{LabelManagedBy: FieldManager, LabelPartOf: PartOf, contract.LabelNodeName: c.Node}
+	secret.Annotations = map[string]string{contract.AnnotationTokenExpires: expires}
 	secret.Data = map[string][]byte{KubeconfigKey: content}
 	return secret
 }
@@ -86,12 +86,12 @@ func (c *Credential) fill(secret *corev1.Secret, content []byte, expires string)
 // kubeconfig is minified and flat: one server, its CA and a token.
 func (c *Credential) kubeconfig(ctx context.Context, ca []byte) (content []byte, expires string, err error) {
 	seconds := int64(tokenLife.Seconds())
-	granted, err := c.Peer.Client.CoreV1().ServiceAccounts(translate.SystemNamespace).CreateToken(ctx, c.Node,
+	granted, err := c.Peer.Client.CoreV1().ServiceAccounts(contract.SystemNamespace).CreateToken(ctx, c.Node,
 		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
 	if err != nil {
-		err = fmt.Errorf("request a token of %s ServiceAccount %s/%s: %w", c.Peer.Side, translate.SystemNamespace, c.Node, err)
+		err = fmt.Errorf("request a token of %s ServiceAccount %s/%s: %w", c.Peer.Side, contract.SystemNamespace, c.Node, err)
 		if apierrors.IsForbidden(err) {
-			err = failure.Hintf(err, "your user needs the right to create serviceaccounts/token in %s", translate.SystemNamespace)
+			err = failure.Hintf(err, "your user needs the right to create serviceaccounts/token in %s", contract.SystemNamespace)
 		}
 		return nil, "", err
 	}
@@ -113,7 +113,7 @@ func (c *Credential) isGood(ctx context.Context, secret *corev1.Secret, ca []byt
 	if err != nil || stored.Clusters[name] == nil || stored.AuthInfos[name] == nil {
 		return false
 	}
-	expires, err := time.Parse(time.RFC3339, secret.Annotations[translate.AnnotationTokenExpires])
+	expires, err := time.Parse(time.RFC3339, secret.Annotations[contract.AnnotationTokenExpires])
 	if err != nil || time.Until(expires) < tokenSpare {
 		return false
 	}

@@ -12,9 +12,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
 // Found is what there is to know before, and while, the local cluster's Services
@@ -90,7 +90,7 @@ func (f *Found) addInstalled(objects []networkingv1.ServiceCIDR, node string) {
 	f.Missing, f.Ready = slices.Clone(f.Local), true
 	for i := range objects {
 		object := &objects[i]
-		if object.Labels[translate.LabelNodeName] != node {
+		if object.Labels[contract.LabelNodeName] != node {
 			continue
 		}
 		if f.Object == "" || object.Name == manifests.ServiceRange(node) {
@@ -173,7 +173,7 @@ func overlapWithRanges(own netip.Prefix, objects []networkingv1.ServiceCIDR, nod
 		if err != nil || !overlaps(own, taken) {
 			continue
 		}
-		switch by := objects[i].Labels[translate.LabelNodeName]; by {
+		switch by := objects[i].Labels[contract.LabelNodeName]; by {
 		case node:
 		case "":
 			return Problem{fmt.Sprintf("the local cluster's service range %s overlaps the remote cluster's own, %s (ServiceCIDR %s)",
@@ -194,7 +194,7 @@ func overlapWithRanges(own netip.Prefix, objects []networkingv1.ServiceCIDR, nod
 // ranges. Kubernetes gives new Services addresses of any ServiceCIDR.
 func Colliding(ctx context.Context, remote *kubeclient.Cluster, local []netip.Prefix) ([]string, error) {
 	services, err := remote.Client.CoreV1().Services(metav1.NamespaceAll).List(ctx,
-		metav1.ListOptions{LabelSelector: "!" + translate.LabelNodeName})
+		metav1.ListOptions{LabelSelector: "!" + contract.LabelNodeName})
 	if err != nil {
 		return nil, fmt.Errorf("list the remote cluster's services: %w", err)
 	}

@@ -10,8 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
 // samplePods is how many pods of a cluster are compared with its pod ranges.
@@ -41,7 +41,7 @@ func findPods(ctx context.Context, c *kubeclient.Cluster) (podRanges, error) {
 	}
 	for i := range pods.Items {
 		pod := &pods.Items[i]
-		ours := pod.Labels[translate.LabelNodeName] != "" || pod.Annotations[translate.AnnotationRemoteNode] != ""
+		ours := pod.Labels[contract.LabelNodeName] != "" || pod.Annotations[contract.AnnotationRemoteNode] != ""
 		if pod.Spec.HostNetwork || ours || pod.Status.Phase != corev1.PodRunning {
 			continue
 		}

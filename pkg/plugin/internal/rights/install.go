@@ -7,8 +7,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
 // ReviewInstall asks whether the user may install a node with these values, and
@@ -48,23 +48,23 @@ func ToInstall(side kubeclient.Side, values manifests.Values, objects []*unstruc
 	}
 	if hosts := (side == kubeclient.Remote) == (values.RunIn == manifests.RunInRemote); hosts {
 		for _, verb := range []string{"get", "create", "update"} {
-			wanted = append(wanted, Right{Verb: verb, Resource: "secrets", Namespace: translate.SystemNamespace})
+			wanted = append(wanted, Right{Verb: verb, Resource: "secrets", Namespace: contract.SystemNamespace})
 		}
 	} else {
-		wanted = append(wanted, Right{Verb: "create", Resource: "serviceaccounts", Subresource: "token", Namespace: translate.SystemNamespace})
+		wanted = append(wanted, Right{Verb: "create", Resource: "serviceaccounts", Subresource: "token", Namespace: contract.SystemNamespace})
 	}
 	if side == kubeclient.Remote {
 		return append(wanted,
 			Right{Verb: "list", Resource: "namespaces"}, // for akd's record
 			// install tests, as akd, whether the policies are in force
-			Right{Verb: "impersonate", Resource: "serviceaccounts", Namespace: translate.SystemNamespace},
+			Right{Verb: "impersonate", Resource: "serviceaccounts", Namespace: contract.SystemNamespace},
 		)
 	}
 	const certificates = "certificates.k8s.io"
 	return append(wanted,
 		Right{Verb: "get", Resource: "nodes"},
-		Right{Verb: "create", Resource: "pods", Namespace: translate.SystemNamespace}, // the probe pod
-		Right{Verb: "delete", Resource: "pods", Namespace: translate.SystemNamespace},
+		Right{Verb: "create", Resource: "pods", Namespace: contract.SystemNamespace}, // the probe pod
+		Right{Verb: "delete", Resource: "pods", Namespace: contract.SystemNamespace},
 		Right{Verb: "list", Group: certificates, Resource: "certificatesigningrequests"},
 		Right{Verb: "update", Group: certificates, Resource: "certificatesigningrequests", Subresource: "approval"},
 		Right{Verb: "approve", Group: certificates, Resource: "signers", Name: "kubernetes.io/kubelet-serving"},

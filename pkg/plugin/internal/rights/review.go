@@ -10,9 +10,9 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
 // parallelReviews is how many rights are reviewed at a time.
@@ -50,7 +50,7 @@ func Review(ctx context.Context, c *kubeclient.Cluster, wanted []Right) (Answers
 func ReviewAKD(ctx context.Context, c *kubeclient.Cluster, node string, wanted []Right) (Answers, error) {
 	spec := authorizationv1.SubjectAccessReviewSpec{
 		User:   kubeclient.AccountUser(node),
-		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + translate.SystemNamespace, "system:authenticated"},
+		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + contract.SystemNamespace, "system:authenticated"},
 	}
 	return review(ctx, wanted, func(ctx context.Context, right Right) (bool, error) {
 		spec := spec

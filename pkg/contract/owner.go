@@ -1,0 +1,74 @@
+package contract
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Owner is whose a remote object is: a node of a local cluster. What carries a
+// node's name but another cluster's UID is somebody else's.
+type Owner struct {
+	// Node is the name of the virtual node; see CheckNodeName.
+	Node string
+	// ClusterUID is the UID of the local kube-system namespace.
+	ClusterUID types.UID
+}
+
+// OwnsNamespace returns nil when a remote namespace serves that local namespace
+// of this node and cluster, and otherwise a sentence that says why it does not.
+// The hash in its name is no proof: two local names may share one, and so may
+// two clusters whose nodes have the same name.
+func (o Owner) OwnsNamespace(remote *corev1.Namespace, local string) error {
+	node, namespace := remote.Labels[LabelNodeName], remote.Labels[LabelNamespace]
+	cluster := remote.Annotations[AnnotationClusterUID]
+	switch {
+	case node == "" && namespace == "":
+		return fmt.Errorf("remote namespace %s exists, but akd did not make it: delete it, or give the node another name", remote.Name)
+	case remote.Name != RemoteNamespace(o.Node, local):
+		return fmt.Errorf("remote namespace %s is not the one of local namespace %s on node %s, which is %s",
+			remote.Name, local, o.Node, RemoteNamespace(o.Node, local))
+	case node != o.Node:
+		return fmt.Errorf("remote namespace %s belongs to node %q, not to %s: give this node another name", remote.Name, node, o.Node)
+	case namespace != local:
+		return fmt.Errorf("remote namespace %s serves local namespace %q, whose name has the same hash as %q: rename one of the two",
+			remote.Name, namespace, local)
+	case cluster != string(o.ClusterUID):
+		return fmt.Errorf("remote namespace %s belongs to another local cluster (%s: %q, this one is %q): give this node another name",
+			remote.Name, AnnotationClusterUID, cluster, o.ClusterUID)
+	}
+	return nil
+}
+
+// OwnsPod returns nil when akd made a remote pod for some local pod of that
+// namespace, and otherwise a sentence that says why not.
+func (o Owner) OwnsPod(remote *corev1.Pod, namespace string) error {
+	switch {
+	case remote.Labels[LabelUID] == "" || remote.Labels[LabelNodeName] != o.Node:
+		return fmt.Errorf("remote pod %s/%s exists, but akd on node %s did not make it: delete or rename it",
+			remote.Namespace, remote.Name, o.Node)
+	case remote.Labels[LabelNamespace] != namespace || remote.Namespace != RemoteNamespace(o.Node, namespace):
+		return fmt.Errorf("remote pod %s/%s is not of local namespace %s, but of %q: delete or rename it",
+			remote.Namespace, remote.Name, namespace, remote.Labels[LabelNamespace])
+	}
+	return nil
+}
+
+// OwnsPodFor reports whether a remote pod was made for this very local pod.
+func (o Owner) OwnsPodFor(remote, local *corev1.Pod) bool {
+	return remote != nil && local != nil && remote.Name == local.Name &&
+		remote.Labels[LabelUID] == string(local.UID) && o.OwnsPod(remote, local.Namespace) == nil
+}
+
+// NamespaceLabels returns the labels of what akd makes for a local namespace.
+func (o Owner) NamespaceLabels(namespace string) map[string]string {
+	return map[string]string{LabelNodeName: o.Node, LabelNamespace: namespace}
+}
+
+// Labels returns the labels of a remote object made from a local one.
+func (o Owner) Labels(namespace string, uid types.UID) map[string]string {
+	labels := o.NamespaceLabels(namespace)
+	labels[LabelUID] = string(uid)
+	return labels
+}

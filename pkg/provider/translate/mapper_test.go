@@ -1,0 +1,50 @@
+package translate
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+)
+
+func TestOwnsNamespace(t *testing.T) {
+	mapper := testMapper()
+	with := func(change func(*corev1.Namespace)) *corev1.Namespace {
+		namespace := mapper.Namespace("shop")
+		change(namespace)
+		return namespace
+	}
+	cases := map[string]struct {
+		reason string
+		remote *corev1.Namespace
+		wants  string
+	}{
+		"Ours":         {reason: "What akd makes is its own.", remote: mapper.Namespace("shop")},
+		"Foreign":      {reason: "A namespace that somebody made is not adopted.", remote: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: contract.RemoteNamespace("n1", "shop")}}, wants: "akd did not make it"},
+		"OtherNode":    {reason: "Another node's namespace is not ours.", remote: with(func(n *corev1.Namespace) { n.Labels[contract.LabelNodeName] = "n2" }), wants: "belongs to node"},
+		"Collision":    {reason: "Two local names may have one hash.", remote: with(func(n *corev1.Namespace) { n.Labels[contract.LabelNamespace] = "other" }), wants: "same hash"},
+		"OtherCluster": {reason: "Two clusters may each have a node of that name.", remote: with(func(n *corev1.Namespace) { n.Annotations[contract.AnnotationClusterUID] = "x" }), wants: "another local cluster"},
+		"NoCluster":    {reason: "A namespace that names no cluster proves nothing.", remote: with(func(n *corev1.Namespace) { n.Annotations = nil }), wants: "another local cluster"},
+		"OtherName":    {reason: "Labels alone prove nothing either.", remote: with(func(n *corev1.Namespace) { n.Name = "kube-system" }), wants: "is not the one"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			err := mapper.OwnsNamespace(tc.remote, "shop")
+			if (err == nil) != (tc.wants == "") || err != nil && !strings.Contains(err.Error(), tc.wants) {
+				t.Errorf("%s\nOwnsNamespace(…) = %v, want an error with %q", tc.reason, err, tc.wants)
+			}
+		})
+	}
+}
+
+// testMapper is the mapper of the goldens, too.
+func testMapper() *Mapper {
+	return &Mapper{Owner: contract.Owner{Node: "n1", ClusterUID: "c1"},
+		APIServer:     APIServer{Host: "203.0.113.7", Port: 6443},
+		ClusterDomain: "cluster.local",
+		PodSecurity:   "baseline",
+	}
+}
