@@ -24,7 +24,7 @@ import (
 
 // Conditions that akd gives its node, beside Ready.
 const (
-	conditionSweepStopped = "actual.vk/SweepStopped"
+	conditionSweepStopped = "actual.vk/OrphanDeletionPaused"
 	conditionCertificate  = "actual.vk/ServingCertificateSigned"
 	conditionCredential   = "actual.vk/CredentialRenewed"
 )

@@ -131,7 +131,8 @@ func (n *node) refresh(ctx context.Context) {
 	}
 	next := n.object()
 	n.mu.Lock()
-	changed := n.last == nil || !sameStatus(&n.last.Status, &next.Status)
+	changed := n.last == nil || !sameStatus(&n.last.Status, &next.Status) ||
+		n.last.Annotations[contract.AnnotationTokenExpires] != next.Annotations[contract.AnnotationTokenExpires]
 	n.last = next
 	notify := n.notify
 	n.mu.Unlock()
@@ -241,7 +242,7 @@ func (n *node) object() *corev1.Node {
 	}
 	maps.Copy(labels, n.spec.labels)
 	return &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: n.spec.name, Labels: labels, Annotations: map[string]string{}},
+		ObjectMeta: metav1.ObjectMeta{Name: n.spec.name, Labels: labels, Annotations: n.annotations()},
 		Spec:       corev1.NodeSpec{Taints: n.spec.taints},
 		Status: corev1.NodeStatus{
 			NodeInfo:        info,
@@ -252,6 +253,18 @@ func (n *node) object() *corev1.Node {
 			Addresses:       n.addresses(),
 		},
 	}
+}
+
+// annotations say when akd's credential for the other cluster expires.
+func (n *node) annotations() map[string]string {
+	annotations := map[string]string{}
+	if n.credential == nil {
+		return annotations
+	}
+	if expires := n.credential.expires(); !expires.IsZero() {
+		annotations[contract.AnnotationTokenExpires] = expires.UTC().Format(time.RFC3339)
+	}
+	return annotations
 }
 
 // addresses need no lock: they never change.
@@ -267,7 +280,7 @@ func (n *node) conditionsLocked() []corev1.NodeCondition {
 	if ok, why := n.probe.ready(); !ok {
 		ready.Status, ready.Reason, ready.Message = corev1.ConditionFalse, "RemoteUnreachable", why
 	}
-	sweep := corev1.NodeCondition{Type: contract.ConditionOrphanDeletionPaused, Status: corev1.ConditionFalse, Reason: "SweepAllowed", Message: "few remote pods lack a local pod"}
+	sweep := corev1.NodeCondition{Type: contract.ConditionOrphanDeletionPaused, Status: corev1.ConditionFalse, Reason: "FewOrphans", Message: "few remote pods lack a local pod"}
 	if n.brake.isStopped() {
 		sweep.Status, sweep.Reason = corev1.ConditionTrue, "TooManyOrphans"
 		sweep.Message = "most remote pods lack a local pod and are kept: check that akd serves the right cluster, then delete the remote namespaces by hand"

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	testingclock "k8s.io/utils/clock/testing"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/kubeletapi"
 )
 
@@ -172,5 +173,20 @@ func TestProbe(t *testing.T) {
 				t.Errorf("%s: ready %v (%s), want %v", tc.reason, got, why, tc.want)
 			}
 		})
+	}
+}
+
+// What kubectl actual status shows of the credential is in an annotation: the
+// condition's message is for people.
+func TestNodeTellsWhenCredentialExpires(t *testing.T) {
+	t.Parallel()
+	expires := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	n := testNode(t.Context())
+	if got, found := n.object().Annotations[contract.AnnotationTokenExpires]; found {
+		t.Errorf("a node without a credential of akd's has the annotation %q", got)
+	}
+	n.credential = &credential{current: parsedCredential{token: claims{Expires: expires.Unix()}}}
+	if got, want := n.object().Annotations[contract.AnnotationTokenExpires], "2030-01-02T03:04:05Z"; got != want {
+		t.Errorf("annotation %q, want %q", got, want)
 	}
 }
