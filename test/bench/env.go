@@ -54,7 +54,7 @@ func setUp(ctx context.Context, o *options, n needs, progress io.Writer) (_ *env
 	env := &environment{options: o, progress: progress, simulated: n.simulatedPods > 0}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, env.tearDown())
+			err = errors.Join(err, env.tearDown(context.WithoutCancel(ctx)))
 		}
 	}()
 	env.logf("bringing the clusters up")
@@ -172,8 +172,8 @@ func (env *environment) cpu() (cpuTimes, error) {
 	return used, nil
 }
 
-// tearDown stops akd and takes the clusters down, also after an interrupt.
-func (env *environment) tearDown() error {
+// tearDown stops akd and takes the clusters down.
+func (env *environment) tearDown(ctx context.Context) error {
 	var err error
 	if env.daemon != nil {
 		err = env.daemon.stop()
@@ -182,7 +182,7 @@ func (env *environment) tearDown() error {
 		return err
 	}
 	env.logf("taking the clusters down")
-	if downErr := env.command(context.Background(), "down").Run(); downErr != nil {
+	if downErr := env.command(ctx, "down").Run(); downErr != nil {
 		err = errors.Join(err, fmt.Errorf("clusters down: %w", downErr))
 	}
 	return err

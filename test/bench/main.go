@@ -149,7 +149,7 @@ func (o *options) measure(cmd *cobra.Command, m measurement) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, env.tearDown()) }()
+	defer func() { err = errors.Join(err, env.tearDown(context.WithoutCancel(ctx))) }() // also after an interrupt
 	text, err := m.run(ctx, env)
 	if err != nil {
 		return err

@@ -106,6 +106,6 @@ func statDisk(folder string) (disk, error) {
 	if err := unix.Statfs(folder, &system); err != nil {
 		return disk{}, err
 	}
-	free := system.Bavail * uint64(system.Bsize) >> 20 //nolint:gosec,unconvert // types and signs differ between systems
-	return disk{id: uint64(file.Dev), free: free}, nil //nolint:gosec,unconvert // likewise
+	free := system.Bavail * uint64(system.Bsize) >> 20 //nolint:gosec // signs differ between systems
+	return disk{id: uint64(file.Dev), free: free}, nil //nolint:unconvert // types differ between systems
 }

@@ -89,7 +89,7 @@ func (a *app) root() *cobra.Command {
 		Long: `Run two real Kubernetes clusters, local and remote, on this machine.
 
 As root on Linux, each cluster gets its own network namespace with real kubelets
-and containers. Otherwise kwok simulates the nodes (` + lab.SimulatedNotice + `).`,
+and containers. Otherwise kwok provides ` + lab.SimulatedNotice + `.`,
 		Example: `  clusters up
   clusters kubectl local get nodes
   clusters down`,

@@ -118,9 +118,8 @@ akd-remote.kubeconfig uses.
 
 --latency delays each round trip, on existing and new connections.
 --cut acts like a network partition: bytes vanish in both directions and nothing
-is reset. New connections are accepted but get no answer. --restore closes the
-connections that lived through a cut.
---restore undoes both.`,
+is reset. New connections are accepted but get no answer.
+--restore undoes both, and closes the connections that lived through a cut.`,
 		Example: `  clusters link --latency 50ms
   clusters link --cut
   clusters link --restore`,
