@@ -1,0 +1,193 @@
+package inspect
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/output"
+)
+
+// pageSize is how many pods a list request asks for, as kubectl get does.
+const pageSize = 500
+
+// Location is where a local pod runs: an item of a PodLocationList.
+type Location struct {
+	Namespace string `json:"namespace"`
+	Pod       string `json:"pod"`
+	Phase     string `json:"phase"`
+	Node      string `json:"node,omitempty"`
+	// Actual says that akd serves the node. If it does not, the pod runs there.
+	Actual          bool   `json:"actual"`
+	RemoteNamespace string `json:"remoteNamespace,omitempty"`
+	RemotePod       string `json:"remotePod,omitempty"`
+	RemoteNode      string `json:"remoteNode,omitempty"`
+	RemoteUID       string `json:"remoteUID,omitempty"`
+	// RemotePhase and LastEvent are read from the remote cluster, if it was named.
+	RemotePhase string `json:"remotePhase,omitempty"`
+	Reason      string `json:"reason,omitempty"`
+	Message     string `json:"message,omitempty"`
+	LastEvent   string `json:"lastEvent,omitempty"`
+}
+
+// Locate reads where a pod runs from the pod alone. served has the nodes that akd
+// serves.
+func Locate(pod *corev1.Pod, served map[string]bool) Location {
+	location := Location{
+		Namespace: pod.Namespace,
+		Pod:       pod.Name,
+		Phase:     string(pod.Status.Phase),
+		Node:      pod.Spec.NodeName,
+		Reason:    pod.Status.Reason,
+		Message:   pod.Status.Message,
+	}
+	location.RemoteNamespace = pod.Annotations[contract.AnnotationRemoteNamespace]
+	location.Actual = location.RemoteNamespace != "" || served[pod.Spec.NodeName]
+	if !location.Actual {
+		return location
+	}
+	if location.RemoteNamespace == "" { // not started yet; the name is computed
+		location.RemoteNamespace = contract.RemoteNamespace(pod.Spec.NodeName, pod.Namespace)
+	}
+	location.RemotePod = pod.Name
+	location.RemoteNode = pod.Annotations[contract.AnnotationRemoteNode]
+	location.RemoteUID = pod.Annotations[contract.AnnotationRemoteUID]
+	for _, condition := range pod.Status.Conditions {
+		if strings.HasPrefix(string(condition.Type), contract.Domain) && condition.Status == corev1.ConditionFalse {
+			location.Reason, location.Message = condition.Reason, condition.Message
+		}
+	}
+	return location
+}
+
+// servedNodes returns the nodes that akd serves. A user who may not list nodes
+// does without: every pod that has started has annotations.
+func servedNodes(ctx context.Context, local *kubeclient.Cluster) map[string]bool {
+	served := map[string]bool{}
+	nodes, err := local.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: contract.LabelNode})
+	if err != nil {
+		return served
+	}
+	for i := range nodes.Items {
+		served[nodes.Items[i].Name] = true
+	}
+	return served
+}
+
+// addRemote adds to locations what the remote cluster says of its pods.
+func addRemote(ctx context.Context, remote *kubeclient.Cluster, locations []Location) error {
+	byNamespace := map[string][]*Location{}
+	for i := range locations {
+		if location := &locations[i]; location.Actual {
+			byNamespace[location.RemoteNamespace] = append(byNamespace[location.RemoteNamespace], location)
+		}
+	}
+	for _, namespace := range slices.Sorted(maps.Keys(byNamespace)) {
+		pods, err := listPods(ctx, remote, namespace, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		events, err := remote.Client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.kind=Pod"})
+		if apierrors.IsForbidden(err) {
+			events = &corev1.EventList{}
+		} else if err != nil {
+			return fmt.Errorf("list remote events: %w", err)
+		}
+		for _, location := range byNamespace[namespace] {
+			location.addPod(pods)
+			location.addEvent(events.Items)
+		}
+	}
+	return nil
+}
+
+// addPod adds what the remote pod says, if it is among the pods.
+func (l *Location) addPod(pods []corev1.Pod) {
+	i := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.Name == l.RemotePod })
+	if i < 0 {
+		l.RemotePhase = "NotFound"
+		return
+	}
+	pod := &pods[i]
+	l.RemotePhase, l.RemoteNode = string(pod.Status.Phase), pod.Spec.NodeName
+	if pod.DeletionTimestamp != nil {
+		l.RemotePhase = "Terminating"
+	}
+	if pod.Status.Reason != "" {
+		l.Reason, l.Message = pod.Status.Reason, pod.Status.Message
+	}
+}
+
+// addEvent adds the remote pod's latest event.
+func (l *Location) addEvent(events []corev1.Event) {
+	var last metav1.Time
+	for i := range events {
+		event := &events[i]
+		if event.InvolvedObject.Name == l.RemotePod && !event.LastTimestamp.Before(&last) {
+			last, l.LastEvent = event.LastTimestamp, event.Reason+": "+event.Message
+		}
+	}
+}
+
+// locationList returns locations as a table. withRemote adds what the remote
+// cluster says.
+func locationList(locations []Location, withRemote bool) *output.List {
+	list := &output.List{
+		Kind:   "PodLocationList",
+		Items:  locations,
+		Head:   []string{"NAMESPACE", "POD", "PHASE", "NODE", "REMOTE NAMESPACE", "REMOTE NODE"},
+		Narrow: 6,
+	}
+	if withRemote {
+		list.Head = append(list.Head, "REMOTE PHASE", "REASON", "LAST EVENT")
+		list.Narrow = len(list.Head)
+	} else {
+		list.Head = append(list.Head, "REASON")
+	}
+	list.Head = append(list.Head, "REMOTE UID")
+	for i := range locations {
+		l := &locations[i]
+		namespace := "not on an actual node"
+		if l.Actual {
+			namespace = l.RemoteNamespace
+			list.Names = append(list.Names, l.RemoteNamespace+"/"+l.RemotePod)
+		}
+		row := []string{l.Namespace, l.Pod, l.Phase, l.Node, namespace, l.RemoteNode}
+		if withRemote {
+			row = append(row, l.RemotePhase, l.Reason, l.LastEvent, l.RemoteUID)
+		} else {
+			row = append(row, l.Reason, l.RemoteUID)
+		}
+		list.Rows = append(list.Rows, row)
+	}
+	return list
+}
+
+// PodsOf returns the pods of a node.
+func PodsOf(ctx context.Context, local *kubeclient.Cluster, node string) ([]corev1.Pod, error) {
+	return listPods(ctx, local, metav1.NamespaceAll, metav1.ListOptions{FieldSelector: "spec.nodeName=" + node})
+}
+
+// listPods lists pods page by page.
+func listPods(ctx context.Context, c *kubeclient.Cluster, namespace string, options metav1.ListOptions) ([]corev1.Pod, error) {
+	var pods []corev1.Pod
+	options.Limit = pageSize
+	for {
+		page, err := c.Client.CoreV1().Pods(namespace).List(ctx, options)
+		if err != nil {
+			return nil, fmt.Errorf("list %s pods: %w", c.Side, err)
+		}
+		pods = append(pods, page.Items...)
+		if options.Continue = page.Continue; options.Continue == "" {
+			return pods, nil
+		}
+	}
+}

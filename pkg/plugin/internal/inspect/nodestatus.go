@@ -1,0 +1,250 @@
+package inspect
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+	nodeutil "k8s.io/component-helpers/node/util"
+	"k8s.io/utils/ptr"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+)
+
+// NodeStatus is the state of a node: an item of a NodeStatusList.
+type NodeStatus struct {
+	Node    string `json:"node"`
+	Ready   bool   `json:"ready"`
+	Kubelet string `json:"kubeletVersion,omitempty"` // of the remote nodes
+	Address string `json:"address,omitempty"`
+	// Image, Replicas, ReadyReplicas and Leader describe akd, if it runs in the
+	// local cluster.
+	Image         string `json:"image,omitempty"`
+	Replicas      int32  `json:"replicas"`
+	ReadyReplicas int32  `json:"readyReplicas"`
+	Leader        string `json:"leader,omitempty"`
+	// CredentialExpires is when akd's credential expires, in RFC 3339.
+	CredentialExpires string         `json:"credentialExpires,omitempty"`
+	RemoteSilence     *int           `json:"secondsSinceRemoteAnswered,omitempty"`
+	OrphansKept       bool           `json:"orphansKept"`
+	Pods              map[string]int `json:"pods"` // by phase
+	Capacity          int64          `json:"podCapacity"`
+	Problems          []Problem      `json:"problems,omitempty"`
+
+	age string
+}
+
+// Problem is something wrong, and how to fix it.
+type Problem struct {
+	What string `json:"what"`
+	Fix  string `json:"fix"`
+}
+
+func (n *NodeStatus) add(what, fix string) {
+	n.Problems = append(n.Problems, Problem{What: what, Fix: fix})
+}
+
+// The commands that problems propose.
+
+func (n *NodeStatus) logsCommand() string { return "kubectl actual logs " + n.Node }
+
+func (n *NodeStatus) installCommand() string {
+	return "kubectl actual install " + n.Node + " --remote-context=CONTEXT"
+}
+
+func (n *NodeStatus) rotateCommand() string {
+	return "kubectl actual token rotate " + n.Node + " --remote-context=CONTEXT"
+}
+
+// ReadNodes reads the state of the named nodes from the local cluster, or that of
+// all nodes that akd serves if none is named.
+func ReadNodes(ctx context.Context, local *kubeclient.Cluster, names []string, now time.Time) ([]NodeStatus, error) {
+	known, err := knownNodes(ctx, local, now)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		names = slices.Collect(maps.Keys(known))
+	}
+	slices.Sort(names)
+	var found []NodeStatus
+	for _, name := range slices.Compact(names) {
+		node := known[name]
+		if node == nil {
+			err := fmt.Errorf("no akd serves a node %q", name)
+			return nil, failure.Hintf(err, "install one with kubectl actual install %s --remote-context=CONTEXT", name)
+		}
+		if err := node.addPods(ctx, local); err != nil {
+			return nil, err
+		}
+		node.addLeader(ctx, local)
+		found = append(found, *node)
+	}
+	return found, nil
+}
+
+// knownNodes returns the nodes that akd serves, and those whose akd is installed
+// but has not registered them, by name.
+func knownNodes(ctx context.Context, local *kubeclient.Cluster, now time.Time) (map[string]*NodeStatus, error) {
+	nodes, err := local.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: contract.LabelNode})
+	if err != nil {
+		return nil, fmt.Errorf("list the nodes that akd serves: %w", err)
+	}
+	deployments, err := local.Client.AppsV1().Deployments(contract.SystemNamespace).List(ctx,
+		metav1.ListOptions{LabelSelector: contract.LabelNodeName})
+	if apierrors.IsForbidden(err) {
+		deployments = &appsv1.DeploymentList{}
+	} else if err != nil {
+		return nil, fmt.Errorf("list the deployments of akd: %w", err)
+	}
+	known := map[string]*NodeStatus{}
+	for i := range nodes.Items {
+		known[nodes.Items[i].Name] = statusOf(&nodes.Items[i], now)
+	}
+	for i := range deployments.Items {
+		deployment := &deployments.Items[i]
+		name := deployment.Labels[contract.LabelNodeName]
+		if known[name] == nil {
+			known[name] = &NodeStatus{Node: name, Pods: map[string]int{}}
+		}
+		known[name].addDeployment(deployment)
+	}
+	return known, nil
+}
+
+// statusOf reads what a Node says.
+func statusOf(node *corev1.Node, now time.Time) *NodeStatus {
+	n := &NodeStatus{
+		Node:              node.Name,
+		Kubelet:           node.Status.NodeInfo.KubeletVersion,
+		CredentialExpires: node.Annotations[contract.AnnotationTokenExpires],
+		Capacity:          node.Status.Allocatable.Pods().Value(),
+		Pods:              map[string]int{},
+		age:               duration.HumanDuration(now.Sub(node.CreationTimestamp.Time)),
+	}
+	for _, address := range node.Status.Addresses {
+		if address.Type == corev1.NodeInternalIP {
+			n.Address = address.Address
+		}
+	}
+	n.addConditions(&node.Status)
+	if expires, err := time.Parse(time.RFC3339, n.CredentialExpires); err == nil && expires.Before(now) {
+		n.add("akd's credential has expired", n.rotateCommand())
+	}
+	return n
+}
+
+// addConditions reads the node's conditions.
+func (n *NodeStatus) addConditions(status *corev1.NodeStatus) {
+	if _, ready := nodeutil.GetNodeCondition(status, corev1.NodeReady); ready != nil {
+		n.Ready = ready.Status == corev1.ConditionTrue
+		if !n.Ready {
+			n.add(fmt.Sprintf("the node is not ready: %s: %s", ready.Reason, ready.Message), n.logsCommand())
+		}
+	}
+	_, paused := nodeutil.GetNodeCondition(status, contract.ConditionOrphanDeletionPaused)
+	if paused != nil && paused.Status == corev1.ConditionTrue {
+		n.OrphansKept = true
+		n.add(paused.Message, "delete the namespaces that nobody needs: "+
+			"kubectl get namespaces -l "+contract.LabelNodeName+"="+n.Node+" --context=REMOTE")
+	}
+	_, signed := nodeutil.GetNodeCondition(status, contract.ConditionServingCertificateSigned)
+	if signed != nil && signed.Status != corev1.ConditionTrue {
+		n.add("the certificate of its kubelet API is not signed: logs and exec may fail", n.installCommand())
+	}
+	_, renewed := nodeutil.GetNodeCondition(status, contract.ConditionCredentialRenewed)
+	if renewed != nil && renewed.Status != corev1.ConditionTrue {
+		n.add("akd's credential is not renewed: "+renewed.Message, n.rotateCommand())
+	}
+}
+
+// addDeployment reads what akd's Deployment says.
+func (n *NodeStatus) addDeployment(deployment *appsv1.Deployment) {
+	n.Replicas, n.ReadyReplicas = ptr.Deref(deployment.Spec.Replicas, 1), deployment.Status.ReadyReplicas
+	for i := range deployment.Spec.Template.Spec.Containers {
+		n.Image = deployment.Spec.Template.Spec.Containers[i].Image
+	}
+	if n.ReadyReplicas < n.Replicas {
+		n.add(fmt.Sprintf("%d of %d akd replicas are ready", n.ReadyReplicas, n.Replicas), n.logsCommand())
+	}
+	if n.age == "" {
+		n.add("akd is installed, but the node is not registered", n.logsCommand())
+	}
+}
+
+// addPods counts the node's pods by phase.
+func (n *NodeStatus) addPods(ctx context.Context, local *kubeclient.Cluster) error {
+	pods, err := PodsOf(ctx, local, n.Node)
+	if err != nil {
+		return fmt.Errorf("node %s: %w", n.Node, err)
+	}
+	for i := range pods {
+		n.Pods[string(pods[i].Status.Phase)]++
+	}
+	return nil
+}
+
+// addLeader finds the active akd, and asks it for the remote API server's last
+// answer.
+func (n *NodeStatus) addLeader(ctx context.Context, local *kubeclient.Cluster) {
+	n.Leader = Leader(ctx, local, n.Node)
+	if silence, known := RemoteSilence(ctx, local, n.Leader); known {
+		n.RemoteSilence = ptr.To(int(silence.Seconds()))
+	}
+}
+
+// podCount is the number of the node's pods.
+func (n *NodeStatus) podCount() int {
+	total := 0
+	for _, count := range n.Pods {
+		total += count
+	}
+	return total
+}
+
+// readiness is the node's condition Ready, as a table shows it.
+func (n *NodeStatus) readiness() string {
+	if n.Ready {
+		return string(corev1.ConditionTrue)
+	}
+	return string(corev1.ConditionFalse)
+}
+
+// replicas are those of akd that are ready, and all.
+func (n *NodeStatus) replicas() string {
+	if n.Replicas == 0 {
+		return "elsewhere"
+	}
+	return fmt.Sprintf("%d/%d", n.ReadyReplicas, n.Replicas)
+}
+
+// credential is how long akd's credential is valid, or "-" if the node does not
+// say.
+func (n *NodeStatus) credential(now time.Time) string {
+	expires, err := time.Parse(time.RFC3339, n.CredentialExpires)
+	switch {
+	case err != nil:
+		return "-"
+	case expires.Before(now):
+		return "expired"
+	default:
+		return duration.HumanDuration(expires.Sub(now)) + " left"
+	}
+}
+
+// remoteAnswered is when the remote API server last answered akd.
+func (n *NodeStatus) remoteAnswered() string {
+	if n.RemoteSilence == nil {
+		return ""
+	}
+	return fmt.Sprintf("%ds ago", *n.RemoteSilence)
+}

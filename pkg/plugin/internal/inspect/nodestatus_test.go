@@ -1,0 +1,138 @@
+package inspect
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+)
+
+func TestStatusOf(t *testing.T) {
+	t.Parallel()
+	const (
+		logs    = "kubectl actual logs vk"
+		install = "kubectl actual install vk --remote-context=CONTEXT"
+		rotate  = "kubectl actual token rotate vk --remote-context=CONTEXT"
+	)
+	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	condition := func(kind corev1.NodeConditionType, status corev1.ConditionStatus) corev1.NodeCondition {
+		return corev1.NodeCondition{Type: kind, Status: status, Reason: "Why", Message: "message"}
+	}
+	cases := map[string]struct {
+		reason     string
+		conditions []corev1.NodeCondition
+		expires    string
+		credential string
+		want       []Problem
+	}{
+		"Well": {
+			reason: "nothing to say",
+			conditions: []corev1.NodeCondition{
+				condition(corev1.NodeReady, corev1.ConditionTrue),
+				condition(contract.ConditionOrphanDeletionPaused, corev1.ConditionFalse),
+				condition(contract.ConditionServingCertificateSigned, corev1.ConditionTrue),
+				condition(contract.ConditionCredentialRenewed, corev1.ConditionTrue),
+			},
+			expires: "2030-01-02T09:04:05Z", credential: "6h left",
+		},
+		"Ill": {
+			reason: "one problem for each",
+			conditions: []corev1.NodeCondition{
+				condition(corev1.NodeReady, corev1.ConditionFalse),
+				condition(contract.ConditionOrphanDeletionPaused, corev1.ConditionTrue),
+				condition(contract.ConditionServingCertificateSigned, corev1.ConditionFalse),
+				condition(contract.ConditionCredentialRenewed, corev1.ConditionFalse),
+			},
+			expires:    "2030-01-01T00:00:00Z",
+			credential: "expired",
+			want: []Problem{
+				{What: "the node is not ready: Why: message", Fix: logs},
+				{What: "message", Fix: "delete the namespaces that nobody needs: kubectl get namespaces -l actual.vk/node-name=vk --context=REMOTE"},
+				{What: "the certificate of its kubelet API is not signed: logs and exec may fail", Fix: install},
+				{What: "akd's credential is not renewed: message", Fix: rotate},
+				{What: "akd's credential has expired", Fix: rotate},
+			},
+		},
+		"Silent":     {reason: "akd has no token of its own", credential: "-"},
+		"Unreadable": {reason: "as if it were missing", expires: "tomorrow", credential: "-"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			node := &corev1.Node{
+				ObjectMeta: metav1.ObjectMeta{Name: "vk", Annotations: map[string]string{contract.AnnotationTokenExpires: tc.expires}},
+				Status:     corev1.NodeStatus{Conditions: tc.conditions},
+			}
+			got := statusOf(node, now)
+			if diff := cmp.Diff(tc.want, got.Problems); diff != "" {
+				t.Errorf("%s: problems (-want +got):\n%s", tc.reason, diff)
+			}
+			if got.credential(now) != tc.credential {
+				t.Errorf("%s: credential %q, want %q", tc.reason, got.credential(now), tc.credential)
+			}
+		})
+	}
+}
+
+func TestAddDeployment(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		reason     string
+		registered bool
+		replicas   *int32
+		ready      int32
+		shown      string
+		want       []string
+	}{
+		"All": {
+			reason:     "nothing to say",
+			registered: true,
+			replicas:   new(int32(2)),
+			ready:      2,
+			shown:      "2/2",
+		},
+		"Default": {reason: "one replica, unless it says otherwise", registered: true, ready: 1, shown: "1/1"},
+		"Some": {
+			reason:     "worth a look",
+			registered: true,
+			replicas:   new(int32(2)),
+			ready:      1,
+			shown:      "1/2",
+			want:       []string{"1 of 2 akd replicas are ready"},
+		},
+		"Unregistered": {
+			reason: "akd cannot reach the API server",
+			ready:  1,
+			shown:  "1/1",
+			want:   []string{"akd is installed, but the node is not registered"},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := &NodeStatus{Node: "vk"}
+			if tc.registered {
+				n.age = "5d"
+			}
+			n.addDeployment(&appsv1.Deployment{
+				Spec:   appsv1.DeploymentSpec{Replicas: tc.replicas},
+				Status: appsv1.DeploymentStatus{ReadyReplicas: tc.ready},
+			})
+			var got []string
+			for _, problem := range n.Problems {
+				got = append(got, problem.What)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%s: problems (-want +got):\n%s", tc.reason, diff)
+			}
+			if n.replicas() != tc.shown {
+				t.Errorf("%s: shown as %q, want %q", tc.reason, n.replicas(), tc.shown)
+			}
+		})
+	}
+}
