@@ -1,0 +1,277 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/rights"
+)
+
+// labelEnforce is the Pod Security level that a namespace enforces.
+// https://kubernetes.io/docs/concepts/security/pod-security-admission/#pod-security-admission-labels-for-namespaces
+const labelEnforce = "pod-security.kubernetes.io/enforce"
+
+func confinementChecks() []Check {
+	remoteNode := []string{"remote-reachable", "node-installed"}
+	policies := []string{"remote-reachable", "node-installed", "remote-policies-supported"}
+	return []Check{
+		{
+			ID:    "node-installed",
+			Title: "a node is installed",
+			Needs: []string{"local-reachable", "remote-reachable", "clusters-distinct"},
+			find:  findNode,
+		},
+		{
+			ID:      "policies-present",
+			Title:   "the node's admission policies exist",
+			Needs:   policies,
+			examine: policiesPresent,
+		},
+		{
+			ID:      "policies-effective",
+			Title:   "the policies keep akd out of other namespaces",
+			Needs:   policies,
+			examine: policiesEffective,
+		},
+		{
+			ID:      "pod-security",
+			Title:   "the remote cluster enforces Pod Security",
+			Needs:   remoteNode,
+			examine: podSecurity,
+		},
+		{
+			ID:    "akd-local-rights",
+			Title: "akd has its rights in the local cluster",
+			Needs: []string{"node-installed"},
+			examine: func(ctx context.Context, s *Subject) Finding {
+				return akdRights(ctx, s, s.Local, manifests.Local)
+			},
+		},
+		{
+			ID:    "akd-remote-rights",
+			Title: "akd has its rights in the remote cluster",
+			Needs: remoteNode,
+			examine: func(ctx context.Context, s *Subject) Finding {
+				return akdRights(ctx, s, s.Remote, manifests.Remote)
+			},
+		},
+		{
+			ID:      "akd-least-rights",
+			Title:   "akd has no excessive rights in the remote cluster",
+			Needs:   remoteNode,
+			examine: leastRights,
+		},
+	}
+}
+
+// policiesPresent looks for each policy and for a binding that denies.
+func policiesPresent(ctx context.Context, s *Subject) Finding {
+	names, err := policyNames(s.Node.Values)
+	if err != nil {
+		return unknown(err)
+	}
+	var problems []string
+	for _, name := range names {
+		found, err := policyProblems(ctx, s.Remote.Client, name)
+		if err != nil {
+			return unknown(err)
+		}
+		problems = append(problems, found...)
+	}
+	if len(problems) > 0 {
+		return failed(s.installCommand(), "%s: akd's credential may reach other remote namespaces", strings.Join(problems, "; "))
+	}
+	finding := ok("%d policies, each bound to deny", len(names))
+	finding.Details = names
+	return finding
+}
+
+// policyNames returns the names of the policies that install creates for a node.
+func policyNames(values manifests.Values) ([]string, error) {
+	objects, err := manifests.Remote(values)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, object := range objects {
+		if object.GetKind() == "ValidatingAdmissionPolicy" {
+			names = append(names, object.GetName())
+		}
+	}
+	return names, nil
+}
+
+// policyProblems says what is wrong with a policy and the binding of its name.
+func policyProblems(ctx context.Context, client kubernetes.Interface, name string) (problems []string, err error) {
+	policy, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		problems = append(problems, "policy "+name+" is missing")
+	case err != nil:
+		return nil, err
+	case policy.Spec.FailurePolicy != nil && *policy.Spec.FailurePolicy != admissionregistrationv1.Fail:
+		problems = append(problems, "policy "+name+" admits what it cannot evaluate")
+	}
+	binding, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		problems = append(problems, "binding "+name+" is missing")
+	case err != nil:
+		return nil, err
+	case binding.Spec.PolicyName != name || binding.Spec.MatchResources != nil ||
+		!slices.Contains(binding.Spec.ValidationActions, admissionregistrationv1.Deny):
+		problems = append(problems, "binding "+name+" does not deny everywhere")
+	}
+	return problems, nil
+}
+
+// policiesEffective asks, as akd, for a namespace that is not akd's own.
+func policiesEffective(ctx context.Context, s *Subject) Finding {
+	err := rights.CheckConfinement(ctx, s.Remote, s.Node.Name)
+	switch {
+	case err == nil:
+		return ok("a policy denied akd a namespace that is not its own")
+	case errors.Is(err, rights.ErrNotConfined):
+		return failed(s.installCommand(), "%s", err)
+	case errors.Is(err, rights.ErrMayNotImpersonate):
+		return skipped("your user may not impersonate serviceaccounts in %s of the remote cluster", contract.SystemNamespace)
+	case apierrors.IsForbidden(err):
+		return warning(s.installCommand(), "akd was refused, but not by a policy: %s", err)
+	default:
+		return unknown(err)
+	}
+}
+
+// podSecurity asks, in a dry run, for a pod that level restricted forbids, and
+// looks at the level of each of the node's namespaces.
+func podSecurity(ctx context.Context, s *Subject) Finding {
+	client := s.Remote.Client.CoreV1()
+	_, err := client.Pods(contract.SystemNamespace).Create(ctx, privilegedPod(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	switch {
+	case err == nil:
+		return failed("enable the admission plugin PodSecurity in the remote API server, and label the namespace: "+
+			"kubectl label namespace "+contract.SystemNamespace+" "+labelEnforce+"=restricted --context="+s.RemoteContext,
+			"a privileged pod is admitted to remote namespace %s", contract.SystemNamespace)
+	case !deniedByPodSecurity(err):
+		return unknown(err)
+	}
+	var without []string
+	for _, name := range slices.Sorted(maps.Keys(s.Node.Record)) {
+		namespace, err := client.Namespaces().Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return unknown(err)
+		}
+		if namespace.Labels[labelEnforce] == "" {
+			without = append(without, name)
+		}
+	}
+	if len(without) > 0 {
+		return failed("kubectl label namespace "+strings.Join(without, " ")+" "+labelEnforce+"=baseline --context="+s.RemoteContext,
+			"these remote namespaces enforce no level: %s", strings.Join(without, ", "))
+	}
+	return ok("a privileged pod was denied")
+}
+
+// deniedByPodSecurity reports whether the admission plugin PodSecurity denied a
+// pod. Its error has the same reason and details as that of any other admission
+// plugin: only the message names it.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/staging/src/k8s.io/pod-security-admission/admission/admission.go
+func deniedByPodSecurity(err error) bool {
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "violates PodSecurity")
+}
+
+func privilegedPod() *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "check-"},
+		Spec: corev1.PodSpec{
+			HostNetwork: true,
+			Containers: []corev1.Container{{
+				Name:            "check",
+				Image:           "none.invalid/none",
+				SecurityContext: &corev1.SecurityContext{Privileged: new(true)},
+			}},
+		},
+	}
+}
+
+// akdRights reviews each right that install grants akd in one cluster.
+func akdRights(
+	ctx context.Context, s *Subject, c *kubeclient.Cluster, render func(manifests.Values) ([]*unstructured.Unstructured, error),
+) Finding {
+	objects, err := render(s.Node.Values)
+	if err != nil {
+		return unknown(err)
+	}
+	wanted, err := rights.Granted(slices.DeleteFunc(objects, func(o *unstructured.Unstructured) bool {
+		return o.GetLabels()[contract.LabelNodeName] == "" // a role that is bound in the node's namespaces only
+	}))
+	if err != nil {
+		return unknown(err)
+	}
+	if c == s.Remote {
+		for name := range s.Node.Record {
+			wanted = append(wanted,
+				rights.Right{Verb: "create", Resource: "pods", Namespace: name},
+				rights.Right{Verb: "watch", Resource: "pods", Namespace: name})
+		}
+	}
+	answers, err := rights.ReviewAKD(ctx, c, s.Node.Name, wanted)
+	if apierrors.IsForbidden(err) {
+		return skipped("your user may not create subjectaccessreviews in the %s cluster", c.Side)
+	}
+	if err != nil {
+		return unknown(err)
+	}
+	return judgeRights(answers, s.installCommand())
+}
+
+// excessiveRights are rights that akd must not have, whoever granted them.
+func excessiveRights() []rights.Right {
+	return []rights.Right{
+		{Verb: "list", Resource: "secrets"},
+		{Verb: "get", Resource: "secrets", Namespace: metav1.NamespaceSystem},
+		{Verb: "create", Resource: "pods"},
+		{Verb: "create", Resource: "pods", Subresource: "exec", Namespace: metav1.NamespaceSystem},
+		{Verb: "create", Group: "rbac.authorization.k8s.io", Resource: "clusterrolebindings"},
+		{Verb: "update", Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicies"},
+		{Verb: "impersonate", Resource: "users"},
+		{Verb: "get", Resource: "nodes", Subresource: "proxy"},
+	}
+}
+
+// leastRights reviews rights that akd must not have.
+func leastRights(ctx context.Context, s *Subject) Finding {
+	excessive := excessiveRights()
+	answers, err := rights.ReviewAKD(ctx, s.Remote, s.Node.Name, excessive)
+	if apierrors.IsForbidden(err) {
+		return skipped("your user may not create subjectaccessreviews in the remote cluster")
+	}
+	if err != nil {
+		return unknown(err)
+	}
+	held := slices.DeleteFunc(excessive, func(r rights.Right) bool { return slices.Contains(answers.Denied, r) })
+	if len(held) == 0 {
+		return ok("none of the %d that were reviewed", len(answers.Asked))
+	}
+	return warning(fmt.Sprintf("delete the bindings that kubectl actual did not create: "+
+		"kubectl get clusterrolebindings,rolebindings -A -o wide --context=%s | grep %s/%s",
+		s.RemoteContext, contract.SystemNamespace, s.Node.Name),
+		"it may: %s", strings.Join(rights.Rules(held), "; "))
+}

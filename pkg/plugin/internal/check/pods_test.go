@@ -1,0 +1,162 @@
+package check
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/ranges"
+)
+
+func namespace(name, local string) *corev1.Namespace {
+	labels := map[string]string{}
+	if local != "" {
+		labels = map[string]string{contract.LabelNodeName: "vk", contract.LabelNamespace: local}
+	}
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+}
+
+func TestOrphanedNamespaces(t *testing.T) {
+	t.Parallel()
+	const pods = "kubectl get pods -A -l actual.vk/node-name=vk --context=there"
+	cases := map[string]struct {
+		reason     string
+		remote     []runtime.Object
+		conditions []corev1.NodeCondition
+		level      Level
+		found, fix string
+	}{
+		"Well": {reason: "each has its own", remote: []runtime.Object{namespace("vk-shop", "shop")}, level: LevelOK, found: "1"},
+		"Orphan": {
+			reason: "akd deletes it some time later",
+			remote: []runtime.Object{namespace("vk-shop", "shop"), namespace("vk-gone", "gone")},
+			level:  LevelWarning,
+			found:  "1 of 2 have no local namespace: vk-gone",
+			fix:    "wait a few minutes for akd to delete them; if it does not, delete those whose pods nobody needs: " + pods,
+		},
+		"Unrecorded": {
+			reason: "akd would not find it after a restart",
+			remote: []runtime.Object{namespace("vk-shop", "shop"), namespace("vk-blog", "blog")},
+			level:  LevelWarning,
+			found:  "ConfigMap actual-system/vk.namespaces of the remote cluster, lacks: vk-blog",
+			fix:    "kubectl rollout restart deployment vk -n actual-system --context=LOCAL",
+		},
+		"Others": {
+			reason: "namespaces of others are not looked at",
+			remote: []runtime.Object{namespace("theirs", "")},
+			level:  LevelOK,
+			found:  "0",
+		},
+		"Paused": {
+			reason:     "akd keeps too many orphans",
+			conditions: []corev1.NodeCondition{condition(contract.ConditionOrphanDeletionPaused, corev1.ConditionTrue, "", "kept")},
+			level:      LevelFailed,
+			found:      "kept",
+			fix:        "delete the remote pods that nobody needs: " + pods,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := subject([]runtime.Object{namespace("shop", ""), namespace("blog", "")}, tc.remote, tc.conditions...)
+			s.Node.Record = map[string]string{"vk-shop": "shop", "vk-gone": "gone"}
+			expect(t, tc.reason, orphanedNamespaces(t.Context(), s), tc.level, tc.found, tc.fix)
+		})
+	}
+}
+
+func TestPodsStart(t *testing.T) {
+	t.Parallel()
+	pod := func(name string, conditions ...corev1.PodCondition) *corev1.Pod {
+		return &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
+			Spec:       corev1.PodSpec{NodeName: "vk"},
+			Status:     corev1.PodStatus{Phase: corev1.PodPending, Conditions: conditions},
+		}
+	}
+	denied := corev1.PodCondition{
+		Type: contract.ConditionRemoteCreated, Status: corev1.ConditionFalse, Reason: "QuotaExceeded", Message: "no room",
+	}
+	s := subject([]runtime.Object{pod("web"), pod("db", denied)}, nil)
+	got := podsStart(t.Context(), s)
+	expect(t, "one pod cannot start", got, LevelWarning, "1 of 2 cannot: shop/db: QuotaExceeded: no room",
+		"see kubectl describe pod POD, and kubectl actual where POD --remote-context=there")
+	if diff := cmp.Diff([]string{"shop/db: QuotaExceeded: no room"}, got.Details); diff != "" {
+		t.Errorf("details (-want +got):\n%s", diff)
+	}
+	expect(t, "a pod that is starting is fine", podsStart(t.Context(), subject([]runtime.Object{pod("web")}, nil)), LevelOK, "1 pods", "")
+}
+
+func TestJudgeRanges(t *testing.T) {
+	t.Parallel()
+	local := []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16")}
+	old := ranges.Problem{What: "it has no ServiceCIDR", Fix: "upgrade it"}
+	cases := map[string]struct {
+		reason    string
+		mirrors   bool
+		found     ranges.Found
+		level     Level
+		text, fix string
+	}{
+		"Possible": {reason: "nothing is in the way", found: ranges.Found{Local: local}, level: LevelOK, text: "10.96.0.0/16 is free"},
+		"Impossible": {
+			reason: "a node without Services works",
+			found:  ranges.Found{Unsupported: old},
+			level:  LevelWarning,
+			text:   old.What,
+			fix:    old.Fix,
+		},
+		"Broken": {
+			reason:  "a node that mirrors does not",
+			mirrors: true,
+			found:   ranges.Found{Overlap: old},
+			level:   LevelFailed,
+			text:    old.What,
+			fix:     old.Fix,
+		},
+		"Mirrored": {
+			reason:  "as installed",
+			mirrors: true,
+			found:   ranges.Found{Local: local, Object: "vk", Ready: true},
+			level:   LevelOK,
+			text:    "by ServiceCIDR vk",
+		},
+		"Not ready": {
+			reason:  "the cluster says so",
+			mirrors: true,
+			found:   ranges.Found{Local: local, Object: "vk"},
+			level:   LevelFailed,
+			text:    "not ready",
+			fix:     "kubectl describe servicecidr vk --context=there",
+		},
+		"Not applied": {
+			reason:  "somebody deleted it",
+			mirrors: true,
+			found:   ranges.Found{Local: local, Missing: local},
+			level:   LevelFailed,
+			text:    "10.96.0.0/16",
+			fix:     "kubectl actual install vk --remote-context=there",
+		},
+		"Other Services": {
+			reason:  "an address cannot mean two things",
+			mirrors: true,
+			found:   ranges.Found{Local: local, Object: "vk", Ready: true, Colliding: []string{"default/theirs"}},
+			level:   LevelWarning,
+			text:    "default/theirs",
+			fix:     "recreate these Services with other addresses in the remote cluster",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := subject(nil, nil)
+			s.Node.Values.MirrorServices = tc.mirrors
+			expect(t, tc.reason, judgeRanges(s, &tc.found), tc.level, tc.text, tc.fix)
+		})
+	}
+}

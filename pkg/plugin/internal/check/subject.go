@@ -1,0 +1,91 @@
+package check
+
+import (
+	"cmp"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	nodeutil "k8s.io/component-helpers/node/util"
+	"k8s.io/utils/clock"
+
+	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+)
+
+// Subject is what checks examine. They only read it, but for local-reachable and
+// remote-reachable, which have the clusters identify themselves.
+type Subject struct {
+	kubeclient.Clusters
+	// RemoteContext is the context of the remote cluster, or a word that stands for
+	// it, for proposed commands.
+	RemoteContext string
+	// Node is the node. Until node-installed has found it, only its name may be
+	// known.
+	Node Node
+	// Version is this program's.
+	Version string
+	// ProbeImage is the image of the probe pod. Empty runs no pod.
+	ProbeImage string
+	Clock      clock.PassiveClock
+}
+
+// Node is a node that akd serves, as far as the clusters tell about it.
+type Node struct {
+	Name string
+	// Object is the Node; nil if akd has not registered it.
+	Object *corev1.Node
+	// AKD is akd's Deployment; nil if kubectl actual did not install akd.
+	AKD *appsv1.Deployment
+	// Host is the cluster that akd runs in. Peer is the other one, which akd has
+	// a credential for.
+	Host, Peer *kubeclient.Cluster
+	// Values are those of the installation, as far as they can be read back.
+	Values manifests.Values
+	// APIServer is HOST:PORT of the local API server as akd tells pods; empty if
+	// it is not configured.
+	APIServer string
+	// Record is akd's record of its namespaces: keys remote, values local.
+	Record map[string]string
+}
+
+// condition returns one of the node's conditions, or nil.
+func (n *Node) condition(kind corev1.NodeConditionType) *corev1.NodeCondition {
+	if n.Object == nil {
+		return nil
+	}
+	_, condition := nodeutil.GetNodeCondition(&n.Object.Status, kind)
+	return condition
+}
+
+// The commands that findings propose.
+
+func (s *Subject) installCommand() string {
+	return "kubectl actual install " + cmp.Or(s.Node.Name, "NODE") + " --remote-context=" + s.RemoteContext
+}
+
+func (s *Subject) rotateCommand() string {
+	return "kubectl actual token rotate " + s.Node.Name + " --remote-context=" + s.RemoteContext
+}
+
+func (s *Subject) logsCommand() string {
+	command := "kubectl actual logs " + s.Node.Name
+	if s.akdIsRemote() {
+		command += " --remote-context=" + s.RemoteContext
+	}
+	return command
+}
+
+func (s *Subject) remotePodsCommand() string {
+	return "kubectl get pods -A -l " + contract.LabelNodeName + "=" + s.Node.Name + " --context=" + s.RemoteContext
+}
+
+// hostContext is the context of the cluster that akd runs in.
+func (s *Subject) hostContext() string {
+	if s.akdIsRemote() {
+		return s.RemoteContext
+	}
+	return "LOCAL"
+}
+
+func (s *Subject) akdIsRemote() bool { return s.Node.Host != nil && s.Node.Host == s.Remote }
