@@ -19,6 +19,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/rights"
 )
 
 // install is the command of that name.
@@ -120,11 +121,15 @@ func (i *install) checkRights(ctx context.Context) (string, error) {
 	var missing []string
 	count := 0
 	for _, c := range []*cluster{i.both.local, i.both.remote} {
-		finding := mayInstall(ctx, c, i.values) // what the remote nodes have is added up by now
-		if finding.Level == levelFailed {
-			missing = append(missing, fmt.Sprintf("%s cluster: %s: %s", c.side, finding.Found, finding.Mend))
+		answers, err := rights.ReviewInstall(ctx, c.bridged(), i.values) // what the remote nodes have is added up by now
+		if err != nil {
+			return "", err
 		}
-		count += len(finding.Details)
+		if len(answers.Denied) > 0 {
+			missing = append(missing, fmt.Sprintf("%s cluster: missing: %s: ask an administrator of the %s cluster for these rights, or to install the node",
+				c.side, strings.Join(rights.Rules(answers.Denied), "; "), c.side))
+		}
+		count += len(answers.Asked)
 	}
 	if len(missing) > 0 {
 		return "", errors.New(strings.Join(missing, "\n"))

@@ -14,6 +14,16 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/check"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/command"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/completion"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/inspect"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/output"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/report"
 )
 
 // Exit codes of kubectl actual.
@@ -52,21 +62,34 @@ func Main(ctx context.Context, streams genericiooptions.IOStreams, build Build, 
 		return ExitOK
 	}
 	_, _ = fmt.Fprintf(streams.ErrOut, "error: %s\n", strings.TrimPrefix(err.Error(), "error: "))
+	for _, hint := range failure.Hints(err) {
+		_, _ = fmt.Fprintf(streams.ErrOut, "hint: %s\n", hint)
+	}
 	var usage usageError
 	switch {
 	case ctx.Err() != nil:
 		return ExitInterrupted
-	case errors.As(err, &usage):
+	case errors.As(err, &usage) || failure.IsUsage(err):
 		return ExitUsage
-	case isUnhealthy(err):
+	case failure.IsUnhealthy(err):
 		return ExitUnhealthy
 	default:
 		return ExitFailed
 	}
 }
 
+// Arguments are what the program was run with, from its own name on: kubectl
+// runs it under another name to complete a command line.
+func Arguments(argv []string) []string { return completion.Arguments(argv) }
+
 // New returns the command tree. Nothing is read or contacted before a command runs.
 func New(streams genericiooptions.IOStreams, build Build) *cobra.Command {
+	env := &command.Env{
+		Access:  kubeclient.NewAccess(build.Getenv),
+		Style:   output.NewStyle(build.Getenv, clock.RealClock{}),
+		Streams: streams,
+		Version: build.Version,
+	}
 	access, style := newAccess(build.Getenv), newStyle(build.Getenv)
 	root := &cobra.Command{
 		Use:   "kubectl-actual",
@@ -91,25 +114,28 @@ on the kubelets of a remote one.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w: see %s --help", err, cmd.CommandPath())
 	})
-	access.addFlags(root.PersistentFlags())
-	style.addFlags(root.PersistentFlags())
+	env.Access.AddFlags(root.PersistentFlags())
+	env.Style.AddFlags(root.PersistentFlags())
 	verbosity := root.PersistentFlags().IntP("v", "v", 0, "what is logged of requests: 6 names them, 7 adds headers; bodies never are, which may hold secrets")
-	root.PersistentPreRun = func(*cobra.Command, []string) { logRequests(*verbosity) }
+	root.PersistentPreRun = func(*cobra.Command, []string) {
+		logRequests(*verbosity)
+		bridge(root, env, access, style)
+	}
 	root.AddCommand(
 		newInstall(access, style, streams, build),
 		newUninstall(access, style, streams),
 		newManifests(streams, build),
 		newToken(access, streams),
-		newWhere(access, streams),
-		newStatus(access, style, streams),
-		newCheck(access, style, streams, build),
-		newNodes(access, streams),
-		newReport(access, streams, build),
-		newCompletion(streams),
-		newLogs(access, streams),
-		newVersion(access, streams, build),
+		inspect.NewWhere(env),
+		inspect.NewStatus(env),
+		check.NewCommand(env),
+		inspect.NewNodes(env),
+		report.NewCommand(env),
+		completion.NewCommand(env),
+		inspect.NewLogs(env),
+		inspect.NewVersion(env),
 	)
-	if err := addCompletions(root, access); err != nil {
+	if err := completion.AddTo(root, env.Access); err != nil {
 		panic(err) // a flag is completed that there is not: any test says so
 	}
 	return root

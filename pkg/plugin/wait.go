@@ -16,8 +16,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	nodeutil "k8s.io/component-helpers/node/util"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/rights"
 )
 
 // pollInterval is how often a condition is looked at.
@@ -66,13 +68,13 @@ func (i *install) awaitPolicies(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, i.timeout)
 	defer cancel()
 	return "", until(ctx, func(ctx context.Context) (bool, string, error) {
-		err := tryForeign(ctx, i.both.remote, i.values.Node)
+		err := rights.CheckConfinement(ctx, i.both.remote.bridged(), i.values.Node)
 		switch {
 		case err == nil:
-			return false, "akd might still create a namespace that is not its own", nil
-		case strings.Contains(err.Error(), "ValidatingAdmissionPolicy"):
 			return true, "", nil
-		case strings.Contains(err.Error(), "impersonate"):
+		case errors.Is(err, rights.ErrNotConfined):
+			return false, "akd might still create a namespace that is not its own", nil
+		case errors.Is(err, rights.ErrMayNotImpersonate):
 			return false, "", fmt.Errorf("your user may not impersonate akd in the remote cluster, to see that it is confined: %w", err)
 		default:
 			return false, err.Error(), nil // its rights may lag behind, too
@@ -134,7 +136,7 @@ func (i *install) waitNode(ctx context.Context) (string, error) {
 		if err != nil || pending != "" {
 			return false, pending, err
 		}
-		ready := conditionOf(node, corev1.NodeReady)
+		_, ready := nodeutil.GetNodeCondition(&node.Status, corev1.NodeReady)
 		if ready == nil {
 			return false, "the node has no condition Ready", nil
 		}
@@ -152,7 +154,8 @@ func (i *install) approve(ctx context.Context, node *corev1.Node) (pending strin
 	if err != nil {
 		return "", fmt.Errorf("look for the node's certificate request: %w", err)
 	}
-	state, signed := conditionOf(node, conditionCertificate), metav1.Time{}
+	_, state := nodeutil.GetNodeCondition(&node.Status, contract.ConditionServingCertificateSigned)
+	signed := metav1.Time{}
 	if state != nil && state.Status == corev1.ConditionTrue {
 		signed = state.LastTransitionTime
 	}
