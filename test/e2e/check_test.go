@@ -17,7 +17,7 @@ import (
 
 // TestCheck: nothing fails on a fresh install, pods of the remote cluster reach
 // the local API server, and each thing that is taken away is found by the check
-// that is about it, and mended by the command that it names.
+// that is about it, and fixed by the command that it names.
 func TestCheck(t *testing.T) {
 	env.SkipUnlessSlow(t)
 	e, node := shared, "checked"
@@ -26,13 +26,13 @@ func TestCheck(t *testing.T) {
 		"install", node, "--remote-context=remote", "--image=" + e.AKDImage(t), "--services=none",
 		"--probe-image=registry.k8s.io/e2e-test-images/agnhost:2.66.1", "--force-conflicts",
 	}
-	mend := func(t *testing.T) {
+	repair := func(t *testing.T) {
 		t.Helper()
 		if out, stderr, code := e.Actual(t, install...); code != 0 {
 			t.Fatalf("install: exit code %d\n%s%s", code, out, stderr)
 		}
 	}
-	mend(t)
+	repair(t)
 	t.Cleanup(func() {
 		if out, stderr, code := e.Actual(t, "uninstall", node, "--remote-context=remote", "--force"); code != 0 {
 			t.Errorf("uninstall: exit code %d\n%s%s", code, out, stderr)
@@ -94,7 +94,7 @@ func TestCheck(t *testing.T) {
 				}
 				return nil
 			})
-			mend(t)
+			repair(t)
 		})
 	}
 }
