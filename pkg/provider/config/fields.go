@@ -30,7 +30,14 @@ func leaves(owner reflect.Type, path string, index []int) []leaf {
 			all = append(all, leaves(f.Type, child, at)...)
 			continue
 		}
-		all = append(all, leaf{path: child, index: at, typ: f.Type, flag: f.Tag.Get("flag"), doc: docOf(owner, jsonName(f)), isPath: f.Tag.Get("path") != ""})
+		all = append(all, leaf{
+			path:   child,
+			index:  at,
+			typ:    f.Type,
+			flag:   f.Tag.Get("flag"),
+			doc:    docOf(owner, jsonName(f)),
+			isPath: f.Tag.Get("path") != "",
+		})
 	}
 	return all
 }

@@ -76,14 +76,27 @@ func newProblems(file string) *problems {
 }
 
 func (p *problems) add(field string, line int, found, want string) {
-	p.list = append(p.list, Problem{File: p.file, Line: line, Field: field, Found: found, Want: want})
+	p.list = append(p.list, Problem{
+		File:  p.file,
+		Line:  line,
+		Field: field,
+		Found: found,
+		Want:  want,
+	})
 }
 
 // at adds a problem of a field whose origin is known, or that of the nearest
 // field around it.
 func (p *problems) at(field, found, want string) {
 	from := p.origin(field)
-	problem := Problem{File: p.file, Line: from.line, Flag: from.flag, Field: field, Found: found, Want: want}
+	problem := Problem{
+		File:  p.file,
+		Line:  from.line,
+		Flag:  from.flag,
+		Field: field,
+		Found: found,
+		Want:  want,
+	}
 	if problem.Flag != "" {
 		problem.File, problem.Line = "", 0
 	}

@@ -3,11 +3,15 @@
 package config
 
 var map_CertificateConfiguration = map[string]string{
-	"":          "CertificateConfiguration says where the serving certificate comes from.",
-	"mode":      "Where the certificate comes from. With csr, from the local cluster's signer kubernetes.io/kubelet-serving; until someone approves the request, a self-signed one is shown. With selfSigned, akd makes one, which clients that verify refuse. With files, from certFile and keyFile, read again when they change.",
-	"directory": "Folder that keeps the certificate and its key across restarts in mode csr. Empty keeps them in memory: each start then makes a new request.",
-	"certFile":  "Path of the certificate and its chain, PEM. For mode files.",
-	"keyFile":   "Path of the private key, PEM. For mode files.",
+	"": "CertificateConfiguration says where the serving certificate comes from.",
+	"mode": "Where the certificate comes from. With csr, from the local cluster's signer " +
+		"kubernetes.io/kubelet-serving; until someone approves the request, a self-signed one is shown. With " +
+		"selfSigned, akd makes one, which clients that verify refuse. With files, from certFile and keyFile, " +
+		"read again when they change.",
+	"directory": "Folder that keeps the certificate and its key across restarts in mode csr. Empty keeps them in " +
+		"memory: each start then makes a new request.",
+	"certFile": "Path of the certificate and its chain, PEM. For mode files.",
+	"keyFile":  "Path of the private key, PEM. For mode files.",
 }
 
 func (CertificateConfiguration) SwaggerDoc() map[string]string {
@@ -15,14 +19,22 @@ func (CertificateConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_Configuration = map[string]string{
-	"":               "Configuration is everything that akd can be told. A field that is left out keeps its default; a field that is set, even to an empty value, is taken at its word.",
-	"apiVersion":     "Version of this format: actual.vk/v1alpha1. Required in a file.",
-	"kind":           "Kind of this document: AKDConfiguration. Required in a file.",
-	"nodeName":       "Name of the virtual node in the local cluster: a DNS-1123 label of at most 46 characters, because remote namespaces are named after it. Required. Once pods have run under it, another name is another node.",
-	"local":          "Local is the cluster that the node joins, where users create pods.",
-	"remote":         "Remote is the cluster whose kubelets run the pods.",
-	"node":           "Node describes the virtual node to the local cluster.",
-	"services":       "How pods reach the Services of the local cluster. With mirror, akd keeps copies of all Services and their endpoints in the remote cluster, with the same addresses, and pods use the local cluster's DNS: names and addresses are those of the local cluster. The remote cluster needs a ServiceCIDR object with the local cluster's range of service addresses, which Kubernetes has since 1.33, and which kubectl actual install makes. With none, pods reach the local API server alone, by its environment variables and names.",
+	"": "Configuration is everything that akd can be told. A field that is left out keeps its default; a " +
+		"field that is set, even to an empty value, is taken at its word.",
+	"apiVersion": "Version of this format: actual.vk/v1alpha1. Required in a file.",
+	"kind":       "Kind of this document: AKDConfiguration. Required in a file.",
+	"nodeName": "Name of the virtual node in the local cluster: a DNS-1123 label of at most 46 characters, because " +
+		"remote namespaces are named after it. Required. Once pods have run under it, another name is " +
+		"another node.",
+	"local":  "Local is the cluster that the node joins, where users create pods.",
+	"remote": "Remote is the cluster whose kubelets run the pods.",
+	"node":   "Node describes the virtual node to the local cluster.",
+	"services": "How pods reach the Services of the local cluster. With mirror, akd keeps copies of all Services and " +
+		"their endpoints in the remote cluster, with the same addresses, and pods use the local cluster's " +
+		"DNS: names and addresses are those of the local cluster. The remote cluster needs a ServiceCIDR " +
+		"object with the local cluster's range of service addresses, which Kubernetes has since 1.33, and " +
+		"which kubectl actual install makes. With none, pods reach the local API server alone, by its " +
+		"environment variables and names.",
 	"pods":           "Pods is what every remote pod gets.",
 	"namespaces":     "Namespaces is what every remote namespace gets.",
 	"kubeletAPI":     "KubeletAPI is the HTTPS server for logs, exec, port-forward and usage.",
@@ -38,13 +50,17 @@ func (Configuration) SwaggerDoc() map[string]string {
 }
 
 var map_KubeletAPIConfiguration = map[string]string{
-	"":                "KubeletAPIConfiguration describes the HTTPS server that the local API server calls for logs, exec, attach, port-forward and usage.",
-	"address":         "IP address to listen on. Empty means all.",
-	"port":            "Port to listen on, and to publish in the Node.",
-	"certificate":     "Certificate that the server shows.",
-	"anonymousHealth": "Serve /healthz without authentication, for probes that cannot present any. Every other path always asks for it.",
-	"maxConnections":  "Most connections at a time; more wait. Callers who have shown no right yet have half of them at most, and the oldest of these goes first.",
-	"maxStreams":      "Most streams at a time (logs, exec, attach, port-forward); more get 429 Too Many Requests. One user has three quarters of them at most.",
+	"": "KubeletAPIConfiguration describes the HTTPS server that the local API server calls for logs, exec, " +
+		"attach, port-forward and usage.",
+	"address":     "IP address to listen on. Empty means all.",
+	"port":        "Port to listen on, and to publish in the Node.",
+	"certificate": "Certificate that the server shows.",
+	"anonymousHealth": "Serve /healthz without authentication, for probes that cannot present any. Every other path always " +
+		"asks for it.",
+	"maxConnections": "Most connections at a time; more wait. Callers who have shown no right yet have half of them at " +
+		"most, and the oldest of these goes first.",
+	"maxStreams": "Most streams at a time (logs, exec, attach, port-forward); more get 429 Too Many Requests. One user " +
+		"has three quarters of them at most.",
 }
 
 func (KubeletAPIConfiguration) SwaggerDoc() map[string]string {
@@ -52,8 +68,10 @@ func (KubeletAPIConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_LeaderElectionConfiguration = map[string]string{
-	"":      "LeaderElectionConfiguration is for several akds of one node, of which one works and the others wait.",
-	"lease": "Lease of the local cluster, NAMESPACE/NAME, that the working akd holds. A waiting one takes over at once when it is given back, and 12 s after its last renewal when it is not. Empty means that there is one akd only: two that both work would disturb each other.",
+	"": "LeaderElectionConfiguration is for several akds of one node, of which one works and the others wait.",
+	"lease": "Lease of the local cluster, NAMESPACE/NAME, that the working akd holds. A waiting one takes over at " +
+		"once when it is given back, and 12 s after its last renewal when it is not. Empty means that there " +
+		"is one akd only: two that both work would disturb each other.",
 }
 
 func (LeaderElectionConfiguration) SwaggerDoc() map[string]string {
@@ -61,12 +79,18 @@ func (LeaderElectionConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_LocalConfiguration = map[string]string{
-	"":           "LocalConfiguration says how akd, and the pods, reach the local cluster.",
-	"kubeconfig": "Path of the kubeconfig of the local cluster. Empty means akd's own service account, which works when akd runs in a pod of the local cluster.",
-	"secret":     "Secret of the remote cluster, NAMESPACE/NAME, whose key kubeconfig holds the kubeconfig of the local cluster, with everything in it: for an akd that runs in the remote cluster. akd renews a service account's token in it at 80% of its life, and takes up what others store there.",
-	"context":    "Context of the kubeconfig. Empty means its current context.",
-	"identity":   "Who akd is in the local cluster. With node, akd impersonates the user system:node:NODENAME in the group system:nodes, and has exactly the rights of a kubelet. With client, it acts as the kubeconfig's own user: for clusters without the Node authorizer.",
-	"apiServer":  "Address of the local API server as pods in the remote cluster reach it, HOST:PORT. Empty means the endpoint that the Service kubernetes of the namespace default publishes.",
+	"": "LocalConfiguration says how akd, and the pods, reach the local cluster.",
+	"kubeconfig": "Path of the kubeconfig of the local cluster. Empty means akd's own service account, which works " +
+		"when akd runs in a pod of the local cluster.",
+	"secret": "Secret of the remote cluster, NAMESPACE/NAME, whose key kubeconfig holds the kubeconfig of the " +
+		"local cluster, with everything in it: for an akd that runs in the remote cluster. akd renews a " +
+		"service account's token in it at 80% of its life, and takes up what others store there.",
+	"context": "Context of the kubeconfig. Empty means its current context.",
+	"identity": "Who akd is in the local cluster. With node, akd impersonates the user system:node:NODENAME in the " +
+		"group system:nodes, and has exactly the rights of a kubelet. With client, it acts as the " +
+		"kubeconfig's own user: for clusters without the Node authorizer.",
+	"apiServer": "Address of the local API server as pods in the remote cluster reach it, HOST:PORT. Empty means the " +
+		"endpoint that the Service kubernetes of the namespace default publishes.",
 }
 
 func (LocalConfiguration) SwaggerDoc() map[string]string {
@@ -84,8 +108,9 @@ func (LoggingConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_MetricsConfiguration = map[string]string{
-	"":        "MetricsConfiguration describes the HTTP server for metrics and probes.",
-	"address": "Address of /metrics, /healthz and /readyz, HOST:PORT. They are plain HTTP without authentication, and hold no names of pods. An empty HOST means all addresses; an empty value turns the server off.",
+	"": "MetricsConfiguration describes the HTTP server for metrics and probes.",
+	"address": "Address of /metrics, /healthz and /readyz, HOST:PORT. They are plain HTTP without authentication, " +
+		"and hold no names of pods. An empty HOST means all addresses; an empty value turns the server off.",
 }
 
 func (MetricsConfiguration) SwaggerDoc() map[string]string {
@@ -93,9 +118,13 @@ func (MetricsConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_NamespacesConfiguration = map[string]string{
-	"":              "NamespacesConfiguration is what akd creates in every remote namespace before the first pod, each under the name actual-vk. Each needs a right of its own, which is switched on at install. akd changes none of them: a new value holds for namespaces that are made afterwards.",
-	"resourceQuota": "What the pods of one namespace may take together, by resource: the spec.hard of a ResourceQuota. Empty means no quota.",
-	"limitRange":    "What single pods and containers take by default and at most: the spec.limits of a LimitRange. Empty means none.",
+	"": "NamespacesConfiguration is what akd creates in every remote namespace before the first pod, each " +
+		"under the name actual-vk. Each needs a right of its own, which is switched on at install. akd " +
+		"changes none of them: a new value holds for namespaces that are made afterwards.",
+	"resourceQuota": "What the pods of one namespace may take together, by resource: the spec.hard of a ResourceQuota. " +
+		"Empty means no quota.",
+	"limitRange": "What single pods and containers take by default and at most: the spec.limits of a LimitRange. Empty " +
+		"means none.",
 	"networkPolicy": "NetworkPolicy keeps other nodes' pods from reaching this node's.",
 }
 
@@ -104,9 +133,13 @@ func (NamespacesConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_NetworkPolicyConfiguration = map[string]string{
-	"":          "NetworkPolicyConfiguration is a NetworkPolicy for all pods of a namespace. It lets in what comes from this node's namespaces, from namespaces of the remote cluster that are no node's, and from the addresses of allowFrom; the rest, other nodes' pods above all, is shut out. What pods may reach is not limited.",
-	"enabled":   "Create the NetworkPolicy.",
-	"allowFrom": "Addresses outside of the remote cluster that reach the pods, as CIDRs: the local cluster's pods and nodes, for instance.",
+	"": "NetworkPolicyConfiguration is a NetworkPolicy for all pods of a namespace. It lets in what comes " +
+		"from this node's namespaces, from namespaces of the remote cluster that are no node's, and from the " +
+		"addresses of allowFrom; the rest, other nodes' pods above all, is shut out. What pods may reach is " +
+		"not limited.",
+	"enabled": "Create the NetworkPolicy.",
+	"allowFrom": "Addresses outside of the remote cluster that reach the pods, as CIDRs: the local cluster's pods and " +
+		"nodes, for instance.",
 }
 
 func (NetworkPolicyConfiguration) SwaggerDoc() map[string]string {
@@ -114,13 +147,18 @@ func (NetworkPolicyConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_NodeConfiguration = map[string]string{
-	"":              "NodeConfiguration describes the virtual node.",
-	"address":       "Address of the node, its InternalIP: where the local API server reaches the kubelet API of akd. Empty means the address from which akd reaches the local API server.",
-	"hostname":      "Hostname of the node, in its addresses and in its label kubernetes.io/hostname. Empty means nodeName.",
-	"capacity":      "Capacity of the node by resource: cpu, memory, pods, ephemeral-storage, and extended resources. A resource that is named here replaces what akd finds by adding up the schedulable nodes of the remote cluster; where akd may not list them, this is all there is.",
-	"labels":        "Labels of the node, added to those that akd sets itself. With local.identity node, only what NodeRestriction lets a kubelet set.",
-	"taints":        "Taints that the node registers with. A node may set them only then: later changes are made with kubectl.",
-	"clusterDNS":    "IP addresses of the local cluster's DNS, as pods in the remote cluster reach it, at most 3. Empty means that pods use the remote cluster's DNS.",
+	"": "NodeConfiguration describes the virtual node.",
+	"address": "Address of the node, its InternalIP: where the local API server reaches the kubelet API of akd. " +
+		"Empty means the address from which akd reaches the local API server.",
+	"hostname": "Hostname of the node, in its addresses and in its label kubernetes.io/hostname. Empty means nodeName.",
+	"capacity": "Capacity of the node by resource: cpu, memory, pods, ephemeral-storage, and extended resources. A " +
+		"resource that is named here replaces what akd finds by adding up the schedulable nodes of the " +
+		"remote cluster; where akd may not list them, this is all there is.",
+	"labels": "Labels of the node, added to those that akd sets itself. With local.identity node, only what " +
+		"NodeRestriction lets a kubelet set.",
+	"taints": "Taints that the node registers with. A node may set them only then: later changes are made with kubectl.",
+	"clusterDNS": "IP addresses of the local cluster's DNS, as pods in the remote cluster reach it, at most 3. Empty " +
+		"means that pods use the remote cluster's DNS.",
 	"clusterDomain": "DNS domain of the local cluster.",
 }
 
@@ -135,7 +173,8 @@ var map_PodsConfiguration = map[string]string{
 	"tolerations":       "Tolerations for taints of the remote nodes.",
 	"runtimeClassName":  "RuntimeClass of the remote cluster. Empty means the remote's default.",
 	"priorityClassName": "PriorityClass of the remote cluster. Empty means the remote's default.",
-	"podSecurity":       "Pod Security level that the remote namespaces enforce. The policy made when akd was installed refuses a weaker one.",
+	"podSecurity": "Pod Security level that the remote namespaces enforce. The policy made when akd was installed " +
+		"refuses a weaker one.",
 }
 
 func (PodsConfiguration) SwaggerDoc() map[string]string {
@@ -143,10 +182,13 @@ func (PodsConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_RemoteConfiguration = map[string]string{
-	"":           "RemoteConfiguration says how akd reaches the remote cluster.",
-	"kubeconfig": "Path of the kubeconfig of the remote cluster. Empty means akd's own service account, which works when akd runs in a pod of the remote cluster; only one of the two can be empty.",
-	"secret":     "Secret of the local cluster, NAMESPACE/NAME, whose key kubeconfig holds the kubeconfig of the remote cluster, with everything in it: instead of kubeconfig. akd renews a service account's token in it at 80% of its life, and takes up what others store there.",
-	"context":    "Context of the kubeconfig. Empty means its current context.",
+	"": "RemoteConfiguration says how akd reaches the remote cluster.",
+	"kubeconfig": "Path of the kubeconfig of the remote cluster. Empty means akd's own service account, which works " +
+		"when akd runs in a pod of the remote cluster; only one of the two can be empty.",
+	"secret": "Secret of the local cluster, NAMESPACE/NAME, whose key kubeconfig holds the kubeconfig of the " +
+		"remote cluster, with everything in it: instead of kubeconfig. akd renews a service account's token " +
+		"in it at 80% of its life, and takes up what others store there.",
+	"context": "Context of the kubeconfig. Empty means its current context.",
 }
 
 func (RemoteConfiguration) SwaggerDoc() map[string]string {
@@ -154,8 +196,9 @@ func (RemoteConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_SyncConfiguration = map[string]string{
-	"":                   "SyncConfiguration tunes how akd keeps the two clusters in step.",
-	"resyncPeriod":       "How often every pod is looked at again without a reason. Nothing is written for pods that are as they should be. At least 10s; 0s turns it off.",
+	"": "SyncConfiguration tunes how akd keeps the two clusters in step.",
+	"resyncPeriod": "How often every pod is looked at again without a reason. Nothing is written for pods that are as " +
+		"they should be. At least 10s; 0s turns it off.",
 	"concurrentSyncs":    "Number of pods that are worked on at the same time.",
 	"unusedNamespaceTTL": "How long a remote namespace without pods is kept, while its local one lives.",
 	"remoteGracePeriod":  "How long the remote may be silent before the node is not ready. At least 10s.",

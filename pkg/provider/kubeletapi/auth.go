@@ -191,7 +191,8 @@ func (a *Auth) Authenticate(r *http.Request) (authenticationv1.UserInfo, error) 
 		return user, unauthorized("the bearer token is not valid in this cluster: use a current one")
 	case !errors.Is(certErr, errNoCredentials):
 		a.cfg.Logger.Debug("client certificate refused", "remoteAddr", r.RemoteAddr, "error", certErr)
-		return user, unauthorized("the client certificate is not valid here: it must be signed by the cluster's client CA, current, and for client authentication")
+		return user, unauthorized("the client certificate is not valid here: it must be signed by the cluster's client CA, current, and for " +
+			"client authentication")
 	}
 	return user, unauthorized("present a client certificate signed by the cluster's client CA, or a bearer token")
 }
@@ -371,7 +372,11 @@ func (a *Auth) mayAccess(ctx context.Context, user authenticationv1.UserInfo, ve
 		UID:    user.UID,
 		Groups: user.Groups,
 		ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Verb: verb, Version: "v1", Resource: "nodes", Subresource: subresource, Name: a.cfg.NodeName,
+			Verb:        verb,
+			Version:     "v1",
+			Resource:    "nodes",
+			Subresource: subresource,
+			Name:        a.cfg.NodeName,
 		},
 	}
 	for name, values := range user.Extra {

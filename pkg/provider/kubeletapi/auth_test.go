@@ -88,10 +88,12 @@ func TestEveryPathIsGuarded(t *testing.T) {
 		token  string
 		code   int
 	}{
-		"Nobody":       {"nothing is anonymous", nil, "", 401},
-		"ForeignCert":  {"signed by another CA", []tls.Certificate{pair(foreignCA, leaf{name: "x", groups: admins, usage: client})}, "", 401},
-		"ServerCert":   {"not for client authentication", []tls.Certificate{pair(b.clients, leaf{name: "x", groups: admins, usage: serverAuth})}, "", 401},
-		"ExpiredCert":  {"out of date", []tls.Certificate{pair(b.clients, leaf{name: "x", groups: admins, usage: client, ends: time.Now().Add(-time.Minute)})}, "", 401},
+		"Nobody":      {"nothing is anonymous", nil, "", 401},
+		"ForeignCert": {"signed by another CA", []tls.Certificate{pair(foreignCA, leaf{name: "x", groups: admins, usage: client})}, "", 401},
+		"ServerCert": {"not for client authentication", []tls.Certificate{pair(b.clients, leaf{name: "x", groups: admins, usage: serverAuth})},
+			"", 401},
+		"ExpiredCert": {"out of date",
+			[]tls.Certificate{pair(b.clients, leaf{name: "x", groups: admins, usage: client, ends: time.Now().Add(-time.Minute)})}, "", 401},
 		"NamelessCert": {"no user", []tls.Certificate{pair(b.clients, leaf{groups: admins, usage: client})}, "", 401},
 		"UnknownToken": {"not of this cluster", nil, "unknown", 401},
 		"WeakToken":    {"known, without rights", nil, weakToken, 403},
@@ -143,7 +145,11 @@ func TestEachSubresourceOpensItsPaths(t *testing.T) {
 					NodeName: nodeName, ClientCAPEM: newAuthority(t).pem(), Logger: c.Logger,
 					Reviews: reviewer(func(spec authorizationv1.SubjectAccessReviewSpec) bool {
 						want := &authorizationv1.ResourceAttributes{
-							Verb: spec.ResourceAttributes.Verb, Version: "v1", Resource: "nodes", Subresource: granted, Name: nodeName,
+							Verb:        spec.ResourceAttributes.Verb,
+							Version:     "v1",
+							Resource:    "nodes",
+							Subresource: granted,
+							Name:        nodeName,
 						}
 						return cmp.Equal(want, spec.ResourceAttributes)
 					}),
@@ -194,7 +200,11 @@ func TestReviewsAreRememberedAndForgotten(t *testing.T) {
 	clock := clocktesting.NewFakeClock(time.Now())
 	client := reviewer(goodOnly)
 	auth, err := NewAuth(AuthConfig{
-		NodeName: nodeName, Reviews: client, ClientCAPEM: newAuthority(t).pem(), Clock: clock, Logger: slog.New(slog.DiscardHandler),
+		NodeName:    nodeName,
+		Reviews:     client,
+		ClientCAPEM: newAuthority(t).pem(),
+		Clock:       clock,
+		Logger:      slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -259,7 +269,11 @@ func TestClientCAIsReadAgain(t *testing.T) {
 	}
 	client := fake.NewClientset(published)
 	auth, err := NewAuth(AuthConfig{
-		NodeName: nodeName, Reviews: client, ClientCA: client, ClientCAInterval: time.Millisecond, Logger: slog.New(slog.DiscardHandler),
+		NodeName:         nodeName,
+		Reviews:          client,
+		ClientCA:         client,
+		ClientCAInterval: time.Millisecond,
+		Logger:           slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -45,7 +45,9 @@ func signer(t *testing.T, a *authority, approved func() bool) *fake.Clientset {
 		request.UID = "uid-csr"
 		if approved() {
 			request.Status = certificatesv1.CertificateSigningRequestStatus{
-				Conditions:  []certificatesv1.CertificateSigningRequestCondition{{Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue}},
+				Conditions: []certificatesv1.CertificateSigningRequestCondition{
+					{Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue},
+				},
 				Certificate: signRequest(t, a, request.Spec.Request),
 			}
 		}
@@ -63,8 +65,13 @@ func signRequest(t *testing.T, a *authority, requestPEM []byte) []byte {
 		return nil
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(77), Subject: request.Subject, DNSNames: request.DNSNames, IPAddresses: request.IPAddresses,
-		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		SerialNumber: big.NewInt(77),
+		Subject:      request.Subject,
+		DNSNames:     request.DNSNames,
+		IPAddresses:  request.IPAddresses,
+		NotBefore:    time.Now().Add(-time.Minute),
+		NotAfter:     time.Now().Add(time.Hour),
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}, a.cert, request.PublicKey, a.key)
 	if err != nil {
 		t.Error(err)
@@ -78,7 +85,12 @@ func TestSelfSignedUntilApproved(t *testing.T) {
 			a := newAuthority(t)
 			client := signer(t, a, func() bool { return false })
 			certificates, err := NewCertificates(CertificateConfig{
-				Mode: CertificateCSR, NodeName: nodeName, Addresses: nodeAddresses, Client: client, Dir: dir, Logger: slog.New(slog.DiscardHandler),
+				Mode:      CertificateCSR,
+				NodeName:  nodeName,
+				Addresses: nodeAddresses,
+				Client:    client,
+				Dir:       dir,
+				Logger:    slog.New(slog.DiscardHandler),
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -98,11 +110,14 @@ func TestSelfSignedUntilApproved(t *testing.T) {
 				return true
 			})
 			checkRequest(t, request)
-			if state := certificates.State(); !state.SelfSigned || !strings.Contains(state.Message, "kubectl certificate approve") || state.NotAfter.IsZero() {
+			if state := certificates.State(); !state.SelfSigned || !strings.Contains(state.Message, "kubectl certificate approve") ||
+				state.NotAfter.IsZero() {
 				t.Errorf("before approval: %+v", state)
 			}
 
-			request.Status.Conditions = []certificatesv1.CertificateSigningRequestCondition{{Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue}}
+			request.Status.Conditions = []certificatesv1.CertificateSigningRequestCondition{
+				{Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue},
+			}
 			request.Status.Certificate = signRequest(t, a, request.Spec.Request)
 			if _, err := client.CertificatesV1().CertificateSigningRequests().UpdateStatus(ctx, request, metav1.UpdateOptions{}); err != nil {
 				t.Fatal(err)
@@ -125,9 +140,11 @@ func TestCleanStopIsNoError(t *testing.T) {
 	before := runtime.NumGoroutine()
 	log := &lockedBuffer{}
 	certificates, err := NewCertificates(CertificateConfig{
-		Mode: CertificateCSR, NodeName: nodeName, Addresses: nodeAddresses,
-		Client: signer(t, newAuthority(t), func() bool { return false }),
-		Logger: slog.New(slog.NewTextHandler(log, nil)),
+		Mode:      CertificateCSR,
+		NodeName:  nodeName,
+		Addresses: nodeAddresses,
+		Client:    signer(t, newAuthority(t), func() bool { return false }),
+		Logger:    slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -62,31 +62,3 @@ func TestSource(t *testing.T) {
 		}
 	}
 }
-
-func TestPlaces(t *testing.T) {
-	p := newPlaces(4)
-	var releases []func()
-	for range 3 {
-		release, limit := p.take("greedy")
-		if release == nil {
-			t.Fatalf("refused at limit %d", limit)
-		}
-		releases = append(releases, release)
-	}
-	if release, limit := p.take("greedy"); release != nil || limit != 3 {
-		t.Errorf("one user has all places: limit %d", limit)
-	}
-	last, _ := p.take("modest")
-	if last == nil {
-		t.Fatal("another user has no place")
-	}
-	if release, limit := p.take("third"); release != nil || limit != 4 {
-		t.Errorf("more streams than places: limit %d", limit)
-	}
-	for _, release := range append(releases, last) {
-		release()
-	}
-	if p.taken() != 0 || len(p.users) != 0 {
-		t.Errorf("%d places and %d users are left", p.taken(), len(p.users))
-	}
-}

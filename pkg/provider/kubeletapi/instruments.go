@@ -25,7 +25,8 @@ func NewInstruments(into prometheus.Registerer, streams func() int, certificate 
 	}
 	i := &Instruments{requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "akd_kubelet_api_requests_total",
-		Help: "Requests to the kubelet API by the first element of their path and the HTTP status answered; a stream counts when it ends, as 101 or 200.",
+		Help: "Requests to the kubelet API by the first element of their path and the HTTP status answered; a stream counts when it ends, as " +
+			"101 or 200.",
 	}, []string{"route", "code"})}
 	gauges := []prometheus.GaugeFunc{
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -16,21 +16,58 @@ func TestQueries(t *testing.T) {
 		want      url.Values
 		refused   bool
 	}{
-		"KubeletDialect": {"what kube-apiserver sends to kubelets", execQuery, "input=1&output=1&error=1&command=a&command=b",
-			url.Values{"container": {"main"}, "command": {"a", "b"}, "stdin": {"true"}, "stdout": {"true"}, "stderr": {"true"}}, false},
-		"APIDialect": {"what API servers understand", execQuery, "stdin=true&stdout=true&command=a",
-			url.Values{"container": {"main"}, "command": {"a"}, "stdin": {"true"}, "stdout": {"true"}}, false},
-		"EmptyArgument": {"an empty argument is an argument", execQuery, "stdout=1&command=test&command=",
-			url.Values{"container": {"main"}, "command": {"test", ""}, "stdout": {"true"}}, false},
-		"Off":           {"zero and false are off", execQuery, "output=1&input=0&error=false&command=a", url.Values{"container": {"main"}, "command": {"a"}, "stdout": {"true"}}, false},
-		"OtherPod":      {"the container is the path's", attachQuery, "output=1&container=other", url.Values{"container": {"main"}, "stdout": {"true"}}, false},
-		"Terminal":      {"a terminal has one output", attachQuery, "output=1&error=1&tty=1&input=1", url.Values{"container": {"main"}, "stdin": {"true"}, "stdout": {"true"}, "tty": {"true"}}, false},
-		"NoStream":      {"as a kubelet", attachQuery, "tty=1", nil, true},
-		"NoCommand":     {"as an API server", execQuery, "output=1", nil, true},
-		"SPDYPorts":     {"SPDY names ports in its streams", portForwardQuery, "", url.Values{}, false},
-		"WebSocketPort": {"kube-apiserver joins them with commas", portForwardQuery, "port=80,443", url.Values{"ports": {"80", "443"}}, false},
-		"BothDialects":  {"and other clients repeat them", portForwardQuery, "ports=80&port=81&port=82", url.Values{"ports": {"81", "82", "80"}}, false},
-		"PortTooBig":    {"not a port", portForwardQuery, "port=65536", nil, true},
+		"KubeletDialect": {
+			reason:    "what kube-apiserver sends to kubelets",
+			translate: execQuery,
+			query:     "input=1&output=1&error=1&command=a&command=b",
+			want:      url.Values{"container": {"main"}, "command": {"a", "b"}, "stdin": {"true"}, "stdout": {"true"}, "stderr": {"true"}},
+		},
+		"APIDialect": {
+			reason:    "what API servers understand",
+			translate: execQuery,
+			query:     "stdin=true&stdout=true&command=a",
+			want:      url.Values{"container": {"main"}, "command": {"a"}, "stdin": {"true"}, "stdout": {"true"}},
+		},
+		"EmptyArgument": {
+			reason:    "an empty argument is an argument",
+			translate: execQuery,
+			query:     "stdout=1&command=test&command=",
+			want:      url.Values{"container": {"main"}, "command": {"test", ""}, "stdout": {"true"}},
+		},
+		"Off": {
+			reason:    "zero and false are off",
+			translate: execQuery,
+			query:     "output=1&input=0&error=false&command=a",
+			want:      url.Values{"container": {"main"}, "command": {"a"}, "stdout": {"true"}},
+		},
+		"OtherPod": {
+			reason:    "the container is the path's",
+			translate: attachQuery,
+			query:     "output=1&container=other",
+			want:      url.Values{"container": {"main"}, "stdout": {"true"}},
+		},
+		"Terminal": {
+			reason:    "a terminal has one output",
+			translate: attachQuery,
+			query:     "output=1&error=1&tty=1&input=1",
+			want:      url.Values{"container": {"main"}, "stdin": {"true"}, "stdout": {"true"}, "tty": {"true"}},
+		},
+		"NoStream":  {reason: "as a kubelet", translate: attachQuery, query: "tty=1", refused: true},
+		"NoCommand": {reason: "as an API server", translate: execQuery, query: "output=1", refused: true},
+		"SPDYPorts": {reason: "SPDY names ports in its streams", translate: portForwardQuery, want: url.Values{}},
+		"WebSocketPort": {
+			reason:    "kube-apiserver joins them with commas",
+			translate: portForwardQuery,
+			query:     "port=80,443",
+			want:      url.Values{"ports": {"80", "443"}},
+		},
+		"BothDialects": {
+			reason:    "and other clients repeat them",
+			translate: portForwardQuery,
+			query:     "ports=80&port=81&port=82",
+			want:      url.Values{"ports": {"81", "82", "80"}},
+		},
+		"PortTooBig": {reason: "not a port", translate: portForwardQuery, query: "port=65536", refused: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -279,7 +279,8 @@ func (s *Server) routes() http.Handler {
 	add("GET", metrics, s.resourceMetrics, "/metrics/resource")
 	add("GET POST", stats, s.summary, "/stats/summary")
 
-	add("", metrics, absent("cAdvisor, probe and other machine metrics are those of the remote cluster's kubelets: scrape them there"), "/metrics/")
+	add("", metrics, absent("cAdvisor, probe and other machine metrics are those of the remote cluster's kubelets: scrape them there"),
+		"/metrics/")
 	add("", stats, absent("of the stats endpoints only /stats/summary is served"), "/stats/")
 	add("", []string{"log"}, absent("this node has no machine of its own, and no system logs"), "/logs/")
 	add("", []string{"checkpoint"}, notImplemented("containers are checkpointed by the remote cluster's kubelets"), "/checkpoint/")

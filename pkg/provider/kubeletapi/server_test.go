@@ -206,8 +206,13 @@ func FuzzPaths(f *testing.F) {
 		f.Fatal(err)
 	}
 	s, err := New(Config{
-		NodeName: nodeName, Address: "127.0.0.1:0", Pods: testPods(), Remote: newRemote(f).config(),
-		Auth: auth, Certificates: certificates, Logger: log,
+		NodeName:     nodeName,
+		Address:      "127.0.0.1:0",
+		Pods:         testPods(),
+		Remote:       newRemote(f).config(),
+		Auth:         auth,
+		Certificates: certificates,
+		Logger:       log,
 	})
 	if err != nil {
 		f.Fatal(err)

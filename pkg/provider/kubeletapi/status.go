@@ -125,7 +125,8 @@ func notCreated(t target) *apierrors.StatusError {
 
 func unreachable(node string, t target) *apierrors.StatusError {
 	return withRetry(withPod(newStatus(http.StatusBadGateway, metav1.StatusReasonServiceUnavailable,
-		"node %q cannot reach the remote cluster that runs pod %q: retry in a few seconds; if it lasts, see the conditions of the node", node, t.pod), t.pod), 5)
+		"node %q cannot reach the remote cluster that runs pod %q: retry in a few seconds; if it lasts, see the conditions of the node",
+		node, t.pod), t.pod), 5)
 }
 
 // remoteError turns an error answer of the remote API server into one about
@@ -140,7 +141,8 @@ func remoteError(node string, s stream, status metav1.Status) *apierrors.StatusE
 			"the remote cluster does not accept the credentials of node %q: give akd a remote kubeconfig with valid ones", node), s.pod)
 	case code == http.StatusForbidden:
 		return withPod(newStatus(http.StatusForbidden, metav1.StatusReasonForbidden,
-			"node %q may not do this in the remote cluster: %s; the remote cluster's administrator can grant it", node, orElse(said, "forbidden")), s.pod)
+			"node %q may not do this in the remote cluster: %s; the remote cluster's administrator can grant it", node, orElse(said, "forbidden")),
+			s.pod)
 	case code == http.StatusNotFound:
 		return withPod(newStatus(http.StatusNotFound, metav1.StatusReasonNotFound,
 			"pod %q not found in the remote cluster: %s", s.pod, orElse(said, "not found")), s.pod)

@@ -29,7 +29,10 @@ func samples(series ...PodUsage) Usage {
 
 func sample(at int64, cpu, memory uint64) PodUsage {
 	return PodUsage{
-		Namespace: localNamespace, Name: "web", Timestamp: time.Unix(at, 0), Window: 15 * time.Second,
+		Namespace:  localNamespace,
+		Name:       "web",
+		Timestamp:  time.Unix(at, 0),
+		Window:     15 * time.Second,
 		Containers: []ContainerUsage{{Name: "main", CPU: cpu, Memory: memory}},
 	}
 }
@@ -177,7 +180,8 @@ func TestMissingUsageSaysWhy(t *testing.T) {
 		c.Usage = func(context.Context) ([]PodUsage, error) { return nil, errNoMetricsAPI }
 	})
 	res, text := b.ask(t, http.MethodGet, "/metrics/resource", goodToken)
-	if res.StatusCode != 200 || !strings.HasPrefix(text, "# no usage: "+errNoMetricsAPI.Error()+"\n") || !strings.Contains(text, "\nresource_scrape_error 1\n") {
+	if res.StatusCode != 200 || !strings.HasPrefix(text, "# no usage: "+errNoMetricsAPI.Error()+"\n") ||
+		!strings.Contains(text, "\nresource_scrape_error 1\n") {
 		t.Errorf("got %d %s", res.StatusCode, text)
 	}
 	if strings.Contains(text, "node_cpu") {
@@ -201,7 +205,10 @@ func TestRemoteUsage(t *testing.T) {
 		err    error
 	}{
 		"Found": {"in local names, ours only", 200, []PodUsage{{
-			Namespace: localNamespace, Name: "web", Timestamp: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Window: 15500 * time.Millisecond,
+			Namespace:  localNamespace,
+			Name:       "web",
+			Timestamp:  time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+			Window:     15500 * time.Millisecond,
 			Containers: []ContainerUsage{{Name: "main", CPU: 1500, Memory: 2 << 20}},
 		}}, nil},
 		"NoAPI":     {"no metrics-server", 404, nil, errNoMetricsAPI},

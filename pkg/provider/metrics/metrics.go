@@ -54,7 +54,8 @@ func New(build Build, clock clock.PassiveClock) *Metrics {
 			"Requests to the API servers, by cluster (local or remote), verb, resource with its subresource, and HTTP status code; "+
 				"error instead of a code when there was no answer, canceled when akd did not wait for one.", "cluster", "verb", "resource", "code"),
 		request: histogram("request_duration_seconds",
-			"Time until the API server's answer begins, in seconds, by cluster (local or remote) and verb. Watches and streams are left out.", "cluster", "verb"),
+			"Time until the API server's answer begins, in seconds, by cluster (local or remote) and verb. Watches and streams are left out.",
+			"cluster", "verb"),
 		renewals: counter("token_renewals_total",
 			"Service account tokens requested for pods, the first of each pod included, by result: success or error.", "result"),
 	}

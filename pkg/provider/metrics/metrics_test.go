@@ -92,7 +92,8 @@ akd_pods{phase="Unknown"} 0
 # TYPE akd_reconcile_total counter
 akd_reconcile_total{result="error"} 1
 akd_reconcile_total{result="success"} 1
-# HELP akd_remote_silence_seconds Seconds since the remote API server last answered reads and writes; since the start of akd when it never has.
+# HELP akd_remote_silence_seconds Seconds since the remote API server last answered reads and writes; since the start of akd when it ` +
+		`never has.
 # TYPE akd_remote_silence_seconds gauge
 akd_remote_silence_seconds 40
 # HELP akd_token_renewals_total Service account tokens requested for pods, the first of each pod included, by result: success or error.
@@ -134,7 +135,8 @@ func TestSilenceBeforeAnAnswer(t *testing.T) {
 	m.WatchRemote(func() time.Time { return time.Time{} })
 	clock.SetTime(time.Unix(1007, 0))
 	want := `
-# HELP akd_remote_silence_seconds Seconds since the remote API server last answered reads and writes; since the start of akd when it never has.
+# HELP akd_remote_silence_seconds Seconds since the remote API server last answered reads and writes; since the start of akd when it ` +
+		`never has.
 # TYPE akd_remote_silence_seconds gauge
 akd_remote_silence_seconds 7
 `
@@ -158,42 +160,46 @@ func TestLint(t *testing.T) {
 
 func TestAttributes(t *testing.T) {
 	cases := map[string]struct {
-		reason         string
-		method, path   string
-		verb, resource string
+		reason, request, verb, resource string
 	}{
-		"Get":              {"One object.", "GET", "/api/v1/namespaces/a/pods/b", "get", "pods"},
-		"List":             {"All of a namespace.", "GET", "/api/v1/namespaces/a/pods", "list", "pods"},
-		"ListAll":          {"All of the node, over all namespaces.", "GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dvk", "list", "pods"},
-		"Watch":            {"A watch is no list: it lasts minutes.", "GET", "/api/v1/pods?watch=true&resourceVersion=1", "watch", "pods"},
-		"Watch1":           {"Old clients write it so.", "GET", "/api/v1/pods?watch=1", "watch", "pods"},
-		"NotWatch":         {"watch=false is a list.", "GET", "/api/v1/pods?watch=false", "list", "pods"},
-		"Create":           {"", "POST", "/api/v1/namespaces/a/pods", "create", "pods"},
-		"Update":           {"", "PUT", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/vk", "update", "leases"},
-		"Status":           {"A subresource is another right.", "PATCH", "/api/v1/namespaces/a/pods/b/status", "patch", "pods/status"},
-		"Resize":           {"", "PATCH", "/api/v1/namespaces/a/pods/b/resize", "patch", "pods/resize"},
-		"Token":            {"", "POST", "/api/v1/namespaces/a/serviceaccounts/b/token", "create", "serviceaccounts/token"},
-		"Delete":           {"", "DELETE", "/api/v1/namespaces/a/pods/b", "delete", "pods"},
-		"DeleteCollection": {"", "DELETE", "/api/v1/namespaces/a/configmaps", "deletecollection", "configmaps"},
-		"Namespace":        {"A namespace is an object itself.", "GET", "/api/v1/namespaces/a", "get", "namespaces"},
-		"Namespaces":       {"", "GET", "/api/v1/namespaces", "list", "namespaces"},
-		"NamespaceStatus":  {"And has subresources.", "PUT", "/api/v1/namespaces/a/finalize", "update", "namespaces/finalize"},
-		"NamedStatus":      {"A pod named status is a pod.", "GET", "/api/v1/namespaces/status/pods/status", "get", "pods"},
-		"Exec":             {"A stream.", "POST", "/api/v1/namespaces/a/pods/b/exec?command=sh", "connect", "pods/exec"},
-		"Log":              {"A log that ends.", "GET", "/api/v1/namespaces/a/pods/b/log", "get", "pods/log"},
-		"Follow":           {"A log that does not.", "GET", "/api/v1/namespaces/a/pods/b/log?follow=true", "connect", "pods/log"},
-		"Usage":            {"The pods of another group.", "GET", "/apis/metrics.k8s.io/v1beta1/namespaces/a/pods", "list", "pods.metrics.k8s.io"},
-		"Prefix":           {"An API server behind a path.", "GET", "/k8s/clusters/c-1/api/v1/nodes/vk", "get", "nodes"},
-		"Unknown":          {"Names of resources that akd never asks for do not become labels.", "GET", "/apis/example.com/v1/namespaces/a/widgets/b", "get", "other"},
-		"UnknownSub":       {"", "GET", "/api/v1/namespaces/a/pods/b/whatever", "get", "pods/other"},
-		"Version":          {"", "GET", "/version", "get", "other"},
-		"Root":             {"", "GET", "/", "get", "other"},
-		"Group":            {"Discovery.", "GET", "/apis/apps/v1", "get", "other"},
-		"Method":           {"", "BREW", "/api/v1/pods", "other", "pods"},
+		"Get":      {"One object.", "GET /api/v1/namespaces/a/pods/b", "get", "pods"},
+		"List":     {"All of a namespace.", "GET /api/v1/namespaces/a/pods", "list", "pods"},
+		"ListAll":  {"All of the node, over all namespaces.", "GET /api/v1/pods?fieldSelector=spec.nodeName%3Dvk", "list", "pods"},
+		"Watch":    {"A watch is no list: it lasts minutes.", "GET /api/v1/pods?watch=true&resourceVersion=1", "watch", "pods"},
+		"Watch1":   {"Old clients write it so.", "GET /api/v1/pods?watch=1", "watch", "pods"},
+		"NotWatch": {"watch=false is a list.", "GET /api/v1/pods?watch=false", "list", "pods"},
+		"Create":   {request: "POST /api/v1/namespaces/a/pods", verb: "create", resource: "pods"},
+		"Update": {
+			request:  "PUT /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/vk",
+			verb:     "update",
+			resource: "leases",
+		},
+		"Status":           {"A subresource is another right.", "PATCH /api/v1/namespaces/a/pods/b/status", "patch", "pods/status"},
+		"Resize":           {request: "PATCH /api/v1/namespaces/a/pods/b/resize", verb: "patch", resource: "pods/resize"},
+		"Token":            {request: "POST /api/v1/namespaces/a/serviceaccounts/b/token", verb: "create", resource: "serviceaccounts/token"},
+		"Delete":           {request: "DELETE /api/v1/namespaces/a/pods/b", verb: "delete", resource: "pods"},
+		"DeleteCollection": {request: "DELETE /api/v1/namespaces/a/configmaps", verb: "deletecollection", resource: "configmaps"},
+		"Namespace":        {"A namespace is an object itself.", "GET /api/v1/namespaces/a", "get", "namespaces"},
+		"Namespaces":       {request: "GET /api/v1/namespaces", verb: "list", resource: "namespaces"},
+		"NamespaceStatus":  {"And has subresources.", "PUT /api/v1/namespaces/a/finalize", "update", "namespaces/finalize"},
+		"NamedStatus":      {"A pod named status is a pod.", "GET /api/v1/namespaces/status/pods/status", "get", "pods"},
+		"Exec":             {"A stream.", "POST /api/v1/namespaces/a/pods/b/exec?command=sh", "connect", "pods/exec"},
+		"Log":              {"A log that ends.", "GET /api/v1/namespaces/a/pods/b/log", "get", "pods/log"},
+		"Follow":           {"A log that does not.", "GET /api/v1/namespaces/a/pods/b/log?follow=true", "connect", "pods/log"},
+		"Usage":            {"The pods of another group.", "GET /apis/metrics.k8s.io/v1beta1/namespaces/a/pods", "list", "pods.metrics.k8s.io"},
+		"Prefix":           {"An API server behind a path.", "GET /k8s/clusters/c-1/api/v1/nodes/vk", "get", "nodes"},
+		"Unknown": {"Names of resources that akd never asks for do not become labels.",
+			"GET /apis/example.com/v1/namespaces/a/widgets/b", "get", "other"},
+		"UnknownSub": {request: "GET /api/v1/namespaces/a/pods/b/whatever", verb: "get", resource: "pods/other"},
+		"Version":    {request: "GET /version", verb: "get", resource: "other"},
+		"Root":       {request: "GET /", verb: "get", resource: "other"},
+		"Group":      {"Discovery.", "GET /apis/apps/v1", "get", "other"},
+		"Method":     {request: "BREW /api/v1/pods", verb: "other", resource: "pods"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			verb, resource := attributes(httptest.NewRequest(tc.method, tc.path, nil))
+			method, path, _ := strings.Cut(tc.request, " ")
+			verb, resource := attributes(httptest.NewRequest(method, path, nil))
 			if diff := cmp.Diff([]string{tc.verb, tc.resource}, []string{verb, resource}); diff != "" {
 				t.Errorf("%s\nattributes (-want, +got):\n%s", tc.reason, diff)
 			}
@@ -214,7 +220,8 @@ func FuzzAttributes(f *testing.F) {
 		if !slices.Contains(known, name) || sub != "" && !slices.Contains(append(subresources(), "other"), sub) {
 			t.Errorf("resource %q is not one of few", resource)
 		}
-		if !slices.Contains([]string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "connect", "other"}, verb) {
+		verbs := []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "connect", "other"}
+		if !slices.Contains(verbs, verb) {
 			t.Errorf("verb %q is not one of few", verb)
 		}
 	})
@@ -229,7 +236,8 @@ func TestTransport(t *testing.T) {
 	send(t, m, "GET", "/api/v1/pods", 0, fmt.Errorf("dial: %w", context.Canceled))
 	send(t, m, "GET", "/api/v1/pods", 0, errors.New("connection refused"))
 	want := `
-# HELP akd_requests_total Requests to the API servers, by cluster (local or remote), verb, resource with its subresource, and HTTP status code; error instead of a code when there was no answer, canceled when akd did not wait for one.
+# HELP akd_requests_total Requests to the API servers, by cluster (local or remote), verb, resource with its subresource, and HTTP ` +
+		`status code; error instead of a code when there was no answer, canceled when akd did not wait for one.
 # TYPE akd_requests_total counter
 akd_requests_total{cluster="remote",code="200",resource="pods",verb="list"} 1
 akd_requests_total{cluster="remote",code="200",resource="pods",verb="watch"} 1
@@ -269,7 +277,8 @@ func TestReference(t *testing.T) {
 		if !strings.HasPrefix(family.GetName(), prefix+"_") {
 			continue
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", family.GetName(), strings.ToLower(family.GetType().String()), labels(family), family.GetHelp())
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n",
+			family.GetName(), strings.ToLower(family.GetType().String()), labels(family), family.GetHelp())
 	}
 	b.WriteString(probes)
 	if *update {
@@ -300,13 +309,14 @@ const introduction = `<!-- Generated by go generate ./pkg/provider/metrics from 
 
 # Metrics and probes of akd
 
-akd serves them over plain HTTP, without authentication, at ` + "`metrics.address`" + ` of its [configuration](configuration.md), and over HTTPS at
-` + "`/metrics`" + ` of its kubelet API to who may ` + "`get nodes/metrics`" + `. No label holds the name of a pod or a namespace: the number of series does not
-grow with use.
+akd serves them over plain HTTP, without authentication, at ` + "`metrics.address`" + ` of its
+[configuration](configuration.md), and over HTTPS at ` + "`/metrics`" + ` of its kubelet API to who may
+` + "`get nodes/metrics`" + `. No label holds the name of a pod or a namespace: the number of series does not grow with use.
 
 ## Metrics
 
-` + "`/metrics`" + ` is in Prometheus' text format. Next to those below it has Go's own, ` + "`go_*`" + `, and those of the process, ` + "`process_*`" + `.
+` + "`/metrics`" + ` is in Prometheus' text format. Next to those below it has Go's own, ` + "`go_*`" + `, and those of the process, ` +
+	"`process_*`" + `.
 
 `
 

@@ -19,13 +19,14 @@ func newQueues() queues {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: prefix, Subsystem: "workqueue", Name: name, Help: help}, []string{"name"})
 	}
 	return queues{
-		depth:      gauge("depth", "Keys that wait in the queue, by its name."),
-		unfinished: gauge("unfinished_work_seconds", "Seconds of work in progress that work_duration_seconds has not seen yet, by queue. It grows while workers hang."),
-		longest:    gauge("longest_running_processor_seconds", "Seconds that the longest running worker has been at its key, by queue."),
-		adds:       counter("workqueue_adds_total", "Keys added to the queue, by its name.", "name"),
-		retries:    counter("workqueue_retries_total", "Keys added again after an error, by queue.", "name"),
-		latency:    histogram("workqueue_queue_duration_seconds", "Seconds that a key waits in the queue, by its name.", "name"),
-		work:       histogram("workqueue_work_duration_seconds", "Seconds that a worker is at a key, by queue.", "name"),
+		depth: gauge("depth", "Keys that wait in the queue, by its name."),
+		unfinished: gauge("unfinished_work_seconds",
+			"Seconds of work in progress that work_duration_seconds has not seen yet, by queue. It grows while workers hang."),
+		longest: gauge("longest_running_processor_seconds", "Seconds that the longest running worker has been at its key, by queue."),
+		adds:    counter("workqueue_adds_total", "Keys added to the queue, by its name.", "name"),
+		retries: counter("workqueue_retries_total", "Keys added again after an error, by queue.", "name"),
+		latency: histogram("workqueue_queue_duration_seconds", "Seconds that a key waits in the queue, by its name.", "name"),
+		work:    histogram("workqueue_work_duration_seconds", "Seconds that a worker is at a key, by queue.", "name"),
 	}
 }
 

@@ -28,20 +28,42 @@ func TestServer(t *testing.T) {
 		status    int
 		body      string // "" is not compared
 	}{
-		"Healthy":     {"All checks hold.", "GET", "/healthz", false, 200, "[+]caches ok\nhealthz check passed\n"},
-		"NotReady":    {"The one that fails is named; the address of the remote is not told.", "GET", "/readyz", false, 503, "[+]caches ok\n[-]remote failed: the log of akd says why\nreadyz check failed\n"},
-		"Head":        {"Some probes send HEAD.", "HEAD", "/healthz", false, 200, ""},
-		"Metrics":     {"", "GET", "/metrics", false, 200, ""},
-		"Post":        {"Nothing is changed here.", "POST", "/metrics", false, 405, ""},
-		"NoProfiling": {"Profiles tell too much to serve them unasked.", "GET", "/debug/pprof/", false, 404, ""},
-		"Profiling":   {"Unless asked.", "GET", "/debug/pprof/goroutine?debug=1", true, 200, ""},
-		"Unknown":     {"", "GET", "/", false, 404, ""},
+		"Healthy": {
+			reason: "All checks hold.",
+			method: "GET",
+			path:   "/healthz",
+			status: 200,
+			body:   "[+]caches ok\nhealthz check passed\n",
+		},
+		"NotReady": {
+			reason: "The one that fails is named; the address of the remote is not told.",
+			method: "GET",
+			path:   "/readyz",
+			status: 503,
+			body:   "[+]caches ok\n[-]remote failed: the log of akd says why\nreadyz check failed\n",
+		},
+		"Head":        {reason: "Some probes send HEAD.", method: "HEAD", path: "/healthz", status: 200},
+		"Metrics":     {method: "GET", path: "/metrics", status: 200},
+		"Post":        {reason: "Nothing is changed here.", method: "POST", path: "/metrics", status: 405},
+		"NoProfiling": {reason: "Profiles tell too much to serve them unasked.", method: "GET", path: "/debug/pprof/", status: 404},
+		"Profiling": {
+			reason:    "Unless asked.",
+			method:    "GET",
+			path:      "/debug/pprof/goroutine?debug=1",
+			profiling: true,
+			status:    200,
+		},
+		"Unknown": {method: "GET", path: "/", status: 404},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			server, err := NewServer(ServerConfig{
-				Address: ":0", Gatherer: prometheus.NewRegistry(), Live: []Check{ok}, Ready: []Check{ok, bad},
-				Profiling: tc.profiling, Logger: slog.New(slog.DiscardHandler),
+				Address:   ":0",
+				Gatherer:  prometheus.NewRegistry(),
+				Live:      []Check{ok},
+				Ready:     []Check{ok, bad},
+				Profiling: tc.profiling,
+				Logger:    slog.New(slog.DiscardHandler),
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -62,7 +84,8 @@ func TestServer(t *testing.T) {
 func TestProbeLogsChanges(t *testing.T) {
 	var log bytes.Buffer
 	var state error
-	p := newProbe("readyz", []Check{{Name: "remote", Check: func(context.Context) error { return state }}}, slog.New(slog.NewTextHandler(&log, nil)))
+	p := newProbe("readyz", []Check{{Name: "remote", Check: func(context.Context) error { return state }}},
+		slog.New(slog.NewTextHandler(&log, nil)))
 	for _, state = range []error{nil, errors.New("gone"), errors.New("gone"), nil, nil} {
 		p.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/readyz", nil))
 	}
@@ -113,7 +136,11 @@ func TestRunOccupiedPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = listener.Close() }()
-	server, err := NewServer(ServerConfig{Address: listener.Addr().String(), Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
+	server, err := NewServer(ServerConfig{
+		Address:  listener.Addr().String(),
+		Gatherer: prometheus.NewRegistry(),
+		Logger:   slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

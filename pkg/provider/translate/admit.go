@@ -96,8 +96,9 @@ func lacks(local *corev1.Pod, node *corev1.Node, used Amounts) Refusal {
 		quantity, listed := node.Status.Allocatable[name]
 		capacity := amount(name, quantity)
 		if listed && requests[name] > 0 && requests[name] > capacity-used[name] {
-			return Refusal{ReasonOutOf + string(name), fmt.Sprintf("Pod was rejected: Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d",
-				name, requests[name], used[name], capacity)}
+			return Refusal{ReasonOutOf + string(name),
+				fmt.Sprintf("Pod was rejected: Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d",
+					name, requests[name], used[name], capacity)}
 		}
 	}
 	return Refusal{}
@@ -117,7 +118,8 @@ func mismatched(local *corev1.Pod, node *corev1.Node) Refusal {
 func untolerated(local *corev1.Pod, node *corev1.Node) Refusal {
 	evicts := func(taint *corev1.Taint) bool { return taint.Effect == corev1.TaintEffectNoExecute }
 	if _, found := scheduling.FindMatchingUntoleratedTaint(logr.Discard(), node.Spec.Taints, local.Spec.Tolerations, evicts, true); found {
-		return Refusal{ReasonTaintToleration, "Pod was rejected: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"}
+		return Refusal{ReasonTaintToleration,
+			"Pod was rejected: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"}
 	}
 	return Refusal{}
 }

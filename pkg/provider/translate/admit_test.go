@@ -22,7 +22,8 @@ func roomyNode() *corev1.Node {
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: "vk", Labels: map[string]string{"disk": "ssd"}},
 		Status: corev1.NodeStatus{Allocatable: corev1.ResourceList{
-			corev1.ResourcePods: resource.MustParse("10"), corev1.ResourceCPU: resource.MustParse("2"), corev1.ResourceMemory: resource.MustParse("1Gi"),
+			corev1.ResourcePods: resource.MustParse("10"), corev1.ResourceCPU: resource.MustParse("2"),
+			corev1.ResourceMemory: resource.MustParse("1Gi"),
 		}},
 	}
 }
@@ -32,7 +33,9 @@ func roomyNode() *corev1.Node {
 func TestAdmitByNode(t *testing.T) {
 	t.Parallel()
 	asks := func(requests corev1.ResourceList) *corev1.Pod {
-		return &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Resources: corev1.ResourceRequirements{Requests: requests}}}}}
+		return &corev1.Pod{
+			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Resources: corev1.ResourceRequirements{Requests: requests}}}},
+		}
 	}
 	cpus := func(n string) *corev1.Pod {
 		return asks(corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(n)})
@@ -46,7 +49,10 @@ func TestAdmitByNode(t *testing.T) {
 	selects, matches := cpus("1"), cpus("1")
 	selects.Spec.NodeSelector, matches.Spec.NodeSelector = map[string]string{"disk": "tape"}, map[string]string{"disk": "ssd"}
 	tainted := roomyNode()
-	tainted.Spec.Taints = []corev1.Taint{{Key: "maintenance", Effect: corev1.TaintEffectNoExecute}, {Key: "quiet", Effect: corev1.TaintEffectNoSchedule}}
+	tainted.Spec.Taints = []corev1.Taint{
+		{Key: "maintenance", Effect: corev1.TaintEffectNoExecute},
+		{Key: "quiet", Effect: corev1.TaintEffectNoSchedule},
+	}
 	tolerates := cpus("1")
 	tolerates.Spec.Tolerations = []corev1.Toleration{{Key: "maintenance", Operator: corev1.TolerationOpExists}}
 	tests := map[string]struct {
@@ -57,20 +63,67 @@ func TestAdmitByNode(t *testing.T) {
 		want    string
 		message string
 	}{
-		"fits":         {reason: "two of two CPUs are there", pod: cpus("2")},
-		"CPU":          {reason: "what others have is not there", pod: cpus("1500m"), used: Amounts{corev1.ResourceCPU: 1000}, want: "OutOfcpu", message: "Pod was rejected: Node didn't have enough resource: cpu, requested: 1500, used: 1000, capacity: 2000"},
-		"memory":       {reason: "in bytes", pod: asks(corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("2Gi")}), want: "OutOfmemory", message: "Pod was rejected: Node didn't have enough resource: memory, requested: 2147483648, used: 0, capacity: 1073741824"},
-		"pods":         {reason: "pods are counted, whatever they ask for", pod: asks(nil), used: Amounts{corev1.ResourcePods: 10}, want: "OutOfpods", message: "Pod was rejected: Node didn't have enough resource: pods, requested: 1, used: 10, capacity: 10"},
-		"nothing":      {reason: "who asks for nothing fits onto a full node", pod: asks(nil), used: Amounts{corev1.ResourceCPU: 5000}},
-		"not listed":   {reason: "what the node does not list is not the node's", pod: asks(corev1.ResourceList{"example.com/gpu": resource.MustParse("1")})},
-		"critical":     {reason: "a kubelet would make room", pod: critical},
-		"overhead":     {reason: "a sandbox takes its part", pod: overhead, want: "OutOfcpu", message: "Pod was rejected: Node didn't have enough resource: cpu, requested: 2100, used: 0, capacity: 2000"},
-		"init":         {reason: "so does the most demanding initial container", pod: initial, want: "OutOfcpu", message: "Pod was rejected: Node didn't have enough resource: cpu, requested: 3000, used: 0, capacity: 2000"},
-		"affinity":     {reason: "the node is not the one that was selected", pod: selects, want: "NodeAffinity", message: "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"},
-		"matches":      {reason: "it is", pod: matches},
-		"taint":        {reason: "the pod would be evicted", pod: cpus("1"), node: tainted, want: "TaintToleration", message: "Pod was rejected: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"},
-		"tolerates":    {reason: "it would not; other effects are the scheduler's", pod: tolerates, node: tainted},
-		"first reason": {reason: "a kubelet tells the first one", pod: cpus("3"), node: tainted, want: "OutOfcpu", message: "Pod was rejected: Node didn't have enough resource: cpu, requested: 3000, used: 0, capacity: 2000"},
+		"fits": {reason: "two of two CPUs are there", pod: cpus("2")},
+		"CPU": {
+			reason:  "what others have is not there",
+			pod:     cpus("1500m"),
+			used:    Amounts{corev1.ResourceCPU: 1000},
+			want:    "OutOfcpu",
+			message: "Pod was rejected: Node didn't have enough resource: cpu, requested: 1500, used: 1000, capacity: 2000",
+		},
+		"memory": {
+			reason:  "in bytes",
+			pod:     asks(corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("2Gi")}),
+			want:    "OutOfmemory",
+			message: "Pod was rejected: Node didn't have enough resource: memory, requested: 2147483648, used: 0, capacity: 1073741824",
+		},
+		"pods": {
+			reason:  "pods are counted, whatever they ask for",
+			pod:     asks(nil),
+			used:    Amounts{corev1.ResourcePods: 10},
+			want:    "OutOfpods",
+			message: "Pod was rejected: Node didn't have enough resource: pods, requested: 1, used: 10, capacity: 10",
+		},
+		"nothing": {reason: "who asks for nothing fits onto a full node", pod: asks(nil), used: Amounts{corev1.ResourceCPU: 5000}},
+		"not listed": {
+			reason: "what the node does not list is not the node's",
+			pod:    asks(corev1.ResourceList{"example.com/gpu": resource.MustParse("1")}),
+		},
+		"critical": {reason: "a kubelet would make room", pod: critical},
+		"overhead": {
+			reason:  "a sandbox takes its part",
+			pod:     overhead,
+			want:    "OutOfcpu",
+			message: "Pod was rejected: Node didn't have enough resource: cpu, requested: 2100, used: 0, capacity: 2000",
+		},
+		"init": {
+			reason:  "so does the most demanding initial container",
+			pod:     initial,
+			want:    "OutOfcpu",
+			message: "Pod was rejected: Node didn't have enough resource: cpu, requested: 3000, used: 0, capacity: 2000",
+		},
+		"affinity": {
+			reason:  "the node is not the one that was selected",
+			pod:     selects,
+			want:    "NodeAffinity",
+			message: "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
+		},
+		"matches": {reason: "it is", pod: matches},
+		"taint": {
+			reason:  "the pod would be evicted",
+			pod:     cpus("1"),
+			node:    tainted,
+			want:    "TaintToleration",
+			message: "Pod was rejected: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate",
+		},
+		"tolerates": {reason: "it would not; other effects are the scheduler's", pod: tolerates, node: tainted},
+		"first reason": {
+			reason:  "a kubelet tells the first one",
+			pod:     cpus("3"),
+			node:    tainted,
+			want:    "OutOfcpu",
+			message: "Pod was rejected: Node didn't have enough resource: cpu, requested: 3000, used: 0, capacity: 2000",
+		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -95,13 +148,16 @@ func TestAdmitPorts(t *testing.T) {
 		other  *corev1.Pod
 		want   string
 	}{
-		"taken":              {"a node has each port once", portPod("1", tcp), portPod("2", tcp), ReasonNodePorts},
-		"itself":             {"a pod does not stand in its own way", portPod("1", tcp), portPod("1", tcp), ""},
-		"another port":       {"other ports are free", portPod("1", tcp), portPod("2", corev1.ContainerPort{HostPort: 8081}), ""},
-		"another protocol":   {"TCP and UDP do not meet", portPod("1", tcp), portPod("2", corev1.ContainerPort{HostPort: 8080, Protocol: corev1.ProtocolUDP}), ""},
-		"no host port":       {"ports of pods are their own", portPod("1", corev1.ContainerPort{ContainerPort: 8080}), portPod("2", tcp), ""},
-		"all addresses":      {"all of the node's addresses include each", portPod("1", corev1.ContainerPort{HostPort: 8080, HostIP: "0.0.0.0"}), portPod("2", corev1.ContainerPort{HostPort: 8080, HostIP: "192.0.2.1"}), ReasonNodePorts},
-		"another address":    {"two addresses do not meet", portPod("1", corev1.ContainerPort{HostPort: 8080, HostIP: "192.0.2.2"}), portPod("2", corev1.ContainerPort{HostPort: 8080, HostIP: "192.0.2.1"}), ""},
+		"taken":        {"a node has each port once", portPod("1", tcp), portPod("2", tcp), ReasonNodePorts},
+		"itself":       {"a pod does not stand in its own way", portPod("1", tcp), portPod("1", tcp), ""},
+		"another port": {"other ports are free", portPod("1", tcp), portPod("2", corev1.ContainerPort{HostPort: 8081}), ""},
+		"another protocol": {"TCP and UDP do not meet", portPod("1", tcp),
+			portPod("2", corev1.ContainerPort{HostPort: 8080, Protocol: corev1.ProtocolUDP}), ""},
+		"no host port": {"ports of pods are their own", portPod("1", corev1.ContainerPort{ContainerPort: 8080}), portPod("2", tcp), ""},
+		"all addresses": {"all of the node's addresses include each", portPod("1", corev1.ContainerPort{HostPort: 8080, HostIP: "0.0.0.0"}),
+			portPod("2", corev1.ContainerPort{HostPort: 8080, HostIP: "192.0.2.1"}), ReasonNodePorts},
+		"another address": {"two addresses do not meet", portPod("1", corev1.ContainerPort{HostPort: 8080, HostIP: "192.0.2.2"}),
+			portPod("2", corev1.ContainerPort{HostPort: 8080, HostIP: "192.0.2.1"}), ""},
 		"a native sidecar's": {"it runs as long as the pod", portPod("1", tcp), sidecar, ReasonNodePorts},
 	}
 	for name, tc := range tests {

@@ -35,7 +35,11 @@ func (m *merge) merge() {
 	m.disruption()
 	m.scheduled()
 	if have := condition(m.conditions, contract.ConditionRemoteCreated); have != nil && have.Status != corev1.ConditionTrue {
-		m.set(corev1.PodCondition{Type: contract.ConditionRemoteCreated, Status: corev1.ConditionTrue, LastTransitionTime: m.remote.CreationTimestamp})
+		m.set(corev1.PodCondition{
+			Type:               contract.ConditionRemoteCreated,
+			Status:             corev1.ConditionTrue,
+			LastTransitionTime: m.remote.CreationTimestamp,
+		})
 	}
 }
 
@@ -45,7 +49,8 @@ func (m *merge) merge() {
 func (m *merge) ready() {
 	base := condition(m.remote.Status.Conditions, corev1.PodReady)
 	if base == nil || base.Status == corev1.ConditionTrue {
-		if containers := condition(m.remote.Status.Conditions, corev1.ContainersReady); containers != nil && containers.Status != corev1.ConditionTrue {
+		containers := condition(m.remote.Status.Conditions, corev1.ContainersReady)
+		if containers != nil && containers.Status != corev1.ConditionTrue {
 			base = containers
 		}
 	}
@@ -94,8 +99,11 @@ func (m *merge) disruption() {
 // from a failure of the program.
 func disruptionTarget(generation int64) corev1.PodCondition {
 	return corev1.PodCondition{
-		Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue,
-		Reason: ReasonRemotePodDeleted, Message: messageRemotePodDeleted, ObservedGeneration: generation,
+		Type:               corev1.DisruptionTarget,
+		Status:             corev1.ConditionTrue,
+		Reason:             ReasonRemotePodDeleted,
+		Message:            messageRemotePodDeleted,
+		ObservedGeneration: generation,
 	}
 }
 

@@ -13,8 +13,12 @@ import (
 func TestStatusDelay(t *testing.T) {
 	t.Parallel()
 	started := metav1.Now()
-	waiting := []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}}}
-	failing := []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull"}}}}
+	waiting := []corev1.ContainerStatus{
+		{Name: "main", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}},
+	}
+	failing := []corev1.ContainerStatus{
+		{Name: "main", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull"}}},
+	}
 	unscheduled := []corev1.PodCondition{{Type: contract.ConditionRemoteScheduled, Status: corev1.ConditionFalse}}
 	tests := map[string]struct {
 		reason string

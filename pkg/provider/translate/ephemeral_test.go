@@ -38,7 +38,8 @@ func TestEphemeralContainersDoNotHoldEachOtherUp(t *testing.T) {
 			got = append(got, string(patch.Data))
 		}
 	}
-	if len(got) != 2 || !strings.Contains(got[0], `"refused"`) || strings.Contains(got[0], `"allowed"`) || !strings.Contains(got[1], `"allowed"`) {
+	if len(got) != 2 || !strings.Contains(got[0], `"refused"`) || strings.Contains(got[0], `"allowed"`) ||
+		!strings.Contains(got[1], `"allowed"`) {
 		t.Errorf("patches %q, want one for each container", got)
 	}
 }

@@ -19,9 +19,12 @@ func (m *Mapper) Event(remote *corev1.Event, local *corev1.Pod) *corev1.Event {
 		Namespace: local.Namespace,
 	}
 	event.InvolvedObject = corev1.ObjectReference{
-		APIVersion: "v1", Kind: "Pod",
-		Namespace: local.Namespace, Name: local.Name, UID: local.UID,
-		FieldPath: remote.InvolvedObject.FieldPath,
+		APIVersion: "v1",
+		Kind:       "Pod",
+		Namespace:  local.Namespace,
+		Name:       local.Name,
+		UID:        local.UID,
+		FieldPath:  remote.InvolvedObject.FieldPath,
 	}
 	event.Message = text.translate(remote.Message)
 	event.Related = nil // an object of the remote cluster

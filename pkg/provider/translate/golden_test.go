@@ -179,7 +179,8 @@ func settles(t *testing.T, mapper *Mapper, local, remote *corev1.Pod, patch []by
 		return
 	}
 	patched := applied(t, local, patch)
-	again, err := StatusPatch(patched, mapper.Status(patched, remote, metav1.NewTime(goldenNow.Add(time.Hour))), mapper.Annotations(patched, remote))
+	again, err := StatusPatch(patched, mapper.Status(patched, remote, metav1.NewTime(goldenNow.Add(time.Hour))),
+		mapper.Annotations(patched, remote))
 	if err != nil || again != nil {
 		t.Errorf("after the status patch\n%s\nthere is another one, err %v:\n%s", patch, err, again)
 	}

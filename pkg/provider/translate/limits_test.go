@@ -19,7 +19,11 @@ func TestLimits(t *testing.T) {
 		mapper translate.Mapper
 		want   string
 	}{
-		"none": {reason: "the default", mapper: translate.Mapper{Owner: contract.Owner{Node: "ak"}}, want: "LimitRange: null\nNetworkPolicy: null\nResourceQuota: null\n"},
+		"none": {
+			reason: "the default",
+			mapper: translate.Mapper{Owner: contract.Owner{Node: "ak"}},
+			want:   "LimitRange: null\nNetworkPolicy: null\nResourceQuota: null\n",
+		},
 		"isolation": {
 			reason: "everybody but other nodes' pods is named, because policies only add up",
 			mapper: translate.Mapper{Owner: contract.Owner{Node: "ak"}, Isolate: true, AllowFrom: []string{"10.244.0.0/16"}},
@@ -51,8 +55,12 @@ ResourceQuota: null
 		},
 		"quota and range": {
 			reason: "as the configuration has them",
-			mapper: translate.Mapper{Owner: contract.Owner{Node: "ak"}, ResourceQuota: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("2")},
-				LimitRange: []corev1.LimitRangeItem{{Type: corev1.LimitTypeContainer, DefaultRequest: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m")}}},
+			mapper: translate.Mapper{
+				Owner:         contract.Owner{Node: "ak"},
+				ResourceQuota: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("2")},
+				LimitRange: []corev1.LimitRangeItem{
+					{Type: corev1.LimitTypeContainer, DefaultRequest: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m")}},
+				},
 			},
 			want: `LimitRange:
   metadata:

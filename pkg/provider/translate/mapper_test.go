@@ -22,13 +22,37 @@ func TestOwnsNamespace(t *testing.T) {
 		remote *corev1.Namespace
 		wants  string
 	}{
-		"Ours":         {reason: "What akd makes is its own.", remote: mapper.Namespace("shop")},
-		"Foreign":      {reason: "A namespace that somebody made is not adopted.", remote: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: contract.RemoteNamespace("n1", "shop")}}, wants: "akd did not make it"},
-		"OtherNode":    {reason: "Another node's namespace is not ours.", remote: with(func(n *corev1.Namespace) { n.Labels[contract.LabelNodeName] = "n2" }), wants: "belongs to node"},
-		"Collision":    {reason: "Two local names may have one hash.", remote: with(func(n *corev1.Namespace) { n.Labels[contract.LabelNamespace] = "other" }), wants: "same hash"},
-		"OtherCluster": {reason: "Two clusters may each have a node of that name.", remote: with(func(n *corev1.Namespace) { n.Annotations[contract.AnnotationClusterUID] = "x" }), wants: "another local cluster"},
-		"NoCluster":    {reason: "A namespace that names no cluster proves nothing.", remote: with(func(n *corev1.Namespace) { n.Annotations = nil }), wants: "another local cluster"},
-		"OtherName":    {reason: "Labels alone prove nothing either.", remote: with(func(n *corev1.Namespace) { n.Name = "kube-system" }), wants: "is not the one"},
+		"Ours": {reason: "What akd makes is its own.", remote: mapper.Namespace("shop")},
+		"Foreign": {
+			reason: "A namespace that somebody made is not adopted.",
+			remote: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: contract.RemoteNamespace("n1", "shop")}},
+			wants:  "akd did not make it",
+		},
+		"OtherNode": {
+			reason: "Another node's namespace is not ours.",
+			remote: with(func(n *corev1.Namespace) { n.Labels[contract.LabelNodeName] = "n2" }),
+			wants:  "belongs to node",
+		},
+		"Collision": {
+			reason: "Two local names may have one hash.",
+			remote: with(func(n *corev1.Namespace) { n.Labels[contract.LabelNamespace] = "other" }),
+			wants:  "same hash",
+		},
+		"OtherCluster": {
+			reason: "Two clusters may each have a node of that name.",
+			remote: with(func(n *corev1.Namespace) { n.Annotations[contract.AnnotationClusterUID] = "x" }),
+			wants:  "another local cluster",
+		},
+		"NoCluster": {
+			reason: "A namespace that names no cluster proves nothing.",
+			remote: with(func(n *corev1.Namespace) { n.Annotations = nil }),
+			wants:  "another local cluster",
+		},
+		"OtherName": {
+			reason: "Labels alone prove nothing either.",
+			remote: with(func(n *corev1.Namespace) { n.Name = "kube-system" }),
+			wants:  "is not the one",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

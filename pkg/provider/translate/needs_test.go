@@ -31,8 +31,14 @@ func TestNeedsOfReservedNames(t *testing.T) {
 
 func TestConfigMap(t *testing.T) {
 	local := &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: "kube-root-ca.crt", Namespace: "shop", UID: "cm-uid", Labels: map[string]string{"a": "b"}, ResourceVersion: "4"},
-		Data:       map[string]string{"ca.crt": "local"}, BinaryData: map[string][]byte{"b": {1}}, Immutable: new(true),
+		ObjectMeta: metav1.ObjectMeta{
+			Name:            "kube-root-ca.crt",
+			Namespace:       "shop",
+			UID:             "cm-uid",
+			Labels:          map[string]string{"a": "b"},
+			ResourceVersion: "4",
+		},
+		Data: map[string]string{"ca.crt": "local"}, BinaryData: map[string][]byte{"b": {1}}, Immutable: new(true),
 	}
 	want := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Name: "actual-vk-kube-root-ca.crt", Namespace: "n1-93104c7ea350e1e1",
@@ -52,7 +58,10 @@ func TestConfigMap(t *testing.T) {
 }
 
 func TestSameConfigMap(t *testing.T) {
-	want := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{contract.LabelUID: "1"}}, Data: map[string]string{"a": "b"}}
+	want := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{contract.LabelUID: "1"}},
+		Data:       map[string]string{"a": "b"},
+	}
 	cases := map[string]struct {
 		reason string
 		change func(*corev1.ConfigMap)
@@ -60,11 +69,18 @@ func TestSameConfigMap(t *testing.T) {
 	}{
 		"Equal":       {reason: "Nothing to write.", change: func(*corev1.ConfigMap) {}, same: true},
 		"OthersLabel": {reason: "Labels that others added stay.", change: func(c *corev1.ConfigMap) { c.Labels["x"] = "y" }, same: true},
-		"NilIsEmpty":  {reason: "The API does not tell them apart.", change: func(c *corev1.ConfigMap) { c.BinaryData = map[string][]byte{}; c.Immutable = new(bool) }, same: true},
-		"Data":        {reason: "Edits follow.", change: func(c *corev1.ConfigMap) { c.Data["a"] = "c" }},
-		"MoreData":    {reason: "The local one wins.", change: func(c *corev1.ConfigMap) { c.Data["b"] = "c" }},
-		"OurLabel":    {reason: "A copy of another object is not like this one.", change: func(c *corev1.ConfigMap) { c.Labels[contract.LabelUID] = "2" }},
-		"Immutable":   {reason: "Whether it may change follows, too.", change: func(c *corev1.ConfigMap) { c.Immutable = new(true) }},
+		"NilIsEmpty": {
+			reason: "The API does not tell them apart.",
+			change: func(c *corev1.ConfigMap) { c.BinaryData = map[string][]byte{}; c.Immutable = new(bool) },
+			same:   true,
+		},
+		"Data":     {reason: "Edits follow.", change: func(c *corev1.ConfigMap) { c.Data["a"] = "c" }},
+		"MoreData": {reason: "The local one wins.", change: func(c *corev1.ConfigMap) { c.Data["b"] = "c" }},
+		"OurLabel": {
+			reason: "A copy of another object is not like this one.",
+			change: func(c *corev1.ConfigMap) { c.Labels[contract.LabelUID] = "2" },
+		},
+		"Immutable": {reason: "Whether it may change follows, too.", change: func(c *corev1.ConfigMap) { c.Immutable = new(true) }},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -83,19 +99,36 @@ func TestSecret(t *testing.T) {
 		local  corev1.SecretType
 		want   corev1.SecretType
 	}{
-		"Opaque":     {reason: "Types are kept.", local: corev1.SecretTypeOpaque, want: corev1.SecretTypeOpaque},
-		"PullSecret": {reason: "The remote kubelet pulls with it.", local: corev1.SecretTypeDockerConfigJson, want: corev1.SecretTypeDockerConfigJson},
-		"Token":      {reason: "The remote token controller deletes such Secrets of accounts that it does not know.", local: corev1.SecretTypeServiceAccountToken, want: "actual.vk/replicated-service-account-token"},
+		"Opaque": {reason: "Types are kept.", local: corev1.SecretTypeOpaque, want: corev1.SecretTypeOpaque},
+		"PullSecret": {
+			reason: "The remote kubelet pulls with it.",
+			local:  corev1.SecretTypeDockerConfigJson,
+			want:   corev1.SecretTypeDockerConfigJson,
+		},
+		"Token": {
+			reason: "The remote token controller deletes such Secrets of accounts that it does not know.",
+			local:  corev1.SecretTypeServiceAccountToken,
+			want:   "actual.vk/replicated-service-account-token",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			local := &corev1.Secret{
-				ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: "shop", UID: "uid", Annotations: map[string]string{corev1.ServiceAccountNameKey: "sa"}},
-				Type:       tc.local, Data: map[string][]byte{"k": {1}},
+				ObjectMeta: metav1.ObjectMeta{
+					Name:        "s",
+					Namespace:   "shop",
+					UID:         "uid",
+					Annotations: map[string]string{corev1.ServiceAccountNameKey: "sa"},
+				},
+				Type: tc.local, Data: map[string][]byte{"k": {1}},
 			}
 			want := &corev1.Secret{
-				ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: "n1-93104c7ea350e1e1", Labels: map[string]string{contract.LabelNodeName: "n1", contract.LabelNamespace: "shop", contract.LabelUID: "uid"}},
-				Type:       tc.want, Data: map[string][]byte{"k": {1}},
+				ObjectMeta: metav1.ObjectMeta{
+					Name:      "s",
+					Namespace: "n1-93104c7ea350e1e1",
+					Labels:    map[string]string{contract.LabelNodeName: "n1", contract.LabelNamespace: "shop", contract.LabelUID: "uid"},
+				},
+				Type: tc.want, Data: map[string][]byte{"k": {1}},
 			}
 			got := testMapper().Secret(local)
 			if diff := cmp.Diff(want, got); diff != "" {
@@ -139,7 +172,8 @@ func TestTokenSecret(t *testing.T) {
 func TestTrimSecret(t *testing.T) {
 	mapper, tokens := testMapper(), []Token{{Key: "api.0"}, {Key: "api.1"}}
 	written := func() *corev1.Secret {
-		return mapper.TokenSecret(localPod(), map[string]string{"api.0": "first token", "api.1": "second token", "ca.0": "bundle"}, goldenNow.Time)
+		return mapper.TokenSecret(localPod(), map[string]string{"api.0": "first token", "api.1": "second token", "ca.0": "bundle"},
+			goldenNow.Time)
 	}
 	want := mapper.TokenSecret(localPod(), map[string]string{"ca.0": "bundle"}, goldenNow.Time)
 	cases := map[string]struct {
@@ -147,10 +181,11 @@ func TestTrimSecret(t *testing.T) {
 		change func(*corev1.Secret)
 		holds  bool
 	}{
-		"Whole":     {"As it was written.", func(*corev1.Secret) {}, true},
-		"Trimmed":   {"As it is remembered.", TrimSecret, true},
-		"NoToken":   {"A pod without its token cannot go on.", func(s *corev1.Secret) { delete(s.Data, "api.1"); TrimSecret(s) }, false},
-		"Renamed":   {"Another key is not the token's.", func(s *corev1.Secret) { s.Data["x"] = s.Data["api.1"]; delete(s.Data, "api.1"); TrimSecret(s) }, false},
+		"Whole":   {"As it was written.", func(*corev1.Secret) {}, true},
+		"Trimmed": {"As it is remembered.", TrimSecret, true},
+		"NoToken": {"A pod without its token cannot go on.", func(s *corev1.Secret) { delete(s.Data, "api.1"); TrimSecret(s) }, false},
+		"Renamed": {"Another key is not the token's.",
+			func(s *corev1.Secret) { s.Data["x"] = s.Data["api.1"]; delete(s.Data, "api.1"); TrimSecret(s) }, false},
 		"MoreData":  {"What somebody added goes.", func(s *corev1.Secret) { s.Data["x"] = []byte("y"); TrimSecret(s) }, false},
 		"OldBundle": {"The rest follows.", func(s *corev1.Secret) { s.Data["ca.0"] = []byte("old"); TrimSecret(s) }, false},
 		"Label":     {"A label of ours is restored.", func(s *corev1.Secret) { delete(s.Labels, contract.LabelUID) }, false},

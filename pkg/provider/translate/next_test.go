@@ -107,11 +107,13 @@ func TestNext(t *testing.T) {
 		},
 		"ImageChanged": {
 			reason: "Mutable fields follow the local pod.",
-			local:  localPod(started, func(p *corev1.Pod) { p.Spec.Containers[0].Image = "web:2" }), remote: remotePod(t), want: Step{Action: Update},
+			local:  localPod(started, func(p *corev1.Pod) { p.Spec.Containers[0].Image = "web:2" }), remote: remotePod(t),
+			want: Step{Action: Update},
 		},
 		"RemoteImageChanged": {
 			reason: "What the remote cluster changed is its own matter.",
-			local:  localPod(started), remote: remotePod(t, func(p *corev1.Pod) { p.Spec.Containers[0].Image = "mirror/web:1" }), want: Step{Action: CopyStatus},
+			local:  localPod(started), remote: remotePod(t, func(p *corev1.Pod) { p.Spec.Containers[0].Image = "mirror/web:1" }),
+			want: Step{Action: CopyStatus},
 		},
 		"RemoteLabelAdded": {
 			reason: "What the remote cluster added is its own matter.",
@@ -125,7 +127,8 @@ func TestNext(t *testing.T) {
 		},
 		"ChangedButRemoteFinished": {
 			reason: "A finished pod has nothing to change.",
-			local:  localPod(started, func(p *corev1.Pod) { p.Labels["app"] = "web2" }), remote: remotePod(t, phase(corev1.PodSucceeded)), want: Step{Action: CopyStatus},
+			local:  localPod(started, func(p *corev1.Pod) { p.Labels["app"] = "web2" }), remote: remotePod(t, phase(corev1.PodSucceeded)),
+			want: Step{Action: CopyStatus},
 		},
 		"RemoteFinished": {
 			reason: "The end of the remote pod is the end of the local one.",
@@ -173,7 +176,8 @@ func TestNext(t *testing.T) {
 		},
 		"DeletedWithoutGrace": {
 			reason: "Grace 0 would remove the remote pod from the API while its containers run; a kubelet takes a second.",
-			local:  localPod(started, terminating(0), heldByFinalizer), remote: remotePod(t), want: Step{Action: DeleteRemote, GracePeriodSeconds: secs(1)},
+			local:  localPod(started, terminating(0), heldByFinalizer), remote: remotePod(t),
+			want: Step{Action: DeleteRemote, GracePeriodSeconds: secs(1)},
 		},
 		"DeletedBoth": {
 			reason: "The remote kubelet stops the containers: wait, and copy what it says.",
@@ -181,7 +185,8 @@ func TestNext(t *testing.T) {
 		},
 		"GraceShortened": {
 			reason: "A second deletion with less grace is forwarded too.",
-			local:  localPod(started, terminating(2)), remote: remotePod(t, terminating(30)), want: Step{Action: DeleteRemote, GracePeriodSeconds: secs(2)},
+			local:  localPod(started, terminating(2)), remote: remotePod(t, terminating(30)),
+			want: Step{Action: DeleteRemote, GracePeriodSeconds: secs(2)},
 		},
 		"GraceShortenedToNothing": {
 			reason: "It is not forwarded again and again.",
@@ -282,7 +287,8 @@ func TestNext(t *testing.T) {
 		// never ours
 		"Mirror": {
 			reason: "A static pod's mirror belongs to a kubelet.",
-			local:  localPod(func(p *corev1.Pod) { p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "x"} }), want: Step{Action: None},
+			local:  localPod(func(p *corev1.Pod) { p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "x"} }),
+			want:   Step{Action: None},
 		},
 		"OtherNode": {
 			reason: "A pod that is bound elsewhere is another kubelet's.",

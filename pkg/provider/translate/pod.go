@@ -229,7 +229,8 @@ func (m *Mapper) setHostname(spec *corev1.PodSpec, local *corev1.Pod) error {
 	fqdn := fmt.Sprintf("%s.%s.%s.svc.%s", name, spec.Subdomain, local.Namespace, m.ClusterDomain)
 	if len(fqdn) > maxHostname {
 		return &Refusal{ReasonInvalidHostname, fmt.Sprintf(
-			"The host name %s has %d characters, and a kernel takes %d: use shorter names, or do without setHostnameAsFQDN.", fqdn, len(fqdn), maxHostname)}
+			"The host name %s has %d characters, and a kernel takes %d: use shorter names, or do without setHostnameAsFQDN.",
+			fqdn, len(fqdn), maxHostname)}
 	}
 	spec.SetHostnameAsFQDN = nil
 	spec.HostnameOverride = &fqdn

@@ -38,8 +38,11 @@ type Credential struct {
 
 func certificate(key string, from *corev1.PodCertificateProjection) Certificate {
 	return Certificate{
-		Key: key, Signer: from.SignerName, KeyType: from.KeyType,
-		MaxExpirationSeconds: from.MaxExpirationSeconds, UserAnnotations: from.UserAnnotations,
+		Key:                  key,
+		Signer:               from.SignerName,
+		KeyType:              from.KeyType,
+		MaxExpirationSeconds: from.MaxExpirationSeconds,
+		UserAnnotations:      from.UserAnnotations,
 	}
 }
 
@@ -78,7 +81,9 @@ func refreshTimes(secret *corev1.Secret) map[string]time.Time {
 }
 
 // PodSecret is TokenSecret with certificates, by their keys in Needs.
-func (m *Mapper) PodSecret(local *corev1.Pod, files map[string]string, renewTokens time.Time, credentials map[string]*Credential) *corev1.Secret {
+func (m *Mapper) PodSecret(
+	local *corev1.Pod, files map[string]string, renewTokens time.Time, credentials map[string]*Credential,
+) *corev1.Secret {
 	secret := m.TokenSecret(local, files, renewTokens)
 	times := map[string]time.Time{}
 	for key, credential := range credentials {

@@ -133,7 +133,11 @@ func trimmedGivesTheSame(t *testing.T, mapper *Mapper, local, remote *corev1.Pod
 		failed      bool
 	}
 	decide := func(remote *corev1.Pod) decision {
-		decided := decision{step: mapper.Next(local, remote), status: mapper.Status(local, remote, goldenNow), annotations: mapper.Annotations(local, remote)}
+		decided := decision{
+			step:        mapper.Next(local, remote),
+			status:      mapper.Status(local, remote, goldenNow),
+			annotations: mapper.Annotations(local, remote),
+		}
 		if !AddsEphemeral(local, remote) {
 			patches, err := mapper.Update(local, remote)
 			decided.patches, decided.failed = patches, err != nil

@@ -113,7 +113,9 @@ func (m *Mapper) leadToAPIServer(remote *discoveryv1.EndpointSlice) {
 		return
 	}
 	ready := true
-	remote.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{m.APIServerEndpoint.Host}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}}
+	remote.Endpoints = []discoveryv1.Endpoint{
+		{Addresses: []string{m.APIServerEndpoint.Host}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}},
+	}
 	remote.Ports = slices.Clone(remote.Ports)
 	for i := range remote.Ports {
 		port := m.APIServerEndpoint.Port

@@ -39,7 +39,8 @@ func TestServiceGoldens(t *testing.T) {
 			if diff := cmp.Diff(serviceBefore, service) + cmp.Diff(sliceBefore, slice); diff != "" {
 				t.Errorf("an argument was changed (-before +after):\n%s", diff)
 			}
-			if copied != nil && !SameService(copied, mapper.Service(service)) || slices != nil && !SameEndpointSlice(slices, mapper.EndpointSlice(slice, service)) {
+			if copied != nil && !SameService(copied, mapper.Service(service)) ||
+				slices != nil && !SameEndpointSlice(slices, mapper.EndpointSlice(slice, service)) {
 				t.Error("a copy is not the same as itself: it would be written for ever")
 			}
 			golden(t, file, string(txtar.Format(want)))
@@ -88,10 +89,12 @@ func TestClusterDNS(t *testing.T) {
 		service *corev1.Service
 		want    []string
 	}{
-		"none":       {"a cluster may have no DNS", nil, nil},
-		"headless":   {"without an address nobody can ask", &corev1.Service{Spec: corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone}}, nil},
-		"one":        {"one address", &corev1.Service{Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.10"}}, []string{"10.96.0.10"}},
-		"dual stack": {"one of each family", &corev1.Service{Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.10", ClusterIPs: []string{"10.96.0.10", "fd00::10"}}}, []string{"10.96.0.10", "fd00::10"}},
+		"none":     {"a cluster may have no DNS", nil, nil},
+		"headless": {"without an address nobody can ask", &corev1.Service{Spec: corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone}}, nil},
+		"one":      {"one address", &corev1.Service{Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.10"}}, []string{"10.96.0.10"}},
+		"dual stack": {"one of each family",
+			&corev1.Service{Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.10", ClusterIPs: []string{"10.96.0.10", "fd00::10"}}},
+			[]string{"10.96.0.10", "fd00::10"}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -95,7 +95,9 @@ type merge struct {
 
 func (m *Mapper) newMerge(local, remote *corev1.Pod, now metav1.Time) *merge {
 	return &merge{
-		mapper: m, local: local, remote: remote,
+		mapper:     m,
+		local:      local,
+		remote:     remote,
 		now:        now,
 		settled:    m.upToDate(local, remote),
 		has:        containerNames(&local.Spec),
@@ -236,7 +238,8 @@ func (m *Mapper) FailedStatus(local *corev1.Pod, reason, message string, now met
 	status.ContainerStatuses = lost(status.ContainerStatuses, func(c *corev1.ContainerStatus) bool {
 		return c.State.Running != nil || initialized != nil && initialized.Status == corev1.ConditionTrue
 	})
-	status.EphemeralContainerStatuses = lost(status.EphemeralContainerStatuses, func(c *corev1.ContainerStatus) bool { return c.State.Running != nil })
+	status.EphemeralContainerStatuses = lost(status.EphemeralContainerStatuses,
+		func(c *corev1.ContainerStatus) bool { return c.State.Running != nil })
 	for _, kind := range []corev1.PodConditionType{corev1.PodReady, corev1.ContainersReady} {
 		status.Conditions = setCondition(status.Conditions, corev1.PodCondition{
 			Type: kind, Status: corev1.ConditionFalse, Reason: reasonPodFailed, ObservedGeneration: local.Generation,

@@ -39,12 +39,14 @@ func bundle(key string, from *corev1.ClusterTrustBundleProjection) Bundle {
 func HasBundles(local *corev1.Pod) bool {
 	for i := range local.Spec.Volumes {
 		projected := local.Spec.Volumes[i].Projected
-		if projected != nil && slices.ContainsFunc(projected.Sources, func(s corev1.VolumeProjection) bool { return s.ClusterTrustBundle != nil }) {
+		if projected != nil && slices.ContainsFunc(projected.Sources, isBundle) {
 			return true
 		}
 	}
 	return false
 }
+
+func isBundle(source corev1.VolumeProjection) bool { return source.ClusterTrustBundle != nil }
 
 // TrustAnchors returns the contents of those bundles' files by their keys, made
 // of the local cluster's bundles. A key is left out where there is no such

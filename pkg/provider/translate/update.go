@@ -41,9 +41,16 @@ func (m *Mapper) upToDate(local, remote *corev1.Pod) bool {
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/apis/core/validation/validation.go (ValidatePodUpdate)
 func (m *Mapper) Update(local, remote *corev1.Pod) ([]Patch, error) {
 	if !m.OwnsPodFor(remote, local) {
-		return nil, fmt.Errorf("update remote pod %s/%s: it is not the one of local pod %s/%s", remote.Namespace, remote.Name, local.Namespace, local.Name)
+		return nil, fmt.Errorf("update remote pod %s/%s: it is not the one of local pod %s/%s",
+			remote.Namespace, remote.Name, local.Namespace, local.Name)
 	}
-	u := &update{mapper: m, local: local, remote: remote, want: m.record(local), have: &record{}}
+	u := &update{
+		mapper: m,
+		local:  local,
+		remote: remote,
+		want:   m.record(local),
+		have:   &record{},
+	}
 	if text := remote.Annotations[contract.AnnotationApplied]; text != "" {
 		// A record that cannot be read is like none: then everything is compared.
 		if json.Unmarshal([]byte(text), u.have) != nil {

@@ -41,7 +41,9 @@ func TestUpdateSettles(t *testing.T) {
 		p.Annotations = map[string]string{"note": "n"}
 		p.Spec.Containers[0].Image = "web:2"
 		p.Spec.ActiveDeadlineSeconds = new(int64(60))
-		p.Spec.Tolerations = []corev1.Toleration{{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute}}
+		p.Spec.Tolerations = []corev1.Toleration{
+			{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute},
+		}
 		p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug"}}}
 	})
 	patches, err := mapper.Update(local, remote)

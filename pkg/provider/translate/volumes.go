@@ -33,12 +33,15 @@ func refuse(local *corev1.Pod) error {
 func unsupported(source *corev1.VolumeSource) string {
 	switch {
 	case source.PersistentVolumeClaim != nil:
-		return fmt.Sprintf("uses PersistentVolumeClaim %q, whose volume is in the local cluster and not mirrored yet: use another kind of volume, or run the pod on another node",
+		return fmt.Sprintf("uses PersistentVolumeClaim %q, whose volume is in the local cluster and not mirrored yet: use another kind of "+
+			"volume, or run the pod on another node",
 			source.PersistentVolumeClaim.ClaimName)
 	case source.Ephemeral != nil:
-		return "is a generic ephemeral volume, whose claim is made in the local cluster and not mirrored yet: use emptyDir, or run the pod on another node"
+		return "is a generic ephemeral volume, whose claim is made in the local cluster and not mirrored yet: use emptyDir, or run the pod on " +
+			"another node"
 	case source.Glusterfs != nil:
-		return fmt.Sprintf("uses Endpoints %q, which are in the local cluster: use another kind of volume, or run the pod on another node", source.Glusterfs.EndpointsName)
+		return fmt.Sprintf("uses Endpoints %q, which are in the local cluster: use another kind of volume, or run the pod on another node",
+			source.Glusterfs.EndpointsName)
 	}
 	return ""
 }

@@ -1,0 +1,301 @@
+package config
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestLoadRefuses(t *testing.T) {
+	header := "apiVersion: actual.vk/v1alpha1\nkind: AKDConfiguration\n"
+	cases := map[string]struct {
+		reason string
+		text   string
+		want   []string
+	}{
+		"Empty": {
+			reason: "An empty file is a mistake, not a wish for defaults.",
+			text:   "# nothing yet\n",
+			want:   []string{`akd.yaml: found nothing in it; want apiVersion: actual.vk/v1alpha1 and kind: AKDConfiguration`},
+		},
+		"Scalar": {
+			reason: "A file that is not even a mapping.",
+			text:   "hello\n",
+			want:   []string{`akd.yaml:1: found the text "hello"; want apiVersion: actual.vk/v1alpha1 and kind: AKDConfiguration`},
+		},
+		"OtherKind": {
+			reason: "The unknown fields of another kind of object would only distract.",
+			text:   "apiVersion: v1\nkind: Pod\nspec: {}\n",
+			want: []string{
+				`akd.yaml:1: apiVersion: found "v1"; want actual.vk/v1alpha1`,
+				`akd.yaml:2: kind: found "Pod"; want AKDConfiguration`,
+			},
+		},
+		"NoHeader": {
+			reason: "A file says what it is.",
+			text:   "nodeName: vk\n",
+			want: []string{
+				`akd.yaml: apiVersion: no text found; want actual.vk/v1alpha1`,
+				`akd.yaml: kind: no text found; want AKDConfiguration`,
+			},
+		},
+		"Required": {
+			reason: "What is missing has no line.",
+			text:   header,
+			want: []string{
+				`akd.yaml: nodeName: not set; want a name for the virtual node, here or with --node-name`,
+				`akd.yaml: remote.kubeconfig: not set; want the kubeconfig of the remote cluster, here or with --remote-kubeconfig, or that of the ` +
+					`local one: only one can be akd's own service account`,
+			},
+		},
+		"SameCluster": {
+			reason: "akd must not proxy a cluster to itself.",
+			text:   minimal + "local: {kubeconfig: /remote}\n",
+			want:   []string{`akd.yaml:4: remote.kubeconfig: found "/remote"; want another kubeconfig or context than the local cluster's`},
+		},
+		"TwoDocuments": {
+			reason: "The second one would be ignored in silence.",
+			text:   minimal + "---\n" + minimal,
+			want:   []string{`akd.yaml:6: found a second document; want one document in the file`},
+		},
+		"Tab": {
+			reason: "The commonest mistake of syntax has a sentence of its own.",
+			text:   minimal + "node:\n\taddress: 192.0.2.1\n",
+			want:   []string{`akd.yaml:6: found a tab in the indentation; want spaces: YAML does not allow tabs there`},
+		},
+		"Syntax": {
+			reason: "The parser's own words, with its line.",
+			text:   minimal + "node: [\n",
+			want: []string{
+				`akd.yaml:5: found text that is not YAML: did not find expected node content; want indentation, quotes and brackets put right there`,
+			},
+		},
+		"NotUTF8": {
+			reason: "The line is found although the text cannot be read.",
+			text:   minimal + "node: {hostname: \xff}\n",
+			want:   []string{`akd.yaml:5: found bytes that are not UTF-8; want the file saved as UTF-8`},
+		},
+		"TooLarge": {
+			reason: "A file of that size was named by mistake.",
+			text:   strings.Repeat("#", maxBytes+1),
+			want:   []string{`akd.yaml: larger than 1048576 bytes; want a smaller file: is this the configuration of akd?`},
+		},
+		"UnknownFields": {
+			reason: "A typing error gets the nearest name, anything else all names.",
+			text:   minimal + "logging: {lvel: debug}\nkubeletapi: {}\nsync: {zzzzzzzz: 1}\n",
+			want: []string{
+				`akd.yaml:5: logging.lvel: unknown field; did you mean level?`,
+				`akd.yaml:6: kubeletapi: unknown field; did you mean kubeletAPI?`,
+				`akd.yaml:7: sync.zzzzzzzz: unknown field; want resyncPeriod, concurrentSyncs, unusedNamespaceTTL or remoteGracePeriod`,
+			},
+		},
+		"MergeKey": {
+			reason: "A merge would hide from which line a value comes.",
+			text:   minimal + "logging:\n  <<: {level: debug}\n",
+			want:   []string{`akd.yaml:6: logging.<<: unknown field; want level or format`},
+		},
+		"DuplicateKeys": {
+			reason: "YAML forbids them, and the last one winning surprises.",
+			text:   minimal + "nodeName: other\nnode: {labels: {a: b, a: c}}\n",
+			want: []string{
+				`akd.yaml:5: nodeName: found a second time; want it once: it is already on line 3`,
+				`akd.yaml:6: node.labels[a]: found a second time; want it once: it is already on line 6`,
+			},
+		},
+		"WrongTypes": {
+			reason: "Text is not guessed from numbers, nor numbers from text.",
+			text: minimal + `node:
+  hostname: 12
+  labels: {example.com/a: true}
+  taints: {}
+  clusterDNS: 10.96.0.10
+pods: []
+kubeletAPI:
+  port: "10250"
+  anonymousHealth: yes
+profiling: 1
+`,
+			want: []string{
+				`akd.yaml:6: node.hostname: found the number "12"; want text, in quotes`,
+				`akd.yaml:7: node.labels[example.com/a]: found the boolean "true"; want text, in quotes`,
+				`akd.yaml:8: node.taints: found a mapping; want a list, each item after a dash`,
+				`akd.yaml:9: node.clusterDNS: found the text "10.96.0.10"; want a list, each item after a dash`,
+				`akd.yaml:10: pods: found a list; want fields, each as name: value`,
+				`akd.yaml:12: kubeletAPI.port: found the text "10250"; want a whole number`,
+				`akd.yaml:13: kubeletAPI.anonymousHealth: found the text "yes"; want true or false`,
+				`akd.yaml:14: profiling: found the number "1"; want true or false`,
+			},
+		},
+		"BadValues": {
+			reason: "Each kind of value says what it may be.",
+			text: minimal + `local: {identity: admin, apiServer: localhost:6443}
+node:
+  address: nowhere
+  capacity:
+    cpu: lots
+    memory: -1
+    pods: 1.5
+    gpu: 1
+  labels:
+    actual.vk/node-name: x
+    node-role.kubernetes.io/worker: ""
+    topology.kubernetes.io/zone: ok
+    example.com/a: a b
+  taints:
+  - {key: a, effect: No}
+  - {key: b, effect: NoSchedule}
+  - {key: b, effect: NoSchedule, value: c}
+pods:
+  env:
+  - {name: KUBERNETES_SERVICE_HOST, value: x}
+  - {name: A}
+  - {name: A}
+  tolerations:
+  - {effect: NoSchedule, tolerationSeconds: 5, operator: Exists}
+  podSecurity: strict
+kubeletAPI:
+  port: 99999
+  certificate: {mode: files, certFile: /tls.crt}
+metrics: {address: "10254"}
+sync:
+  resyncPeriod: 10
+  concurrentSyncs: 0
+  unusedNamespaceTTL: -1s
+  remoteGracePeriod: 1s
+logging: {level: warn}
+`,
+			want: []string{
+				`akd.yaml:5: local.identity: found "admin"; want node or client`,
+				`akd.yaml:5: local.apiServer: found "localhost:6443"; want an address that pods in the remote cluster reach, not this machine's own`,
+				`akd.yaml:7: node.address: found "nowhere"; want an IP address`,
+				`akd.yaml:9: node.capacity[cpu]: found "lots"; want a quantity such as 4, 500m or 16Gi`,
+				`akd.yaml:10: node.capacity[memory]: found "-1"; want 0 or more`,
+				`akd.yaml:11: node.capacity[pods]: found "1500m"; want a whole number: only cpu has fractions`,
+				`akd.yaml:12: node.capacity[gpu]: found "gpu"; want cpu, memory, pods, ephemeral-storage, hugepages-SIZE or an extended resource ` +
+					`such as example.com/gpu`,
+				`akd.yaml:14: node.labels[actual.vk/node-name]: not allowed; want another prefix: labels of actual.vk are akd's own`,
+				`akd.yaml:17: node.labels[example.com/a]: found "a b"; want at most 63 characters: letters, digits, -, _ and ., a letter or digit ` +
+					`first and last`,
+				`akd.yaml:19: node.taints[0].effect: found "No"; want NoSchedule, PreferNoSchedule or NoExecute`,
+				`akd.yaml:21: node.taints[2]: found "b:NoSchedule" a second time; want one taint for each key and effect`,
+				`akd.yaml:24: pods.env[0].name: found "KUBERNETES_SERVICE_HOST"; want local.apiServer instead: akd makes this variable from it`,
+				`akd.yaml:26: pods.env[2].name: found "A" a second time; want each name once`,
+				`akd.yaml:28: pods.tolerations[0].effect: found "NoSchedule"; want NoExecute with tolerationSeconds`,
+				`akd.yaml:29: pods.podSecurity: found "strict"; want privileged, baseline or restricted`,
+				`akd.yaml:31: kubeletAPI.port: found "99999"; want 1 to 65535`,
+				`akd.yaml:32: kubeletAPI.certificate.keyFile: not set; want a path with mode files`,
+				`akd.yaml:33: metrics.address: found "10254"; want HOST:PORT or :PORT, or nothing to turn it off`,
+				`akd.yaml:35: sync.resyncPeriod: found the number "10"; want a duration such as 30s, 5m or 1h30m`,
+				`akd.yaml:36: sync.concurrentSyncs: found "0"; want 1 to 1000`,
+				`akd.yaml:37: sync.unusedNamespaceTTL: found "-1s"; want 0s or more`,
+				`akd.yaml:38: sync.remoteGracePeriod: found "1s"; want 10s or more`,
+				`akd.yaml:39: logging.level: found "warn"; want info or debug`,
+			},
+		},
+		"NodeRestriction": {
+			reason: "A label that NodeRestriction refuses would stop the node from registering.",
+			text:   minimal + "node:\n  labels:\n    node-restriction.kubernetes.io/a: b\n",
+			want: []string{
+				`akd.yaml:7: node.labels[node-restriction.kubernetes.io/a]: not allowed; want it set with kubectl: NodeRestriction keeps ` +
+					`node-restriction.kubernetes.io from nodes`,
+			},
+		},
+		"Quantities": {
+			reason: "A number that takes seconds to read, and those that no node has.",
+			text:   minimal + "node: {capacity: {cpu: 1e-9999999, memory: 1e99, pods: 8Ei}}\n",
+			want: []string{
+				`akd.yaml:5: node.capacity[cpu]: found "1e-9999999"; want a quantity such as 4, 500m or 16Gi`,
+				`akd.yaml:5: node.capacity[memory]: found "1e99"; want less than 8Ei`,
+				`akd.yaml:5: node.capacity[pods]: found "9223372036854775807"; want less than 8Ei`,
+			},
+		},
+		"NullElements": {
+			reason: "In a list or a map, nothing would become a capacity of 0 or an empty label.",
+			text:   minimal + "node:\n  capacity: {cpu: }\n  labels: {a: ~}\n  clusterDNS: [null]\n",
+			want: []string{
+				`akd.yaml:6: node.capacity[cpu]: found nothing; want a value, or the line left out`,
+				`akd.yaml:7: node.labels[a]: found nothing; want a value, or the line left out`,
+				`akd.yaml:8: node.clusterDNS[0]: found nothing; want a value, or the line left out`,
+			},
+		},
+		"NoFollowUps": {
+			reason: "What could not be read is not also blamed for being empty.",
+			text:   minimal + "node: {taints: [x]}\npods: {env: [{name: 5}]}\n",
+			want: []string{
+				`akd.yaml:5: node.taints[0]: found the text "x"; want fields, each as name: value`,
+				`akd.yaml:6: pods.env[0].name: found the number "5"; want text, in quotes`,
+			},
+		},
+		"Nameservers": {
+			reason: "Every pod would be refused.",
+			text:   minimal + "node:\n  clusterDNS: [192.0.2.1, 192.0.2.2, 192.0.2.3, dns]\n",
+			want: []string{
+				`akd.yaml:6: node.clusterDNS: found "4"; want at most 3 addresses: a pod's DNS configuration takes no more`,
+				`akd.yaml:6: node.clusterDNS[3]: found "dns"; want an IP address`,
+			},
+		},
+		"NotOurs": {
+			reason: "Fields of Kubernetes' types that make no sense here say why.",
+			text:   minimal + "pods:\n  env: [{name: A, valueFrom: {}}]\n",
+			want: []string{
+				`akd.yaml:6: pods.env[0].valueFrom: cannot be used here; want a value: a source would have to exist in every namespace`,
+			},
+		},
+		"Secret": {
+			reason: "The value of a variable may be a secret and is never shown.",
+			text:   minimal + "pods:\n  env: [{name: A, value: 12345}]\n",
+			want:   []string{`akd.yaml:6: pods.env[0].value: found a number; want text, in quotes`},
+		},
+		"LongValue": {
+			reason: "An error stays readable whatever is in the file.",
+			text:   minimal + "logging: {level: " + strings.Repeat("x", 1000) + "}\n",
+			want:   []string{`akd.yaml:5: logging.level: found "` + strings.Repeat("x", 64) + `"…; want info or debug`},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, err := Load(write(t, tc.text))
+			if _, ok := errors.AsType[*Error](err); !ok {
+				t.Fatalf("%s\nLoad: want an *Error, got %v", tc.reason, err)
+			}
+			got := strings.Split(err.Error(), "\n")
+			if name == "BadValues" {
+				got = dropLine(got, 15) // the sentence names what kubelets may set, which is Kubernetes' to change
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%s\nLoad (-want, +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// dropLine removes the problem of a line, of which there must be one.
+func dropLine(problems []string, line int) []string {
+	for i, problem := range problems {
+		if strings.HasPrefix(problem, "akd.yaml:15: node.labels[node-role.kubernetes.io/worker]: not allowed; want it set with kubectl") &&
+			line == 15 {
+			return append(problems[:i:i], problems[i+1:]...)
+		}
+	}
+	return problems
+}
+
+func TestLoadUnreadable(t *testing.T) {
+	t.Chdir(t.TempDir())
+	cases := map[string]struct {
+		reason, path, want string
+	}{
+		"Missing":   {"The commonest mistake.", "akd.yaml", "akd.yaml: cannot be read: no such file or directory; want a readable YAML file"},
+		"Directory": {"A folder can be opened, but not read.", ".", ".: cannot be read: is a directory; want a readable YAML file"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, err := Load(tc.path)
+			if err == nil || err.Error() != tc.want {
+				t.Errorf("%s\nLoad: want %q, got %q", tc.reason, tc.want, err)
+			}
+		})
+	}
+}
