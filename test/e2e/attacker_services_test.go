@@ -30,8 +30,9 @@ const (
 	thiefAddress   = "10.96.0.80"
 )
 
-// A stolen remote credential of a node that mirrors Services takes no address
-// but those of its own local cluster's range, and leads to pods only.
+// With a stolen remote credential of a node that mirrors Services, a Service
+// can have addresses of its own local cluster's range only, and can lead to pods
+// only.
 func TestAttackerServices(t *testing.T) {
 	e := shared
 	e.AddServiceRange(t, env.LocalServices, thief)
@@ -40,12 +41,13 @@ func TestAttackerServices(t *testing.T) {
 	other := e.MirroringValues(victim)
 	other.ServiceCIDRs = []string{victimServices}
 	attacked := e.InstallTenant(t, other)
-	own, foreign := attacker.Settle(t, "home", contract.TenantServicesRole), attacked.Settle(t, "home", contract.TenantServicesRole)
+	own := attacker.Settle(t, "home", contract.TenantServicesRole)
+	foreign := attacked.Settle(t, "home", contract.TenantServicesRole)
 
-	// What akd itself makes is let through, up to the largest slice that there is.
+	// The policies allow what akd itself makes, up to the largest slice that there is.
 	for tn, address := range map[*env.Tenant]string{attacked: victimAddress, attacker: thiefAddress} {
-		site, local := &translate.Mapper{Owner: contract.Owner{Node: tn.Node}}, localService(address)
-		service, slice := site.Service(local), site.EndpointSlice(largeSlice(), local)
+		mapper, local := &translate.Mapper{Owner: contract.Owner{Node: tn.Node}}, localService(address)
+		service, slice := mapper.Service(local), mapper.EndpointSlice(largeSlice(), local)
 		if _, err := tn.Client.CoreV1().Services(service.Namespace).Create(t.Context(), service, metav1.CreateOptions{}); err != nil {
 			t.Fatalf("akd's own service: %v", err)
 		}
@@ -65,7 +67,7 @@ func TestAttackerServices(t *testing.T) {
 			err := a.try(t.Context(), attacker.Client)
 			switch {
 			case err == nil:
-				t.Error("it worked")
+				t.Error("it succeeded")
 			case !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), a.want):
 				t.Errorf("it was refused for another reason: %v\nwant %q", err, a.want)
 			}
@@ -77,7 +79,9 @@ func localService(address string) *corev1.Service {
 	return &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "home", Name: "web", UID: "some"},
 		Spec: corev1.ServiceSpec{
-			ClusterIP: address, ClusterIPs: []string{address}, Ports: []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(8080)}},
+			ClusterIP:  address,
+			ClusterIPs: []string{address},
+			Ports:      []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(8080)}},
 		},
 	}
 }
@@ -86,16 +90,20 @@ func localService(address string) *corev1.Service {
 func largeSlice() *discoveryv1.EndpointSlice {
 	const most = 1000
 	slice := &discoveryv1.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Namespace: "home", Name: "web-abcde", UID: "slice", Labels: map[string]string{discoveryv1.LabelServiceName: "web"}},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "home", Name: "web-abcde", UID: "slice",
+			Labels: map[string]string{discoveryv1.LabelServiceName: "web"},
+		},
 		AddressType: discoveryv1.AddressTypeIPv4,
 	}
 	for i := range most {
-		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{fmt.Sprintf("10.245.%d.%d", 8+i/250, 1+i%250)}})
+		address := fmt.Sprintf("10.245.%d.%d", 8+i/250, 1+i%250)
+		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{address}})
 	}
 	return slice
 }
 
-// serviceAttacks try to get others' traffic to addresses.
+// serviceAttacks try to get the traffic to addresses of others.
 func serviceAttacks(own, foreign string) map[string]attack {
 	const (
 		badType     = "akd of node thief may make services of type ClusterIP only"
@@ -146,13 +154,16 @@ func serviceAttacks(own, foreign string) map[string]attack {
 		create(name, badAddress, func(s *corev1.Service) { s.Spec.ClusterIP = address })
 	}
 	for name, address := range map[string]string{
-		"the victim's address": victimAddress, "the API server's address": "10.97.0.1", "the DNS server's address": "10.97.0.10",
+		"the victim's address":     victimAddress,
+		"the API server's address": "10.97.0.1",
+		"the DNS server's address": "10.97.0.10",
 	} {
 		create(name, taken, func(s *corev1.Service) { s.Spec.ClusterIP = address })
 	}
 	for _, namespace := range []string{foreign, "kube-system", "default", contract.SystemNamespace} {
 		attacks["a Service in "+namespace] = attack{func(ctx context.Context, c *kubernetes.Clientset) error {
-			_, err := c.CoreV1().Services(namespace).Create(ctx, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "mine"}}, metav1.CreateOptions{})
+			service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "mine"}}
+			_, err := c.CoreV1().Services(namespace).Create(ctx, service, metav1.CreateOptions{})
 			return err
 		}, `cannot create resource "services"`}
 	}
@@ -167,8 +178,8 @@ func serviceAttacks(own, foreign string) map[string]attack {
 	return attacks
 }
 
-// sliceAttacks try to reach, through a Service of its own, what should not be
-// reached so.
+// sliceAttacks try to reach other things than pods through a Service of the
+// attacker's own.
 func sliceAttacks(own, foreign string) map[string]attack {
 	attacks := map[string]attack{}
 	const (
@@ -207,7 +218,7 @@ func sliceAttacks(own, foreign string) map[string]attack {
 			if strings.Contains(address, ":") {
 				s.AddressType, s.Endpoints = discoveryv1.AddressTypeIPv6, nil
 			}
-			// The last of several, and not the only one.
+			// The last of several: policies must look at each.
 			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{address}})
 		}
 	}
@@ -222,21 +233,24 @@ func sliceAttacks(own, foreign string) map[string]attack {
 		"the internet":                 "192.0.2.1",
 		"the internet by IPv6":         "2001:db8::1",
 		"an address of 0.0.0.0/8":      "0.0.0.1",
-		"broadcast":                    "",
 		"any pod beyond the ranges":    "10.246.0.1",
 		"the cloud's IPv6 credentials": "fd00:ec2::254",
 	} {
-		if address == "" {
-			add(name, badKind, leads("255.255.255.255"))
-			continue
-		}
 		add(name, badPlace, leads(address))
 	}
+	add("broadcast", badKind, leads("255.255.255.255"))
 	for address, want := range map[string]string{
-		"127.0.0.1": loopback, "127.8.8.8": loopback, "::1": loopback,
-		"169.254.169.254": linkLocal, "fe80::1": linkLocal, "224.0.0.1": multicast, "ff02::1": multicast,
-		"0.0.0.0": unspecified, "::": unspecified,
-		"239.1.1.1": badKind, "ff05::1": badKind,
+		"127.0.0.1":       loopback,
+		"127.8.8.8":       loopback,
+		"::1":             loopback,
+		"169.254.169.254": linkLocal,
+		"fe80::1":         linkLocal,
+		"224.0.0.1":       multicast,
+		"ff02::1":         multicast,
+		"0.0.0.0":         unspecified,
+		"::":              unspecified,
+		"239.1.1.1":       badKind,
+		"ff05::1":         badKind,
 	} {
 		add("address "+address, want, leads(address))
 	}
@@ -253,7 +267,8 @@ func sliceAttacks(own, foreign string) map[string]attack {
 			return err
 		}, `cannot create resource "endpointslices"`}
 		attacks["endpoints in "+namespace] = attack{func(ctx context.Context, c *kubernetes.Clientset) error {
-			return c.CoreV1().RESTClient().Post().Namespace(namespace).Resource("endpoints").Body([]byte(`{"metadata": {"name": "web"}}`)).Do(ctx).Error()
+			endpoints := []byte(`{"metadata": {"name": "web"}}`)
+			return c.CoreV1().RESTClient().Post().Namespace(namespace).Resource("endpoints").Body(endpoints).Do(ctx).Error()
 		}, `cannot create resource "endpoints"`}
 	}
 	return attacks

@@ -12,15 +12,15 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// A pod costs one remote create, one Secret with its token, and at most three
-// local status patches until it is Ready, and no read beside the watches. A
-// restart with pods that have not changed costs none of it.
+// Until it is Ready, a pod costs one remote create, one Secret with its token,
+// and at most three local status patches, and no reads beside the watches. A
+// restart with unchanged pods costs none of these.
 func TestCost(t *testing.T) {
 	e := shared
 	const pods = 20
-	d := e.StartAKD(t, env.ExampleNode)
+	akd := e.StartAKD(t, env.ExampleNode)
 	namespace := e.Namespace(t, "cost")
-	e.Apply(t, namespace, env.Web(env.ExampleNode, 1)) // the first opens the namespace
+	e.Apply(t, namespace, env.Web(env.ExampleNode, 1)) // the first pod opens the namespace
 	e.WaitRollout(t, namespace, "deployment/web")
 	before := e.Requests(t)
 	e.Kubectl(t, "local", "scale", "deployment/web", "-n", namespace, fmt.Sprintf("--replicas=%d", 1+pods))
@@ -32,25 +32,25 @@ func TestCost(t *testing.T) {
 	cost.AtMost(t, map[string]int{
 		"remote create pods":      pods,
 		"remote create secrets":   pods,
-		"local patch pods/status": 3 * (pods + 1), // the first pod may have a last word
+		"local patch pods/status": 3 * (pods + 1), // the first pod may still change
 		"remote patch pods":       0,
 		"remote get pods":         0,
 		"local get pods":          0,
 		"local list pods":         0,
 	})
 
-	restartsQuietly(t, e, d)
+	restartsQuietly(t, e, akd)
 }
 
-// restartsQuietly restarts akd until that writes nothing but the node: a remote
-// kubelet may have had a last word while akd was down, and then the next restart
-// is the one with unchanged pods.
-func restartsQuietly(t *testing.T, e *env.Env, d *env.AKD) {
+// restartsQuietly restarts akd until a restart writes nothing but the node. The
+// first may write more, because a remote kubelet may have changed a status while
+// akd was down.
+func restartsQuietly(t *testing.T, e *env.Env, akd *env.AKD) {
 	t.Helper()
 	env.Eventually(t, "a restart writes nothing but the node", func(context.Context) error {
-		d.Stop(t, syscall.SIGTERM)
-		d.Start(t)
-		d.WaitReady(t)
+		akd.Stop(t, syscall.SIGTERM)
+		akd.Start(t)
+		akd.WaitReady(t)
 		e.WaitSynced(t, env.FirstMetrics)
 		restart := e.Requests(t)
 		if writes := restart.Writes(); len(writes) > 0 {

@@ -16,9 +16,9 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// Crossplane, installed by its own Helm chart: its pods run in the remote
-// cluster and know nothing of it. They install their CRDs into the local
-// cluster, elect their leaders there, and serve what users make there.
+// The pods of Crossplane, installed by its own Helm chart, run in the remote
+// cluster without knowing it. They install their CRDs into the local cluster,
+// elect their leaders there, and serve the objects that users create there.
 func TestCrossplane(t *testing.T) {
 	env.SkipUnlessSlow(t)
 	t.Parallel()
@@ -50,18 +50,18 @@ func TestCrossplane(t *testing.T) {
 	if crds := crossplaneCRDs(t, e, "remote"); len(crds) > 0 {
 		t.Errorf("the remote cluster has the CRDs %v: want none of Crossplane's", crds)
 	}
-	there, err := e.Remote.CoreV1().Pods(contract.RemoteNamespace(env.ExampleNode, namespace)).List(t.Context(), metav1.ListOptions{})
+	remote, err := e.Remote.CoreV1().Pods(contract.RemoteNamespace(env.ExampleNode, namespace)).List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if local := e.Pods(t, namespace); len(there.Items) != len(local) {
-		t.Errorf("%d local and %d remote pods", len(local), len(there.Items))
+	if local := e.Pods(t, namespace); len(remote.Items) != len(local) {
+		t.Errorf("%d local and %d remote pods", len(local), len(remote.Items))
 	}
 	defineXR(t, e)
 }
 
-// defineXR has Crossplane make a CRD of a user's definition, and lets the user
-// make an object of it.
+// defineXR has Crossplane create a CRD from a user's definition, and creates an
+// object of it as that user.
 func defineXR(t *testing.T, e *env.Env) {
 	t.Helper()
 	e.Apply(t, "default", `
@@ -79,7 +79,7 @@ spec:
     schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {size: {type: string}}}}}}
 `)
 	e.Kubectl(t, "local", "wait", "--for=condition=Established", "compositeresourcedefinition/databases.example.com", "--timeout=3m")
-	env.Eventually(t, "users can make a Database", func(context.Context) error {
+	env.Eventually(t, "users can create a Database", func(context.Context) error {
 		_, stderr, err := e.TryKubectl("local", strings.NewReader(`
 apiVersion: example.com/v1
 kind: Database
@@ -111,7 +111,7 @@ spec:
 func crossplaneCRDs(t *testing.T, e *env.Env, side string) []string {
 	t.Helper()
 	var found []string
-	for name := range strings.FieldsSeq(e.Kubectl(t, side, "get", "customresourcedefinitions", "-o", "jsonpath={.items[*].metadata.name}")) {
+	for _, name := range names(t, e, side, "customresourcedefinitions") {
 		if strings.HasSuffix(name, ".crossplane.io") {
 			found = append(found, name)
 		}
@@ -119,11 +119,17 @@ func crossplaneCRDs(t *testing.T, e *env.Env, side string) []string {
 	return found
 }
 
-// removeCrossplane takes away what is not in a namespace: webhooks without
-// their server would refuse other tests' objects.
+// names lists the objects of a kind that has no namespaces.
+func names(t *testing.T, e *env.Env, side, kind string) []string {
+	t.Helper()
+	return strings.Fields(e.Kubectl(t, side, "get", kind, "-o", "jsonpath={.items[*].metadata.name}"))
+}
+
+// removeCrossplane deletes what is not in a namespace: webhooks without their
+// server would refuse other tests' objects.
 func removeCrossplane(t *testing.T, e *env.Env) {
 	t.Helper()
-	for name := range strings.FieldsSeq(e.Kubectl(t, "local", "get", "validatingwebhookconfigurations", "-o", "jsonpath={.items[*].metadata.name}")) {
+	for _, name := range names(t, e, "local", "validatingwebhookconfigurations") {
 		if strings.HasPrefix(name, "crossplane") {
 			e.Kubectl(t, "local", "delete", "validatingwebhookconfiguration", name)
 		}

@@ -19,33 +19,33 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// A pod is force-deleted while akd is down: its remote pod is an orphan, which
-// the next akd ends. The Node authorizer answers the get of a pod that is gone
-// with 403, so that only a list can tell.
+// If a pod is force-deleted while akd is down, its remote pod is an orphan, which
+// akd deletes when it is back. The Node authorizer answers the get of a deleted
+// pod with 403, so only a list shows that it does not exist.
 func TestOrphanOfADowntime(t *testing.T) {
 	e := shared
-	d := e.StartAKD(t, env.ExampleNode)
+	akd := e.StartAKD(t, env.ExampleNode)
 	namespace := e.Namespace(t, "orphan")
 	e.Apply(t, namespace, env.Web(env.ExampleNode, 1))
 	e.WaitRollout(t, namespace, "deployment/web")
 	orphan := e.Pods(t, namespace)[0]
 
-	d.Stop(t, syscall.SIGTERM)
+	akd.Stop(t, syscall.SIGTERM)
 	e.Kubectl(t, "local", "delete", "pod", orphan.Name, "-n", namespace, "--force", "--grace-period=0")
-	d.Start(t)
+	akd.Start(t)
 	remote := contract.RemoteNamespace(env.ExampleNode, namespace)
 	env.Eventually(t, "the orphan is gone", func(ctx context.Context) error {
 		_, err := e.Remote.CoreV1().Pods(remote).Get(ctx, orphan.Name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
-		return fmt.Errorf("it is still there (%w)", err)
+		return fmt.Errorf("it still exists (%w)", err)
 	})
 	e.WaitRollout(t, namespace, "deployment/web")
 }
 
-// The Node is deleted while its pods run: it comes back before the pod garbage
-// collector takes the pods, and they run on.
+// If the Node is deleted while its pods run, akd creates it again before the pod
+// garbage collector deletes the pods, and they keep running.
 func TestNodeDeleted(t *testing.T) {
 	e := shared
 	e.StartAKD(t, env.ExampleNode)
@@ -61,15 +61,16 @@ func TestNodeDeleted(t *testing.T) {
 	env.Eventually(t, "the node is back", func(ctx context.Context) error {
 		found, err := e.Local.CoreV1().Nodes().Get(ctx, env.ExampleNode, metav1.GetOptions{})
 		if err == nil && found.UID == old.UID {
-			return errors.New("it has not gone yet")
+			return errors.New("it has not been deleted yet")
 		}
 		return err
 	})
 	if after := uids(t, e, namespace); after != before {
-		t.Errorf("pods were %s and are %s: want the same", before, after)
+		t.Errorf("pods were %s, now they are %s: want the same", before, after)
 	}
 }
 
+// uids lists the pods of a local namespace as "name=UID".
 func uids(t *testing.T, e *env.Env, namespace string) string {
 	t.Helper()
 	var all []string
@@ -79,9 +80,9 @@ func uids(t *testing.T, e *env.Env, namespace string) string {
 	return strings.Join(all, " ")
 }
 
-// The link to the remote API server is cut, in the way of a partition, while
-// pods are created and deleted: nothing is lost, nothing runs twice, and all
-// catches up when the link is back.
+// Pods are created and deleted during a network partition between akd and the
+// remote API server: nothing is lost, nothing runs twice, and akd catches up
+// when the link is back.
 func TestPartition(t *testing.T) {
 	e := shared
 	e.StartAKD(t, env.ExampleNode)
@@ -93,7 +94,7 @@ func TestPartition(t *testing.T) {
 	for _, pod := range first {
 		before[pod.UID] = true
 	}
-	victim := first[0] // one that runs: those that come during the cut have not started
+	victim := first[0] // one that runs: pods that are created during the cut have not started
 
 	if err := e.CutLink(); err != nil {
 		t.Fatal(err)
@@ -119,12 +120,12 @@ func TestPartition(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		there, err := e.Remote.CoreV1().Pods(remote).List(ctx, metav1.ListOptions{})
+		remotes, err := e.Remote.CoreV1().Pods(remote).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
-		if len(local.Items) != 5 || len(there.Items) != 5 {
-			return fmt.Errorf("%d local and %d remote pods, want 5 and 5", len(local.Items), len(there.Items))
+		if len(local.Items) != 5 || len(remotes.Items) != 5 {
+			return fmt.Errorf("%d local and %d remote pods, want 5 and 5", len(local.Items), len(remotes.Items))
 		}
 		kept := 0
 		for _, pod := range local.Items {
@@ -133,7 +134,7 @@ func TestPartition(t *testing.T) {
 			}
 		}
 		if kept != 2 {
-			return fmt.Errorf("%d of the first pods are left, want the 2 that nobody deleted", kept)
+			return fmt.Errorf("%d of the first pods are left, want the 2 that were not deleted", kept)
 		}
 		return nil
 	})

@@ -21,9 +21,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// Fake clientsets validate nothing: what the goldens of package translate say
-// is proved by a real API server, which is asked to take each pod and each
-// patch without keeping it.
+// Fake clientsets validate nothing, so a real API server judges the goldens of
+// package translate: each pod and each patch in them, as a dry run.
 func TestGoldensAreAccepted(t *testing.T) {
 	e := shared
 	files, err := filepath.Glob("../../pkg/provider/translate/testdata/*.txtar")
@@ -31,7 +30,7 @@ func TestGoldensAreAccepted(t *testing.T) {
 		t.Fatalf("no goldens: %v", err)
 	}
 	const namespace = "goldens"
-	remoteNamespace(t, e, namespace)
+	createNamespace(t, e, namespace)
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			archive, err := txtar.ParseFile(file)
@@ -45,7 +44,11 @@ func TestGoldensAreAccepted(t *testing.T) {
 			if content := parts["want/remote.yaml"]; content != nil {
 				createPod(t, e, namespace, content, metav1.DryRunAll)
 			}
-			patches := map[string]string{"want/patch.yaml": "", "want/patch-ephemeralcontainers.yaml": "ephemeralcontainers", "want/patch-resize.yaml": "resize"}
+			patches := map[string]string{
+				"want/patch.yaml":                     "",
+				"want/patch-ephemeralcontainers.yaml": "ephemeralcontainers",
+				"want/patch-resize.yaml":              "resize",
+			}
 			for name, subresource := range patches {
 				if parts[name] != nil {
 					patchPod(t, e, namespace, parts["remote.yaml"], parts[name], subresource)
@@ -55,8 +58,8 @@ func TestGoldensAreAccepted(t *testing.T) {
 	}
 }
 
-// remoteNamespace makes a remote namespace that lets every golden in.
-func remoteNamespace(t *testing.T, e *env.Env, name string) {
+// createNamespace creates a remote namespace in which every golden is allowed.
+func createNamespace(t *testing.T, e *env.Env, name string) {
 	t.Helper()
 	namespaces := e.Remote.CoreV1().Namespaces()
 	_, err := namespaces.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
@@ -76,17 +79,18 @@ func createPod(t *testing.T, e *env.Env, namespace string, content []byte, dryRu
 		t.Fatal(err)
 	}
 	complete(pod)
-	classes(t, e, namespace, pod)
+	createClasses(t, e, namespace, pod)
 	pod.Namespace, pod.ResourceVersion, pod.UID, pod.Spec.NodeName = namespace, "", "", ""
-	created, err := e.Remote.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{DryRun: dryRun, FieldValidation: metav1.FieldValidationStrict})
+	options := metav1.CreateOptions{DryRun: dryRun, FieldValidation: metav1.FieldValidationStrict}
+	created, err := e.Remote.CoreV1().Pods(namespace).Create(t.Context(), pod, options)
 	if err != nil {
 		t.Fatalf("the API server refuses the pod: %v", err)
 	}
 	return created
 }
 
-// complete adds what goldens of updates leave out of their remote pod, because
-// no update looks at it.
+// complete adds what goldens of updates omit from their remote pod, because no
+// update reads it.
 func complete(pod *corev1.Pod) {
 	if pod.Name == "" {
 		pod.Name = "web"
@@ -94,28 +98,31 @@ func complete(pod *corev1.Pod) {
 	if len(pod.Spec.Containers) == 0 {
 		pod.Spec.Containers = []corev1.Container{{Name: "main", Image: "web:1"}}
 	}
-	pod.Spec.EphemeralContainers = nil // none can be created with its pod
+	pod.Spec.EphemeralContainers = nil // the API allows none in a new pod
 }
 
-// classes makes the RuntimeClass and PriorityClass that a pod names, for a
-// cluster refuses pods that name others. It waits until admission, which reads
-// a cache, knows them.
-func classes(t *testing.T, e *env.Env, namespace string, pod *corev1.Pod) {
+// createClasses creates the RuntimeClass and PriorityClass that a pod names: the
+// API server rejects pods that name unknown ones. It waits until the caches of
+// admission have them.
+func createClasses(t *testing.T, e *env.Env, namespace string, pod *corev1.Pod) {
 	t.Helper()
 	if pod.Spec.RuntimeClassName == nil && pod.Spec.PriorityClassName == "" {
 		return
 	}
 	probe := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "classes-"}, Spec: corev1.PodSpec{
-		Containers:       []corev1.Container{{Name: "main", Image: "web:1"}},
-		RuntimeClassName: pod.Spec.RuntimeClassName, PriorityClassName: pod.Spec.PriorityClassName,
+		Containers:        []corev1.Container{{Name: "main", Image: "web:1"}},
+		RuntimeClassName:  pod.Spec.RuntimeClassName,
+		PriorityClassName: pod.Spec.PriorityClassName,
 	}}
 	if name := pod.Spec.RuntimeClassName; name != nil {
-		_, err := e.Remote.NodeV1().RuntimeClasses().Create(t.Context(), &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: *name}, Handler: "runc"}, metav1.CreateOptions{})
-		madeFor(t, e, "runtimeclass", *name, err)
+		class := &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: *name}, Handler: "runc"}
+		_, err := e.Remote.NodeV1().RuntimeClasses().Create(t.Context(), class, metav1.CreateOptions{})
+		deleteAfter(t, e, "runtimeclass", *name, err)
 	}
 	if name := pod.Spec.PriorityClassName; name != "" && !strings.HasPrefix(name, "system-") {
-		_, err := e.Remote.SchedulingV1().PriorityClasses().Create(t.Context(), &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Value: 1}, metav1.CreateOptions{})
-		madeFor(t, e, "priorityclass", name, err)
+		class := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Value: 1}
+		_, err := e.Remote.SchedulingV1().PriorityClasses().Create(t.Context(), class, metav1.CreateOptions{})
+		deleteAfter(t, e, "priorityclass", name, err)
 	}
 	env.Eventually(t, "admission knows the pod's classes", func(ctx context.Context) error {
 		_, err := e.Remote.CoreV1().Pods(namespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
@@ -123,7 +130,8 @@ func classes(t *testing.T, e *env.Env, namespace string, pod *corev1.Pod) {
 	})
 }
 
-func madeFor(t *testing.T, e *env.Env, kind, name string, err error) {
+// deleteAfter deletes an object when the test ends, unless its creation failed.
+func deleteAfter(t *testing.T, e *env.Env, kind, name string, err error) {
 	t.Helper()
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
@@ -131,7 +139,7 @@ func madeFor(t *testing.T, e *env.Env, kind, name string, err error) {
 	t.Cleanup(func() { _, _, _ = e.TryKubectl("remote", nil, "delete", kind, name, "--ignore-not-found") })
 }
 
-// patchPod applies a golden's patch to its remote pod, which has to exist.
+// patchPod applies a golden's patch to its remote pod, which it creates for that.
 func patchPod(t *testing.T, e *env.Env, namespace string, remote, content []byte, subresource string) {
 	t.Helper()
 	pod := createPod(t, e, namespace, remote)

@@ -16,8 +16,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// What the API lets change of a pod that runs reaches its containers, and the
-// remote pod stays the same one.
+// Every change that the API allows in a running pod reaches its containers, and
+// the remote pod remains the same.
 func TestInPlace(t *testing.T) {
 	e := shared
 	e.StartAKD(t, env.ExampleNode)
@@ -60,7 +60,7 @@ spec:
 	}
 }
 
-// has returns an error that tells the condition, unless it has that status.
+// has returns an error unless the pod has the condition with that status.
 func has(pod *corev1.Pod, kind corev1.PodConditionType, status corev1.ConditionStatus) error {
 	for _, condition := range pod.Status.Conditions {
 		if condition.Type == kind {
@@ -73,7 +73,7 @@ func has(pod *corev1.Pod, kind corev1.PodConditionType, status corev1.ConditionS
 	return fmt.Errorf("no condition %s", kind)
 }
 
-// observed returns an error until the status is that of the newest spec.
+// observed returns an error until the status is that of the latest spec.
 func observed(pod *corev1.Pod) error {
 	if pod.Status.ObservedGeneration != pod.Generation {
 		return fmt.Errorf("generation %d, observed %d", pod.Generation, pod.Status.ObservedGeneration)
@@ -81,16 +81,20 @@ func observed(pod *corev1.Pod) error {
 	return nil
 }
 
-// A gate's condition is the local cluster's alone; Ready follows it.
+// The condition of a readiness gate exists in the local cluster alone; Ready
+// follows it.
 func testReadinessGate(t *testing.T, p env.Pod) {
-	p.Eventually(t, "the closed gate keeps the pod from being Ready", func(pod *corev1.Pod) error { return has(pod, corev1.PodReady, corev1.ConditionFalse) })
+	p.Eventually(t, "the closed gate keeps the pod from being Ready", func(pod *corev1.Pod) error {
+		return has(pod, corev1.PodReady, corev1.ConditionFalse)
+	})
 	for _, status := range []corev1.ConditionStatus{corev1.ConditionTrue, corev1.ConditionFalse, corev1.ConditionTrue} {
 		patch := fmt.Appendf(nil, `{"status":{"conditions":[{"type":"example.com/balanced","status":%q}]}}`, status)
-		_, err := p.Local.CoreV1().Pods(p.Namespace).Patch(t.Context(), p.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+		_, err := p.Local.CoreV1().Pods(p.Namespace).
+			Patch(t.Context(), p.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Eventually(t, "Ready is "+string(status)+" as the gate", func(pod *corev1.Pod) error {
+		p.Eventually(t, "Ready is "+string(status)+", as the gate is", func(pod *corev1.Pod) error {
 			return errors.Join(has(pod, corev1.PodReady, status), has(pod, "example.com/balanced", status))
 		})
 	}
@@ -108,13 +112,13 @@ func testLabelsAndAnnotations(t *testing.T, p env.Pod) {
 	env.Eventually(t, "the file in the container has the new label", func(context.Context) error {
 		out, _, err := p.TryKubectl("local", nil, "exec", "-n", p.Namespace, p.Name, "--", "cat", "/self/labels")
 		if err == nil && (!strings.Contains(out, `tier="gold"`) || strings.Contains(out, "app=")) {
-			err = fmt.Errorf("it holds %q", out)
+			err = fmt.Errorf("it contains %q", out)
 		}
 		return err
 	})
 }
 
-// The container is given more, and runs on.
+// The container gets more resources and keeps running.
 func testResize(t *testing.T, p env.Pod) {
 	p.Kubectl(t, "local", "patch", "pod", p.Name, "-n", p.Namespace, "--subresource", "resize", "-p",
 		`{"spec":{"containers":[{"name":"app","resources":{"requests":{"cpu":"20m","memory":"24Mi"},"limits":{"cpu":"300m","memory":"96Mi"}}}]}}`)
@@ -134,8 +138,8 @@ func testResize(t *testing.T, p env.Pod) {
 }
 
 func testEphemeralContainer(t *testing.T, p env.Pod) {
-	p.Kubectl(t, "local", "debug", p.Name, "-n", p.Namespace, "--image=busybox:1.36", "-c", "debugger", "--target=app", "--profile=baseline", "--",
-		"sh", "-c", "echo debugging $HOSTNAME at $KUBERNETES_SERVICE_HOST")
+	p.Kubectl(t, "local", "debug", p.Name, "-n", p.Namespace, "--image=busybox:1.36", "-c", "debugger",
+		"--target=app", "--profile=baseline", "--", "sh", "-c", "echo debugging $HOSTNAME at $KUBERNETES_SERVICE_HOST")
 	p.Eventually(t, "the debugger has run", func(pod *corev1.Pod) error {
 		for _, status := range pod.Status.EphemeralContainerStatuses {
 			if ended := status.State.Terminated; status.Name == "debugger" && ended != nil {
@@ -147,9 +151,10 @@ func testEphemeralContainer(t *testing.T, p env.Pod) {
 		}
 		return fmt.Errorf("it has not: %v", pod.Status.EphemeralContainerStatuses)
 	})
-	host := strings.TrimSpace(p.Kubectl(t, "local", "exec", "-n", p.Namespace, p.Name, "-c", "app", "--", "sh", "-c", "echo $KUBERNETES_SERVICE_HOST"))
-	if log := p.Kubectl(t, "local", "logs", "-n", p.Namespace, p.Name, "-c", "debugger"); host == "" || log != "debugging app at "+host+"\n" {
-		t.Errorf("the debugger wrote %q, want what the container sees: API server %q", log, host)
+	host := strings.TrimSpace(p.Shell(t, "echo $KUBERNETES_SERVICE_HOST"))
+	log := p.Kubectl(t, "local", "logs", "-n", p.Namespace, p.Name, "-c", "debugger")
+	if host == "" || log != "debugging app at "+host+"\n" {
+		t.Errorf("the debugger wrote %q, want the container's API server, %q", log, host)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
@@ -21,31 +20,25 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// TestInstall: what install applies is enough for a pod to run, applying it
-// again changes nothing, and uninstall leaves nothing behind.
+// After install a pod runs, another install changes nothing, and uninstall leaves
+// nothing behind.
 func TestInstall(t *testing.T) {
-	image := shared.AKDImage(t)
-	actual := func(args ...string) string {
-		t.Helper()
-		out, progress, code := shared.Actual(t, append(args, "--remote-context=remote")...)
-		if code != 0 {
-			t.Fatalf("kubectl actual %v: exit code %d\n%s%s", args, code, out, progress)
-		}
-		return out
-	}
+	e := shared
+	image := e.AKDImage(t)
 	for _, side := range []string{"local", "remote"} {
 		t.Run(side, func(t *testing.T) {
 			node := "install-" + side
-			install := []string{"install", node, "--image=" + image, "--run-in=" + side}
-			actual(install...) // waits until a probe pod has run
-			if got := actual(install...); !strings.Contains(got, " 0 created, 0 changed,") {
+			install := []string{"install", node, "--image=" + image, "--run-in=" + side, "--remote-context=remote"}
+			e.MustActual(t, install...) // waits until a probe pod has run
+			if got := e.MustActual(t, install...); !strings.Contains(got, " 0 created, 0 changed,") {
 				t.Errorf("install again: %s", got)
 			}
-			actual("uninstall", node)
-			if _, err := shared.Local.CoreV1().Nodes().Get(t.Context(), node, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			e.MustActual(t, "uninstall", node, "--remote-context=remote")
+			if _, err := e.Local.CoreV1().Nodes().Get(t.Context(), node, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 				t.Errorf("get node after uninstall: %v, want not found", err)
 			}
-			left, err := shared.Remote.CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{LabelSelector: "actual.vk/node-name=" + node})
+			ofNode := metav1.ListOptions{LabelSelector: "actual.vk/node-name=" + node}
+			left, err := e.Remote.CoreV1().Namespaces().List(t.Context(), ofNode)
 			if err != nil || len(left.Items) > 0 {
 				t.Errorf("remote namespaces after uninstall: %d, %v", len(left.Items), err)
 			}
@@ -53,15 +46,14 @@ func TestInstall(t *testing.T) {
 	}
 }
 
-// TestInstallHindered: what stands in install's way is named with what to do
-// about it, an install that was interrupted is resumed, and uninstall refuses
-// to end pods unless it is told to.
+// install names each obstacle and its remedy, an interrupted install can be
+// resumed, and uninstall refuses to end pods without --force.
 func TestInstallHindered(t *testing.T) {
 	env.SkipUnlessSlow(t)
 	e, node := shared, "hindered"
 	role := "clusterrole/actual.vk:" + node
 	image := e.AKDImage(t)
-	before := map[string]map[string]bool{"local": e.Objects(t, "local"), "remote": e.Objects(t, "remote")}
+	before := takeSnapshot(t, e)
 	install := []string{"install", node, "--remote-context=remote", "--services=none", "--image=" + image}
 	t.Cleanup(func() { e.Actual(t, "uninstall", node, "--remote-context=remote", "--force") })
 	refused := func(t *testing.T, wants []string, args ...string) {
@@ -79,18 +71,16 @@ func TestInstallHindered(t *testing.T) {
 		if code != 0 || !strings.Contains(out, "node/hindered would be installed: ") {
 			t.Errorf("exit code %d\n%s%s", code, out, stderr)
 		}
-		for side, was := range before {
-			if diff := cmp.Diff(was, e.Objects(t, side)); diff != "" {
-				t.Errorf("%s objects after a dry run (-before +after):\n%s", side, diff)
-			}
-		}
+		before.compare(t, e, "a dry run")
 	})
 	t.Run("Rights", func(t *testing.T) {
 		e.Kubectl(t, "local", "create", "clusterrolebinding", "e2e-viewer", "--clusterrole=view", "--user=viewer")
 		t.Cleanup(func() { e.Kubectl(t, "local", "delete", "clusterrolebinding", "e2e-viewer") })
 		kubeconfig := viewer(t, e)
 		out, err := e.ActualCommand(t, append(install, "--kubeconfig", kubeconfig, "--context=viewer")...).CombinedOutput()
-		for _, want := range []string{"✗ your rights", "local cluster: missing: ", "clusterroles.rbac.authorization.k8s.io", "patch deployments.apps in actual-system"} {
+		for _, want := range []string{
+			"✗ your rights", "local cluster: missing: ", "clusterroles.rbac.authorization.k8s.io", "patch deployments.apps in actual-system",
+		} {
 			if env.ExitCode(err) != 1 || !strings.Contains(string(out), want) {
 				t.Errorf("exit code %d, want 1 and %q\n%s", env.ExitCode(err), want, out)
 			}
@@ -108,13 +98,17 @@ func TestInstallHindered(t *testing.T) {
 	t.Run("Conflict", func(t *testing.T) {
 		manifest := "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: 'actual.vk:" + node + "'}\n" +
 			"rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]\n"
-		if out, stderr, err := e.TryKubectl("remote", strings.NewReader(manifest), "apply", "--server-side", "--field-manager=gitops", "-f", "-"); err != nil {
+		out, stderr, err := e.TryKubectl("remote", strings.NewReader(manifest), "apply", "--server-side", "--field-manager=gitops", "-f", "-")
+		if err != nil {
 			t.Fatalf("%v\n%s%s", err, out, stderr)
 		}
-		refused(t, []string{`remote ClusterRole actual.vk:hindered: .rules (conflict with "gitops")`, "take its fields over with --force-conflicts, or undo the other's change"}, install...)
+		refused(t, []string{
+			`remote ClusterRole actual.vk:hindered: .rules (conflict with "gitops")`,
+			"take its fields over with --force-conflicts, or undo the other's change",
+		}, install...)
 	})
 	t.Run("Interrupted", func(t *testing.T) {
-		cmd := e.ActualCommand(t, append(install, "--kubeconfig", filepath.Join(e.Dir, "kubeconfig"), "--context=local",
+		cmd := e.ActualCommand(t, append(install, "--kubeconfig", e.UserKubeconfig(), "--context=local",
 			"--force-conflicts", "--image=docker.io/actual-kubelets/akd:nowhere")...)
 		var progress bytes.Buffer
 		cmd.Stderr = &progress
@@ -130,7 +124,7 @@ func TestInstallHindered(t *testing.T) {
 		}
 		err := cmd.Wait()
 		if text := progress.String(); env.ExitCode(err) != 130 || !strings.Contains(text, "so far; run the same command again to resume") {
-			t.Errorf("exit code %d, want 130 and how to go on\n%s", env.ExitCode(err), text)
+			t.Errorf("exit code %d, want 130 and how to resume\n%s", env.ExitCode(err), text)
 		}
 		out, stderr, code := e.Actual(t, install...)
 		if code != 0 || !strings.Contains(out, " 0 created, 1 changed,") { // akd's image
@@ -139,38 +133,50 @@ func TestInstallHindered(t *testing.T) {
 	})
 	t.Run("PodsRun", func(t *testing.T) {
 		namespace := "hindered-pods" // ends with the node
-		if _, err := e.Local.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
-		}
+		e.Kubectl(t, "local", "create", "namespace", namespace)
 		e.Apply(t, namespace, env.Web(node, 1))
 		e.WaitRollout(t, namespace, "deployment/web")
-		refused(t, []string{"1 pods run on node hindered: hindered-pods/web-", "kubectl drain hindered --ignore-daemonsets --delete-emptydir-data, or end them with --force"},
-			"uninstall", node, "--remote-context=remote")
+		refused(t, []string{
+			"1 pods run on node hindered: hindered-pods/web-",
+			"kubectl drain hindered --ignore-daemonsets --delete-emptydir-data, or end them with --force",
+		}, "uninstall", node, "--remote-context=remote")
 
-		// Without the remote cluster what is local goes; with it, later, the rest.
-		if out, stderr, code := e.Actual(t, "uninstall", node, "--force", "--keep-remote"); code != 0 {
-			t.Fatalf("exit code %d\n%s%s", code, out, stderr)
-		}
-		if _, err := e.Remote.CoreV1().Namespaces().Get(t.Context(), contract.RemoteNamespace(node, namespace), metav1.GetOptions{}); err != nil {
+		// Without the remote cluster, uninstall deletes the local objects; with
+		// it, later, the others.
+		e.MustActual(t, "uninstall", node, "--force", "--keep-remote")
+		remote := contract.RemoteNamespace(node, namespace)
+		if _, err := e.Remote.CoreV1().Namespaces().Get(t.Context(), remote, metav1.GetOptions{}); err != nil {
 			t.Errorf("--keep-remote: %v", err)
 		}
 		e.Kubectl(t, "local", "delete", "namespace", namespace, "--timeout=3m")
-		if out, stderr, code := e.Actual(t, "uninstall", node, "--remote-context=remote"); code != 0 {
-			t.Fatalf("exit code %d\n%s%s", code, out, stderr)
-		}
-		for side, was := range before {
-			if diff := cmp.Diff(was, e.Objects(t, side)); diff != "" {
-				t.Errorf("%s objects after uninstall (-before +after):\n%s", side, diff)
-			}
-		}
+		e.MustActual(t, "uninstall", node, "--remote-context=remote")
+		before.compare(t, e, "uninstall")
 	})
 }
 
-// viewer is a kubeconfig with a context of that name: a user who may look, but
-// not install.
+// snapshot names the objects of each side.
+type snapshot map[string]map[string]bool
+
+func takeSnapshot(t *testing.T, e *env.Env) snapshot {
+	t.Helper()
+	return snapshot{"local": e.Objects(t, "local"), "remote": e.Objects(t, "remote")}
+}
+
+// compare fails the test if the clusters have more or fewer objects than before.
+func (s snapshot) compare(t *testing.T, e *env.Env, event string) {
+	t.Helper()
+	for side, before := range s {
+		if diff := cmp.Diff(before, e.Objects(t, side)); diff != "" {
+			t.Errorf("%s objects after %s (-before +after):\n%s", side, event, diff)
+		}
+	}
+}
+
+// viewer is a kubeconfig whose context viewer is of a user who may read, but not
+// install.
 func viewer(t *testing.T, e *env.Env) string {
 	t.Helper()
-	config, err := clientcmd.LoadFromFile(filepath.Join(e.Dir, "kubeconfig"))
+	config, err := clientcmd.LoadFromFile(e.UserKubeconfig())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,11 +192,10 @@ func viewer(t *testing.T, e *env.Env) string {
 	return file
 }
 
-// TestNoLocalNodes: a local cluster without any node of its own has akd run in
-// the remote one.
+// If the local cluster has no nodes of its own, akd runs in the remote one.
 func TestNoLocalNodes(t *testing.T) {
 	env.SkipUnlessSlow(t)
-	dir, err := os.MkdirTemp("", "ak") //nolint:usetesting // a short name: paths of sockets in it have 108 bytes at most
+	dir, err := os.MkdirTemp("", "ak") //nolint:usetesting // a short name: paths of sockets are limited to 108 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,15 +211,13 @@ func TestNoLocalNodes(t *testing.T) {
 	})
 	const node = "only"
 	image := e.AKDImage(t)
-	if out, stderr, code := e.Actual(t, "install", node, "--remote-context=remote", "--run-in=remote", "--image="+image); code != 0 {
-		t.Fatalf("install: exit code %d\n%s%s", code, out, stderr)
-	}
+	e.MustActual(t, "install", node, "--remote-context=remote", "--run-in=remote", "--image="+image)
 	if nodes, err := e.Local.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{}); err != nil || len(nodes.Items) != 1 {
 		t.Fatalf("%d local nodes (%v), want %s alone", len(nodes.Items), err, node)
 	}
 	const namespace = "default"
 	e.Apply(t, namespace, env.Web(node, 1))
-	e.Kubectl(t, "local", "rollout", "status", "deployment/web", "--timeout=3m")
+	e.WaitRollout(t, namespace, "deployment/web")
 	pod := e.Pods(t, namespace)[0].Name
 	if got, want := e.Kubectl(t, "local", "logs", pod), "hello from "+pod+"\n"; got != want {
 		t.Errorf("logs: got %q, want %q", got, want)
@@ -226,12 +229,8 @@ func TestNoLocalNodes(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "elsewhere") {
 		t.Errorf("status: exit code %d\n%s%s", code, out, stderr)
 	}
-	if out, stderr, code := e.Actual(t, "check", node, "--remote-context=remote", "--probe-image=registry.k8s.io/e2e-test-images/agnhost:2.66.1"); code != 0 {
-		t.Errorf("check: exit code %d\n%s%s", code, out, stderr)
-	}
+	e.MustActual(t, "check", node, "--remote-context=remote", "--probe-image=registry.k8s.io/e2e-test-images/agnhost:2.66.1")
 	e.Kubectl(t, "local", "delete", "deployment", "web")
 	e.Kubectl(t, "local", "wait", "--for=delete", "pod/"+pod, "--timeout=3m")
-	if out, stderr, code := e.Actual(t, "uninstall", node, "--remote-context=remote"); code != 0 {
-		t.Errorf("uninstall: exit code %d\n%s%s", code, out, stderr)
-	}
+	e.MustActual(t, "uninstall", node, "--remote-context=remote")
 }

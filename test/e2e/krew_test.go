@@ -12,26 +12,25 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// The released archive, installed by krew, installs a node and removes it
-// again: what is in both clusters afterwards is what was there before.
+// The plugin from the released archive, installed by krew, installs and
+// uninstalls a node; both clusters then have the same objects as before.
 func TestKrew(t *testing.T) {
 	env.SkipUnlessSlow(t)
 	e := shared
 	image, release, home := e.AKDImage(t), t.TempDir(), t.TempDir()
-	making := exec.CommandContext(t.Context(), "make", "-C", e.Root, "release")
-	making.Env = append(os.Environ(), "VERSION=v0.0.1", "PLATFORMS="+runtime.GOOS+"/"+runtime.GOARCH, "OUT="+release)
-	env.Run(t, making)
+	build := exec.CommandContext(t.Context(), "make", "-C", e.Root, "release")
+	build.Env = append(os.Environ(), "VERSION=v0.0.1", "PLATFORMS="+runtime.GOOS+"/"+runtime.GOARCH, "OUT="+release)
+	env.Run(t, build)
 	archive := filepath.Join(release, fmt.Sprintf("kubectl-actual_v0.0.1_%s_%s.tar.gz", runtime.GOOS, runtime.GOARCH))
-	environment := append(os.Environ(), "KREW_ROOT="+home, "KREW_NO_UPGRADE_CHECK=1", "PATH="+filepath.Join(home, "bin")+":"+os.Getenv("PATH"))
-	installing := exec.CommandContext(t.Context(), env.BuildTool(t, "krew", "krew"),
+	environment := append(os.Environ(), "KREW_ROOT="+home, "KREW_NO_UPGRADE_CHECK=1",
+		"PATH="+filepath.Join(home, "bin")+":"+os.Getenv("PATH"))
+	krew := exec.CommandContext(t.Context(), env.BuildTool(t, "krew", "krew"),
 		"install", "--manifest="+filepath.Join(release, "actual.yaml"), "--archive="+archive)
-	installing.Env = environment
-	env.Run(t, installing)
+	krew.Env = environment
+	env.Run(t, krew)
 
 	actual := func(args ...string) string {
 		t.Helper()
@@ -47,23 +46,19 @@ func TestKrew(t *testing.T) {
 		return string(out)
 	}
 	if got := actual("version", "--client"); !strings.Contains(got, "v0.0.1") {
-		t.Errorf("kubectl actual version says %s", got)
+		t.Errorf("kubectl actual version: %s", got)
 	}
-	before := map[string]map[string]bool{"local": e.Objects(t, "local"), "remote": e.Objects(t, "remote")}
+	before := takeSnapshot(t, e)
 	install := []string{"install", "krewed", "--remote-context=remote", "--image=" + image}
 	actual(install...) // until the node is Ready and a pod has run
 	if got := actual(install...); !strings.Contains(got, " 0 created, 0 changed,") {
 		t.Errorf("install again: %s", got)
 	}
 	actual("uninstall", "krewed", "--remote-context=remote")
-	for side, was := range before {
-		if diff := cmp.Diff(was, e.Objects(t, side)); diff != "" {
-			t.Errorf("%s objects after uninstall (-before +after):\n%s", side, diff)
-		}
-	}
+	before.compare(t, e, "uninstall")
 }
 
-// What is released can be built by others, byte for byte: who reads the commit
+// Others can build the same release, byte for byte: whoever has read the commit
 // need not trust the machine that built it.
 func TestReproducible(t *testing.T) {
 	env.SkipUnlessSlow(t)

@@ -15,9 +15,9 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// logWriters are a pod that has said all it will say, one whose container says
-// when it begins and ends another life, one that waits for ever, and one that
-// the remote cluster does not take.
+// logWriters are four pods: talker has written all its logs when it is ready,
+// phoenix logs when its container begins and ends, waiting has an image that no
+// node has, and refused violates the Pod Security of the remote cluster.
 func logWriters(node string) string {
 	return fmt.Sprintf(`
 apiVersion: v1
@@ -35,7 +35,8 @@ spec:
   - name: one
     image: busybox:1.36
     imagePullPolicy: Never
-    command: [sh, -c, 'echo one 1; echo one 2; sleep 2; echo one 3 >&2; sleep 1; echo one 4; touch /said; trap exit TERM; while :; do sleep 1 & wait; done']
+    command: [sh, -c, 'echo one 1; echo one 2; sleep 2; echo one 3 >&2; sleep 1; echo one 4; touch /said;
+      trap exit TERM; while :; do sleep 1 & wait; done']
     readinessProbe: {exec: {command: [cat, /said]}, periodSeconds: 1}
   - name: two
     image: busybox:1.36
@@ -52,7 +53,8 @@ spec:
   - name: phoenix
     image: busybox:1.36
     imagePullPolicy: Never
-    command: [sh, -c, 'echo x >> /ashes/lives; n=$(wc -l < /ashes/lives); echo life $n begins; until [ -e /ashes/end$n ]; do sleep 0.2; done; echo life $n ends; exit 1']
+    command: [sh, -c, 'echo x >> /ashes/lives; n=$(wc -l < /ashes/lives); echo life $n begins;
+      until [ -e /ashes/end$n ]; do sleep 0.2; done; echo life $n ends; exit 1']
     volumeMounts: [{name: ashes, mountPath: /ashes}]
   volumes: [{name: ashes, emptyDir: {}}]
 ---
@@ -75,8 +77,8 @@ spec:
 `, node)
 }
 
-// Logs are what the remote kubelet says, whichever part of them is wanted, and
-// what goes wrong is told in local names.
+// Logs are those of the remote kubelet, with all of kubectl's options, and errors
+// contain local names only.
 func TestLogs(t *testing.T) {
 	e := shared
 	e.StartAKD(t, env.ExampleNode)
@@ -86,7 +88,7 @@ func TestLogs(t *testing.T) {
 	t.Run("Options", func(t *testing.T) { testLogOptions(t, p) })
 	t.Run("Queries", func(t *testing.T) { testLogQueries(t, p) })
 	t.Run("Follow", func(t *testing.T) { testFollow(t, e.Pod(p.Namespace, "phoenix")) })
-	t.Run("Sentences", func(t *testing.T) { testSentences(t, p) })
+	t.Run("Errors", func(t *testing.T) { testErrors(t, p) })
 }
 
 func testLogOptions(t *testing.T, p env.Pod) {
@@ -97,15 +99,19 @@ func testLogOptions(t *testing.T, p env.Pod) {
 		args   string
 		want   string
 	}{
-		"All":           {"without options everything is shown", "-c one", one},
-		"Tail0":         {"zero lines are none, not all", "-c one --tail=0", ""},
-		"Tail2":         {"the last lines are counted over both outputs", "-c one --tail=2", "one 3\none 4\n"},
-		"LimitBytes":    {"a line may be cut", "-c one --limit-bytes=8", "one 1\non"},
-		"Since":         {"an hour ago nothing had been said yet", "-c one --since=1h", one},
-		"SinceTime":     {"only what came since", "-c one --since-time=" + stamp, "one 4\n"},
-		"SinceFuture":   {"nothing has been said since tomorrow", "-c one --since-time=2999-01-01T00:00:00Z", ""},
-		"Init":          {"init containers have logs of their own", "-c zero", "zero 1\n"},
-		"AllContainers": {"of each container, in any order", "--all-containers --prefix --tail=1", "[pod/talker/one] one 4\n[pod/talker/two] two 1\n[pod/talker/zero] zero 1\n"},
+		"All":         {"by default, the whole log is shown", "-c one", one},
+		"Tail0":       {"zero lines are none, not all", "-c one --tail=0", ""},
+		"Tail2":       {"lines of both outputs count", "-c one --tail=2", "one 3\none 4\n"},
+		"LimitBytes":  {"the limit may cut a line", "-c one --limit-bytes=8", "one 1\non"},
+		"Since":       {"everything was written in the last hour", "-c one --since=1h", one},
+		"SinceTime":   {"only lines written since then", "-c one --since-time=" + stamp, "one 4\n"},
+		"SinceFuture": {"nothing has been written since then", "-c one --since-time=2999-01-01T00:00:00Z", ""},
+		"Init":        {"init containers have logs of their own", "-c zero", "zero 1\n"},
+		"AllContainers": {
+			"lines of each container, in any order",
+			"--all-containers --prefix --tail=1",
+			"[pod/talker/one] one 4\n[pod/talker/two] two 1\n[pod/talker/zero] zero 1\n",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -116,13 +122,13 @@ func testLogOptions(t *testing.T, p env.Pod) {
 			}
 			direct := p.Kubectl(t, "remote", append(args, "-n", contract.RemoteNamespace(env.ExampleNode, p.Namespace))...)
 			if inOrder(got) != inOrder(direct) {
-				t.Errorf("%q, but the remote cluster itself says %q", got, direct)
+				t.Errorf("%q, but in the remote cluster %q", got, direct)
 			}
 		})
 	}
 }
 
-// inOrder sorts the containers' logs, which kubectl reads all at a time.
+// inOrder sorts the logs of containers, which kubectl reads concurrently.
 func inOrder(log string) string {
 	if !strings.HasPrefix(log, "[") {
 		return log
@@ -132,7 +138,8 @@ func inOrder(log string) string {
 	return strings.Join(lines, "\n")
 }
 
-// Timestamps are the remote's, to the nanosecond.
+// Query parameters that kubectl does not send work, too, and timestamps are the
+// remote kubelet's, to the nanosecond.
 func testLogQueries(t *testing.T, p env.Pod) {
 	for query, want := range map[string]string{
 		"container=one&timestamps=true":                 `^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z one [1234]\n){4}$`,
@@ -149,17 +156,17 @@ func testLogQueries(t *testing.T, p env.Pod) {
 			t.Errorf("log?%s: %q, want it to match %q", query, got, want)
 		}
 		if direct := raw("remote", contract.RemoteNamespace(env.ExampleNode, p.Namespace)); got != direct {
-			t.Errorf("log?%s: %q, but the remote cluster itself says %q", query, got, direct)
+			t.Errorf("log?%s: %q, but in the remote cluster %q", query, got, direct)
 		}
 	}
 }
 
-// A followed log ends with its container, as it does on an actual node, and
-// the next one's is another.
+// A followed log ends with its container, as it does on an actual node; the next
+// container has a log of its own.
 func testFollow(t *testing.T, p env.Pod) {
 	remote := contract.RemoteNamespace(env.ExampleNode, p.Namespace)
 	for life, restarts := range []int32{0, 1} {
-		p.Eventually(t, fmt.Sprintf("it has been restarted %d times and runs", restarts), func(pod *corev1.Pod) error {
+		p.Eventually(t, fmt.Sprintf("the container has been restarted %d times and runs", restarts), func(pod *corev1.Pod) error {
 			if status := pod.Status.ContainerStatuses[0]; status.RestartCount != restarts || status.State.Running == nil {
 				return fmt.Errorf("%d restarts, %+v", status.RestartCount, status.State)
 			}
@@ -168,7 +175,7 @@ func testFollow(t *testing.T, p env.Pod) {
 		begins, ends := fmt.Sprintf("life %d begins\n", life+1), fmt.Sprintf("life %d ends\n", life+1)
 		if restarts > 0 {
 			if log := p.Kubectl(t, "local", "logs", "--previous", p.Name, "-n", p.Namespace); log != "life 1 begins\nlife 1 ends\n" {
-				t.Errorf("the log of the life before: %q", log)
+				t.Errorf("the log before the restart: %q", log)
 			}
 		}
 		follow := env.Start(t, p.KubectlCommand(t.Context(), "local", "logs", "-f", p.Name, "-n", p.Namespace))
@@ -178,19 +185,20 @@ func testFollow(t *testing.T, p env.Pod) {
 		p.Kubectl(t, "local", "exec", "-n", p.Namespace, p.Name, "--", "touch", fmt.Sprintf("/ashes/end%d", life+1))
 		for where, run := range map[string]*env.Process{"through akd": follow, "directly": direct} {
 			if code := run.WaitExit(t); code != 0 || run.Transcript.String() != begins+ends {
-				t.Errorf("followed %s, the log of life %d ended with %d: %q", where, life+1, code, &run.Transcript)
+				t.Errorf("kubectl logs -f %s, life %d: exit code %d, %q", where, life+1, code, &run.Transcript)
 			}
 		}
 	}
 }
 
-// foreign is what a user of the local cluster has no business with.
+// foreign matches names and addresses of the remote cluster, which users of the
+// local cluster must not see.
 var foreign = regexp.MustCompile(env.ExampleNode + `-[0-9a-f]{16}|172\.18\.|:6443|:10250|https://|remote-1`)
 
-// What a person is told of an error is in local names.
-func testSentences(t *testing.T, p env.Pod) {
+// Errors contain local names only.
+func testErrors(t *testing.T, p env.Pod) {
 	p.Name = "waiting"
-	p.Eventually(t, "the remote kubelet has looked at the image", func(pod *corev1.Pod) error {
+	p.Eventually(t, "the remote kubelet has looked for the image", func(pod *corev1.Pod) error {
 		for _, status := range pod.Status.ContainerStatuses {
 			if waiting := status.State.Waiting; waiting != nil && waiting.Reason == "ErrImageNeverPull" {
 				return nil
@@ -198,21 +206,63 @@ func testSentences(t *testing.T, p env.Pod) {
 		}
 		return fmt.Errorf("%+v", pod.Status.ContainerStatuses)
 	})
+	const notCreated = `container "app" in pod "refused" is waiting to start: ` +
+		"the pod has not been created in the remote cluster yet; its events say why"
 	cases := map[string]struct {
 		reason string
 		args   string
 		want   string
 	}{
-		"PodNotFound":      {"the local API server knows its pods", "exec nobody -- true", `Error from server (NotFound): pods "nobody" not found`},
-		"UnknownContainer": {"and their containers", "logs talker -c nothing", "container nothing is not valid for pod talker"},
-		"NoPrevious":       {"a kubelet's own words", "logs --previous talker -c one", `Error from server (BadRequest): previous terminated container "one" in pod "talker" not found`},
-		"NoCommand":        {"a container runtime's words", "exec talker -c one -- /not/there", `exec: "/not/there": stat /not/there: no such file or directory`},
-		"LogsWaiting":      {"a kubelet's own words", "logs waiting", `Error from server (BadRequest): container "app" in pod "waiting" is waiting to start: ErrImageNeverPull`},
-		"ExecWaiting":      {"nothing runs to execute it in", "exec waiting -- true", `the remote cluster could not open a stream to pod "waiting": container not found ("app")`},
-		"AttachWaiting":    {"the namespace in a kubelet's name of the pod is local", "attach waiting", "container app not found in pod waiting_" + p.Namespace},
-		"ForwardWaiting":   {"kubectl itself looks at the status", "port-forward pod/waiting :80", "unable to forward port because pod is not running. Current status=Pending"},
-		"LogsRefused":      {"the remote cluster has no such pod, which is no news to the user", "logs refused", `Error from server (BadRequest): container "app" in pod "refused" is waiting to start: the pod has not been created in the remote cluster yet; its events say why`},
-		"ExecRefused":      {"the same of a stream", "exec refused -- true", `container "app" in pod "refused" is waiting to start: the pod has not been created in the remote cluster yet; its events say why`},
+		"PodNotFound": {
+			"the local API server knows its pods",
+			"exec nobody -- true",
+			`Error from server (NotFound): pods "nobody" not found`,
+		},
+		"UnknownContainer": {
+			"and their containers",
+			"logs talker -c nothing",
+			"container nothing is not valid for pod talker",
+		},
+		"NoPrevious": {
+			"the kubelet's own message",
+			"logs --previous talker -c one",
+			`Error from server (BadRequest): previous terminated container "one" in pod "talker" not found`,
+		},
+		"NoCommand": {
+			"the container runtime's message",
+			"exec talker -c one -- /not/there",
+			`exec: "/not/there": stat /not/there: no such file or directory`,
+		},
+		"LogsWaiting": {
+			"the kubelet's own message",
+			"logs waiting",
+			`Error from server (BadRequest): container "app" in pod "waiting" is waiting to start: ErrImageNeverPull`,
+		},
+		"ExecWaiting": {
+			"there is no container to execute it in",
+			"exec waiting -- true",
+			`the remote cluster could not open a stream to pod "waiting": container not found ("app")`,
+		},
+		"AttachWaiting": {
+			"the namespace in the kubelet's name of the pod is local",
+			"attach waiting",
+			"container app not found in pod waiting_" + p.Namespace,
+		},
+		"ForwardWaiting": {
+			"kubectl itself reads the status",
+			"port-forward pod/waiting :80",
+			"unable to forward port because pod is not running. Current status=Pending",
+		},
+		"LogsRefused": {
+			"the pod does not exist in the remote cluster, which must not read as if it did not exist at all",
+			"logs refused",
+			"Error from server (BadRequest): " + notCreated,
+		},
+		"ExecRefused": {
+			"the same for a stream",
+			"exec refused -- true",
+			notCreated,
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -221,22 +271,22 @@ func testSentences(t *testing.T, p env.Pod) {
 	}
 }
 
-// fails checks that kubectl fails with a sentence that tells nothing of the
+// fails checks that kubectl fails with a message that reveals nothing about the
 // remote cluster.
 func fails(t *testing.T, p env.Pod, reason, want string, args ...string) {
 	t.Helper()
 	args = slices.Insert(args, 1, "-n", p.Namespace)
 	stdout, stderr, err := p.TryKubectl("local", nil, args...)
 	if err == nil || !strings.Contains(stderr, want) {
-		t.Errorf("%s: it exits with %d and says %q, want %q", reason, env.ExitCode(err), stderr, want)
+		t.Errorf("%s: exit code %d, %q, want %q", reason, env.ExitCode(err), stderr, want)
 	}
 	if found := foreign.FindString(stdout + stderr); found != "" {
-		t.Errorf("%q is told to the user: %s%s", found, stdout, stderr)
+		t.Errorf("the user sees %q: %s%s", found, stdout, stderr)
 	}
 }
 
-// The remote cluster vanishes without a word: who asks is told, though a
-// connection to it was open.
+// If the remote cluster becomes unreachable without closing its connections,
+// users get an error and do not wait forever.
 func TestStreamsWhileRemoteIsAway(t *testing.T) {
 	env.SkipUnlessSlow(t)
 	e := shared
@@ -254,6 +304,7 @@ func TestStreamsWhileRemoteIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `node "` + env.ExampleNode + `" cannot reach the remote cluster that runs pod "talker": retry in a few seconds`
-	fails(t, p, "a connection that was open must not be trusted", "Error from server (InternalError): Internal error occurred: "+want, "logs", p.Name, "-c", "one")
-	fails(t, p, "a new one must be given up", want, "exec", p.Name, "-c", "one", "--", "true")
+	internal := "Error from server (InternalError): Internal error occurred: " + want
+	fails(t, p, "a connection that was open may be dead", internal, "logs", p.Name, "-c", "one")
+	fails(t, p, "a new connection must time out", want, "exec", p.Name, "-c", "one", "--", "true")
 }

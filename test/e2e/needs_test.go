@@ -21,7 +21,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// builder is a service account that may make things in its namespace.
+// builder is a service account that may edit its namespace.
 const builder = `
 apiVersion: v1
 kind: ServiceAccount
@@ -34,12 +34,12 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}
 subjects: [{kind: ServiceAccount, name: builder}]
 `
 
-// A client in a pod uses in-cluster config and nothing of ours: it reaches the
-// local API server, verifies it, is its local service account, and may do what
-// that account may, also with a renewed token.
+// A client in a pod that uses its in-cluster config and nothing of AK's reaches
+// and verifies the local API server, and has the identity and the rights of its
+// local service account, with a renewed token, too.
 func TestInClusterClient(t *testing.T) {
 	e := shared
-	d := e.StartAKD(t, env.ExampleNode)
+	akd := e.StartAKD(t, env.ExampleNode)
 	namespace := e.Namespace(t, "in-cluster-client")
 	e.Apply(t, namespace, builder)
 	e.Apply(t, namespace, fmt.Sprintf(`
@@ -55,11 +55,13 @@ spec:
     image: kubectl:stable
     imagePullPolicy: Never
     command: [sh, -c, 'trap exit TERM; while :; do sleep 1 & wait; done']
-    env: [{name: NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}, {name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}]
+    env:
+    - {name: NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
+    - {name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
 `, env.ExampleNode))
 	e.WaitReady(t, namespace, "client")
 	in := func(command string) string {
-		return strings.TrimSpace(e.Kubectl(t, "local", "exec", "-n", namespace, "client", "--", "sh", "-c", command))
+		return strings.TrimSpace(e.Pod(namespace, "client").Shell(t, command))
 	}
 	for command, want := range map[string]string{
 		"kubectl auth whoami -o jsonpath={.status.userInfo.username}": "system:serviceaccount:" + namespace + ":builder",
@@ -67,7 +69,7 @@ spec:
 		"kubectl create configmap made-in-the-pod -o name":            "configmap/made-in-the-pod",
 		"cat /var/run/secrets/kubernetes.io/serviceaccount/namespace": namespace,
 		"echo $NAMESPACE $NODE":                                       namespace + " " + env.ExampleNode,
-		// By name, verified against the CA that the pod was given.
+		// By name, verified with the CA that the pod has.
 		"cd /var/run/secrets/kubernetes.io/serviceaccount; kubectl --server https://kubernetes.default.svc:$KUBERNETES_SERVICE_PORT" +
 			" --certificate-authority ca.crt --token $(cat token) get --raw /readyz": "ok",
 	} {
@@ -77,30 +79,31 @@ spec:
 	}
 	e.Kubectl(t, "local", "get", "configmap", "made-in-the-pod", "-n", namespace)
 
-	// The token is renewed when it is due: here because the record of when that
-	// is says so. The container's file follows without a restart.
+	// A token that is due, here because its annotation says so, is renewed, and
+	// the container's file follows without a restart.
 	const token = "cat /var/run/secrets/kubernetes.io/serviceaccount/token"
 	before := in(token)
 	makeTokenDue(t, e, namespace, "client")
-	env.Eventually(t, "the token in the container is a new one", func(context.Context) error {
+	env.Eventually(t, "the token in the container is renewed", func(context.Context) error {
 		out, _, err := e.TryKubectl("local", nil, "exec", "-n", namespace, "client", "--", "sh", "-c", token)
 		if err == nil && strings.TrimSpace(out) == before {
 			err = errors.New("it is the old one")
 		}
 		return err
 	})
-	if got := in("kubectl auth whoami -o jsonpath={.status.userInfo.username}"); got != "system:serviceaccount:"+namespace+":builder" {
-		t.Errorf("whoami with the renewed token: %q", got)
+	user := "system:serviceaccount:" + namespace + ":builder"
+	if got := in("kubectl auth whoami -o jsonpath={.status.userInfo.username}"); got != user {
+		t.Errorf("whoami with the renewed token: %q, want %q", got, user)
 	}
 	if restarts := e.Pods(t, namespace)[0].Status.ContainerStatuses[0].RestartCount; restarts != 0 {
 		t.Errorf("the container restarted %d times", restarts)
 	}
 
 	// A token that became due while akd was down is renewed when it is back.
-	d.Stop(t, syscall.SIGTERM)
+	akd.Stop(t, syscall.SIGTERM)
 	stale := makeTokenDue(t, e, namespace, "client")
-	d.Start(t)
-	env.Eventually(t, "the token that was due is a new one", func(ctx context.Context) error {
+	akd.Start(t)
+	env.Eventually(t, "the token that was due is renewed", func(ctx context.Context) error {
 		secret, err := e.Remote.CoreV1().Secrets(stale.Namespace).Get(ctx, stale.Name, metav1.GetOptions{})
 		if err == nil && reflect.DeepEqual(secret.Data, stale.Data) {
 			err = errors.New("it is the old one")
@@ -109,8 +112,8 @@ spec:
 	})
 }
 
-// A Job's pod works in the local cluster with nothing but what every pod has,
-// and its log can be read after it has ended.
+// A Job's pod works in the local cluster with nothing but what every pod has, and
+// its log can be read after its end.
 func TestJobInTheLocalCluster(t *testing.T) {
 	e := shared
 	e.StartAKD(t, env.ExampleNode)
@@ -131,7 +134,8 @@ spec:
       - name: build
         image: kubectl:stable
         imagePullPolicy: Never
-        command: [sh, -ec, 'kubectl auth whoami -o jsonpath={.status.userInfo.username}; kubectl create secret generic built --from-literal=by=$HOSTNAME; kubectl get pods -o name']
+        command: [sh, -ec, 'kubectl auth whoami -o jsonpath={.status.userInfo.username};
+          kubectl create secret generic built --from-literal=by=$HOSTNAME; kubectl get pods -o name']
 `, env.ExampleNode))
 	e.Kubectl(t, "local", "wait", "--for=condition=Complete", "job/build", "-n", namespace, "--timeout=3m")
 	built, err := e.Local.CoreV1().Secrets(namespace).Get(t.Context(), "built", metav1.GetOptions{})
@@ -145,12 +149,12 @@ spec:
 	}
 }
 
-// A token of the shortest lifetime there is lasts ten minutes and is renewed
-// after eight: the file in the container changes by itself, and what it holds
-// is good after the first one has expired.
+// A token with the shortest lifetime that the API allows expires after ten
+// minutes and is renewed after eight: the file in the container changes by itself
+// and contains a valid token after the first one has expired.
 func TestTokenOutlivesItself(t *testing.T) {
 	env.SkipUnlessSlow(t)
-	t.Parallel() // with the other slow ones, hence a node and a port of its own
+	t.Parallel() // with other slow tests, so it has a node and a port of its own
 	e := shared
 	const node = "patient"
 	e.StartAKD(t, node, "--kubelet-api-port", "10252", "--metrics-address", "")
@@ -185,35 +189,36 @@ spec:
 	env.Within(t, 15*time.Minute, "the first token has expired", func(context.Context) error {
 		out, _ := in(fmt.Sprintf(whoami, first))
 		if !strings.Contains(out, "Unauthorized") {
-			return fmt.Errorf("with it one is %s", out)
+			return fmt.Errorf("it is the token of %s", out)
 		}
 		return nil
 	})
 	who, err := in(fmt.Sprintf(whoami, "$(cat /token/token)"))
 	if want := "system:serviceaccount:" + namespace + ":builder"; err != nil || who != want {
-		t.Errorf("with the token in the file now: %q (%v), want %q", who, err, want)
+		t.Errorf("the token in the file is that of %q (%v), want %q", who, err, want)
 	}
 }
 
-// makeTokenDue backdates a pod's token Secret, which it returns, and gives akd
-// a reason to look at the pod.
+// makeTokenDue backdates a pod's token Secret, which it returns, and changes the
+// pod so that akd reconciles it.
 func makeTokenDue(t *testing.T, e *env.Env, namespace, name string) *corev1.Secret {
 	t.Helper()
 	pod, err := e.Local.CoreV1().Pods(namespace).Get(t.Context(), name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, contract.AnnotationRenewAfter, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
+	due := time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, contract.AnnotationRenewAfter, due)
 	secret, err := e.Remote.CoreV1().Secrets(contract.RemoteNamespace(env.ExampleNode, namespace)).
 		Patch(t.Context(), contract.TokenSecretName(pod.UID), types.MergePatchType, patch, metav1.PatchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.Kubectl(t, "local", "annotate", "pod", name, "-n", namespace, "--overwrite", "example.com/look="+secret.ResourceVersion)
+	e.Kubectl(t, "local", "annotate", "pod", name, "-n", namespace, "--overwrite", "example.com/changed="+secret.ResourceVersion)
 	return secret
 }
 
-// What a pod mounts follows its source, and what it waits for may come late.
+// Mounted files follow their source, and what a pod waits for may be created later.
 func TestNeedsFollow(t *testing.T) {
 	e := shared
 	e.StartAKD(t, env.ExampleNode)
@@ -252,7 +257,7 @@ spec:
     envFrom: [{secretRef: {name: password}}]
 `, env.ExampleNode))
 	e.WaitReady(t, namespace, "reader")
-	env.Eventually(t, "the remote kubelet says what is missing, on the local pod", func(ctx context.Context) error {
+	env.Eventually(t, "the local pod has the remote kubelet's reason", func(ctx context.Context) error {
 		pod, err := e.Local.CoreV1().Pods(namespace).Get(ctx, "waiter", metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -269,35 +274,36 @@ spec:
 	e.Kubectl(t, "local", "patch", "configmap", "settings", "-n", namespace, "-p", `{"data":{"color":"green"}}`)
 	e.WaitReady(t, namespace, "waiter")
 	if log := e.Kubectl(t, "local", "logs", "waiter", "-n", namespace); log != "hunter2\n" {
-		t.Errorf("the late secret's value in the container: %q", log)
+		t.Errorf("the value of the late Secret in the container: %q", log)
 	}
 	env.Eventually(t, "the mounted files follow", func(context.Context) error {
 		out, _, err := e.TryKubectl("local", nil, "exec", "-n", namespace, "reader", "--", "sh", "-c", "cat /settings/color /late/file")
 		if err == nil && out != "greencame late" {
-			err = fmt.Errorf("the files hold %q", out)
+			err = fmt.Errorf("the files contain %q", out)
 		}
 		return err
 	})
 }
 
-// Somebody deletes the remote pod: the local record says so, and the
-// Deployment replaces it.
+// If somebody deletes the remote pod, the status of the local pod says so, and
+// the Deployment replaces it.
 func TestRemotePodDeletedByHand(t *testing.T) {
 	e := shared
 	e.StartAKD(t, env.ExampleNode)
 	namespace := e.Namespace(t, "deleted-by-hand")
 	e.Apply(t, namespace, env.Web(env.ExampleNode, 1))
 	e.WaitRollout(t, namespace, "deployment/web")
-	victim := e.Pods(t, namespace)[0]
-	e.Kubectl(t, "remote", "delete", "pod", victim.Name, "-n", contract.RemoteNamespace(env.ExampleNode, namespace), "--wait=false")
+	deleted := e.Pods(t, namespace)[0]
+	e.Kubectl(t, "remote", "delete", "pod", deleted.Name, "-n", contract.RemoteNamespace(env.ExampleNode, namespace), "--wait=false")
 
-	env.Eventually(t, "the local record says RemotePodDeleted", func(ctx context.Context) error {
-		pod, err := e.Local.CoreV1().Pods(namespace).Get(ctx, victim.Name, metav1.GetOptions{})
+	env.Eventually(t, "the local pod has failed with reason RemotePodDeleted", func(ctx context.Context) error {
+		pod, err := e.Local.CoreV1().Pods(namespace).Get(ctx, deleted.Name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
 		for _, condition := range pod.Status.Conditions {
-			if condition.Type == corev1.DisruptionTarget && condition.Reason == translate.ReasonRemotePodDeleted && pod.Status.Phase == corev1.PodFailed {
+			told := condition.Type == corev1.DisruptionTarget && condition.Reason == translate.ReasonRemotePodDeleted
+			if told && pod.Status.Phase == corev1.PodFailed {
 				return nil
 			}
 		}

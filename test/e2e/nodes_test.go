@@ -15,8 +15,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// twin is a pod with a ConfigMap and a Secret, under the same names wherever
-// it is applied: what it says tells where it belongs.
+// twin is a pod with a ConfigMap and a Secret whose names are always the same;
+// its log, environment and files show to which node it belongs.
 func twin(node, says string) string {
 	return fmt.Sprintf(`
 apiVersion: v1
@@ -49,9 +49,9 @@ spec:
 `, node, says)
 }
 
-// Two nodes share one remote cluster, and all names are the same on both: no
-// pod sees or hears the other, and the end of one is not the other's. Then the
-// pod of one node is made anew on the other, under its old name.
+// Two nodes share one remote cluster, and all names on both are the same: neither
+// pod gets anything of the other, and the end of one does not affect the other.
+// Then the pod of one node is recreated on the other under the same name.
 func TestSameNamesOnTwoNodes(t *testing.T) {
 	e := shared
 	e.StartAKD(t, "first")
@@ -62,7 +62,7 @@ func TestSameNamesOnTwoNodes(t *testing.T) {
 	}
 	for node, namespace := range namespaces {
 		e.WaitReady(t, namespace, "web")
-		tellsOf(t, e, namespace, node)
+		belongsTo(t, e, namespace, node)
 	}
 	kept := e.Pods(t, namespaces["second"])[0]
 
@@ -70,45 +70,47 @@ func TestSameNamesOnTwoNodes(t *testing.T) {
 	e.Apply(t, namespaces["first"], twin("second", "moved"))
 	e.WaitReady(t, namespaces["first"], "web")
 	if log := e.Kubectl(t, "local", "logs", "web", "-n", namespaces["first"]); log != "moved\n" {
-		t.Errorf("the pod that moved says %q", log)
+		t.Errorf("the log of the pod that moved is %q", log)
 	}
-	if _, err := e.Remote.CoreV1().Pods(contract.RemoteNamespace("first", namespaces["first"])).Get(t.Context(), "web", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		t.Errorf("its remote pod on the first node is not gone: %v", err)
+	old := contract.RemoteNamespace("first", namespaces["first"])
+	if _, err := e.Remote.CoreV1().Pods(old).Get(t.Context(), "web", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("get its remote pod of the first node: %v, want not found", err)
 	}
-	tellsOf(t, e, namespaces["second"], "second")
+	belongsTo(t, e, namespaces["second"], "second")
 	after := e.Pods(t, namespaces["second"])[0]
-	if after.UID != kept.UID || after.Annotations[contract.AnnotationRemoteUID] != kept.Annotations[contract.AnnotationRemoteUID] || after.Status.ContainerStatuses[0].RestartCount != 0 {
-		t.Errorf("the other node's pod is not the one that it was")
+	sameRemote := after.Annotations[contract.AnnotationRemoteUID] == kept.Annotations[contract.AnnotationRemoteUID]
+	if after.UID != kept.UID || !sameRemote || after.Status.ContainerStatuses[0].RestartCount != 0 {
+		t.Errorf("the other node's pod is not the same as before")
 	}
 }
 
-// tellsOf checks that what is seen of the pod web is its own.
-func tellsOf(t *testing.T, e *env.Env, namespace, node string) {
+// belongsTo checks that the log, environment and files of the pod web are its own.
+func belongsTo(t *testing.T, e *env.Env, namespace, node string) {
 	t.Helper()
 	if log := e.Kubectl(t, "local", "logs", "web", "-n", namespace); log != node+"\n" {
-		t.Errorf("the pod of node %s says %q", node, log)
+		t.Errorf("the log of the pod of node %s is %q", node, log)
 	}
 	want := fmt.Sprintf("%s %s secret of %s", namespace, node, node)
-	if out := e.Kubectl(t, "local", "exec", "web", "-n", namespace, "--", "sh", "-c", "echo -n $WHERE $NODE $(cat /password/password)"); out != want {
+	if out := e.Pod(namespace, "web").Shell(t, "echo -n $WHERE $NODE $(cat /password/password)"); out != want {
 		t.Errorf("in the pod of node %s: %q, want %q", node, out, want)
 	}
 }
 
-// Two kubeconfigs that lead to one cluster are refused: each pod would be
-// created again and again, for itself.
+// akd refuses two kubeconfigs of one cluster: it would create pods for its own
+// pods, again and again.
 func TestSameClusterOnBothSides(t *testing.T) {
 	e := shared
-	content, err := os.ReadFile(filepath.Join(e.Dir, "akd-local.kubeconfig"))
+	content, err := os.ReadFile(e.AKDKubeconfig("local"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	another := filepath.Join(t.TempDir(), "kubeconfig") // the same file would be refused before it is read
+	another := filepath.Join(t.TempDir(), "kubeconfig") // akd would refuse the same file without reading it
 	if err := os.WriteFile(another, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := e.LaunchAKD(t, "mirror", "--remote-kubeconfig", another)
-	d.WaitExit(t, 2, "lead to the same cluster")
+	akd := e.LaunchAKD(t, "mirror", "--remote-kubeconfig", another)
+	akd.WaitExit(t, 2, "lead to the same cluster")
 	if _, err := e.Local.CoreV1().Nodes().Get(t.Context(), "mirror", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		t.Errorf("it registered a node: %v", err)
+		t.Errorf("get the node: %v, want not found", err)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// The plugin finds a Deployment's pods in the remote cluster, from the local
-// one alone, and says how the node does.
+// With access to the local cluster alone, the plugin shows where the pods of a
+// Deployment run, and the health of the node.
 func TestPlugin(t *testing.T) {
 	e := shared
 	e.StartAKD(t, env.ExampleNode)
@@ -34,16 +34,17 @@ func TestPlugin(t *testing.T) {
 		t.Fatalf("where %s: exit code %d, %v\n%s%s", pod.Name, code, err, out, stderr)
 	}
 	if item := found.Items[0]; item.RemotePhase != "Running" || item.RemoteNode != "remote-1" || item.LastEvent == "" {
-		t.Errorf("the remote cluster says %+v", item)
+		t.Errorf("in the remote cluster: %+v", item)
 	}
 	out, stderr, code = e.Actual(t, "where", "--reverse", remote+"/"+pod.Name)
 	if !strings.Contains(out, namespace) || code != 0 {
 		t.Errorf("where --reverse: exit code %d\n%s%s", code, out, stderr)
 	}
-	if _, stderr, code = e.Actual(t, "where", pod.Name, "--remote-context=lokal"); code != 2 || !strings.Contains(stderr, `did you mean "local"?`) {
+	_, stderr, code = e.Actual(t, "where", pod.Name, "--remote-context=lokal")
+	if code != 2 || !strings.Contains(stderr, `did you mean "local"?`) {
 		t.Errorf("an unknown context: exit code %d\n%s", code, stderr)
 	}
-	// Nobody has approved akd's certificate: that is worth a word.
+	// Nobody has approved akd's certificate, which status reports.
 	out, stderr, code = e.Actual(t, "status", env.ExampleNode)
 	if code != 3 || !strings.Contains(out, "2/2 running") || !strings.Contains(out, "certificate of its kubelet API is not signed") {
 		t.Errorf("status: exit code %d\n%s%s", code, out, stderr)

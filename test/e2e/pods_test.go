@@ -17,8 +17,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// A Deployment runs: its pods are Running locally, exist under the same names
-// in the mapped remote namespace on real nodes, and answer logs and exec.
+// The pods of a Deployment are Running locally, exist under the same names in
+// the mapped remote namespace on real nodes, and work with logs and exec.
 func TestDeploymentRunsRemotely(t *testing.T) {
 	e := shared
 	e.StartAKD(t, env.ExampleNode)
@@ -30,7 +30,7 @@ func TestDeploymentRunsRemotely(t *testing.T) {
 	selector := contract.LabelNodeName + "=" + env.ExampleNode + "," + contract.LabelNamespace + "=" + namespace
 	found := strings.Fields(e.Kubectl(t, "remote", "get", "namespaces", "-l", selector, "-o", "jsonpath={.items[*].metadata.name}"))
 	if len(found) != 1 || found[0] != remote {
-		t.Fatalf("remote namespaces with %s: %v, want just %s", selector, found, remote)
+		t.Fatalf("remote namespaces with %s: %v, want %s alone", selector, found, remote)
 	}
 	for _, pod := range e.Pods(t, namespace) {
 		mirrored, err := e.Remote.CoreV1().Pods(remote).Get(t.Context(), pod.Name, metav1.GetOptions{})
@@ -75,33 +75,33 @@ func TestDeploymentRunsRemotely(t *testing.T) {
 	})
 }
 
-// akd is killed in the middle of a scale-up and started again: every pod runs,
-// and runs once.
+// akd is killed in the middle of a scale-up and started again: every pod runs
+// exactly once.
 func TestKillDuringScaleUp(t *testing.T) {
 	e := shared
 	const replicas = 30
-	d := e.StartAKD(t, env.ExampleNode)
+	akd := e.StartAKD(t, env.ExampleNode)
 	namespace := e.Namespace(t, "kill-during-scale-up")
 	e.Apply(t, namespace, env.Web(env.ExampleNode, 0))
 	e.Kubectl(t, "local", "scale", "deployment/web", "-n", namespace, fmt.Sprintf("--replicas=%d", replicas))
 	remote := contract.RemoteNamespace(env.ExampleNode, namespace)
-	env.Eventually(t, "some remote pods exist, others do not yet", func(ctx context.Context) error {
+	env.Eventually(t, "some remote pods exist", func(ctx context.Context) error {
 		created, err := e.Remote.CoreV1().Pods(remote).List(ctx, metav1.ListOptions{})
 		if err == nil && len(created.Items) == 0 {
 			err = errors.New("none yet")
 		}
 		return err
 	})
-	d.Stop(t, syscall.SIGKILL)
-	d.Start(t)
+	akd.Stop(t, syscall.SIGKILL)
+	akd.Start(t)
 	e.WaitRolloutWithin(t, 5*time.Minute, namespace, "deployment/web")
 
-	once(t, e, namespace, remote)
+	exactlyOnce(t, e, namespace, remote)
 }
 
-// once checks that every local pod has a remote pod of its own, and that no
-// other remote pod is left.
-func once(t *testing.T, e *env.Env, namespace, remote string) {
+// exactlyOnce checks that every local pod has a remote pod of its own, and that
+// there are no other remote pods.
+func exactlyOnce(t *testing.T, e *env.Env, namespace, remote string) {
 	t.Helper()
 	left, err := e.Remote.CoreV1().Pods(remote).List(t.Context(), metav1.ListOptions{})
 	if err != nil {
@@ -110,7 +110,7 @@ func once(t *testing.T, e *env.Env, namespace, remote string) {
 	of := map[string]string{} // local UID → remote pod
 	for _, pod := range left.Items {
 		uid := pod.Labels[contract.LabelUID]
-		if other, doubled := of[uid]; doubled {
+		if other, found := of[uid]; found {
 			t.Errorf("remote pods %s and %s serve the same local pod", other, pod.Name)
 		}
 		of[uid] = pod.Name

@@ -19,7 +19,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// sleeper is a small pod; more goes into its spec.
+// sleeper is a small pod; more is added to its spec.
 func sleeper(name, more string) string {
 	return fmt.Sprintf(`
 apiVersion: v1
@@ -36,11 +36,11 @@ spec:
 %s`, name, env.ExampleNode, more)
 }
 
-// refused waits until the pod is Pending with a condition, and an event, that
-// say why.
-func refused(t *testing.T, p env.Pod, reason, words string) {
+// refused waits until the pod is Pending with a condition and an event that
+// contain the reason and the text.
+func refused(t *testing.T, p env.Pod, reason, text string) {
 	t.Helper()
-	p.Eventually(t, "pod "+p.Name+" says why it waits", func(pod *corev1.Pod) error {
+	p.Eventually(t, "pod "+p.Name+" has a condition with the reason", func(pod *corev1.Pod) error {
 		if pod.Status.Phase != corev1.PodPending {
 			return fmt.Errorf("phase %s", pod.Status.Phase)
 		}
@@ -48,18 +48,18 @@ func refused(t *testing.T, p env.Pod, reason, words string) {
 			if condition.Type != contract.ConditionRemoteCreated {
 				continue
 			}
-			if condition.Status != corev1.ConditionFalse || condition.Reason != reason || !strings.Contains(condition.Message, words) {
+			if condition.Status != corev1.ConditionFalse || condition.Reason != reason || !strings.Contains(condition.Message, text) {
 				return fmt.Errorf("condition %s=%s %s: %s", condition.Type, condition.Status, condition.Reason, condition.Message)
 			}
 			return nil
 		}
 		return errors.New("no condition yet")
 	})
-	p.WaitEvent(t, reason, words)
+	p.WaitEvent(t, reason, text)
 }
 
-// What cannot run waits and says why, in the words of whoever said no; what
-// waited runs once the reason has gone. No pod is failed by it.
+// A pod that cannot run is Pending and has the message of whoever refused it; it
+// runs once it can. No pod fails because of a refusal.
 func TestRefusals(t *testing.T) {
 	e := shared
 	e.StartAKD(t, env.ExampleNode)
@@ -76,7 +76,7 @@ func TestRefusals(t *testing.T) {
 	t.Run("PodSecurity", func(t *testing.T) {
 		e.Apply(t, namespace, sleeper("privileged", "    securityContext: {privileged: true}"))
 		refused(t, e.Pod(namespace, "privileged"), "RemoteForbidden", "violates PodSecurity")
-		// A container that cannot be taken back, in a pod that runs.
+		// An ephemeral container, which cannot be removed, in a running pod.
 		e.Kubectl(t, "local", "debug", "first", "-n", namespace, "--image=busybox:1.36", "--profile=sysadmin", "--", "true")
 		first.WaitEvent(t, "RemoteForbidden", "violates PodSecurity")
 		e.Kubectl(t, "local", "exec", "first", "-n", namespace, "-c", "main", "--", "true")
@@ -89,7 +89,7 @@ func TestRefusals(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		env.Eventually(t, "the quota counts", func(ctx context.Context) error {
+		env.Eventually(t, "the quota has counted the first pod", func(ctx context.Context) error {
 			quota, err := e.Remote.CoreV1().ResourceQuotas(remote).Get(ctx, "few", metav1.GetOptions{})
 			if err == nil && quota.Status.Used.Pods().Value() != 1 {
 				err = fmt.Errorf("it counts %v", quota.Status.Used)
@@ -103,13 +103,7 @@ func TestRefusals(t *testing.T) {
 		second.WaitReady(t)
 	})
 	t.Run("ForeignPod", func(t *testing.T) {
-		grace := int64(1)
-		foreign, err := e.Remote.CoreV1().Pods(remote).Create(t.Context(), &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Name: "taken"},
-			Spec: corev1.PodSpec{TerminationGracePeriodSeconds: &grace, Containers: []corev1.Container{{
-				Name: "main", Image: "busybox:1.36", ImagePullPolicy: corev1.PullNever, Command: []string{"sleep", "1000000"},
-			}}},
-		}, metav1.CreateOptions{})
+		foreign, err := e.Remote.CoreV1().Pods(remote).Create(t.Context(), env.IdlePod("taken"), metav1.CreateOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,28 +111,36 @@ func TestRefusals(t *testing.T) {
 		e.Apply(t, namespace, sleeper("taken", ""))
 		refused(t, taken, translate.ReasonRemotePodForeign, "taken")
 		if found := taken.RemotePod(t); found.UID != foreign.UID || found.DeletionTimestamp != nil || len(found.Labels) > 0 {
-			t.Errorf("the foreign pod was touched: %v", found.ObjectMeta)
+			t.Errorf("the foreign pod was changed: %v", found.ObjectMeta)
 		}
 		e.Kubectl(t, "remote", "delete", "pod", "taken", "-n", remote)
 		taken.WaitReady(t)
 	})
 }
 
-// What a kubelet rejects of the pods that are bound to it past the scheduler
-// fails here too, for the same reasons, and never reaches the remote cluster.
+// Pods that are bound to the node without the scheduler fail here for the same
+// reasons for which a kubelet rejects them, and are never created in the remote
+// cluster.
 func TestRejectedPods(t *testing.T) {
 	e := shared
 	e.StartAKD(t, env.ExampleNode)
 	namespace := e.Namespace(t, "rejected")
 	for name, tc := range map[string]struct{ more, reason, message string }{
-		"cpu":      {"    resources: {requests: {cpu: 10k}}", "OutOfcpu", "Node didn't have enough resource: cpu, requested: 10000000, "},
-		"memory":   {"    resources: {requests: {memory: 1Pi}}", "OutOfmemory", "Node didn't have enough resource: memory, "},
+		"cpu": {
+			"    resources: {requests: {cpu: 10k}}", "OutOfcpu",
+			"Node didn't have enough resource: cpu, requested: 10000000, ",
+		},
+		"memory": {
+			"    resources: {requests: {memory: 1Pi}}", "OutOfmemory",
+			"Node didn't have enough resource: memory, ",
+		},
 		"affinity": {"  nodeSelector: {disk: tape}", "NodeAffinity", "Predicate NodeAffinity failed"},
 	} {
 		e.Apply(t, namespace, sleeper(name, tc.more))
 		e.Pod(namespace, name).Eventually(t, "pod "+name+" is rejected", func(pod *corev1.Pod) error {
-			if pod.Status.Phase != corev1.PodFailed || pod.Status.Reason != tc.reason || !strings.Contains(pod.Status.Message, tc.message) {
-				return fmt.Errorf("%s: %s: %s", pod.Status.Phase, pod.Status.Reason, pod.Status.Message)
+			got := pod.Status
+			if got.Phase != corev1.PodFailed || got.Reason != tc.reason || !strings.Contains(got.Message, tc.message) {
+				return fmt.Errorf("%s: %s: %s", got.Phase, got.Reason, got.Message)
 			}
 			return nil
 		})
@@ -146,14 +148,14 @@ func TestRejectedPods(t *testing.T) {
 	fits := e.Pod(namespace, "fits") // opens the namespace
 	e.Apply(t, namespace, sleeper("fits", "    resources: {requests: {cpu: 10m}}"))
 	fits.WaitReady(t)
-	list, err := e.Remote.CoreV1().Pods(contract.RemoteNamespace(env.ExampleNode, namespace)).List(t.Context(), metav1.ListOptions{})
+	list, err := e.Remote.CoreV1().Pods(fits.RemoteNamespace()).List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) != 1 {
 		t.Errorf("%d remote pods, want the one that fits: %v", len(list.Items), err)
 	}
 }
 
-// A force-deleted pod is gone locally at once; what runs of it remotely ends,
-// before another pod of its name begins.
+// A force-deleted pod disappears from the local cluster at once; its remote pod
+// ends before another pod of its name starts.
 func TestForceDelete(t *testing.T) {
 	e := shared
 	e.StartAKD(t, env.ExampleNode)
@@ -165,7 +167,7 @@ func TestForceDelete(t *testing.T) {
 	e.Apply(t, p.Namespace, sleeper("web", ""))
 	p.WaitReady(t)
 	if now := p.RemotePod(t); now.UID == old.UID {
-		t.Error("the new pod is served by the old one's remote pod")
+		t.Error("the new pod has the remote pod of the old one")
 	}
 	e.Kubectl(t, "local", "delete", "pod", "web", "-n", p.Namespace, "--force", "--grace-period=0")
 	env.Eventually(t, "the remote pod is gone", func(ctx context.Context) error {
@@ -173,12 +175,11 @@ func TestForceDelete(t *testing.T) {
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
-		return fmt.Errorf("it is there (%w)", err)
+		return fmt.Errorf("it still exists (%w)", err)
 	})
 }
 
-// What the remote cluster tells of a pod is told of the local pod, in local
-// names.
+// Events of the remote pod appear on the local pod, with local names.
 func TestRemoteEvents(t *testing.T) {
 	e := shared
 	e.StartAKD(t, env.ExampleNode)
@@ -195,14 +196,15 @@ func TestRemoteEvents(t *testing.T) {
 	waiting.WaitEvent(t, "FailedMount", `secret "password" not found`)
 
 	for _, event := range events(t, e, namespace, "reason=Scheduled") {
-		t.Errorf("event of the remote scheduler: %s", event.Message) // no local one has scheduled these pods
+		t.Errorf("event of the remote scheduler: %s", event.Message) // these pods were bound without a scheduler
 	}
 
 	local := e.Pods(t, namespace)
 	started := events(t, e, namespace, "reason=Started")
 	for _, event := range started {
-		if event.InvolvedObject.UID != local[0].UID || event.InvolvedObject.Namespace != namespace || event.Source.Host != env.ExampleNode {
-			t.Errorf("event %s is about %v and comes from %s", event.Name, event.InvolvedObject, event.Source.Host)
+		about := event.InvolvedObject
+		if about.UID != local[0].UID || about.Namespace != namespace || event.Source.Host != env.ExampleNode {
+			t.Errorf("event %s is about %v and comes from %s", event.Name, about, event.Source.Host)
 		}
 	}
 	if len(started) != 1 {

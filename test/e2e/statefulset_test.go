@@ -19,8 +19,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// A StatefulSet's promise: each ordinal runs at most once, whatever is deleted
-// how often.
+// A StatefulSet guarantees that each ordinal runs at most once, however often its
+// pods are deleted.
 func TestStatefulSetNeverTwice(t *testing.T) {
 	e := shared
 	const replicas, rounds = 5, 10
@@ -69,8 +69,8 @@ spec:
 }
 
 // watchForTwins fails the test if two remote pods of one name, or of one local
-// pod, are there at once, or if one goes whose containers still run: the next of
-// its name would run beside them.
+// pod, exist at the same time, or if one is deleted whose containers still run:
+// the next pod of its name would run beside them.
 func watchForTwins(t *testing.T, e *env.Env, namespace string) (stop func()) {
 	t.Helper()
 	list, err := e.Remote.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
@@ -81,9 +81,9 @@ func watchForTwins(t *testing.T, e *env.Env, namespace string) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	there := map[string]types.UID{} // name, and local UID → remote pod
+	existing := map[string]types.UID{} // name, and local UID → remote pod
 	for _, pod := range list.Items {
-		there[pod.Name], there[pod.Labels[contract.LabelUID]] = pod.UID, pod.UID
+		existing[pod.Name], existing[pod.Labels[contract.LabelUID]] = pod.UID, pod.UID
 	}
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -95,17 +95,17 @@ func watchForTwins(t *testing.T, e *env.Env, namespace string) (stop func()) {
 			for _, serves := range []string{pod.Name, pod.Labels[contract.LabelUID]} {
 				switch event.Type {
 				case watch.Added, watch.Modified:
-					if other, ok := there[serves]; ok && other != pod.UID {
+					if other, ok := existing[serves]; ok && other != pod.UID {
 						t.Errorf("two remote pods serve %s: %s and %s", serves, other, pod.UID)
 					}
-					there[serves] = pod.UID
+					existing[serves] = pod.UID
 				case watch.Deleted:
-					delete(there, serves)
+					delete(existing, serves)
 				}
 			}
 			runs := func(status corev1.ContainerStatus) bool { return status.State.Running != nil }
 			if event.Type == watch.Deleted && slices.ContainsFunc(pod.Status.ContainerStatuses, runs) {
-				t.Errorf("remote pod %s is gone while its container runs", pod.Name)
+				t.Errorf("remote pod %s was deleted while its container runs", pod.Name)
 			}
 		}
 	})

@@ -30,7 +30,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// What kubectl does with a pod on an actual node it does with one of akd's.
+// kubectl works with a pod on an akd node as it does on any node.
 func TestStreams(t *testing.T) {
 	e := shared
 	e.StartAKD(t, env.ExampleNode)
@@ -90,14 +90,16 @@ spec:
 
 func testExitCode(t *testing.T, p env.Pod) {
 	for _, code := range []int{0, 1, 42, 255} {
-		_, stderr, err := p.TryKubectl("local", nil, "exec", "-n", p.Namespace, p.Name, "-c", "app", "--", "sh", "-c", fmt.Sprintf("exit %d", code))
+		_, stderr, err := p.TryKubectl("local", nil,
+			"exec", "-n", p.Namespace, p.Name, "-c", "app", "--", "sh", "-c", fmt.Sprintf("exit %d", code))
 		if got := env.ExitCode(err); got != code {
 			t.Errorf("exec of a command that exits %d gave %d: %s", code, got, stderr)
 		}
 	}
 }
 
-// Both outputs arrive apart, and the end of the input is passed on.
+// Standard output and standard error stay apart, and the end of the input is
+// passed on.
 func testOutputs(t *testing.T, p env.Pod) {
 	stdout, stderr, err := p.TryKubectl("local", strings.NewReader("three\none\ntwo\n"),
 		"exec", "-i", "-n", p.Namespace, p.Name, "-c", "app", "--", "sh", "-c", "echo to stderr >&2; sort")
@@ -106,7 +108,8 @@ func testOutputs(t *testing.T, p env.Pod) {
 	}
 }
 
-// A terminal has the size of the user's window, follows it, and carries keys.
+// A terminal has the size of the user's window, follows its changes, and passes on
+// keys.
 func testTerminal(t *testing.T, p env.Pod) {
 	cmd := p.KubectlCommand(t.Context(), "local", "exec", "-it", "-n", p.Namespace, p.Name, "-c", "app", "--",
 		"sh", "-c", "while :; do stty size; sleep 0.2; done")
@@ -135,18 +138,19 @@ func testTerminal(t *testing.T, p env.Pod) {
 		t.Fatal(err)
 	}
 	if code := run.WaitExit(t); code != bySIGINT {
-		t.Errorf("a command that was interrupted gave %d, want %d", code, bySIGINT)
+		t.Errorf("an interrupted command gave %d, want %d", code, bySIGINT)
 	}
 }
 
-// What is sent arrives whole, and comes back whole.
+// Large input and output arrive complete.
 func testTransfer(t *testing.T, p env.Pod) {
 	size := int64(64 << 20)
 	if env.Slow() {
 		size = 1 << 30
 	}
 	sent, back := sha256.New(), sha256.New()
-	upload := p.KubectlCommand(t.Context(), "local", "exec", "-i", "-n", p.Namespace, p.Name, "-c", "app", "--", "sh", "-c", "cat > /data/blob; sha256sum < /data/blob")
+	upload := p.KubectlCommand(t.Context(), "local", "exec", "-i", "-n", p.Namespace, p.Name, "-c", "app", "--",
+		"sh", "-c", "cat > /data/blob; sha256sum < /data/blob")
 	var arrived, stderr bytes.Buffer
 	upload.Stdin = io.TeeReader(io.LimitReader(rand.NewChaCha8([32]byte{}), size), sent)
 	upload.Stdout, upload.Stderr = &arrived, &stderr
@@ -168,14 +172,18 @@ func testTransfer(t *testing.T, p env.Pod) {
 	p.Kubectl(t, "local", "exec", "-n", p.Namespace, p.Name, "-c", "app", "--", "rm", "/data/blob")
 }
 
-// A tree that was copied there and back is the same tree.
+// A tree that is copied to the pod and back is unchanged.
 func testCopy(t *testing.T, p env.Pod) {
-	there, back := filepath.Join(t.TempDir(), "tree"), filepath.Join(t.TempDir(), "tree")
+	sent, back := filepath.Join(t.TempDir(), "tree"), filepath.Join(t.TempDir(), "tree")
 	content := rand.NewChaCha8([32]byte{1})
 	for name, size := range map[string]int64{
-		"empty": 0, "one": 1, "deep/er/down/file": 100_000, "name with spaces.txt": 10, "big": 5 << 20,
+		"empty":                0,
+		"one":                  1,
+		"deep/er/down/file":    100_000,
+		"name with spaces.txt": 10,
+		"big":                  5 << 20,
 	} {
-		path := filepath.Join(there, filepath.FromSlash(name))
+		path := filepath.Join(sent, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -188,18 +196,20 @@ func testCopy(t *testing.T, p env.Pod) {
 		}
 	}
 	for i := range 200 {
-		if err := os.WriteFile(filepath.Join(there, fmt.Sprintf("small-%03d", i)), fmt.Appendf(nil, "file %d\n", i), 0o600); err != nil {
+		path := filepath.Join(sent, fmt.Sprintf("small-%03d", i))
+		if err := os.WriteFile(path, fmt.Appendf(nil, "file %d\n", i), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	p.Kubectl(t, "local", "cp", "-c", "app", there, p.Namespace+"/"+p.Name+":/data/tree")
+	p.Kubectl(t, "local", "cp", "-c", "app", sent, p.Namespace+"/"+p.Name+":/data/tree")
 	p.Kubectl(t, "local", "cp", "-c", "app", p.Namespace+"/"+p.Name+":/data/tree", back)
-	if diff := cmp.Diff(treeOf(t, there), treeOf(t, back)); diff != "" {
-		t.Errorf("tree after cp there and back, -sent, +got:\n%s", diff)
+	if diff := cmp.Diff(treeOf(t, sent), treeOf(t, back)); diff != "" {
+		t.Errorf("tree after it was copied to the pod and back (-sent +got):\n%s", diff)
 	}
 }
 
-// treeOf describes each file of a tree, but for its mode: kubectl cp drops it.
+// treeOf describes each file of a tree, without its mode: kubectl cp does not keep
+// it.
 func treeOf(t *testing.T, root string) map[string]string {
 	t.Helper()
 	tree := map[string]string{}
@@ -224,12 +234,13 @@ func treeOf(t *testing.T, root string) map[string]string {
 // forward runs kubectl port-forward and returns the address that it listens on.
 func forward(t *testing.T, p env.Pod, port string) (address string, run *env.Process) {
 	t.Helper()
-	run = env.Start(t, p.KubectlCommand(t.Context(), "local", "port-forward", "-n", p.Namespace, "pod/"+p.Name, ":"+port, "--address=127.0.0.1"))
+	run = env.Start(t, p.KubectlCommand(t.Context(), "local",
+		"port-forward", "-n", p.Namespace, "pod/"+p.Name, ":"+port, "--address=127.0.0.1"))
 	listening := regexp.MustCompile(`Forwarding from (127\.0\.0\.1:\d+) `)
 	env.Eventually(t, "port-forward listens", func(context.Context) error {
 		found := listening.FindStringSubmatch(run.Transcript.String())
 		if found == nil {
-			return fmt.Errorf("it says %q", run.Transcript.String())
+			return fmt.Errorf("so far %q", run.Transcript.String())
 		}
 		address = found[1]
 		return nil
@@ -237,8 +248,8 @@ func forward(t *testing.T, p env.Pod, port string) (address string, run *env.Pro
 	return address, run
 }
 
-// A hundred requests are under way at a time: every connection is open, with
-// half of its request sent, before the first is completed.
+// A hundred requests can be in flight: every connection is open, with half of
+// its request sent, before the first request is completed.
 func testPortForward(t *testing.T, p env.Pod) {
 	address, _ := forward(t, p, "8080")
 	const parallel = 100
@@ -268,7 +279,7 @@ func testPortForward(t *testing.T, p env.Pod) {
 	wg.Wait()
 }
 
-// completeRequest ends the request's header, and reads the answer.
+// completeRequest sends the end of the request's header and reads the response.
 func completeRequest(conn net.Conn, want string) error {
 	if _, err := io.WriteString(conn, "Connection: close\r\n\r\n"); err != nil {
 		return err
@@ -285,8 +296,7 @@ func completeRequest(conn net.Conn, want string) error {
 	return err
 }
 
-// A port on which nothing listens is told, and port-forward goes the way that
-// it goes on an actual node.
+// If nothing listens on a port, port-forward reports it as on any node.
 func testPortForwardRefused(t *testing.T, p env.Pod) {
 	address, run := forward(t, p, "9")
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
@@ -298,7 +308,7 @@ func testPortForwardRefused(t *testing.T, p env.Pod) {
 	run.Transcript.WaitFor(t, "onnection refused")
 }
 
-// Input reaches the container's own process, and its end ends the process.
+// Input reaches the container's own process, and so does its end.
 func testAttach(t *testing.T, p env.Pod) {
 	p.Name = "echo"
 	cmd := p.KubectlCommand(t.Context(), "local", "attach", "-i", "-n", p.Namespace, p.Name)
@@ -330,11 +340,12 @@ func testAttach(t *testing.T, p env.Pod) {
 	}
 }
 
-// A debugger joins the pod, sees the processes of its target, and talks to the
-// user.
+// A debug container joins the pod, sees the processes of its target, and has the
+// user's input and output.
 func testDebug(t *testing.T, p env.Pod) {
 	cmd := p.KubectlCommand(t.Context(), "local", "debug", "-i", "-n", p.Namespace, p.Name, "--image=busybox:1.36", "-c", "debugger",
-		"--target=app", "--profile=baseline", "--", "sh", "-c", `read line; echo "debugger got $line"; tr '\0' ' ' < /proc/1/cmdline; wget -qO- localhost:8080/hostname`)
+		"--target=app", "--profile=baseline", "--",
+		"sh", "-c", `read line; echo "debugger got $line"; tr '\0' ' ' < /proc/1/cmdline; wget -qO- localhost:8080/hostname`)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// deployment is one whose pods say where they are, and have a token and a Secret.
+// deployment is one whose pods log their node, and have a token and a Secret.
 func deployment(node string) string {
 	return fmt.Sprintf(`
 apiVersion: v1
@@ -50,18 +50,16 @@ spec:
 `, node)
 }
 
-// Two nodes share one remote cluster, each as a tenant, and one's name begins
-// with the other's: real controllers, logs and exec work as they do for an
-// administrator, and a restart finds by the record what became superfluous.
+// Two nodes, the name of one beginning with the name of the other, share one
+// remote cluster as tenants: controllers, logs and exec work as they do for an
+// administrator, and after a restart akd finds its orphans by its record.
 func TestTenants(t *testing.T) {
 	e := shared
 	nodes := []string{"ten", "ten-ant"}
-	tenants, daemons := map[string]*env.Tenant{}, map[string]*env.AKD{}
-	for _, node := range nodes {
-		tenants[node] = e.InstallTenant(t, manifests.Values{Node: node})
-	}
-	daemons["ten"] = e.StartAKD(t, "ten", tenants["ten"].Args("--unused-namespace-ttl", "10s")...)
-	daemons["ten-ant"] = e.StartAKD(t, "ten-ant", tenants["ten-ant"].Args("--kubelet-api-port", "10251", "--metrics-address", "")...)
+	first := e.InstallTenant(t, manifests.Values{Node: "ten"})
+	second := e.InstallTenant(t, manifests.Values{Node: "ten-ant"})
+	akd := e.StartAKD(t, "ten", first.Args("--unused-namespace-ttl", "10s")...)
+	e.StartAKD(t, "ten-ant", second.Args("--kubelet-api-port", "10251", "--metrics-address", "")...)
 	for _, node := range nodes {
 		namespace := e.Namespace(t, "deployed-on-"+node)
 		e.Apply(t, namespace, deployment(node))
@@ -71,20 +69,20 @@ func TestTenants(t *testing.T) {
 		e.WaitRollout(t, namespace, "deployment/web")
 		pod := e.Pods(t, namespace)[0].Name
 		if log := e.Kubectl(t, "local", "logs", pod, "-n", namespace); log != "up on "+node+"\n" {
-			t.Errorf("a pod of node %s logs %q", node, log)
+			t.Errorf("the log of a pod of node %s is %q", node, log)
 		}
 		if out := e.Kubectl(t, "local", "exec", pod, "-n", namespace, "--", "cat", "/password/password"); out != "secret of "+node {
 			t.Errorf("in a pod of node %s: %q", node, out)
 		}
-		isRecorded(t, e, node, namespace)
+		waitRecord(t, e, node, namespace)
 	}
-	testOrphanByRecord(t, daemons["ten"])
+	testOrphanByRecord(t, akd)
 	testRecordLost(t, "ten")
 	testNamespaceRetired(t, "ten")
 }
 
-// isRecorded waits until the record of the node names exactly the namespaces.
-func isRecorded(t *testing.T, e *env.Env, node string, namespaces ...string) {
+// waitRecord waits until the record of the node has exactly these namespaces.
+func waitRecord(t *testing.T, e *env.Env, node string, namespaces ...string) {
 	t.Helper()
 	want := map[string]string{}
 	for _, namespace := range namespaces {
@@ -102,59 +100,59 @@ func isRecorded(t *testing.T, e *env.Env, node string, namespaces ...string) {
 	})
 }
 
-// A pod whose record is forced away while akd is dead leaves its containers.
-func testOrphanByRecord(t *testing.T, d *env.AKD) {
-	e, namespace := shared, "deployed-on-"+d.Node
-	d.Stop(t, syscall.SIGKILL)
+// The remote pods of pods that were force-deleted while akd was dead end.
+func testOrphanByRecord(t *testing.T, akd *env.AKD) {
+	e, namespace := shared, "deployed-on-"+akd.Node
+	akd.Stop(t, syscall.SIGKILL)
 	e.Kubectl(t, "local", "delete", "deployment", "web", "-n", namespace)
 	e.Kubectl(t, "local", "delete", "pods", "--all", "-n", namespace, "--force", "--grace-period=0")
-	d.Start(t)
-	env.Eventually(t, "the remote pods without local ones go", func(ctx context.Context) error {
-		left, err := e.Remote.CoreV1().Pods(contract.RemoteNamespace(d.Node, namespace)).List(ctx, metav1.ListOptions{})
+	akd.Start(t)
+	env.Eventually(t, "the remote pods without local ones are gone", func(ctx context.Context) error {
+		left, err := e.Remote.CoreV1().Pods(contract.RemoteNamespace(akd.Node, namespace)).List(ctx, metav1.ListOptions{})
 		if err == nil && len(left.Items) > 0 {
 			return fmt.Errorf("%d are left", len(left.Items))
 		}
 		return err
 	})
-	d.WaitReady(t)
+	akd.WaitReady(t)
 }
 
-// Somebody deletes the record while pods run: akd writes it anew.
+// If somebody deletes the record while pods run, akd writes it again.
 func testRecordLost(t *testing.T, node string) {
 	e, namespace := shared, "deployed-on-"+node
 	e.Apply(t, namespace, deployment(node))
 	e.WaitRollout(t, namespace, "deployment/web")
 	e.Kubectl(t, "remote", "delete", "configmap", contract.RecordName(node), "-n", contract.SystemNamespace)
-	isRecorded(t, e, node, namespace)
+	waitRecord(t, e, node, namespace)
 }
 
-// What no pod uses any more goes: the namespace first, then its entry.
+// A namespace that no pod uses is deleted, and then its entry in the record.
 func testNamespaceRetired(t *testing.T, node string) {
 	e, namespace := shared, "deployed-on-"+node
 	e.Kubectl(t, "local", "delete", "deployment", "web", "-n", namespace)
-	env.Eventually(t, "the remote namespace goes", func(ctx context.Context) error {
+	env.Eventually(t, "the remote namespace is gone", func(ctx context.Context) error {
 		_, err := e.Remote.CoreV1().Namespaces().Get(ctx, contract.RemoteNamespace(node, namespace), metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
-		return errors.Join(errors.New("it is there"), err)
+		return errors.Join(errors.New("it still exists"), err)
 	})
-	isRecorded(t, e, node)
+	waitRecord(t, e, node)
 }
 
-// Without a capacity, a tenant that may not list nodes is told what to do.
+// Without the right to list nodes, akd needs a configured capacity, and says so.
 func TestTenantWithoutCapacity(t *testing.T) {
 	e := shared
-	tn := e.InstallTenant(t, manifests.Values{Node: "unmeasured"})
-	d := e.LaunchAKD(t, "unmeasured", "--remote-kubeconfig", tn.Kubeconfig)
-	d.WaitExit(t, 2, "--node-capacity")
+	tenant := e.InstallTenant(t, manifests.Values{Node: "unmeasured"})
+	akd := e.LaunchAKD(t, "unmeasured", "--remote-kubeconfig", tenant.Kubeconfig)
+	akd.WaitExit(t, 2, "--node-capacity")
 }
 
-// With the right to list nodes, it learns its capacity as an administrator does.
+// With the right to list nodes, akd computes the node's capacity from them.
 func TestTenantReadsNodes(t *testing.T) {
 	e := shared
-	tn := e.InstallTenant(t, manifests.Values{Node: "measured", ReadNodes: true})
-	e.StartAKD(t, "measured", "--remote-kubeconfig", tn.Kubeconfig)
+	tenant := e.InstallTenant(t, manifests.Values{Node: "measured", ReadNodes: true})
+	e.StartAKD(t, "measured", "--remote-kubeconfig", tenant.Kubeconfig)
 	node, err := e.Local.CoreV1().Nodes().Get(t.Context(), "measured", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -164,9 +162,9 @@ func TestTenantReadsNodes(t *testing.T) {
 	}
 }
 
-// Each limit that the configuration asks for is in the namespace before the
-// first pod, and the pod that it refuses says so. Without the right to make
-// it, pods wait rather than run without it.
+// Configured limits are in the namespace before the first pod, and a pod that
+// they refuse says so. Without the right to create them, pods do not run without
+// limits; they stay Pending.
 func TestTenantLimits(t *testing.T) {
 	e := shared
 	file := filepath.Join(t.TempDir(), "akd.yaml")
@@ -183,40 +181,43 @@ namespaces:
 		t.Fatal(err)
 	}
 	without := e.InstallTenant(t, manifests.Values{Node: "limited"})
-	d := e.StartAKD(t, "limited", without.Args("--config", file)...)
+	akd := e.StartAKD(t, "limited", without.Args("--config", file)...)
 	namespace := e.Namespace(t, "limited")
 	remote := contract.RemoteNamespace("limited", namespace)
 	e.Apply(t, namespace, deployment("limited"))
-	pendsBecause(t, e, namespace, `cannot create resource "resourcequotas"`)
+	waitPending(t, e, namespace, `cannot create resource "resourcequotas"`)
 
-	e.ApplyRemote(t, manifests.Values{Node: "limited", Limits: manifests.Limits{ResourceQuota: true, LimitRange: true, NetworkPolicy: true}})
-	pendsBecause(t, e, namespace, "exceeded quota: actual-vk") // the second of two
+	all := manifests.Limits{ResourceQuota: true, LimitRange: true, NetworkPolicy: true}
+	e.ApplyRemote(t, manifests.Values{Node: "limited", Limits: all})
+	waitPending(t, e, namespace, "exceeded quota: actual-vk") // the second of two
 	e.Kubectl(t, "remote", "get", "resourcequota/actual-vk", "limitrange/actual-vk", "networkpolicy/actual-vk", "-n", remote)
-	if cpu := e.Kubectl(t, "remote", "get", "pods", "-n", remote, "-o", "jsonpath={.items[*].spec.containers[*].resources.requests.cpu}"); cpu != "10m" {
-		t.Errorf("the pods request %q of cpu", cpu)
+	const request = "jsonpath={.items[*].spec.containers[*].resources.requests.cpu}"
+	if cpu := e.Kubectl(t, "remote", "get", "pods", "-n", remote, "-o", request); cpu != "10m" {
+		t.Errorf("the pods request %q of CPU, want 10m", cpu)
 	}
-	d.Stop(t, syscall.SIGTERM)
-	d.Start(t) // what is there already is no error
-	d.WaitReady(t)
+	akd.Stop(t, syscall.SIGTERM)
+	akd.Start(t) // limits that exist already are no error
+	akd.WaitReady(t)
 }
 
-// pendsBecause waits until some pod says, in its conditions, why it does not start.
-func pendsBecause(t *testing.T, e *env.Env, namespace, why string) {
+// waitPending waits until a condition of some pod contains the reason for which
+// it does not start.
+func waitPending(t *testing.T, e *env.Env, namespace, reason string) {
 	t.Helper()
-	env.Eventually(t, "a pod pends because "+why, func(ctx context.Context) error {
+	env.Eventually(t, "a pod is Pending because "+reason, func(ctx context.Context) error {
 		list, err := e.Local.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
-		var said []string
+		var others []string
 		for i := range list.Items {
 			for _, condition := range list.Items[i].Status.Conditions {
-				if strings.Contains(condition.Message, why) {
+				if strings.Contains(condition.Message, reason) {
 					return nil
 				}
-				said = append(said, condition.Message)
+				others = append(others, condition.Message)
 			}
 		}
-		return fmt.Errorf("%q", said)
+		return fmt.Errorf("only %q", others)
 	})
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// burner uses a part of a processor and 48 MiB.
+// burner uses a part of a CPU and 48 MiB of memory.
 const burner = `
 apiVersion: v1
 kind: Pod
@@ -35,9 +35,9 @@ spec:
     command: [sh, -c, 'dd if=/dev/zero of=/dev/shm/block bs=1M count=48; trap exit TERM; while :; do sleep 1 & wait; done']
 `
 
-// metrics-server as its project releases it, in both clusters: kubectl top
-// shows for akd's node and pods what the remote kubelets measure. The local
-// one verifies akd's serving certificate, once it has been approved.
+// With metrics-server, as its project releases it, in both clusters, kubectl top
+// shows what the remote kubelets measure of akd's node and pods. The local one
+// verifies akd's serving certificate, which has been approved.
 func TestUsage(t *testing.T) {
 	env.SkipUnlessSlow(t)
 	e := shared
@@ -57,7 +57,9 @@ images: [{name: gcr.io/k8s-staging-metrics-server/metrics-server, newName: %s, n
 patches:
 - target: {kind: Deployment}
   patch: |
-    - {op: add, path: /spec/template/spec/containers/0/args/-, value: --kubelet-certificate-authority=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt}
+    - op: add
+      path: /spec/template/spec/containers/0/args/-
+      value: --kubelet-certificate-authority=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt
     - {op: replace, path: /spec/template/spec/containers/0/imagePullPolicy, value: Never}
     - {op: replace, path: /spec/template/spec/nodeSelector, value: %s}
     - {op: add, path: /spec/template/spec/tolerations, value: [{operator: Exists}]}
@@ -75,7 +77,7 @@ patches:
 		if err != nil {
 			return err
 		}
-		// Each line: pod, container, processors, memory.
+		// Each line: pod, container, CPU, memory.
 		shown := map[string][]string{}
 		for _, line := range used {
 			shown[line[1]] = line[2:]
@@ -91,7 +93,7 @@ patches:
 		if err != nil {
 			return err
 		}
-		// The line: node, processors, their share, memory, its share.
+		// The line: node, CPU, its share, memory, its share.
 		if len(used) != 1 || len(used[0]) != 5 || less(t, used[0][1], someCPU) || less(t, used[0][3], someMemory) {
 			return fmt.Errorf("%v", used)
 		}
@@ -100,8 +102,8 @@ patches:
 	})
 }
 
-// installMetricsServer applies the project's own manifests, but for what the
-// kustomization changes, and takes them away when the test ends.
+// installMetricsServer applies the project's own manifests with a kustomization,
+// and deletes them when the test ends.
 func installMetricsServer(t *testing.T, e *env.Env, side, source, kustomization string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -115,7 +117,7 @@ func installMetricsServer(t *testing.T, e *env.Env, side, source, kustomization 
 	e.Kubectl(t, side, "apply", "-k", dir)
 }
 
-// top is the fields of each line of kubectl top.
+// top returns the fields of each line of kubectl top.
 func top(e *env.Env, args ...string) (lines [][]string, err error) {
 	out, stderr, err := e.TryKubectl("local", nil, append(append([]string{"top"}, args...), "--no-headers")...)
 	if err != nil {
@@ -127,6 +129,7 @@ func top(e *env.Env, args ...string) (lines [][]string, err error) {
 	return lines, nil
 }
 
+// less compares two quantities.
 func less(t *testing.T, quantity, than string) bool {
 	t.Helper()
 	q, err := resource.ParseQuantity(quantity)

@@ -55,6 +55,17 @@ func (e *Env) Actual(t testing.TB, args ...string) (stdout, stderr string, code 
 	return out.String(), err.String(), code
 }
 
+// MustActual is Actual for a command that must succeed. It returns the standard
+// output.
+func (e *Env) MustActual(t testing.TB, args ...string) string {
+	t.Helper()
+	out, stderr, code := e.Actual(t, args...)
+	if code != 0 {
+		t.Fatalf("kubectl actual %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, stderr)
+	}
+	return out
+}
+
 // ActualCommand returns a kubectl actual with a cache of its own. It is not
 // bound to the test's context, which has ended when the test cleans up.
 func (e *Env) ActualCommand(t testing.TB, args ...string) *exec.Cmd {

@@ -133,8 +133,8 @@ func loadKubeconfig(t testing.TB, path string) *clientcmdapi.Config {
 
 // withToken returns the kubeconfig for the bearer of a token.
 func withToken(config *clientcmdapi.Config, token string) *clientcmdapi.Config {
-	config = config.DeepCopy()
-	user := config.Contexts[config.CurrentContext].AuthInfo
-	config.AuthInfos = map[string]*clientcmdapi.AuthInfo{user: {Token: token}}
-	return config
+	changed := config.DeepCopy()
+	user := changed.Contexts[changed.CurrentContext].AuthInfo
+	changed.AuthInfos = map[string]*clientcmdapi.AuthInfo{user: {Token: token}}
+	return changed
 }

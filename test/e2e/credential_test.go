@@ -1,0 +1,107 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
+)
+
+// Remote tokens expire after ten minutes, and pods come and go for longer: no
+// reconcile lacks a right, no pod restarts, and a session that was opened at the
+// beginning is still open at the end.
+func TestShortLivedCredential(t *testing.T) {
+	env.SkipUnlessSlow(t)
+	e := shared
+	node := e.InstallNode(t, manifests.Values{Node: "short-lived"}, 10*time.Minute)
+	akd := e.StartAKD(t, node.Name, node.Args()...)
+	namespace := e.Namespace(t, "short-lived")
+	e.Apply(t, namespace, env.Web(node.Name, 3))
+	e.WaitRollout(t, namespace, "deployment/web")
+	steady := e.Namespace(t, "long-lived") // a scale-down may delete any pod of the other one
+	e.Apply(t, steady, env.Web(node.Name, 1))
+	e.WaitRollout(t, steady, "deployment/web")
+	session := e.OpenSession(t, steady, "deployment/web")
+	const duration = 30 * time.Minute
+	for end := time.Now().Add(duration); time.Now().Before(end); {
+		for _, replicas := range []string{"6", "3"} {
+			e.Kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas="+replicas)
+			e.WaitRollout(t, namespace, "deployment/web")
+		}
+		select {
+		case <-t.Context().Done():
+			return
+		case <-time.After(15 * time.Second):
+		}
+	}
+	session.MustAnswer(t)
+	log, err := os.ReadFile(akd.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"Unauthorized", "not renewed"} {
+		if bytes.Contains(log, []byte(bad)) {
+			t.Errorf("akd's log contains %q", bad)
+		}
+	}
+	for _, metric := range []string{
+		`akd_reconcile_total{result="error"}`, "akd_credential_renewal_failing", `akd_token_renewals_total{result="error"}`,
+	} {
+		if got := e.Metric(t, metric); got != "0" {
+			t.Errorf("%s is %q, want 0", metric, got)
+		}
+	}
+	if renewed := bytes.Count(log, []byte("a changed credential is used")); renewed < 3 {
+		t.Errorf("the credential was renewed %d times in %s, want 3 or more", renewed, duration)
+	}
+	for _, pod := range append(e.Pods(t, namespace), e.Pods(t, steady)...) {
+		for i := range pod.Status.ContainerStatuses {
+			if restarts := pod.Status.ContainerStatuses[i].RestartCount; restarts > 0 {
+				t.Errorf("pod %s restarted %d times", pod.Name, restarts)
+			}
+		}
+	}
+}
+
+// After akd's credential was stolen, kubectl actual token rotate --revoke-all
+// makes it worthless, and akd continues with the next one, without a restart and
+// without ending a session.
+func TestTokenRevoked(t *testing.T) {
+	e := shared
+	node := e.InstallNode(t, manifests.Values{Node: "revoked"}, time.Hour)
+	e.StartAKD(t, node.Name, node.Args()...)
+	namespace := e.Namespace(t, "revoked")
+	e.Apply(t, namespace, env.Web(node.Name, 1))
+	e.WaitRollout(t, namespace, "deployment/web")
+	stolen := e.StoredCredential(t, node.Name)
+	list := func(ctx context.Context) error {
+		_, err := stolen.CoreV1().Pods(contract.RemoteNamespace(node.Name, namespace)).List(ctx, metav1.ListOptions{})
+		return err
+	}
+	if err := list(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	session := e.OpenSession(t, namespace, "deployment/web")
+
+	e.MustActual(t, "token", "rotate", node.Name, "--revoke-all", "--remote-context=remote")
+	env.Eventually(t, "the stolen token is rejected", func(ctx context.Context) error { // an API server may cache it for 10 s
+		if err := list(ctx); !apierrors.IsUnauthorized(err) {
+			return errors.Join(errors.New("it is not"), err)
+		}
+		return nil
+	})
+	e.Kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas=2")
+	e.WaitRollout(t, namespace, "deployment/web")
+	session.MustAnswer(t)
+}
