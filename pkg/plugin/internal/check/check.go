@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -37,8 +38,8 @@ type Category struct {
 	Checks []Check
 }
 
-// Categories returns all checks. A check comes after those that it needs.
-func Categories() []Category {
+// All returns all checks. A check comes after those that it needs.
+func All() []Category {
 	return []Category{
 		{"Clusters", clusterChecks()},
 		{"Rights", rightsChecks()},
@@ -46,6 +47,20 @@ func Categories() []Category {
 		{"Node and akd", nodeChecks()},
 		{"Pods", podChecks()},
 	}
+}
+
+// Early returns the checks of All that can be made before a node is installed.
+func Early() []Category { return earlyOf(All()) }
+
+func earlyOf(categories []Category) []Category {
+	var early []Category
+	for _, category := range categories {
+		category.Checks = slices.DeleteFunc(category.Checks, func(c Check) bool { return !c.Early })
+		if len(category.Checks) > 0 {
+			early = append(early, category)
+		}
+	}
+	return early
 }
 
 // Result is the outcome of a check: an item of a CheckList.

@@ -18,7 +18,7 @@ func TestChecksHaveSections(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want, got []string
-	for _, category := range Categories() {
+	for _, category := range All() {
 		want = append(want, "## "+category.Name)
 		for i := range category.Checks {
 			want = append(want, "### "+category.Checks[i].ID)
@@ -32,7 +32,7 @@ func TestChecksHaveSections(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("sections of docs/checks.md (-checks +page):\n%s", diff)
 	}
-	for _, category := range Categories() {
+	for _, category := range All() {
 		for i := range category.Checks {
 			check := &category.Checks[i]
 			_, section, _ := strings.Cut(string(page), "### "+check.ID+"\n\n")
@@ -50,7 +50,7 @@ func TestChecksAreInOrder(t *testing.T) {
 	t.Parallel()
 	early := map[string]bool{}
 	id := regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
-	for _, category := range Categories() {
+	for _, category := range All() {
 		for i := range category.Checks {
 			check := &category.Checks[i]
 			if _, twice := early[check.ID]; twice || !id.MatchString(check.ID) || check.Title == "" {

@@ -94,7 +94,11 @@ func (o *options) run(ctx context.Context) error {
 	if !o.printer.ForPeople() {
 		live = output.Plain(io.Discard)
 	}
-	results := Run(ctx, o.subject, o.early, live)
+	categories := All()
+	if o.early {
+		categories = Early()
+	}
+	results := Run(ctx, categories, o.subject, live)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -2,16 +2,16 @@
 // wrong: kubectl actual check.
 //
 // A Check is a named value with a function from the Subject to a Finding. Run
-// makes them in order, each after those that it needs, and skips the ones whose
+// makes a list of them in order, each after those that it needs, and skips the ones whose
 // needs failed. The check node-installed finds the Node that all later checks
 // examine; no other check changes the Subject. docs/checks.md has a section for
 // every check.
 //
-//	Categories: Clusters, Rights, Confinement, Node, Pods
+//	All, Early: Clusters, Rights, Confinement, Node, Pods
 //	     │
-//	     ▼               ┌─ Needs failed ───→ skipped
-//	    Run ── Check ────┤
-//	  (Subject)          └─ examine(Subject) ─→ Finding ──→ Result ─→ text, CheckList
+//	     ▼             ┌─ a need did not pass ─→ skipped ─┐
+//	    Run ── Check ──┤                                  ├─→ Result ─→ text, CheckList
+//	                   └─ examine(Subject) ─→ Finding ────┘
 //
 // Checks read, review rights and ask for dry runs. One of them, the probe, runs a
 // pod, and can be left out. The package must not import install's commands: what

@@ -129,7 +129,7 @@ func judgeNamespaces(s *Subject, locals, remotes []corev1.Namespace) Finding {
 	case paused != nil && paused.Status == corev1.ConditionTrue:
 		return failed("delete the remote pods that nobody needs: "+s.remotePodsCommand(), "%s", paused.Message)
 	default:
-		return ok("%d", len(remotes))
+		return ok("%d of %d", len(remotes), len(remotes))
 	}
 }
 
@@ -147,7 +147,7 @@ func podsStart(ctx context.Context, s *Subject) Finding {
 		}
 	}
 	if len(blocked) == 0 {
-		return ok("%d pods", len(pods))
+		return ok("%d of %d", len(pods), len(pods))
 	}
 	finding := warning("see kubectl describe pod POD, and kubectl actual where POD --remote-context="+s.RemoteContext,
 		"%d of %d cannot: %s", len(blocked), len(pods), blocked[0])

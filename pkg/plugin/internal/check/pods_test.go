@@ -89,7 +89,7 @@ func TestPodsStart(t *testing.T) {
 	if diff := cmp.Diff([]string{"shop/db: QuotaExceeded: no room"}, got.Details); diff != "" {
 		t.Errorf("details (-want +got):\n%s", diff)
 	}
-	expect(t, "a pod that is starting is fine", podsStart(t.Context(), subject([]runtime.Object{pod("web")}, nil)), LevelOK, "1 pods", "")
+	expect(t, "a pod that is starting is fine", podsStart(t.Context(), subject([]runtime.Object{pod("web")}, nil)), LevelOK, "1 of 1", "")
 }
 
 func TestJudgeRanges(t *testing.T) {

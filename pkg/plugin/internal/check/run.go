@@ -3,33 +3,16 @@ package check
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/output"
 )
 
-// Run makes the checks in their order, all or the early ones, and shows each
-// outcome on a console. It ends early when ctx does.
-func Run(ctx context.Context, subject Subject, early bool, live *output.Console) []Result {
-	categories := Categories()
-	if early {
-		categories = earlyOnes(categories)
-	}
+// Run makes checks in their order, and shows each outcome on a console. It ends
+// early when ctx does.
+func Run(ctx context.Context, categories []Category, subject Subject, live *output.Console) []Result {
 	r := &run{subject: subject, passed: map[string]bool{}, live: live}
 	r.all(ctx, categories)
 	return r.results
-}
-
-// earlyOnes leaves out the checks that need an installed node.
-func earlyOnes(categories []Category) []Category {
-	var early []Category
-	for _, category := range categories {
-		category.Checks = slices.DeleteFunc(category.Checks, func(c Check) bool { return !c.Early })
-		if len(category.Checks) > 0 {
-			early = append(early, category)
-		}
-	}
-	return early
 }
 
 // run is a run of checks.

@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -38,8 +39,7 @@ func TestRun(t *testing.T) {
 		}},
 	}
 	var live strings.Builder
-	r := &run{passed: map[string]bool{}, live: output.Plain(&live)}
-	r.all(t.Context(), categories)
+	results := Run(t.Context(), categories, Subject{}, output.Plain(&live))
 	want := `1. First
   ✓ good holds: as expected
   ✗ bad holds: it is old
@@ -57,10 +57,10 @@ func TestRun(t *testing.T) {
 	if diff := cmp.Diff(want, live.String()); diff != "" {
 		t.Errorf("text (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff("2 ok, 1 warning, 1 failed, 3 skipped", Tally(r.results)); diff != "" {
+	if diff := cmp.Diff("2 ok, 1 warning, 1 failed, 3 skipped", Tally(results)); diff != "" {
 		t.Errorf("tally (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"bad"}, Failed(r.results)); diff != "" {
+	if diff := cmp.Diff([]string{"bad"}, Failed(results)); diff != "" {
 		t.Errorf("failed (-want +got):\n%s", diff)
 	}
 	wantResult := Result{
@@ -70,7 +70,7 @@ func TestRun(t *testing.T) {
 		Finding:       Finding{Level: LevelFailed, Found: "it is old", Fix: "upgrade the local cluster first"},
 		Documentation: docsPage + "bad",
 	}
-	if diff := cmp.Diff(wantResult, r.results[1]); diff != "" {
+	if diff := cmp.Diff(wantResult, results[1]); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)
 	}
 }
@@ -86,8 +86,7 @@ func TestRunFindsTheNode(t *testing.T) {
 			return ok("")
 		}},
 	}}}
-	r := &run{passed: map[string]bool{}, live: output.Plain(&strings.Builder{})}
-	r.all(t.Context(), categories)
+	Run(t.Context(), categories, Subject{}, output.Plain(io.Discard))
 	if examined != "vk" {
 		t.Errorf("the second check examined node %q", examined)
 	}
@@ -112,22 +111,21 @@ func TestRunEnds(t *testing.T) {
 		}},
 		returns("never", ok("")),
 	}}}
-	r := &run{passed: map[string]bool{}, live: output.Plain(&strings.Builder{})}
-	r.all(ctx, categories)
+	results := Run(ctx, categories, Subject{}, output.Plain(io.Discard))
 	if diff := cmp.Diff([]time.Duration{defaultTimeout, time.Minute}, bounds); diff != "" {
 		t.Errorf("timeouts (-want +got):\n%s", diff)
 	}
-	if len(r.results) != 3 {
-		t.Errorf("%d checks were made, want 3: the run was interrupted", len(r.results))
+	if len(results) != 3 {
+		t.Errorf("%d checks were made, want 3: the run was interrupted", len(results))
 	}
 }
 
 // Before install, only checks are made that need no node.
-func TestEarlyOnes(t *testing.T) {
+func TestEarlyOf(t *testing.T) {
 	t.Parallel()
 	early := returns("early", ok(""))
 	early.Early = true
-	got := earlyOnes([]Category{{"Mixed", []Check{returns("late", ok("")), early}}, {"Late", []Check{returns("later", ok(""))}}})
+	got := earlyOf([]Category{{"Mixed", []Check{returns("late", ok("")), early}}, {"Late", []Check{returns("later", ok(""))}}})
 	if len(got) != 1 || len(got[0].Checks) != 1 || got[0].Checks[0].ID != "early" {
 		t.Errorf("got %+v", got)
 	}

@@ -195,13 +195,13 @@ func (g *gatherer) log(ctx context.Context, c *kubeclient.Cluster, pod string, p
 // checks makes the checks. It leaves out the probe pod: a report changes nothing.
 func (g *gatherer) checks(ctx context.Context, both kubeclient.Clusters, remoteContext, version string) error {
 	var live strings.Builder
-	results := check.Run(ctx, check.Subject{
+	results := check.Run(ctx, check.All(), check.Subject{
 		Clusters:      both,
 		RemoteContext: remoteContext,
 		Node:          check.Node{Name: g.node},
 		Version:       version,
 		Clock:         clock.RealClock{},
-	}, false, output.Plain(&live))
+	}, output.Plain(&live))
 	content, err := yaml.Marshal(map[string]any{"apiVersion": output.SchemaVersion, "kind": "CheckList", "items": results})
 	if err != nil {
 		return fmt.Errorf("encode the results of the checks: %w", err)
