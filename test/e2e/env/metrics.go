@@ -77,10 +77,18 @@ func (e *Env) Requests(t testing.TB) Requests {
 	if err != nil {
 		t.Fatalf("read akd's metrics: %v", err)
 	}
+	counts, err := parseRequests(page)
+	if err != nil {
+		t.Fatalf("read akd's metrics: %v", err)
+	}
+	return counts
+}
+
+func parseRequests(page string) (Requests, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(page))
 	if err != nil {
-		t.Fatalf("read akd's metrics: %v", err)
+		return nil, err
 	}
 	counts := Requests{}
 	for _, metric := range families["akd_requests_total"].GetMetric() {
@@ -90,7 +98,7 @@ func (e *Env) Requests(t testing.TB) Requests {
 		}
 		counts[labels["cluster"]+" "+labels["verb"]+" "+labels["resource"]] += int(metric.GetCounter().GetValue())
 	}
-	return counts
+	return counts, nil
 }
 
 // Since returns what has been added to an earlier reading.

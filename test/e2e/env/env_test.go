@@ -1,0 +1,130 @@
+//go:build e2e
+
+package env
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"os/exec"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// A wrong count would let akd's requests grow unseen.
+func TestRequests(t *testing.T) {
+	t.Parallel()
+	page := func(creates, leases string) Requests {
+		counts, err := parseRequests(`# TYPE akd_requests_total counter
+akd_requests_total{cluster="remote",code="201",resource="pods",verb="create"} ` + creates + `
+akd_requests_total{cluster="remote",code="403",resource="pods",verb="create"} 1
+akd_requests_total{cluster="local",code="200",resource="leases",verb="update"} ` + leases + `
+akd_requests_total{cluster="local",code="200",resource="pods",verb="watch"} 3
+`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return counts
+	}
+	added := page("5", "9").Since(page("2", "7"))
+	if diff := cmp.Diff(Requests{"remote create pods": 3, "local update leases": 2}, added); diff != "" {
+		t.Errorf("added requests (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(Requests{"remote create pods": 3}, added.Writes()); diff != "" {
+		t.Errorf("writes (-want +got):\n%s", diff)
+	}
+}
+
+func TestProcess(t *testing.T) {
+	t.Parallel()
+	run := Start(t, exec.CommandContext(t.Context(), "sh", "-c", "echo out; echo err >&2; exit 42"))
+	if code := run.WaitExit(t); code != 42 {
+		t.Errorf("exit code %d, want 42", code)
+	}
+	run.Transcript.WaitFor(t, "out\n")
+	run.Transcript.WaitFor(t, "err\n")
+	if out := Run(t, exec.CommandContext(t.Context(), "echo", "out")); out != "out\n" {
+		t.Errorf("output %q, want the standard output", out)
+	}
+}
+
+// A relay passes on what both sides send until Cut breaks the connection.
+func TestRelay(t *testing.T) {
+	t.Parallel()
+	server, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var echo sync.WaitGroup
+	defer echo.Wait()
+	defer func() { _ = server.Close() }()
+	echo.Go(func() {
+		conn, err := server.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = io.Copy(conn, conn)
+		_ = conn.Close()
+	})
+	config := &rest.Config{Host: "https://" + server.Addr().String()}
+	relay := StartRelay(t, config)
+	if config.ServerName != "127.0.0.1" {
+		t.Errorf("clients verify the server as %q", config.ServerName)
+	}
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", relay.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := io.WriteString(conn, "a word\n"); err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(conn)
+	if line, err := in.ReadString('\n'); err != nil || line != "a word\n" {
+		t.Errorf("%q, %v: want the echo", line, err)
+	}
+	relay.Cut()
+	if more, err := in.ReadByte(); err == nil {
+		t.Errorf("read %q after the cut", more)
+	}
+}
+
+// Entering a network namespace needs root, as all tests on clusters do.
+func TestDialLocal(t *testing.T) {
+	t.Parallel()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	for namespace, works := range map[string]bool{"/proc/self/ns/net": true, "/proc/self/ns/mnt": false, "/nowhere": false} {
+		e := &Env{network: namespace}
+		conn, err := e.dialLocal(t.Context(), "tcp", listener.Addr().String())
+		if (err == nil) != works {
+			t.Errorf("dial in %s: %v", namespace, err)
+		}
+		if err == nil {
+			_ = conn.Close()
+		}
+	}
+}
+
+func TestWithToken(t *testing.T) {
+	t.Parallel()
+	config := clientcmdapi.NewConfig()
+	config.CurrentContext = "a"
+	config.Contexts["a"] = &clientcmdapi.Context{AuthInfo: "admin"}
+	config.AuthInfos["admin"] = &clientcmdapi.AuthInfo{ClientCertificate: "certificate"}
+	config.AuthInfos["other"] = &clientcmdapi.AuthInfo{ClientCertificate: "certificate"}
+	want := map[string]*clientcmdapi.AuthInfo{"admin": {Token: "token"}}
+	if diff := cmp.Diff(want, withToken(config, "token").AuthInfos); diff != "" {
+		t.Errorf("users (-want +got):\n%s", diff)
+	}
+	if config.AuthInfos["admin"].Token != "" {
+		t.Error("the original was changed")
+	}
+}
