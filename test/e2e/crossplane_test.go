@@ -91,8 +91,8 @@ spec: {size: small}
 		}
 		return nil
 	})
-	// Crossplane's admission webhook: the local API server calls a pod that runs
-	// remotely. It refuses to delete what a Usage protects.
+	// The local API server calls Crossplane's admission webhook, a pod that runs
+	// remotely, which refuses to delete an object that a Usage protects.
 	e.Apply(t, "default", `
 apiVersion: protection.crossplane.io/v1beta1
 kind: Usage
@@ -125,8 +125,8 @@ func names(t *testing.T, e *env.Env, side, kind string) []string {
 	return strings.Fields(e.Kubectl(t, side, "get", kind, "-o", "jsonpath={.items[*].metadata.name}"))
 }
 
-// removeCrossplane deletes what is not in a namespace: webhooks without their
-// server would refuse other tests' objects.
+// removeCrossplane deletes the objects that are not in a namespace: webhooks
+// without their server would refuse the objects of other tests.
 func removeCrossplane(t *testing.T, e *env.Env) {
 	t.Helper()
 	for _, name := range names(t, e, "local", "validatingwebhookconfigurations") {

@@ -124,7 +124,7 @@ func createClasses(t *testing.T, e *env.Env, namespace string, pod *corev1.Pod) 
 		_, err := e.Remote.SchedulingV1().PriorityClasses().Create(t.Context(), class, metav1.CreateOptions{})
 		deleteAfter(t, e, "priorityclass", name, err)
 	}
-	env.Eventually(t, "admission knows the pod's classes", func(ctx context.Context) error {
+	env.Eventually(t, "the caches of admission have the pod's classes", func(ctx context.Context) error {
 		_, err := e.Remote.CoreV1().Pods(namespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		return err
 	})

@@ -172,7 +172,7 @@ func (s snapshot) compare(t *testing.T, e *env.Env, event string) {
 	}
 }
 
-// viewer is a kubeconfig whose context viewer is of a user who may read, but not
+// viewer returns a kubeconfig with a context viewer, whose user may read, but not
 // install.
 func viewer(t *testing.T, e *env.Env) string {
 	t.Helper()

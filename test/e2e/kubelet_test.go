@@ -181,7 +181,7 @@ func testServingCertificate(t *testing.T, p env.Pod) {
 		t.Errorf("before the approval: %v %s", err, out)
 	}
 	request := e.PendingRequest(t)
-	// What the user sees who approves it.
+	// This is what users see before they approve it.
 	described := e.Kubectl(t, "local", "describe", "certificatesigningrequest", request)
 	for _, want := range []string{"system:node:" + env.ExampleNode, "kubernetes.io/kubelet-serving", e.Address, "Pending"} {
 		if !strings.Contains(described, want) {

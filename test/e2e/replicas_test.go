@@ -73,18 +73,18 @@ func TestTwoReplicas(t *testing.T) {
 	}
 }
 
-// takesOverSoon checks that a takeover takes less than 20 s, by what it depends
-// on: how long the lease is valid after its leader's last renewal, and how often
-// the others look, which is up to 2.2 times client-go's retry period.
+// takesOverSoon checks that a takeover takes less than 20 s. It depends on how long
+// the lease is valid after its last renewal, and on how often the others read it,
+// which is up to 2.2 times client-go's retry period.
 func takesOverSoon(t *testing.T, e *env.Env, node string) {
 	t.Helper()
 	lease, err := e.Local.CoordinationV1().Leases(contract.SystemNamespace).Get(t.Context(), node, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const look = 5
-	if seconds := *lease.Spec.LeaseDurationSeconds; seconds+look >= 20 {
-		t.Errorf("a lease of %d s, looked at every %d s: want a takeover in under 20 s", seconds, look)
+	const interval = 5
+	if seconds := *lease.Spec.LeaseDurationSeconds; seconds+interval >= 20 {
+		t.Errorf("a lease of %d s, read every %d s: want a takeover in under 20 s", seconds, interval)
 	}
 }
 

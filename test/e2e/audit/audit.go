@@ -11,20 +11,21 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Credential is what is audited, and against what.
+// Credential is a credential and the rights that it should have.
 type Credential struct {
 	// Config is the credential, and Admin an administrator of its cluster.
 	Config *rest.Config
 	Admin  *kubernetes.Clientset
 	// Listed are the rights that it should have.
 	Listed Rights
-	// Places says, for each namespace to look at, which places of the lists it is.
+	// Places are the namespaces to audit, with the places of the lists that each
+	// of them is.
 	Places map[string][]string
 }
 
-// Run asks the API server which rights the credential has, and then tries
-// everything that there is. A right that one of the two finds and the lists do
-// not contain fails the test, and so does one that is listed and not granted.
+// Run reviews the rights of the credential, and then tries every verb on every
+// resource. A right that either finds and the lists do not contain fails the test,
+// and so does a listed right that the review does not find.
 func Run(t *testing.T, c Credential) {
 	t.Helper()
 	client, err := kubernetes.NewForConfig(c.Config)

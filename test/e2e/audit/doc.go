@@ -1,9 +1,9 @@
-// Package audit compares what a credential may do with a commented list.
+// Package audit compares the rights of a credential with a commented list.
 //
-// It owns the format of the lists in testdata/rights and the requests by which
-// it finds out. It must not know which rights are right, and must not change
-// anything: what it asks for does not exist, has an empty body, and is a dry
-// run.
+// It owns the format of the lists, which are in test/e2e/testdata/rights, and the
+// requests that find out the rights. It contains no rights itself, and must not
+// change anything: its requests are dry runs, for objects that do not exist, with
+// a body of which none can be made.
 //
 //	testdata/rights/*.txt ── Read ──► Rights ──┐
 //	                                           ├── Run ──► differences, as test failures

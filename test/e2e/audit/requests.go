@@ -23,8 +23,8 @@ type request struct {
 	method, path, namespace string
 }
 
-// tryRequests tries every verb on every resource that the API server has, in
-// every namespace, without any effect: what is not granted is answered by 403.
+// tryRequests tries every verb on every resource of the API server in every
+// namespace, without any effect. The answer is 403 unless the right is granted.
 func (c *Credential) tryRequests(t *testing.T) {
 	requests := c.requests(t)
 	client, err := rest.HTTPClientFor(c.Config)
@@ -136,8 +136,8 @@ func requestsFor(resource *metav1.APIResource, group, base, namespace string) []
 	return requests
 }
 
-// send sends the request, with a body of which no object can be made, and
-// returns the status code.
+// send sends the request, whose body is no valid object, and returns the status
+// code.
 func (r *request) send(ctx context.Context, client *http.Client, host string) (int, error) {
 	req, err := http.NewRequestWithContext(ctx, r.method, host+r.path, bytes.NewReader([]byte("{}")))
 	if err != nil {

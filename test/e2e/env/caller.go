@@ -41,8 +41,8 @@ func (e *Env) Administrator(t testing.TB, side string) Caller {
 // Bearer is a caller with any token.
 func (e *Env) Bearer(token string) Caller { return Caller{env: e, token: token} }
 
-// ServiceAccount makes one in the client's cluster, gives it a role with the
-// rules, and returns it as a caller with a token of its own.
+// ServiceAccount creates a service account in the client's cluster, binds it to a
+// role with the rules, and returns a caller with its token.
 func (e *Env) ServiceAccount(t testing.TB, client kubernetes.Interface, namespace, name string, rules ...rbacv1.PolicyRule) Caller {
 	t.Helper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}

@@ -19,7 +19,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// Env is a pair of clusters and the programs that tests run on them.
+// Env is a pair of clusters and the programs that tests run against them.
 type Env struct {
 	// Root is the folder of the repository.
 	Root string
@@ -185,7 +185,7 @@ func (e *Env) restConfig(side string) (*rest.Config, error) {
 // bearer is the configuration of a client that has a token and no other rights.
 func (e *Env) bearer(t testing.TB, side, token string) *rest.Config {
 	t.Helper()
-	administrator, err := e.restConfig(side) // it knows the server's address for those outside of akd's network
+	administrator, err := e.restConfig(side) // its server is reachable from outside of akd's network
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func (e *Env) LoadImage(t testing.TB, archive string, options ...string) {
 }
 
 // BuildTool builds the one program of a module of tools and returns its file.
-// The first time takes minutes; then Go's build cache has nearly all of it.
+// The first build takes minutes; later ones are nearly all in Go's build cache.
 func BuildTool(t testing.TB, module, name string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)

@@ -83,8 +83,8 @@ func ExitCode(err error) int {
 	return 0
 }
 
-// Namespace makes a local namespace, which the test's end deletes with all that
-// is in it, and returns its name.
+// Namespace creates a local namespace and returns its name. When the test ends,
+// the namespace is deleted with everything in it.
 func (e *Env) Namespace(t testing.TB, name string) string {
 	t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
@@ -117,7 +117,7 @@ func (e *Env) Apply(t testing.TB, namespace, manifest string) {
 	}
 }
 
-// applyInstalled applies objects of the manifests as `kubectl actual install` does.
+// applyInstalled applies the manifests' objects as `kubectl actual install` does.
 func (e *Env) applyInstalled(t testing.TB, side string, objects []*unstructured.Unstructured) {
 	t.Helper()
 	var stream bytes.Buffer

@@ -61,7 +61,7 @@ func (e *Env) InstallNode(t testing.TB, values manifests.Values, life time.Durat
 	return &Node{Name: values.Node, Config: e.bearer(t, "local", token), kubeconfig: file}
 }
 
-// Args makes akd use nothing but what was installed.
+// Args are the flags for akd to use nothing but what was installed.
 func (n *Node) Args(more ...string) []string {
 	object := contract.SystemNamespace + "/" + n.Name
 	return append([]string{

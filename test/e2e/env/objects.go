@@ -10,8 +10,8 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// Objects names every object of a cluster, but for those that come and go by
-// themselves, as "resource namespace/name".
+// Objects lists all objects of a cluster as "resource namespace/name", without
+// those that come and go by themselves.
 func (e *Env) Objects(t testing.TB, side string) map[string]bool {
 	t.Helper()
 	config, err := e.restConfig(side)

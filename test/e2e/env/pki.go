@@ -19,7 +19,7 @@ import (
 )
 
 // Forger is a caller with a self-signed certificate for the name and the group
-// with the most rights, which anybody can make.
+// with the most rights.
 func (e *Env) Forger(t testing.TB) Caller {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -117,7 +117,7 @@ func (p *Process) WaitExit(t testing.TB) int {
 	return ExitCode(p.err)
 }
 
-// Session is a kubectl exec that echoes its input.
+// Session is a running kubectl exec that echoes its input.
 type Session struct {
 	cmd    *exec.Cmd
 	input  io.WriteCloser

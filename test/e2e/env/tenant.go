@@ -41,8 +41,8 @@ type Tenant struct {
 	Client *kubernetes.Clientset
 }
 
-// Args makes akd use the credential. It grants no right to list nodes, so akd
-// has to be given the node's capacity.
+// Args are the flags for akd to use the credential. It has no right to list
+// nodes, so they set the node's capacity.
 func (tn *Tenant) Args(more ...string) []string {
 	return append([]string{"--remote-kubeconfig", tn.Kubeconfig, "--node-capacity", "cpu=8,memory=8Gi,pods=50"}, more...)
 }
@@ -88,7 +88,7 @@ func (e *Env) MirroringValues(node string) manifests.Values {
 
 // ApplyRemote applies the manifests of the remote side as an administrator,
 // without akd, which tests run themselves, and without the range of service
-// addresses, which AddServiceRange makes.
+// addresses, which AddServiceRange creates.
 func (e *Env) ApplyRemote(t testing.TB, values manifests.Values) {
 	t.Helper()
 	objects, err := manifests.Remote(values)
@@ -148,9 +148,9 @@ func (e *Env) AddServiceRange(t testing.TB, addresses, node string) {
 	})
 }
 
-// Settle makes a namespace of the tenant with the tenant's own credential,
-// waits until its rights there are in force, and leaves a Secret and a pod in
-// it. Roles are optional ones that it binds, too.
+// Settle creates the tenant's namespace for a local one with the tenant's own
+// credential, waits until its rights there are in force, creates a Secret and a
+// pod there, and returns its name. It binds the optional roles, too.
 func (tn *Tenant) Settle(t testing.TB, local string, roles ...string) string {
 	t.Helper()
 	namespace := RemoteNamespace(tn.Node, local)

@@ -13,7 +13,7 @@ import (
 // nothing about speed: it only ends tests whose conditions never come true.
 const Timeout = 3 * time.Minute
 
-// Slow reports whether tests are to take their time: E2E_SLOW is set.
+// Slow reports whether slow tests run, with more work: E2E_SLOW is set.
 func Slow() bool { return os.Getenv("E2E_SLOW") != "" }
 
 // SkipUnlessSlow skips a test that waits for minutes, or builds the programs of
