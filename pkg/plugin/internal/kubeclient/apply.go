@@ -63,7 +63,7 @@ func (c *Cluster) apply(ctx context.Context, object *unstructured.Unstructured, 
 	} else if err != nil {
 		return Counts{}, fmt.Errorf("read %s: %w", title, err)
 	}
-	if by := foreignManager(before); by != "" {
+	if by := ForeignManager(before); by != "" {
 		return Counts{}, failure.Hintf(fmt.Errorf("%s is managed by %s", title, by), "remove it there, or choose another node name")
 	}
 	body, err := json.Marshal(object)
@@ -137,8 +137,8 @@ func ownFields(object *unstructured.Unstructured) string {
 	return ""
 }
 
-// foreignManager names the installer that an object belongs to, if not to us.
-func foreignManager(object *unstructured.Unstructured) string {
+// ForeignManager names the installer that an object belongs to, if not to us.
+func ForeignManager(object *unstructured.Unstructured) string {
 	if object == nil {
 		return ""
 	}

@@ -53,7 +53,7 @@ func findPods(ctx context.Context, c *kubeclient.Cluster) (podRanges, error) {
 }
 
 func (p *podRanges) addNodes(ctx context.Context, c *kubeclient.Cluster) error {
-	nodes, err := c.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: "!actual.vk/node"})
+	nodes, err := c.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: "!" + contract.LabelNode})
 	if err != nil {
 		return fmt.Errorf("list the %s cluster's nodes: %w", c.Side, err)
 	}
