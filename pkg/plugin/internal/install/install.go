@@ -1,0 +1,219 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/command"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/output"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/ranges"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/rights"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
+)
+
+// Modes of --dry-run, as kubectl has them.
+const (
+	dryRunNone   = "none"
+	dryRunClient = "client"
+	dryRunServer = "server"
+)
+
+// installOptions are those of kubectl actual install.
+type installOptions struct {
+	env *command.Env
+	nodeOptions
+	remoteServer string
+	dryRun       string
+	wait         bool
+	force        bool
+	quiet        bool
+	timeout      time.Duration
+	probeImage   string
+}
+
+// NewInstall returns the command install.
+func NewInstall(env *command.Env) *cobra.Command {
+	o := &installOptions{env: env}
+	cmd := &cobra.Command{
+		Use:     "install NODE --remote-context CONTEXT",
+		Aliases: []string{"upgrade"},
+		Short:   "Install or upgrade a node",
+		Long: `Install or upgrade a node. A rerun changes what differs, and resumes an
+installation that was interrupted.`,
+		Example: `  # Install a node whose pods run in the cluster of context "remote"
+  kubectl actual install vk-ak-example --remote-context=remote
+
+  # Run two akds, and keep away pods that do not tolerate the node
+  kubectl actual install vk-ak-example --remote-context=remote --replicas=2 --taint=actual.vk/node=true:NoSchedule
+
+  # Check on the servers what would be installed
+  kubectl actual install vk-ak-example --remote-context=remote --dry-run=server`,
+		Args: command.OneNode,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.complete(args); err != nil {
+				return err
+			}
+			if err := o.Validate(); err != nil {
+				return err
+			}
+			return o.Run(cmd.Context())
+		},
+	}
+	flags := cmd.Flags()
+	o.addFlags(flags, env.Version)
+	flags.StringVar(&o.remoteServer, "remote-server", "",
+		"https://HOST:PORT at which pods of the local cluster reach the remote API server (default: the kubeconfig's server)")
+	flags.StringVar(&o.dryRun, "dry-run", dryRunNone,
+		`must be "none", "server" (submit the objects without storing them) or "client" (print the objects)`)
+	flags.BoolVar(&o.wait, "wait", true, "wait until the node is ready and has run a probe pod")
+	flags.DurationVar(&o.timeout, "timeout", 3*time.Minute, "how long to wait")
+	flags.BoolVar(&o.force, "force-conflicts", false, "take over fields that others manage")
+	flags.StringVar(&o.probeImage, "probe-image", "registry.k8s.io/pause:3.10.2", "image of the probe pod; it only needs to start")
+	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print only results and errors")
+	return cmd
+}
+
+// Validate checks what can be checked without a cluster.
+func (o *installOptions) Validate() error {
+	if !slices.Contains([]string{dryRunNone, dryRunClient, dryRunServer}, o.dryRun) {
+		return failure.Usagef("--dry-run %q: want none, client or server", o.dryRun)
+	}
+	if err := kubeclient.CheckServer("--remote-server", o.remoteServer); err != nil {
+		return err
+	}
+	return o.validate()
+}
+
+// Run installs the node.
+func (o *installOptions) Run(ctx context.Context) error {
+	if o.dryRun == dryRunClient {
+		return o.print()
+	}
+	steps := output.NewSteps(o.env.ErrOut(), o.quiet)
+	plan, both, err := o.prepare(ctx, steps)
+	if err != nil {
+		return err
+	}
+	i := &installer{options: o, both: both, host: both.Local, peer: both.Remote}
+	if o.runIn == manifests.RunInRemote {
+		i.host, i.peer = i.peer, i.host
+	}
+	out := o.env.Out()
+	if err := i.run(ctx, steps, plan); err != nil {
+		return failure.Hintf(err, "%s so far; run the same command again to resume", i.counts)
+	}
+	if o.dryRun == dryRunServer {
+		out.Printf("node/%s would be installed: %s (server dry run)\n", o.node, i.counts)
+		return nil
+	}
+	out.Printf("node/%s installed: %s\n", o.node, i.counts)
+	return nil
+}
+
+// print shows what would be applied, to both clusters.
+func (o *installOptions) print() error {
+	values, err := o.values(discovered{})
+	if err != nil {
+		return err
+	}
+	for _, side := range []kubeclient.Side{kubeclient.Remote, kubeclient.Local} {
+		if err := printManifests(o.env.Out(), side, values); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare reads the clusters and plans. It changes nothing.
+func (o *installOptions) prepare(ctx context.Context, steps *output.Steps) (plan installPlan, both kubeclient.Clusters, err error) {
+	var found discovered
+	if err := steps.Do(ctx, "clusters", func(ctx context.Context) (outcome string, err error) {
+		if both, err = o.env.Access.Connect(ctx); err != nil {
+			return "", err
+		}
+		if err := checkPolicies(both.Remote, o.unconfined); err != nil {
+			return "", err
+		}
+		if found.capacity, err = o.discoverCapacity(ctx, both.Remote); err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("local %s, remote %s", both.Local.Version, both.Remote.Version), nil
+	}); err != nil {
+		return installPlan{}, both, err
+	}
+	if err := steps.Do(ctx, "services", func(ctx context.Context) (string, error) { return o.discoverServices(ctx, both, &found) }); err != nil {
+		return installPlan{}, both, err
+	}
+	values, err := o.values(found)
+	if err != nil {
+		return installPlan{}, both, err
+	}
+	if err := steps.Do(ctx, "your rights", func(ctx context.Context) (string, error) { return reviewRights(ctx, both, values) }); err != nil {
+		return installPlan{}, both, err
+	}
+	recorded, err := readRecords(ctx, both, o.node)
+	if err != nil {
+		return installPlan{}, both, err
+	}
+	plan, err = planInstall(values, recorded, choices{dryRun: o.dryRun == dryRunServer, wait: o.wait})
+	return plan, both, err
+}
+
+// discoverCapacity reads the node's capacity from the remote cluster if nobody
+// has given it, and akd cannot read it.
+func (o *nodeOptions) discoverCapacity(ctx context.Context, remote *kubeclient.Cluster) (corev1.ResourceList, error) {
+	if len(o.capacity) > 0 || o.readNodes || o.configFile != "" {
+		return nil, nil //nolint:nilnil // there is nothing to add up
+	}
+	return remoteCapacity(ctx, remote)
+}
+
+// discoverServices reads what the clusters allow, and decides.
+func (o *nodeOptions) discoverServices(ctx context.Context, both kubeclient.Clusters, found *discovered) (string, error) {
+	if o.requestedServices() == string(config.ServicesNone) {
+		return "none, as configured", nil
+	}
+	given, err := ranges.Parse(o.serviceCIDRs)
+	if err != nil {
+		return "", failure.Usagef("--service-cidr: %w", err)
+	}
+	addresses, err := ranges.Find(ctx, both, o.node, given)
+	choice, err := o.chooseServices(&addresses, err)
+	if err != nil {
+		return "", err
+	}
+	found.services, found.ranges, found.endpoints = string(choice.mode), choice.ranges, choice.endpoints
+	return choice.String(), nil
+}
+
+// reviewRights asks both clusters for every right that install needs, so that a
+// missing one leaves nothing half installed.
+func reviewRights(ctx context.Context, both kubeclient.Clusters, values manifests.Values) (string, error) {
+	var missing []string
+	reviewed := 0
+	for _, c := range []*kubeclient.Cluster{both.Local, both.Remote} {
+		answers, err := rights.ReviewInstall(ctx, c, values)
+		if err != nil {
+			return "", err
+		}
+		if len(answers.Denied) > 0 {
+			missing = append(missing, fmt.Sprintf("%s cluster: missing: %s", c.Side, strings.Join(rights.Rules(answers.Denied), "; ")))
+		}
+		reviewed += len(answers.Asked)
+	}
+	if len(missing) > 0 {
+		return "", failure.Hintf(errors.New(strings.Join(missing, "\n")),
+			"ask an administrator for these rights, or to install the node")
+	}
+	return fmt.Sprintf("%d reviewed", reviewed), nil
+}

@@ -1,0 +1,125 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/output"
+)
+
+// installer does the steps of a plan.
+type installer struct {
+	options *installOptions
+	both    kubeclient.Clusters
+	host    *kubeclient.Cluster // that akd runs in
+	peer    *kubeclient.Cluster // that akd's credential leads to
+	counts  kubeclient.Counts
+}
+
+// run does all steps. The checks have one timeout together.
+func (i *installer) run(ctx context.Context, steps *output.Steps, plan installPlan) error {
+	do := func(ctx context.Context, s step) error {
+		return steps.Do(ctx, s.name, func(ctx context.Context) (string, error) { return i.do(ctx, s) })
+	}
+	for _, s := range plan.changes {
+		if err := do(ctx, s); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, i.options.timeout)
+	defer cancel()
+	for _, s := range plan.checks {
+		err := do(ctx, s)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return failure.Hintf(fmt.Errorf("%s: not within %s: %w", s.name, i.options.timeout, err),
+				"see kubectl actual logs %s", i.options.node)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// do does one step.
+func (i *installer) do(ctx context.Context, s step) (outcome string, err error) {
+	switch s.action {
+	case applyObjects:
+		return i.apply(ctx, s)
+	case awaitPolicies:
+		return i.awaitPolicies(ctx)
+	case seedRecord:
+		return i.seedRecord(ctx)
+	case storeCredential:
+		return i.storeCredential(ctx)
+	case awaitAKD:
+		return "", i.awaitAKD(ctx)
+	case awaitNode:
+		return "", i.awaitNode(ctx)
+	case probeNode:
+		return i.probe(ctx)
+	default:
+		panic("no such action: " + s.action) // any test of a plan says so
+	}
+}
+
+func (i *installer) apply(ctx context.Context, s step) (string, error) {
+	c := i.both.Local
+	if s.side == kubeclient.Remote {
+		c = i.both.Remote
+	}
+	counts, err := c.Apply(ctx, s.objects, kubeclient.ApplyOptions{
+		Force:  i.options.force,
+		DryRun: i.options.dryRun == dryRunServer,
+	})
+	i.counts = i.counts.Add(counts)
+	return counts.String(), err
+}
+
+// awaitPolicies waits until the remote cluster refuses akd what is not its own:
+// before that nobody gets a credential. Each API server reads policies by its own
+// watch, a moment after they were stored.
+func (i *installer) awaitPolicies(ctx context.Context) (string, error) {
+	if i.options.unconfined {
+		return "none: the remote cluster is not protected from akd's credential", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, i.options.timeout)
+	defer cancel()
+	return "", kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
+		err := i.both.Remote.TryForeignNamespace(ctx, i.options.node)
+		switch kubeclient.RefusalOf(err, "namespaces") {
+		case kubeclient.RefusedByPolicy:
+			return true, "", nil
+		case kubeclient.RefusedToImpersonate:
+			err = fmt.Errorf("your user may not impersonate akd in the remote cluster: %w", err)
+			return false, "", failure.Hintf(err, "ask an administrator of the remote cluster for that right: install tests whether akd is confined")
+		default:
+			if err == nil {
+				return false, "akd might still create a namespace that is not its own", nil
+			}
+			return false, err.Error(), nil // its rights may lag behind, too
+		}
+	})
+}
+
+func (i *installer) storeCredential(ctx context.Context) (string, error) {
+	given := i.options.remoteServer
+	if i.options.runIn == manifests.RunInRemote {
+		given = ""
+		if i.options.localServer != "" {
+			given = "https://" + i.options.localServer
+		}
+	}
+	server, err := i.peer.Server(ctx, given)
+	if err != nil {
+		return "", err
+	}
+	credential := kubeclient.Credential{Node: i.options.node, Host: i.host, Peer: i.peer, Server: server}
+	counts, expires, err := credential.Store(ctx)
+	i.counts = i.counts.Add(counts)
+	return "for " + server + " until " + expires, err
+}

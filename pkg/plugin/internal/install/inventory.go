@@ -1,0 +1,155 @@
+package install
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+)
+
+// The inventory of a node is the annotation contract.AnnotationInstalledKinds of
+// its ServiceAccount, together with the node's label on every object: one says
+// where to look, the other what is the node's. The ServiceAccount is part of every
+// installation, is applied before all that it has to name, and is removed last. So
+// the inventory needs no object and no right of its own, and akd cannot write it.
+
+// unrecordedKinds are those of installations that have no record: of nodes that
+// were installed before there was one. It does not grow.
+func unrecordedKinds() []schema.GroupKind {
+	const rbac, admission = "rbac.authorization.k8s.io", "admissionregistration.k8s.io"
+	return []schema.GroupKind{
+		{Kind: "ConfigMap"},
+		{Kind: "Namespace"},
+		{Kind: "Secret"},
+		{Kind: "ServiceAccount"},
+		{Kind: "ValidatingAdmissionPolicy", Group: admission},
+		{Kind: "ValidatingAdmissionPolicyBinding", Group: admission},
+		{Kind: "Deployment", Group: "apps"},
+		{Kind: "Lease", Group: "coordination.k8s.io"},
+		{Kind: "ServiceCIDR", Group: "networking.k8s.io"},
+		{Kind: "PodDisruptionBudget", Group: "policy"},
+		{Kind: "ClusterRole", Group: rbac},
+		{Kind: "ClusterRoleBinding", Group: rbac},
+		{Kind: "Role", Group: rbac},
+		{Kind: "RoleBinding", Group: rbac},
+	}
+}
+
+// readKinds reads the record of one side; it is empty if there is none.
+func readKinds(ctx context.Context, c *kubeclient.Cluster, node string) ([]schema.GroupKind, error) {
+	account, err := c.Client.CoreV1().ServiceAccounts(contract.SystemNamespace).Get(ctx, node, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the record of what is installed in the %s cluster: %w", c.Side, err)
+	}
+	var kinds []schema.GroupKind
+	for text := range strings.SplitSeq(account.Annotations[contract.AnnotationInstalledKinds], ",") {
+		if text != "" {
+			kinds = append(kinds, schema.ParseGroupKind(text))
+		}
+	}
+	return kinds, nil
+}
+
+// withRecord returns objects, in the order in which they are to be applied, with
+// the record of their kinds and of those that were recorded before. Nothing is
+// ever taken out of the record: an object that is not installed any more may
+// still be there.
+func withRecord(objects []*unstructured.Unstructured, recorded []schema.GroupKind) []*unstructured.Unstructured {
+	kinds := append([]schema.GroupKind{{Kind: "Secret"}}, recorded...) // akd's credential is no manifest
+	account := -1
+	for i, object := range objects {
+		kinds = append(kinds, object.GroupVersionKind().GroupKind())
+		if object.GetKind() == "ServiceAccount" {
+			account = i
+		}
+	}
+	if account < 0 {
+		return objects
+	}
+	slices.SortFunc(kinds, func(a, b schema.GroupKind) int { return strings.Compare(a.String(), b.String()) })
+	var texts []string
+	for _, kind := range slices.Compact(kinds) {
+		texts = append(texts, kind.String())
+	}
+	recording := objects[account].DeepCopy()
+	annotations := recording.GetAnnotations()
+	setAll(&annotations, map[string]string{contract.AnnotationInstalledKinds: strings.Join(texts, ",")})
+	recording.SetAnnotations(annotations)
+	rest := slices.Delete(slices.Clone(objects), account, account+1)
+	return slices.Insert(rest, firstAfterNamespaces(rest), recording)
+}
+
+func firstAfterNamespaces(objects []*unstructured.Unstructured) int {
+	at := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() != "Namespace" })
+	return max(at, 0)
+}
+
+// listInstalled lists the objects of some kinds that kubectl actual has
+// installed, for any node or for all of them.
+func listInstalled(ctx context.Context, c *kubeclient.Cluster, kinds []schema.GroupKind) ([]*unstructured.Unstructured, error) {
+	var all []*unstructured.Unstructured
+	for _, kind := range kinds {
+		mapping, err := c.Mapper.RESTMapping(kind)
+		if meta.IsNoMatchError(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s cluster: find %s: %w", c.Side, kind.Kind, err)
+		}
+		found, err := c.Dynamic.Resource(mapping.Resource).List(ctx,
+			metav1.ListOptions{LabelSelector: kubeclient.LabelManagedBy + "=" + kubeclient.FieldManager})
+		if err != nil {
+			return nil, fmt.Errorf("list %s %s: %w", c.Side, mapping.Resource.Resource, err)
+		}
+		for i := range found.Items {
+			all = append(all, &found.Items[i])
+		}
+	}
+	return all, nil
+}
+
+// removal is what goes with a node: its own objects and, with the last node,
+// those that all nodes share, in the order in which they are to be removed.
+func removal(objects []*unstructured.Unstructured, node string) (remove []*unstructured.Unstructured, last bool) {
+	last = !slices.ContainsFunc(objects, func(o *unstructured.Unstructured) bool {
+		of, has := o.GetLabels()[contract.LabelNodeName]
+		return has && of != node
+	})
+	for _, object := range objects {
+		of, has := object.GetLabels()[contract.LabelNodeName]
+		shared := !has && object.GetLabels()[kubeclient.LabelPartOf] == kubeclient.PartOf
+		if has && of == node || shared && last {
+			remove = append(remove, object)
+		}
+	}
+	slices.SortStableFunc(remove, func(a, b *unstructured.Unstructured) int { return cmp.Compare(removalRank(a), removalRank(b)) })
+	return remove, last
+}
+
+// removalRank orders a removal: rights go before the policies that confine them,
+// and the record, with the namespace around it, when all is gone that it names.
+func removalRank(object *unstructured.Unstructured) int {
+	switch kind := object.GroupVersionKind(); {
+	case kind.Kind == "Namespace":
+		return 3
+	case kind.Kind == "ServiceAccount":
+		return 2
+	case kind.Group == "admissionregistration.k8s.io":
+		return 1
+	default:
+		return 0
+	}
+}

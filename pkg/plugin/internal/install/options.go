@@ -1,0 +1,287 @@
+package install
+
+import (
+	"fmt"
+	"maps"
+	"os"
+
+	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"sigs.k8s.io/yaml"
+
+	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/ranges"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/rights"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
+)
+
+// nodeOptions describe a node to install and manifests.
+type nodeOptions struct {
+	node        string
+	image       string
+	runIn       string
+	replicas    int32
+	podSecurity string
+	unconfined  bool
+
+	readNodes     bool
+	readMetrics   bool
+	networkPolicy bool
+	quota         map[string]string
+	limits        map[string]string
+
+	configFile  string
+	localServer string
+	capacity    map[string]string
+	labels      map[string]string
+	taints      []string
+
+	services      string // mirror, none, or empty: as the configuration says, or as the clusters allow
+	serviceCIDRs  []string
+	endpointCIDRs []string
+
+	// Complete fills these in.
+	content []byte         // of configFile
+	fields  map[string]any // of content
+	parsed  struct {
+		capacity corev1.ResourceList
+		quota    corev1.ResourceList
+		limits   corev1.ResourceList
+		taints   []corev1.Taint
+	}
+}
+
+// discovered is what install reads from the clusters where options leave it open.
+type discovered struct {
+	capacity  corev1.ResourceList
+	services  string
+	ranges    []string
+	endpoints []string
+}
+
+func (o *nodeOptions) addFlags(flags *pflag.FlagSet, version string) {
+	flags.StringVar(&o.image, "image", "ghcr.io/actual-kubelets/akd:"+version, "image of akd")
+	flags.StringVar(&o.runIn, "run-in", manifests.RunInLocal, "cluster that akd runs in: local or remote")
+	flags.Int32Var(&o.replicas, "replicas", 1, "number of akd replicas; one is active, the others stand by")
+	flags.StringVar(&o.podSecurity, "pod-security", "baseline",
+		"weakest Pod Security level that remote namespaces may enforce: privileged, baseline or restricted")
+	flags.BoolVar(&o.unconfined, "allow-unconfined-remote", false,
+		"install without admission policies, which clusters before Kubernetes 1.30 lack; akd's credential then reaches every remote namespace")
+	flags.BoolVar(&o.readNodes, "read-nodes", false, "let akd list the remote nodes and follow their capacity")
+	flags.BoolVar(&o.readMetrics, "read-metrics", false, "let akd read the usage of its pods from the remote metrics API")
+	flags.BoolVar(&o.networkPolicy, "network-policy", false,
+		"let akd create a NetworkPolicy in each remote namespace that keeps out the pods of other nodes")
+	flags.StringToStringVar(&o.quota, "resource-quota", nil,
+		"let akd create a ResourceQuota in each remote namespace, for example pods=100,requests.cpu=20")
+	flags.StringToStringVar(&o.limits, "limit-range", nil,
+		"let akd create a LimitRange with these container defaults in each remote namespace, for example cpu=500m,memory=256Mi")
+	flags.StringVar(&o.configFile, "config", "", "file with akd's configuration, an AKDConfiguration; see docs/configuration.md")
+	flags.StringVar(&o.localServer, "local-server", "",
+		"HOST:PORT at which remote pods reach the local API server (default: the address that the local cluster publishes)")
+	flags.StringToStringVar(&o.capacity, "capacity", nil,
+		"capacity of the node, for example cpu=64,memory=256Gi,pods=500 (default: sum of the remote nodes' allocatable resources)")
+	flags.StringToStringVar(&o.labels, "label", nil, "labels of the node, for example topology.kubernetes.io/zone=a")
+	flags.StringArrayVar(&o.taints, "taint", nil, "taint that the node registers with, KEY=VALUE:EFFECT; can be repeated")
+	flags.StringVar(&o.services, "services", "",
+		"how pods reach Services of the local cluster: mirror (copies in the remote cluster) or none (default: mirror if the clusters allow it)")
+	flags.StringSliceVar(&o.serviceCIDRs, "service-cidr", nil,
+		"ranges of the local cluster's service addresses (default: those of its ServiceCIDR objects)")
+	flags.StringSliceVar(&o.endpointCIDRs, "endpoint-cidr", nil,
+		"ranges that mirrored Services may lead to (default: the pod ranges of both clusters and the local API servers)")
+}
+
+// complete takes the arguments and reads what the flags name.
+func (o *nodeOptions) complete(args []string) error {
+	o.node = args[0]
+	if o.configFile == "" {
+		return nil
+	}
+	var err error
+	if o.content, err = os.ReadFile(o.configFile); err != nil {
+		return failure.Usagef("--config: %w", err)
+	}
+	if err := yaml.Unmarshal(o.content, &o.fields); err != nil {
+		return failure.Usagef("--config %s: %w", o.configFile, err)
+	}
+	return nil
+}
+
+// validate checks what can be checked without a cluster.
+func (o *nodeOptions) validate() error {
+	if err := contract.CheckNodeName(o.node); err != nil {
+		return failure.Usage(err)
+	}
+	if o.services != "" && o.services != string(config.ServicesMirror) && o.services != string(config.ServicesNone) {
+		return failure.Usagef("--services %q: want mirror or none", o.services)
+	}
+	if err := o.parse(); err != nil {
+		return err
+	}
+	_, err := o.values(discovered{})
+	return err
+}
+
+// parse reads the flags that are more than text.
+func (o *nodeOptions) parse() (err error) {
+	for flag, given := range map[string][]string{"--service-cidr": o.serviceCIDRs, "--endpoint-cidr": o.endpointCIDRs} {
+		if _, err := ranges.Parse(given); err != nil {
+			return failure.Usagef("%s: %w", flag, err)
+		}
+	}
+	if o.parsed.capacity, err = quantities("--capacity", o.capacity); err != nil {
+		return err
+	}
+	if o.parsed.quota, err = quantities("--resource-quota", o.quota); err != nil {
+		return err
+	}
+	if o.parsed.limits, err = quantities("--limit-range", o.limits); err != nil {
+		return err
+	}
+	o.parsed.taints = nil
+	for _, text := range o.taints {
+		taint, err := config.ParseTaint(text)
+		if err != nil {
+			return failure.Usagef("--taint %q: %w", text, err)
+		}
+		o.parsed.taints = append(o.parsed.taints, taint)
+	}
+	return nil
+}
+
+// quantities reads the value of a flag such as --capacity.
+func quantities(flag string, given map[string]string) (corev1.ResourceList, error) {
+	if len(given) == 0 {
+		return nil, nil //nolint:nilnil // a list without entries
+	}
+	list := corev1.ResourceList{}
+	for name, text := range given {
+		quantity, err := resource.ParseQuantity(text)
+		if err != nil {
+			return nil, failure.Usagef("%s %s=%q: want a quantity such as 4, 500m or 16Gi", flag, name, text)
+		}
+		list[corev1.ResourceName(name)] = quantity
+	}
+	return list, nil
+}
+
+// requestedServices is what the user wants: mirror, none, or nothing in
+// particular.
+func (o *nodeOptions) requestedServices() string {
+	if o.services != "" {
+		return o.services
+	}
+	requested, _ := o.fields["services"].(string)
+	return requested
+}
+
+// values is what the manifests are rendered with.
+func (o *nodeOptions) values(found discovered) (manifests.Values, error) {
+	edit := o.edit(found)
+	name := o.configFile
+	if name == "" {
+		name = "akd's configuration"
+	}
+	cfg, err := config.Decode(name, o.content, edit)
+	if err != nil {
+		return manifests.Values{}, failure.Usage(err)
+	}
+	content, err := mergeConfiguration(o.fields, edit)
+	if err != nil {
+		return manifests.Values{}, err
+	}
+	values := manifests.Values{
+		Node:          o.node,
+		Image:         o.image,
+		RunIn:         o.runIn,
+		Replicas:      o.replicas,
+		Config:        content,
+		ReadNodes:     o.readNodes,
+		ReadMetrics:   o.readMetrics,
+		ServiceCIDRs:  o.serviceCIDRs,
+		EndpointCIDRs: o.endpointCIDRs,
+		Unconfined:    o.unconfined,
+	}
+	rights.Configure(&values, cfg)
+	if len(found.ranges) > 0 {
+		values.ServiceCIDRs, values.EndpointCIDRs = found.ranges, found.endpoints
+	}
+	if _, err := manifests.Local(values); err != nil {
+		return manifests.Values{}, failure.Usage(err)
+	}
+	return values, nil
+}
+
+// edit is what flags and discoveries change in akd's configuration.
+func (o *nodeOptions) edit(found discovered) func(*config.Configuration) {
+	object := contract.SystemNamespace + "/" + o.node
+	return func(cfg *config.Configuration) {
+		cfg.APIVersion, cfg.Kind, cfg.NodeName = config.APIVersion, config.Kind, o.node
+		cfg.LeaderElection.Lease = object
+		cfg.Pods.PodSecurity = config.PodSecurityLevel(o.podSecurity)
+		if o.runIn == manifests.RunInRemote {
+			cfg.Local.Secret = object
+		} else {
+			cfg.Remote.Secret = object
+		}
+		if o.localServer != "" {
+			cfg.Local.APIServer = o.localServer
+		}
+		if o.services != "" {
+			cfg.Services = config.ServicesMode(o.services)
+		} else if found.services != "" {
+			cfg.Services = config.ServicesMode(found.services)
+		}
+		setAll(&cfg.Node.Capacity, found.capacity)
+		setAll(&cfg.Node.Capacity, o.parsed.capacity)
+		setAll(&cfg.Node.Labels, o.labels)
+		if len(o.parsed.taints) > 0 {
+			cfg.Node.Taints = o.parsed.taints
+		}
+		setAll(&cfg.Namespaces.ResourceQuota, o.parsed.quota)
+		if len(o.parsed.limits) > 0 {
+			cfg.Namespaces.LimitRange = []corev1.LimitRangeItem{{Type: corev1.LimitTypeContainer, Default: o.parsed.limits}}
+		}
+		if o.networkPolicy {
+			cfg.Namespaces.NetworkPolicy.Enabled = true
+		}
+	}
+}
+
+// setAll sets entries of a map, which may not exist yet.
+func setAll[M ~map[K]V, K comparable, V any](into *M, entries M) {
+	if len(entries) == 0 {
+		return
+	}
+	if *into == nil {
+		*into = M{}
+	}
+	maps.Copy(*into, entries)
+}
+
+// mergeConfiguration is the user's configuration with what edit sets, in YAML.
+// It has no defaults: akd's own hold.
+func mergeConfiguration(fields map[string]any, edit func(*config.Configuration)) (string, error) {
+	var edited config.Configuration
+	edit(&edited)
+	set, err := asMap(&edited)
+	if err != nil {
+		return "", err
+	}
+	zero, err := asMap(&config.Configuration{})
+	if err != nil {
+		return "", err
+	}
+	content, err := yaml.Marshal(merge(fields, without(set, zero)))
+	return string(content), err
+}
+
+func asMap(cfg *config.Configuration) (fields map[string]any, err error) {
+	content, err := yaml.Marshal(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("write akd's configuration: %w", err)
+	}
+	return fields, yaml.Unmarshal(content, &fields)
+}

@@ -1,0 +1,165 @@
+package install
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
+)
+
+// options are those of a user who has given none, but for what change says.
+func options(change func(*nodeOptions)) *nodeOptions {
+	o := &nodeOptions{node: "vk", image: "akd", runIn: manifests.RunInLocal, podSecurity: "baseline", replicas: 1}
+	if change != nil {
+		change(o)
+	}
+	return o
+}
+
+func TestConfiguration(t *testing.T) {
+	header := "apiVersion: actual.vk/v1alpha1\nkind: AKDConfiguration\nleaderElection:\n  lease: actual-system/vk\n"
+	cases := map[string]struct {
+		reason string
+		file   string
+		change func(*nodeOptions)
+		found  discovered
+		want   string
+	}{
+		"Defaults": {
+			reason: "akd's own defaults are left to akd",
+			want:   header + "nodeName: vk\npods:\n  podSecurity: baseline\nremote:\n  secret: actual-system/vk\n",
+		},
+		"RunInRemote": {
+			reason: "the credential is for the other cluster", change: func(o *nodeOptions) { o.runIn = manifests.RunInRemote },
+			want: header +
+				"local:\n  secret: actual-system/vk\nnodeName: vk\npods:\n  podSecurity: baseline\n",
+		},
+		"File": {
+			reason: "what the file says stays, and flags come before it",
+			file: "nodeName: other\nnode:\n  capacity: {cpu: 1, memory: 1Gi}\n  labels: {rack: a}\n" +
+				"pods:\n  podSecurity: restricted\nsync:\n  resyncPeriod: 1m\n",
+			change: func(o *nodeOptions) {
+				o.capacity = map[string]string{"cpu": "64", "pods": "500"}
+				o.labels = map[string]string{"zone": "b"}
+				o.taints = []string{"actual.vk/node=true:NoSchedule"}
+			},
+			want: header + "node:\n  capacity:\n    cpu: \"64\"\n    memory: 1Gi\n    pods: \"500\"\n  labels:\n    rack: a\n    zone: b\n" +
+				"  taints:\n  - effect: NoSchedule\n    key: actual.vk/node\n    value: \"true\"\n" +
+				"nodeName: vk\npods:\n  podSecurity: baseline\nremote:\n  secret: actual-system/vk\nsync:\n  resyncPeriod: 1m\n",
+		},
+		"Discovered": {
+			reason: "what install finds in the clusters is written down",
+			change: func(o *nodeOptions) { o.localServer = "192.0.2.1:6443" },
+			found: discovered{
+				capacity: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("8")},
+				services: "mirror", ranges: []string{"10.96.0.0/16"}, endpoints: []string{"10.244.0.0/16"},
+			},
+			want: header + "local:\n  apiServer: 192.0.2.1:6443\nnode:\n  capacity:\n    cpu: \"8\"\nnodeName: vk\n" +
+				"pods:\n  podSecurity: baseline\nremote:\n  secret: actual-system/vk\nservices: mirror\n",
+		},
+		"Limits": {
+			reason: "limits of remote namespaces",
+			change: func(o *nodeOptions) {
+				o.quota, o.limits, o.networkPolicy = map[string]string{"pods": "10"}, map[string]string{"cpu": "500m"}, true
+			},
+			want: header + "namespaces:\n  limitRange:\n  - default:\n      cpu: 500m\n    type: Container\n  networkPolicy:\n    enabled: true\n" +
+				"  resourceQuota:\n    pods: \"10\"\nnodeName: vk\npods:\n  podSecurity: baseline\nremote:\n  secret: actual-system/vk\n",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			o := options(tc.change)
+			if tc.file != "" {
+				o.configFile = filepath.Join(t.TempDir(), "akd.yaml")
+				if err := os.WriteFile(o.configFile, []byte(tc.file), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := o.complete([]string{"vk"}); err != nil {
+				t.Fatal(err)
+			}
+			if err := o.validate(); err != nil {
+				t.Fatal(err)
+			}
+			values, err := o.values(tc.found)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, values.Config); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// Rights follow from what akd is configured to do.
+func TestValues(t *testing.T) {
+	o := options(func(o *nodeOptions) {
+		o.fields = map[string]any{"services": "mirror"}
+		o.content = []byte("services: mirror\nnamespaces: {networkPolicy: {enabled: true}}\n")
+		o.configFile, o.replicas, o.readNodes, o.unconfined = "akd.yaml", 2, true, true
+		o.serviceCIDRs = []string{"10.96.0.0/16"}
+	})
+	got, err := o.values(discovered{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Config = ""
+	want := manifests.Values{
+		Node:           "vk",
+		Image:          "akd",
+		PodSecurity:    "baseline",
+		RunIn:          manifests.RunInLocal,
+		Replicas:       2,
+		ReadNodes:      true,
+		MirrorServices: true,
+		ServiceCIDRs:   []string{"10.96.0.0/16"},
+		Limits:         manifests.Limits{NetworkPolicy: true},
+		Unconfined:     true,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		change func(*nodeOptions)
+		want   string
+	}{
+		"Node":         {reason: "everything is named after it", change: func(o *nodeOptions) { o.node = "Not_A_Node" }, want: "is not a DNS label"},
+		"Services":     {reason: "there are two ways", change: func(o *nodeOptions) { o.services = "some" }, want: `--services "some": want mirror or none`},
+		"ServiceCIDR":  {reason: "a range has a length", change: func(o *nodeOptions) { o.serviceCIDRs = []string{"10.96.0.0"} }, want: "--service-cidr: "},
+		"EndpointCIDR": {reason: "likewise", change: func(o *nodeOptions) { o.endpointCIDRs = []string{"10.0.0.1/8"} }, want: "did you mean 10.0.0.0/8?"},
+		"Capacity": {
+			reason: "a capacity is a quantity", change: func(o *nodeOptions) { o.capacity = map[string]string{"cpu": "lots"} },
+			want: `--capacity cpu="lots": want a quantity such as 4, 500m or 16Gi`,
+		},
+		"Taint": {
+			reason: "a taint has an effect", change: func(o *nodeOptions) { o.taints = []string{"nonsense"} },
+			want: `--taint "nonsense": want KEY=VALUE:EFFECT or KEY:EFFECT`,
+		},
+		"Effect":      {reason: "and a known one", change: func(o *nodeOptions) { o.taints = []string{"a=b:Maybe"} }, want: "node.taints[0].effect"},
+		"PodSecurity": {reason: "a level that is not known allows nothing", change: func(o *nodeOptions) { o.podSecurity = "none" }, want: "pods.podSecurity"},
+		"RunIn":       {reason: "there are two clusters", change: func(o *nodeOptions) { o.runIn = "nowhere" }, want: `"nowhere"`},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			err := options(tc.change).validate()
+			if err == nil || !failure.IsUsage(err) || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%s: error %v, want one of usage with %q", tc.reason, err, tc.want)
+			}
+		})
+	}
+	if err := options(nil).validate(); err != nil {
+		t.Errorf("without any options: %v", err)
+	}
+}

@@ -1,0 +1,104 @@
+package install
+
+import (
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+)
+
+// action is what a step of an installation does.
+type action string
+
+// The actions of install.
+const (
+	applyObjects    action = "apply"
+	awaitPolicies   action = "await policies"
+	seedRecord      action = "seed record"
+	storeCredential action = "store credential"
+	awaitAKD        action = "await akd"
+	awaitNode       action = "await node"
+	probeNode       action = "probe node"
+)
+
+// step is one line of what a user sees, and what is done meanwhile.
+type step struct {
+	name    string
+	action  action
+	side    kubeclient.Side
+	objects []*unstructured.Unstructured
+}
+
+// choices are options of install that change its steps.
+type choices struct {
+	dryRun bool // the servers'
+	wait   bool
+}
+
+// installPlan is what install does.
+type installPlan struct {
+	changes []step
+	checks  []step // that what was installed works
+}
+
+// planInstall orders an installation. Rights come with the policies that confine
+// them; nobody gets a credential before the policies are in force; akd comes when
+// all that it needs is there. recorded are the kinds that each side's record has.
+func planInstall(values manifests.Values, recorded map[kubeclient.Side][]schema.GroupKind, chosen choices) (installPlan, error) {
+	host, peer := kubeclient.Local, kubeclient.Remote
+	if values.RunIn == manifests.RunInRemote {
+		host, peer = peer, host
+	}
+	objects := map[kubeclient.Side][]*unstructured.Unstructured{}
+	for _, side := range []kubeclient.Side{kubeclient.Local, kubeclient.Remote} {
+		rendered, err := render(side, values)
+		if err != nil {
+			return installPlan{}, err
+		}
+		objects[side] = withRecord(rendered, recorded[side])
+	}
+	needed, akd := beforeDeployment(objects[host])
+	plan := installPlan{changes: []step{
+		{name: string(peer) + " rights", action: applyObjects, side: peer, objects: objects[peer]},
+		{name: string(host) + " rights", action: applyObjects, side: host, objects: needed},
+	}}
+	if !chosen.dryRun {
+		plan.changes = append(plan.changes,
+			step{name: "remote policies in force", action: awaitPolicies, side: kubeclient.Remote},
+			step{name: "record of namespaces", action: seedRecord, side: kubeclient.Remote},
+			step{name: "credential", action: storeCredential, side: host},
+		)
+	}
+	plan.changes = append(plan.changes, step{name: string(host) + " akd", action: applyObjects, side: host, objects: akd})
+	if chosen.wait && !chosen.dryRun {
+		plan.checks = []step{
+			{name: "akd runs", action: awaitAKD, side: host},
+			{name: "node is ready", action: awaitNode, side: kubeclient.Local},
+			{name: "probe pod runs", action: probeNode, side: kubeclient.Local},
+		}
+	}
+	return plan, nil
+}
+
+// render returns the manifests of one side.
+func render(side kubeclient.Side, values manifests.Values) ([]*unstructured.Unstructured, error) {
+	renderSide := manifests.Local
+	if side == kubeclient.Remote {
+		renderSide = manifests.Remote
+	}
+	objects, err := renderSide(values)
+	return objects, failure.Usage(err)
+}
+
+// beforeDeployment splits what akd needs from akd itself and what follows.
+func beforeDeployment(objects []*unstructured.Unstructured) (needed, akd []*unstructured.Unstructured) {
+	at := slices.IndexFunc(objects, func(object *unstructured.Unstructured) bool { return object.GetKind() == "Deployment" })
+	if at < 0 {
+		return objects, nil
+	}
+	return objects[:at], objects[at:]
+}

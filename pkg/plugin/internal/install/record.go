@@ -1,0 +1,58 @@
+package install
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+)
+
+// seedRecord adds those namespaces of the node to akd's record that are missing
+// from it: an akd with an administrator's kubeconfig, as the node may have had
+// before, keeps no record, and with a tenant's it would not find them.
+func (i *installer) seedRecord(ctx context.Context) (string, error) {
+	remote, node := i.both.Remote.Client.CoreV1(), i.options.node
+	found, err := remote.Namespaces().List(ctx, metav1.ListOptions{LabelSelector: contract.LabelNodeName + "=" + node})
+	if err != nil {
+		return "", fmt.Errorf("list the node's remote namespaces: %w", err)
+	}
+	name := contract.RecordName(node)
+	record, err := remote.ConfigMaps(contract.SystemNamespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("read akd's record of namespaces: %w", err)
+	}
+	owner := contract.Owner{Node: node, ClusterUID: i.both.Local.UID}
+	missing := unrecorded(owner, found.Items, record.Data)
+	if len(missing) == 0 {
+		return "", nil
+	}
+	patch, err := json.Marshal(map[string]any{"data": missing})
+	if err != nil {
+		return "", err
+	}
+	// In akd's name, whose data this is: a later apply leaves it alone.
+	options := metav1.PatchOptions{FieldManager: "akd"}
+	if _, err := remote.ConfigMaps(contract.SystemNamespace).Patch(ctx, name, types.MergePatchType, patch, options); err != nil {
+		return "", fmt.Errorf("write akd's record of namespaces: %w", err)
+	}
+	return fmt.Sprintf("%d added that akd had before", len(missing)), nil
+}
+
+// unrecorded are the node's namespaces that a record lacks, and the local ones
+// that they serve.
+func unrecorded(owner contract.Owner, namespaces []corev1.Namespace, record map[string]string) map[string]string {
+	missing := map[string]string{}
+	for n := range namespaces {
+		namespace := &namespaces[n]
+		serves := namespace.Labels[contract.LabelNamespace]
+		if _, known := record[namespace.Name]; !known && owner.OwnsNamespace(namespace, serves) == nil {
+			missing[namespace.Name] = serves
+		}
+	}
+	return missing
+}

@@ -1,0 +1,206 @@
+package install
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/ranges"
+)
+
+// uninstaller does the steps of a removal.
+type uninstaller struct {
+	node    string
+	both    kubeclient.Clusters
+	removed int
+}
+
+// do does one step.
+func (u *uninstaller) do(ctx context.Context, s removalStep) (outcome string, err error) {
+	c := u.both.Local
+	if s.side == kubeclient.Remote {
+		c = u.both.Remote
+	}
+	before := u.removed
+	switch s.action {
+	case stopAKD:
+		err = u.stopAKD(ctx, c)
+	case removeNamespaces:
+		err = u.removeNamespaces(ctx, c)
+	case removeObjects:
+		err = u.removeObjects(ctx, c, s)
+	case awaitRanges:
+		return u.awaitRanges(ctx, c)
+	case removeNode:
+		err = u.removeNode(ctx, c)
+	default:
+		panic("no such action: " + s.action) // any test of a plan says so
+	}
+	return fmt.Sprintf("%d removed", u.removed-before), err
+}
+
+// count counts what was removed; an object that is gone already is no error.
+func (u *uninstaller) count(err error) error {
+	if err == nil {
+		u.removed++
+	}
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+func (u *uninstaller) stopAKD(ctx context.Context, c *kubeclient.Cluster) error {
+	err := c.Client.AppsV1().Deployments(contract.SystemNamespace).Delete(ctx, u.node,
+		metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationForeground)})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err := u.count(err); err != nil {
+		return fmt.Errorf("delete akd: %w", err)
+	}
+	return kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
+		pods, err := c.Client.CoreV1().Pods(contract.SystemNamespace).List(ctx, kubeclient.AKDPods(u.node))
+		return err == nil && len(pods.Items) == 0, "akd still runs", err
+	})
+}
+
+// removeNamespaces deletes the node's namespaces, and waits until they are gone.
+func (u *uninstaller) removeNamespaces(ctx context.Context, remote *kubeclient.Cluster) error {
+	client := remote.Client.CoreV1().Namespaces()
+	selector := metav1.ListOptions{LabelSelector: contract.LabelNodeName + "=" + u.node}
+	namespaces, err := client.List(ctx, selector)
+	if err != nil {
+		return fmt.Errorf("list the node's remote namespaces: %w", err)
+	}
+	for i := range namespaces.Items {
+		if err := client.Delete(ctx, namespaces.Items[i].Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("delete remote namespace %s: %w", namespaces.Items[i].Name, err)
+		}
+		u.removed++
+	}
+	return kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
+		left, err := client.List(ctx, selector)
+		return err == nil && len(left.Items) == 0, "remote namespaces are still terminating", err
+	})
+}
+
+// removeObjects deletes what is installed for the node and, with the last node,
+// what all nodes share.
+func (u *uninstaller) removeObjects(ctx context.Context, c *kubeclient.Cluster, s removalStep) error {
+	installed, err := listInstalled(ctx, c, s.kinds)
+	if err != nil {
+		return err
+	}
+	remove, last := removal(installed, u.node)
+	for _, object := range remove {
+		resource, err := c.Resource(object)
+		if err != nil {
+			return err
+		}
+		options := metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationBackground)}
+		if err := u.count(resource.Delete(ctx, object.GetName(), options)); err != nil {
+			return fmt.Errorf("delete %s %s: %w", c.Side, kubeclient.Title(object), err)
+		}
+	}
+	if !last {
+		return nil
+	}
+	return kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
+		_, err := c.Client.CoreV1().Namespaces().Get(ctx, contract.SystemNamespace, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return true, "", nil
+		}
+		return false, "namespace " + contract.SystemNamespace + " is still terminating", err
+	})
+}
+
+// awaitRanges waits until the remote cluster has no service range of the node
+// any more. One whose addresses its own Services got stays until those go.
+func (u *uninstaller) awaitRanges(ctx context.Context, remote *kubeclient.Cluster) (string, error) {
+	outcome := ""
+	selector := metav1.ListOptions{LabelSelector: contract.LabelNodeName + "=" + u.node}
+	err := kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
+		left, err := remote.Client.NetworkingV1().ServiceCIDRs().List(ctx, selector)
+		if apierrors.IsNotFound(err) || err == nil && len(left.Items) == 0 {
+			return true, "", nil
+		}
+		if err != nil {
+			return false, "", fmt.Errorf("list the remote cluster's service ranges: %w", err)
+		}
+		cidrs, err := ranges.Parse(left.Items[0].Spec.CIDRs)
+		if err != nil {
+			return false, "", err
+		}
+		name := left.Items[0].Name
+		colliding, err := ranges.Colliding(ctx, remote, cidrs)
+		if len(colliding) > 0 {
+			outcome = fmt.Sprintf("%s stays until the remote cluster's own services with addresses of it are gone: %s",
+				name, strings.Join(colliding, ", "))
+		}
+		return len(colliding) > 0, name + " is still in use", err
+	})
+	return outcome, err
+}
+
+// removeNode deletes the node, its pods, which no kubelet ends any more, and the
+// requests for its certificates.
+func (u *uninstaller) removeNode(ctx context.Context, local *kubeclient.Cluster) error {
+	node, err := local.Client.CoreV1().Nodes().Get(ctx, u.node, metav1.GetOptions{})
+	if err == nil && node.Labels[contract.LabelNode] == "" {
+		return fmt.Errorf("node %s is not served by an akd: it is not deleted", u.node)
+	}
+	if err := u.count(local.Client.CoreV1().Nodes().Delete(ctx, u.node, metav1.DeleteOptions{})); err != nil {
+		return fmt.Errorf("delete node %s: %w", u.node, err)
+	}
+	// After the node: a controller's next pod would be bound to it.
+	if err := kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) { return u.removePods(ctx, local) }); err != nil {
+		return err
+	}
+	err = local.Client.CoordinationV1().Leases(corev1.NamespaceNodeLease).Delete(ctx, u.node, metav1.DeleteOptions{})
+	if err := u.count(err); err != nil {
+		return fmt.Errorf("delete the node's lease: %w", err)
+	}
+	return u.removeRequests(ctx, local)
+}
+
+func (u *uninstaller) removeRequests(ctx context.Context, local *kubeclient.Cluster) error {
+	requests := local.Client.CertificatesV1().CertificateSigningRequests()
+	found, err := requests.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list certificate requests: %w", err)
+	}
+	for i := range found.Items {
+		if found.Items[i].Spec.Username != nodeUser(u.node) {
+			continue
+		}
+		if err := u.count(requests.Delete(ctx, found.Items[i].Name, metav1.DeleteOptions{})); err != nil {
+			return fmt.Errorf("delete certificate request %s: %w", found.Items[i].Name, err)
+		}
+	}
+	return nil
+}
+
+// removePods deletes the node's pods, until there are none.
+func (u *uninstaller) removePods(ctx context.Context, local *kubeclient.Cluster) (none bool, seen string, err error) {
+	pods, err := local.Client.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + u.node})
+	if err != nil {
+		return false, "", fmt.Errorf("list the node's pods: %w", err)
+	}
+	for i := range pods.Items {
+		pod := &pods.Items[i]
+		err := local.Client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
+			GracePeriodSeconds: new(int64(0)), Preconditions: metav1.NewUIDPreconditions(string(pod.UID)),
+		})
+		if err := u.count(err); err != nil && !apierrors.IsConflict(err) { // another pod of its name: the next look finds it
+			return false, "", fmt.Errorf("delete pod %s/%s: %w", pod.Namespace, pod.Name, err)
+		}
+	}
+	return len(pods.Items) == 0, fmt.Sprintf("%d pods of the node are ending", len(pods.Items)), nil
+}
