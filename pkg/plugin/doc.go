@@ -1,14 +1,21 @@
-// Package plugin is kubectl actual: one file per command.
+// Package plugin is kubectl actual: the root command, the flags that all commands
+// have, and the exit codes.
 //
-// It owns what users see of nodes that akds serve. It must not import the
-// provider: what it needs of akd's names is in translate and manifests.
+// Each command is in a package below internal/. None of them imports the
+// provider: what the plugin knows of akd is its contract, its configuration and
+// its manifests.
 //
-//	flags ─→ access ─→ clusters ──┬→ where    pods' annotations
-//	         (kubeconfigs)        ├→ status   node, deployment, lease, pods
-//	                              ├→ logs     akd's
-//	                              └→ version
-//	                                   └→ output: a table, or kubectl's printers
+//	Main ─→ New ─→ command.Env ──┬→ install     install, uninstall, token, manifests
+//	                             ├→ check       check
+//	                             ├→ inspect     where, status, nodes, logs, version
+//	                             ├→ report      report
+//	                             └→ completion  completion
+//	                                  ├→ rights      what an installation needs and grants
+//	                                  ├→ ranges      which addresses collide
+//	                                  ├→ kubeclient  both clusters: access, apply, credentials
+//	                                  ├→ output      tables, steps, colors
+//	                                  └→ failure     exit codes and hints
 //
-// Results go to stdout and progress to stderr. Exit codes: 0 done, 1 failed, 2
-// wrong usage, 3 unhealthy, 130 interrupted.
+// Results go to standard output, progress and errors to standard error. Exit
+// codes: 0 done, 1 failed, 2 wrong usage, 3 unhealthy, 130 interrupted.
 package plugin

@@ -2,15 +2,14 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -21,6 +20,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/completion"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/inspect"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/install"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/output"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/report"
@@ -41,18 +41,11 @@ type Build struct {
 	Getenv  func(string) string
 }
 
-// usageError is a mistake in what the user typed: exit code 2.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
 // Main runs kubectl actual and returns its exit code. build.Getenv is where
 // defaults of flags come from.
 func Main(ctx context.Context, streams genericiooptions.IOStreams, build Build, args []string) int {
-	// client-go's own words about a server that does not answer say nothing
-	// that the error does not.
+	// What client-go logs about a server that does not answer is also in the
+	// error.
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	rest.SetDefaultWarningHandler(rest.NoWarnings{})
 	cmd := New(streams, build)
@@ -65,11 +58,10 @@ func Main(ctx context.Context, streams genericiooptions.IOStreams, build Build, 
 	for _, hint := range failure.Hints(err) {
 		_, _ = fmt.Fprintf(streams.ErrOut, "hint: %s\n", hint)
 	}
-	var usage usageError
 	switch {
 	case ctx.Err() != nil:
 		return ExitInterrupted
-	case errors.As(err, &usage) || failure.IsUsage(err):
+	case failure.IsUsage(err):
 		return ExitUsage
 	case failure.IsUnhealthy(err):
 		return ExitUnhealthy
@@ -90,42 +82,12 @@ func New(streams genericiooptions.IOStreams, build Build) *cobra.Command {
 		Streams: streams,
 		Version: build.Version,
 	}
-	access, style := newAccess(build.Getenv), newStyle(build.Getenv)
-	root := &cobra.Command{
-		Use:   "kubectl-actual",
-		Short: "Run this cluster's pods on another cluster's kubelets",
-		Long: `kubectl actual runs pods of the local cluster, the one of your current context,
-on the kubelets of a remote one.`,
-		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl actual"},
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Version:       build.Version,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("there is no command %q: see kubectl actual --help", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	root.SetIn(streams.In)
-	root.SetOut(streams.Out)
-	root.SetErr(streams.ErrOut)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w: see %s --help", err, cmd.CommandPath())
-	})
-	env.Access.AddFlags(root.PersistentFlags())
-	env.Style.AddFlags(root.PersistentFlags())
-	verbosity := root.PersistentFlags().IntP("v", "v", 0, "what is logged of requests: 6 names them, 7 adds headers; bodies never are, which may hold secrets")
-	root.PersistentPreRun = func(*cobra.Command, []string) {
-		logRequests(*verbosity)
-		bridge(root, env, access, style)
-	}
+	root := newRoot(env)
 	root.AddCommand(
-		newInstall(access, style, streams, build),
-		newUninstall(access, style, streams),
-		newManifests(streams, build),
-		newToken(access, streams),
+		install.NewInstall(env),
+		install.NewUninstall(env),
+		install.NewManifests(env),
+		install.NewToken(env),
 		inspect.NewWhere(env),
 		inspect.NewStatus(env),
 		check.NewCommand(env),
@@ -136,30 +98,61 @@ on the kubelets of a remote one.`,
 		inspect.NewVersion(env),
 	)
 	if err := completion.AddTo(root, env.Access); err != nil {
-		panic(err) // a flag is completed that there is not: any test says so
+		panic(err) // completion of a flag that does not exist: any test finds it
 	}
 	return root
 }
 
-// logRequests has client-go write about its requests to standard error. From
-// level 8 on it would write bodies.
-func logRequests(verbosity int) {
+// newRoot returns the command without subcommands, and the flags that all have.
+func newRoot(env *command.Env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "kubectl-actual",
+		Short: "Run this cluster's pods on another cluster's kubelets",
+		Long: `Run pods of the local cluster, the one of your current context, on the kubelets
+of a remote cluster.`,
+		Example: `  # Check that two clusters fit
+  kubectl actual check --pre --remote-context=remote
+
+  # Install a node, and see where the pods of the current namespace run
+  kubectl actual install vk-ak-example --remote-context=remote
+  kubectl actual where`,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl actual"},
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       env.Version,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return failure.Hintf(failure.Usagef("unknown command %q", args[0]), "see kubectl actual --help")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(env.Streams.In)
+	root.SetOut(env.Streams.Out)
+	root.SetErr(env.Streams.ErrOut)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return failure.Hintf(failure.Usage(err), "see %s --help", cmd.CommandPath())
+	})
+	flags := root.PersistentFlags()
+	env.Access.AddFlags(flags)
+	env.Style.AddFlags(flags)
+	addLogFlag(root, flags)
+	return root
+}
+
+// addLogFlag adds -v, by which client-go logs its requests to standard error.
+// From level 8 on it would log bodies, which may hold secrets.
+func addLogFlag(root *cobra.Command, flags *pflag.FlagSet) {
 	const mostWithoutBodies = 7
-	if verbosity <= 0 {
-		return
+	verbosity := flags.IntP("v", "v", 0, "log verbosity: 6 logs requests, 7 adds headers; bodies are never logged")
+	root.PersistentPreRun = func(*cobra.Command, []string) {
+		if *verbosity <= 0 {
+			return
+		}
+		klog.ClearLogger()
+		flags := flag.NewFlagSet("klog", flag.ContinueOnError)
+		klog.InitFlags(flags)
+		_ = flags.Set("v", strconv.Itoa(min(*verbosity, mostWithoutBodies)))
 	}
-	klog.ClearLogger()
-	flags := flag.NewFlagSet("klog", flag.ContinueOnError)
-	klog.InitFlags(flags)
-	_ = flags.Set("v", strconv.Itoa(min(verbosity, mostWithoutBodies)))
 }
-
-// oneNode wants the name of a node as the only argument.
-func oneNode(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return usagef("give the name of one node: %s NODE", cmd.CommandPath())
-	}
-	return nil
-}
-
-func printf(out io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(out, format, args...) }

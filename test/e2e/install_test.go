@@ -90,7 +90,8 @@ func TestInstallHindered(t *testing.T) {
 		e.Kubectl(t, "remote", "create", "clusterrole", "actual.vk:"+node, "--verb=get", "--resource=pods")
 		e.Kubectl(t, "remote", "annotate", role, "meta.helm.sh/release-name=site")
 		refused(t, []string{
-			"remote ClusterRole actual.vk:hindered is managed by Helm, release site: remove it there, or choose another node name",
+			"remote ClusterRole actual.vk:hindered is managed by Helm, release site",
+			"hint: remove it there, or choose another node name",
 			"so far; run the same command again to resume",
 		}, install...)
 		e.Kubectl(t, "remote", "delete", role)
@@ -104,7 +105,7 @@ func TestInstallHindered(t *testing.T) {
 		}
 		refused(t, []string{
 			`remote ClusterRole actual.vk:hindered: .rules (conflict with "gitops")`,
-			"take its fields over with --force-conflicts, or undo the other's change",
+			"take its fields over with --force-conflicts, or undo the other manager's change",
 		}, install...)
 	})
 	t.Run("Interrupted", func(t *testing.T) {
