@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/version"
-	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
@@ -168,24 +167,15 @@ func judgeClocks(local, remote time.Duration) Finding {
 
 // clockOffset returns how far a cluster's clock is ahead of this machine's.
 func clockOffset(ctx context.Context, c *kubeclient.Cluster, machine clock.PassiveClock) (time.Duration, error) {
-	client, err := rest.HTTPClientFor(c.Config)
-	if err != nil {
-		return 0, fmt.Errorf("%s cluster: %w", c.Side, err)
-	}
-	address := c.Client.Discovery().RESTClient().Get().AbsPath("/version").URL().String()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
-	if err != nil {
-		return 0, fmt.Errorf("%s cluster: %w", c.Side, err)
-	}
 	begin := machine.Now()
-	answer, err := client.Do(request)
+	response, err := c.Respond(ctx, "/version")
 	if err != nil {
+		return 0, err
+	}
+	if err := response.Body.Close(); err != nil {
 		return 0, fmt.Errorf("%s cluster: %w", c.Side, err)
 	}
-	if err := answer.Body.Close(); err != nil {
-		return 0, fmt.Errorf("%s cluster: %w", c.Side, err)
-	}
-	header := answer.Header.Get("Date")
+	header := response.Header.Get("Date")
 	if header == "" {
 		return 0, errors.New("the " + string(c.Side) + " cluster's answers have no Date header")
 	}

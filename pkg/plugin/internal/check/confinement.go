@@ -13,7 +13,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -86,7 +85,7 @@ func policiesPresent(ctx context.Context, s *Subject) Finding {
 	}
 	var problems []string
 	for _, name := range names {
-		found, err := policyProblems(ctx, s.Remote.Client, name)
+		found, err := policyProblems(ctx, s.Remote, name)
 		if err != nil {
 			return unknown(err)
 		}
@@ -116,8 +115,9 @@ func policyNames(values manifests.Values) ([]string, error) {
 }
 
 // policyProblems says what is wrong with a policy and the binding of its name.
-func policyProblems(ctx context.Context, client kubernetes.Interface, name string) (problems []string, err error) {
-	policy, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Get(ctx, name, metav1.GetOptions{})
+func policyProblems(ctx context.Context, remote *kubeclient.Cluster, name string) (problems []string, err error) {
+	client := remote.Client.AdmissionregistrationV1()
+	policy, err := client.ValidatingAdmissionPolicies().Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		problems = append(problems, "policy "+name+" is missing")
@@ -126,7 +126,7 @@ func policyProblems(ctx context.Context, client kubernetes.Interface, name strin
 	case policy.Spec.FailurePolicy != nil && *policy.Spec.FailurePolicy != admissionregistrationv1.Fail:
 		problems = append(problems, "policy "+name+" admits what it cannot evaluate")
 	}
-	binding, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(ctx, name, metav1.GetOptions{})
+	binding, err := client.ValidatingAdmissionPolicyBindings().Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		problems = append(problems, "binding "+name+" is missing")

@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -195,7 +194,7 @@ func kubeletAPI(ctx context.Context, s *Subject) Finding {
 		return skipped("node %s is not registered", s.Node.Name)
 	}
 	address := kubeletAddress(s.Node.Object)
-	body, err := get(ctx, s.Local.Client.CoreV1().RESTClient(), "/api/v1/nodes", s.Node.Name, "proxy", "healthz")
+	body, err := s.Local.Read(ctx, "/api/v1/nodes", s.Node.Name, "proxy", "healthz")
 	switch {
 	case err == nil && strings.TrimSpace(string(body)) == "ok":
 		return ok("at %s", address)
@@ -244,15 +243,14 @@ func servingCertificate(ctx context.Context, s *Subject) Finding {
 // metricsAPI makes the requests of kubectl top. Without a metrics server there is
 // nothing to fix.
 func metricsAPI(ctx context.Context, s *Subject) Finding {
-	local := s.Local.Client.Discovery().RESTClient()
-	_, err := get(ctx, local, "/apis/metrics.k8s.io/v1beta1")
+	_, err := s.Local.Read(ctx, "/apis/metrics.k8s.io/v1beta1")
 	if apierrors.IsNotFound(err) {
 		return skipped("the local cluster has no metrics API")
 	}
 	if err != nil {
 		return warning("kubectl get apiservice v1beta1.metrics.k8s.io", "the local metrics API does not answer: %s", err)
 	}
-	body, err := get(ctx, local, "/apis/metrics.k8s.io/v1beta1/nodes", s.Node.Name)
+	body, err := s.Local.Read(ctx, "/apis/metrics.k8s.io/v1beta1/nodes", s.Node.Name)
 	if apierrors.IsForbidden(err) {
 		return skipped("your user may not get nodes.metrics.k8s.io")
 	}
@@ -267,14 +265,4 @@ func metricsAPI(ctx context.Context, s *Subject) Finding {
 		return warning("", "the metrics API's answer cannot be read: %s", err)
 	}
 	return ok("cpu %s, memory %s", usage.Usage["cpu"], usage.Usage["memory"])
-}
-
-// get returns the body of an answer, or the error that the API server answers
-// with, whose message DoRaw would drop.
-func get(ctx context.Context, client rest.Interface, path ...string) ([]byte, error) {
-	result := client.Get().AbsPath(path...).Do(ctx)
-	if err := result.Error(); err != nil {
-		return nil, err
-	}
-	return result.Raw()
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
@@ -45,37 +44,22 @@ func RemoteSilence(ctx context.Context, host *kubeclient.Cluster, pod string) (s
 	}
 	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
 	defer cancel()
-	answer, err := getMetrics(ctx, host, pod)
+	response, err := host.Respond(ctx,
+		"/api/v1/namespaces", contract.SystemNamespace, "pods", "http:"+net.JoinHostPort(pod, metricsPort), "proxy", "metrics")
 	if err != nil {
 		return 0, false
 	}
-	defer func() { _ = answer.Body.Close() }()
+	defer func() { _ = response.Body.Close() }()
 	// akd's own date: this machine's clock may be wrong.
-	now, err := http.ParseTime(answer.Header.Get("Date"))
-	if err != nil || answer.StatusCode != http.StatusOK {
+	now, err := http.ParseTime(response.Header.Get("Date"))
+	if err != nil || response.StatusCode != http.StatusOK {
 		return 0, false
 	}
-	last, found := readMetric(answer.Body, lastSuccessMetric)
+	last, found := readMetric(response.Body, lastSuccessMetric)
 	if !found || last <= 0 {
 		return 0, false
 	}
 	return max(0, now.Sub(time.Unix(int64(last), 0))), true
-}
-
-// getMetrics requests akd's metrics through the API server.
-func getMetrics(ctx context.Context, host *kubeclient.Cluster, pod string) (*http.Response, error) {
-	client, err := rest.HTTPClientFor(host.Config)
-	if err != nil {
-		return nil, err
-	}
-	address := host.Client.CoreV1().RESTClient().Get().
-		Namespace(contract.SystemNamespace).Resource("pods").Name("http:" + net.JoinHostPort(pod, metricsPort)).
-		SubResource("proxy").Suffix("metrics").URL()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), http.NoBody)
-	if err != nil {
-		return nil, err
-	}
-	return client.Do(request) //nolint:bodyclose // the caller closes it
 }
 
 // readMetric returns the value of a metric without labels, in the text format of
