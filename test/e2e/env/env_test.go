@@ -4,10 +4,16 @@ package env
 
 import (
 	"bufio"
+	"context"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -50,6 +56,49 @@ func TestProcess(t *testing.T) {
 	if out := Run(t, exec.CommandContext(t.Context(), "echo", "out")); out != "out\n" {
 		t.Errorf("output %q, want the standard output", out)
 	}
+}
+
+// akd can be stopped and started again, and one that ends by itself is noticed.
+// A script stands for `clusters exec`.
+func TestAKD(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "logs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	script := filepath.Join(dir, "clusters")
+	content := "#!/bin/sh\necho with $*\ncase $* in *'--node-name ends'*) exit 2;; esac\nexec sleep 300\n"
+	if err := os.WriteFile(script, []byte(content), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	e := &Env{Dir: dir, Address: "192.0.2.1", clusters: script, akd: "bin/akd"}
+	ends := e.LaunchAKD(t, "ends", "--remote-kubeconfig", "none")
+	ends.WaitExit(t, 2, "with --dir "+dir+" exec local -- bin/akd --node-name ends --local-kubeconfig "+dir+"/akd-local.kubeconfig "+
+		"--remote-kubeconfig "+dir+"/akd-remote.kubeconfig --node-address 192.0.2.1 --kubelet-api-address 192.0.2.1 "+
+		"--remote-kubeconfig none\n")
+	if !ends.HasExited() {
+		t.Error("it has ended, and HasExited says that it has not")
+	}
+	runs := e.LaunchAKD(t, "runs", "--remote-kubeconfig", "none")
+	waitStarts(t, runs, 1)
+	runs.Stop(t, syscall.SIGTERM)
+	runs.Stop(t, syscall.SIGTERM) // has no effect
+	runs.Start(t)
+	waitStarts(t, runs, 2)
+	if runs.HasExited() {
+		t.Error("it runs, and HasExited says that it has ended")
+	}
+}
+
+// waitStarts waits until an akd has logged so many starts.
+func waitStarts(t *testing.T, akd *AKD, starts int) {
+	t.Helper()
+	Eventually(t, fmt.Sprintf("akd has started %d times", starts), func(context.Context) error {
+		if log := tail(akd.Log); strings.Count(log, "--node-name "+akd.Node+" ") != starts {
+			return fmt.Errorf("so far %q", log)
+		}
+		return nil
+	})
 }
 
 // A relay passes on what both sides send until Cut breaks the connection.
