@@ -26,7 +26,7 @@ func TestServicesInstalled(t *testing.T) {
 	}
 	out, stderr, code := install(node, "--services=mirror")
 	t.Cleanup(func() { _, _, _ = e.Actual(t, "uninstall", node, "--remote-context=remote", "--force") })
-	if code != 0 || !strings.Contains(stderr, "services: mirror 10.96.0.0/16, which may lead to 10.244.") {
+	if code != 0 || !strings.Contains(stderr, "services: mirror 10.96.0.0/16; copies may lead to 10.244.") {
 		t.Fatalf("install: exit code %d\n%s%s", code, out, stderr)
 	}
 	if out, stderr, code = install(node); code != 0 || !strings.Contains(out, " 0 created, 0 changed,") {
@@ -36,10 +36,10 @@ func TestServicesInstalled(t *testing.T) {
 	t.Run("DNSOnTheNode", func(t *testing.T) { runDNSOn(t, e, node) })
 	t.Run("InTheWay", func(t *testing.T) {
 		for address, want := range map[string]string{
-			"": "node mirroring mirrors services with addresses in 10.96.0.0/16 already " +
+			"": "node mirroring already mirrors services with addresses in 10.96.0.0/16 " +
 				"(ServiceCIDR services.mirroring.actual.vk), and two local clusters",
 			"10.97.128.0/17": "the local cluster's service range 10.97.128.0/17 overlaps the remote cluster's own, " +
-				"10.97.0.0/16 (ServiceCIDR kubernetes): create one of the clusters with another",
+				"10.97.0.0/16 (ServiceCIDR kubernetes)",
 			"10.245.0.0/20": "the local cluster's service range 10.245.0.0/20 overlaps the remote cluster's pod ranges",
 			"172.18.2.0/28": "the local cluster's service range 172.18.2.0/28 has the address of a remote one (node remote-1, 172.18.2.11)",
 		} {
