@@ -1,4 +1,3 @@
-// Package loopback knows which addresses mean the machine or pod that uses them.
 package loopback
 
 import (

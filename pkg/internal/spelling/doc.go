@@ -1,0 +1,2 @@
+// Package spelling finds the name that somebody probably meant.
+package spelling
