@@ -1,11 +1,11 @@
-// Package metrics is what akd tells about itself: Prometheus metrics, and the
-// HTTP server for them and for the probes.
+// Package metrics defines the Prometheus metrics of akd, and the HTTP server for
+// metrics and probes.
 //
-// It owns the metrics' names and labels, the registry, and the paths /metrics,
+// It owns the names and labels of metrics, the registry, and the paths /metrics,
 // /healthz, /readyz and /debug/pprof/. It must not touch clusters or caches:
-// the loops count through its methods, and what is counted when somebody asks
-// comes through functions. No label holds a name of a pod or a namespace, so
-// the number of series is bounded whatever users do.
+// others count through its methods, or register functions that return values
+// when metrics are read. No label holds the name of a pod or a namespace, so
+// that the number of series is bounded whatever users do.
 //
 //	controller ─ ObserveReconcile ─┐
 //	workqueue  ─ Queues ───────────┤             ┌─ GET /metrics
@@ -13,7 +13,7 @@
 //	rest.Config ─ Transport ───────┤  (registry) └─ GET /debug/pprof/, with Profiling
 //	caches     ─ Count… functions ─┘                        Server
 //
-// docs/metrics.md lists all metrics and is made by go generate.
+// docs/metrics.md lists all metrics; go generate writes it.
 package metrics
 
 //go:generate go test -run ^TestReference$ -update .

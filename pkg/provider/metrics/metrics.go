@@ -12,7 +12,7 @@ import (
 
 const prefix = "akd"
 
-// Results of a reconcile or a token renewal.
+// Results of a reconcile or of a token request.
 const (
 	ResultSuccess = "success"
 	ResultError   = "error"
@@ -20,11 +20,12 @@ const (
 
 // Build identifies the program.
 type Build struct {
-	// Version such as v0.3.0, and the commit it was built from.
+	// Version is a release such as v0.3.0, Revision the commit it was built from.
 	Version, Revision string
 }
 
-// Metrics are those of one akd, in a registry of their own. Make them with New.
+// Metrics are the metrics of one akd, in a registry of their own. Make them with
+// New.
 type Metrics struct {
 	registry *prometheus.Registry
 	clock    clock.PassiveClock
@@ -37,30 +38,30 @@ type Metrics struct {
 	renewals   *prometheus.CounterVec
 }
 
-// New returns Metrics at zero. The clock measures requests and the silence of
-// the remote.
+// New returns Metrics at zero. The clock measures the duration of requests.
 func New(build Build, clock clock.PassiveClock) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		clock:    clock,
 		queues:   newQueues(),
 		reconciles: counter("reconcile_total",
-			"Reconciles of a pod, a namespace or another object, by result: success, or error, which is retried.", "result"),
+			"Reconciles of pods, namespaces and other objects, by result: success, or error, which is retried.", "result"),
 		reconcile: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: prefix, Name: "reconcile_duration_seconds", Buckets: buckets(),
-			Help: "Time that one reconcile takes, in seconds.",
+			Help: "Duration of a reconcile in seconds.",
 		}),
 		requests: counter("requests_total",
-			"Requests to the API servers, by cluster (local or remote), verb, resource with its subresource, and HTTP status code; "+
-				"error instead of a code when there was no answer, canceled when akd did not wait for one.", "cluster", "verb", "resource", "code"),
+			"Requests to the API servers, by cluster (local or remote), verb, resource with subresource, and HTTP status code. "+
+				"The code is error if there was no response, and canceled if akd did not wait for one.",
+			"cluster", "verb", "resource", "code"),
 		request: histogram("request_duration_seconds",
-			"Time until the API server's answer begins, in seconds, by cluster (local or remote) and verb. Watches and streams are left out.",
+			"Time until the response of the API server begins in seconds, by cluster (local or remote) and verb, without watches and streams.",
 			"cluster", "verb"),
 		renewals: counter("token_renewals_total",
-			"Service account tokens requested for pods, the first of each pod included, by result: success or error.", "result"),
+			"Requests for service account tokens of pods, including the first, by result: success or error.", "result"),
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: prefix, Name: "build_info", Help: "Always 1; the labels say which akd this is.",
+		Namespace: prefix, Name: "build_info", Help: "A constant 1, labeled with the version, the revision and the Go version of akd.",
 		ConstLabels: prometheus.Labels{"version": build.Version, "revision": build.Revision, "go_version": runtime.Version()},
 	})
 	info.Set(1)
@@ -75,115 +76,114 @@ func New(build Build, clock clock.PassiveClock) *Metrics {
 	return m
 }
 
-// Gatherer gives the metrics, for /metrics.
+// Gatherer returns what to serve at /metrics.
 func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
-// Registerer takes metrics of other packages. Their names should begin with akd_.
+// Registerer registers metrics of other packages. Their names should begin with
+// akd_.
 func (m *Metrics) Registerer() prometheus.Registerer { return m.registry }
 
-// Queues measures client-go's work queues by their names.
+// Queues measures the work queues of client-go, by name.
 func (m *Metrics) Queues() workqueue.MetricsProvider { return m.queues }
 
-// ObserveReconcile counts a reconcile that ended with the result.
+// ObserveReconcile records a reconcile with its result and duration.
 func (m *Metrics) ObserveReconcile(result string, took time.Duration) {
 	m.reconciles.WithLabelValues(result).Inc()
 	m.reconcile.Observe(took.Seconds())
 }
 
-// CountTokenRenewal counts a token that was requested for a pod.
+// CountTokenRenewal records a request for a token of a pod.
 func (m *Metrics) CountTokenRenewal(result string) { m.renewals.WithLabelValues(result).Inc() }
 
-// CountPods has the local pods of the node counted by phase when the metrics
-// are read. Call it once.
+// CountPods registers a function that returns the number of local pods of the
+// node by phase. It is called whenever metrics are read. Call CountPods once.
 func (m *Metrics) CountPods(byPhase func() map[string]int) {
 	m.registry.MustRegister(newCounts("pods", "phase",
 		"Local pods bound to the node, by phase.",
 		[]string{"Pending", "Running", "Succeeded", "Failed", "Unknown"}, byPhase))
 }
 
-// CountMirrored has the objects that akd keeps in the remote cluster counted
-// by kind when the metrics are read: Namespace, Pod, ConfigMap, Secret, Service,
-// EndpointSlice. Call it once.
+// CountMirrored registers a function that returns the number of objects that akd
+// maintains in the remote cluster by kind: Namespace, Pod, ConfigMap, Secret,
+// Service, EndpointSlice. It is called whenever metrics are read. Call
+// CountMirrored once.
 func (m *Metrics) CountMirrored(byKind func() map[string]int) {
 	m.registry.MustRegister(newCounts("mirrored_objects", "kind",
-		"Objects that akd keeps in the remote cluster, by kind.",
+		"Objects that akd maintains in the remote cluster, by kind.",
 		[]string{"Namespace", "Pod", "ConfigMap", "Secret", "Service", "EndpointSlice"}, byKind))
 }
 
-// WatchRemote reports how long the remote has been silent. Call it once.
-// answered is when it last answered, zero when it never has.
+// WatchRemote registers a function that returns when the remote API server last
+// answered the probe, or zero if it has not answered since akd started. Call
+// WatchRemote once.
 func (m *Metrics) WatchRemote(answered func() time.Time) {
-	start := m.clock.Now()
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: prefix, Name: "remote_silence_seconds",
-		Help: "Seconds since the remote API server last answered reads and writes; since the start of akd when it never has.",
-	}, func() float64 {
-		last := answered()
-		if last.IsZero() {
-			last = start
-		}
-		return max(0, m.clock.Since(last).Seconds())
-	}))
+	m.registry.MustRegister(timestamp("remote_last_success_timestamp_seconds",
+		"Unix time at which the remote API server last answered reads and writes, or 0 if it has not since akd started.", answered))
 }
 
-// WatchLeader reports whether this akd serves the node. Call it once.
+// WatchLeader registers a function that reports whether this akd serves the
+// node. Call WatchLeader once.
 func (m *Metrics) WatchLeader(leads func() bool) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: prefix, Name: "leader", Help: "1 when this akd serves the node, 0 when it waits to.",
-	}, func() float64 {
-		if leads() {
-			return 1
-		}
-		return 0
-	}))
+	m.registry.MustRegister(boolean("leader", "1 if this akd serves the node, 0 if it stands by.", leads))
 }
 
-// WatchCredential reports when akd's credential for the other cluster ends,
-// zero when it does not, and why it is not renewed, nil when it is. Call it once.
+// WatchCredential registers functions that return when the credential of akd for
+// the other cluster expires, or zero if it does not, and why it is not renewed, or
+// nil if it is. Call WatchCredential once.
 func (m *Metrics) WatchCredential(expires func() time.Time, failure func() error) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: prefix, Name: "credential_renewal_failing",
-		Help: "1 while akd cannot renew its credential for the other cluster, or cannot use the stored one, 0 otherwise.",
-	}, func() float64 {
-		if failure() != nil {
+	m.registry.MustRegister(
+		boolean("credential_renewal_failing",
+			"1 if akd cannot renew its credential for the other cluster or cannot use the stored one, 0 otherwise.",
+			func() bool { return failure() != nil }),
+		timestamp("credential_expiration_timestamp_seconds",
+			"Unix time at which the credential of akd for the other cluster expires, or 0 if it does not expire.", expires),
+	)
+}
+
+// boolean is a gauge of 1 or 0.
+func boolean(name, help string, value func() bool) prometheus.GaugeFunc {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: prefix, Name: name, Help: help}, func() float64 {
+		if value() {
 			return 1
 		}
 		return 0
-	}))
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: prefix, Name: "credential_expiration_timestamp_seconds",
-		Help: "When akd's credential for the other cluster expires, in seconds since 1970; 0 when it does not.",
-	}, func() float64 {
-		if at := expires(); !at.IsZero() {
-			return float64(at.Unix())
+	})
+}
+
+// timestamp is a gauge of a Unix time in seconds, 0 for the zero time.
+func timestamp(name, help string, value func() time.Time) prometheus.GaugeFunc {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: prefix, Name: name, Help: help}, func() float64 {
+		at := value()
+		if at.IsZero() {
+			return 0
 		}
-		return 0
-	}))
+		return float64(at.UnixMilli()) / 1000
+	})
 }
 
-// counts is a gauge by one label whose values are asked for.
+// counts is a gauge by one label, whose values come from a function.
 type counts struct {
-	desc  *prometheus.Desc
-	known []string
-	count func() map[string]int
+	desc   *prometheus.Desc
+	values []string // of the label
+	count  func() map[string]int
 }
 
-func newCounts(name, label, help string, known []string, count func() map[string]int) counts {
+func newCounts(name, label, help string, values []string, count func() map[string]int) counts {
 	return counts{
-		desc:  prometheus.NewDesc(prometheus.BuildFQName(prefix, "", name), help, []string{label}, nil),
-		known: known,
-		count: count,
+		desc:   prometheus.NewDesc(prometheus.BuildFQName(prefix, "", name), help, []string{label}, nil),
+		values: values,
+		count:  count,
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c counts) Describe(descs chan<- *prometheus.Desc) { descs <- c.desc }
 
-// Collect implements prometheus.Collector. What is not known is not shown: the
-// labels stay bounded.
+// Collect implements prometheus.Collector. It leaves out unexpected values, so
+// that the number of series stays bounded.
 func (c counts) Collect(metrics chan<- prometheus.Metric) {
 	counted := c.count()
-	for _, value := range c.known {
+	for _, value := range c.values {
 		metrics <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(counted[value]), value)
 	}
 }
@@ -196,8 +196,8 @@ func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: prefix, Name: name, Help: help, Buckets: buckets()}, labels)
 }
 
-// buckets in seconds, from a reconcile that only reads caches to a request
-// that ran into its deadline.
+// buckets in seconds reach from a reconcile that only reads caches to a request
+// that exceeds its deadline.
 func buckets() []float64 {
 	return []float64{.0005, .001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 }

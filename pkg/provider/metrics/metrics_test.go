@@ -34,7 +34,7 @@ func exercised(t *testing.T) *Metrics {
 	m := New(Build{Version: "v1.2.3", Revision: "abc"}, clock)
 	m.CountPods(func() map[string]int { return map[string]int{"Running": 2, "Strange": 9} })
 	m.CountMirrored(func() map[string]int { return map[string]int{"Secret": 3} })
-	m.WatchRemote(func() time.Time { return time.Unix(1000, 0) })
+	m.WatchRemote(func() time.Time { return time.Unix(1000, 250_000_000) })
 	m.WatchLeader(func() bool { return true })
 	m.WatchCredential(func() time.Time { return time.Unix(2000, 0) }, func() error { return nil })
 	m.ObserveReconcile(ResultSuccess, 3*time.Millisecond)
@@ -73,7 +73,7 @@ func send(t *testing.T, m *Metrics, method, path string, status int, err error) 
 
 func TestValues(t *testing.T) {
 	want := `
-# HELP akd_mirrored_objects Objects that akd keeps in the remote cluster, by kind.
+# HELP akd_mirrored_objects Objects that akd maintains in the remote cluster, by kind.
 # TYPE akd_mirrored_objects gauge
 akd_mirrored_objects{kind="ConfigMap"} 0
 akd_mirrored_objects{kind="EndpointSlice"} 0
@@ -88,23 +88,23 @@ akd_pods{phase="Pending"} 0
 akd_pods{phase="Running"} 2
 akd_pods{phase="Succeeded"} 0
 akd_pods{phase="Unknown"} 0
-# HELP akd_reconcile_total Reconciles of a pod, a namespace or another object, by result: success, or error, which is retried.
+# HELP akd_reconcile_total Reconciles of pods, namespaces and other objects, by result: success, or error, which is retried.
 # TYPE akd_reconcile_total counter
 akd_reconcile_total{result="error"} 1
 akd_reconcile_total{result="success"} 1
-# HELP akd_remote_silence_seconds Seconds since the remote API server last answered reads and writes; since the start of akd when it ` +
-		`never has.
-# TYPE akd_remote_silence_seconds gauge
-akd_remote_silence_seconds 40
-# HELP akd_token_renewals_total Service account tokens requested for pods, the first of each pod included, by result: success or error.
+# HELP akd_remote_last_success_timestamp_seconds Unix time at which the remote API server last answered reads and writes, ` +
+		`or 0 if it has not since akd started.
+# TYPE akd_remote_last_success_timestamp_seconds gauge
+akd_remote_last_success_timestamp_seconds 1000.25
+# HELP akd_token_renewals_total Requests for service account tokens of pods, including the first, by result: success or error.
 # TYPE akd_token_renewals_total counter
 akd_token_renewals_total{result="error"} 0
 akd_token_renewals_total{result="success"} 1
-# HELP akd_workqueue_depth Keys that wait in the queue, by its name.
+# HELP akd_workqueue_depth Keys waiting in the queue.
 # TYPE akd_workqueue_depth gauge
 akd_workqueue_depth{name="pods"} 1
 `
-	expose(t, exercised(t), want, "akd_mirrored_objects", "akd_pods", "akd_reconcile_total", "akd_remote_silence_seconds",
+	expose(t, exercised(t), want, "akd_mirrored_objects", "akd_pods", "akd_reconcile_total", "akd_remote_last_success_timestamp_seconds",
 		"akd_token_renewals_total", "akd_workqueue_depth")
 }
 
@@ -129,18 +129,17 @@ func expose(t *testing.T, m *Metrics, want string, names ...string) {
 	}
 }
 
-func TestSilenceBeforeAnAnswer(t *testing.T) {
-	clock := clocktesting.NewFakePassiveClock(time.Unix(1000, 0))
-	m := New(Build{}, clock)
+// The plugin takes 0 for unknown.
+func TestRemoteHasNotAnswered(t *testing.T) {
+	m := New(Build{}, clocktesting.NewFakePassiveClock(time.Unix(1000, 0)))
 	m.WatchRemote(func() time.Time { return time.Time{} })
-	clock.SetTime(time.Unix(1007, 0))
 	want := `
-# HELP akd_remote_silence_seconds Seconds since the remote API server last answered reads and writes; since the start of akd when it ` +
-		`never has.
-# TYPE akd_remote_silence_seconds gauge
-akd_remote_silence_seconds 7
+# HELP akd_remote_last_success_timestamp_seconds Unix time at which the remote API server last answered reads and writes, ` +
+		`or 0 if it has not since akd started.
+# TYPE akd_remote_last_success_timestamp_seconds gauge
+akd_remote_last_success_timestamp_seconds 0
 `
-	expose(t, m, want, "akd_remote_silence_seconds")
+	expose(t, m, want, "akd_remote_last_success_timestamp_seconds")
 }
 
 // TestLint holds the names to Prometheus' conventions.
@@ -236,8 +235,8 @@ func TestTransport(t *testing.T) {
 	send(t, m, "GET", "/api/v1/pods", 0, fmt.Errorf("dial: %w", context.Canceled))
 	send(t, m, "GET", "/api/v1/pods", 0, errors.New("connection refused"))
 	want := `
-# HELP akd_requests_total Requests to the API servers, by cluster (local or remote), verb, resource with its subresource, and HTTP ` +
-		`status code; error instead of a code when there was no answer, canceled when akd did not wait for one.
+# HELP akd_requests_total Requests to the API servers, by cluster (local or remote), verb, resource with subresource, and HTTP ` +
+		`status code. The code is error if there was no response, and canceled if akd did not wait for one.
 # TYPE akd_requests_total counter
 akd_requests_total{cluster="remote",code="200",resource="pods",verb="list"} 1
 akd_requests_total{cluster="remote",code="200",resource="pods",verb="watch"} 1
@@ -309,36 +308,37 @@ const introduction = `<!-- Generated by go generate ./pkg/provider/metrics from 
 
 # Metrics and probes of akd
 
-akd serves them over plain HTTP, without authentication, at ` + "`metrics.address`" + ` of its
-[configuration](configuration.md), and over HTTPS at ` + "`/metrics`" + ` of its kubelet API to who may
-` + "`get nodes/metrics`" + `. No label holds the name of a pod or a namespace: the number of series does not grow with use.
+akd serves metrics and probes over plain HTTP, without authentication, at ` + "`metrics.address`" + ` of its
+[configuration](configuration.md). It also serves metrics over HTTPS at ` + "`/metrics`" + ` of its kubelet API, to users who may
+` + "`get nodes/metrics`" + `. No label holds the name of a pod or a namespace, so the number of series does not grow with use.
 
 ## Metrics
 
-` + "`/metrics`" + ` is in Prometheus' text format. Next to those below it has Go's own, ` + "`go_*`" + `, and those of the process, ` +
-	"`process_*`" + `.
+` + "`/metrics`" + ` uses the text format of Prometheus. Besides the metrics below, it contains those of Go, ` + "`go_*`" + `, and of the
+process, ` + "`process_*`" + `.
 
 `
 
 const probes = `
 What to watch:
 
-    akd_remote_silence_seconds > 40                                   # the remote does not answer; the node is not ready
-    rate(akd_reconcile_total{result="error"}[5m]) > 1                 # the log says why, with the pod
-    increase(akd_token_renewals_total{result="error"}[10m]) > 0       # pods will lose the local API server
-    histogram_quantile(0.99, rate(akd_workqueue_queue_duration_seconds_bucket[5m])) > 5   # more sync.concurrentSyncs may help
-    akd_workqueue_unfinished_work_seconds > 60                        # a worker hangs
+    time() - akd_remote_last_success_timestamp_seconds > 40     # the remote API server does not answer; the node is not ready
+    rate(akd_reconcile_total{result="error"}[5m]) > 1           # the log has the reason and the pod
+    increase(akd_token_renewals_total{result="error"}[10m]) > 0 # pods will lose access to the local API server
+    histogram_quantile(0.99, rate(akd_workqueue_queue_duration_seconds_bucket[5m])) > 5 # a larger sync.concurrentSyncs may help
+    akd_workqueue_unfinished_work_seconds > 60                  # a worker is stuck
 
 ## Probes
 
-| path | 200 when | otherwise |
+| path | 200 if | otherwise |
 |---|---|---|
 | ` + "`/healthz`" + ` | akd works; use it as the liveness probe | 503: a restart may help |
-| ` + "`/readyz`" + ` | akd can do its work now; use it as the readiness probe | 503 |
+| ` + "`/readyz`" + ` | akd can do its work; use it as the readiness probe | 503 |
 
-Each answers with one line for each check, ` + "`[+]remote ok` or `[-]remote failed`" + `; the reason is in akd's log, once for each change.
+A response has one line per check, ` + "`[+]remote ok` or `[-]remote failed`" + `. akd logs the reason once per change.
 
 ## Profiles
 
-With ` + "`profiling: true`, `/debug/pprof/`" + ` serves Go's profiles: ` + "`go tool pprof http://HOST:10254/debug/pprof/profile`" + `.
+With ` + "`profiling: true`" + `, akd serves the profiles of Go at ` + "`/debug/pprof/`" + `:
+` + "`go tool pprof http://HOST:10254/debug/pprof/profile`" + `.
 `

@@ -19,14 +19,14 @@ func newQueues() queues {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: prefix, Subsystem: "workqueue", Name: name, Help: help}, []string{"name"})
 	}
 	return queues{
-		depth: gauge("depth", "Keys that wait in the queue, by its name."),
+		depth: gauge("depth", "Keys waiting in the queue."),
 		unfinished: gauge("unfinished_work_seconds",
-			"Seconds of work in progress that work_duration_seconds has not seen yet, by queue. It grows while workers hang."),
-		longest: gauge("longest_running_processor_seconds", "Seconds that the longest running worker has been at its key, by queue."),
-		adds:    counter("workqueue_adds_total", "Keys added to the queue, by its name.", "name"),
-		retries: counter("workqueue_retries_total", "Keys added again after an error, by queue.", "name"),
-		latency: histogram("workqueue_queue_duration_seconds", "Seconds that a key waits in the queue, by its name.", "name"),
-		work:    histogram("workqueue_work_duration_seconds", "Seconds that a worker is at a key, by queue.", "name"),
+			"Seconds of work in progress that work_duration_seconds does not include yet. Large values indicate stuck workers."),
+		longest: gauge("longest_running_processor_seconds", "Seconds that the longest running worker has been processing its key."),
+		adds:    counter("workqueue_adds_total", "Keys added to the queue.", "name"),
+		retries: counter("workqueue_retries_total", "Keys added again after an error.", "name"),
+		latency: histogram("workqueue_queue_duration_seconds", "Time that a key waits in the queue in seconds.", "name"),
+		work:    histogram("workqueue_work_duration_seconds", "Time that a worker processes a key in seconds.", "name"),
 	}
 }
 

@@ -18,40 +18,38 @@ import (
 )
 
 const (
-	// Readers are few and known: a scraper, a probe, an engineer.
+	// There are few clients: a scraper, a probe, an engineer.
 	maxConnections = 64
 	maxScrapes     = 4
 	headerTime     = 10 * time.Second
 	headerBytes    = 16 << 10
 	idleTime       = 90 * time.Second
 	shutdownTime   = 5 * time.Second
-	// checkTime bounds all checks of a probe: a kubelet waits 1 s by default,
-	// and longer only when it was told to.
+	// checkTime limits all checks of a probe together. A kubelet waits 1 s by
+	// default.
 	checkTime = 5 * time.Second
 )
 
-// Check is one thing that must hold.
+// Check is one condition of being healthy or ready.
 type Check struct {
-	// Name is shown to whoever asks.
+	// Name appears in the response.
 	Name string
-	// Check returns nil when it holds. Its error is logged, not shown.
+	// Check returns nil if the condition holds. Its error is logged, not shown.
 	Check func(context.Context) error
 }
 
 // ServerConfig is what a Server needs. Gatherer, Logger and one of Listener
 // and Address are required.
 type ServerConfig struct {
-	// Address to listen on. Listener, when set, is used instead and closed by
-	// Run.
+	// Address is where to listen. Listener, if set, is used instead; Run closes it.
 	Address  string
 	Listener net.Listener
 	Gatherer prometheus.Gatherer
-	// Live are the checks of /healthz: when one fails, a restart may help.
+	// Live are the checks of /healthz. If one fails, a restart may help.
 	Live []Check
-	// Ready are the checks of /readyz: when one fails, akd cannot do its work
-	// now.
+	// Ready are the checks of /readyz. If one fails, akd cannot do its work.
 	Ready []Check
-	// Profiling serves /debug/pprof/.
+	// Profiling enables /debug/pprof/.
 	Profiling bool
 	Logger    *slog.Logger
 }
@@ -68,7 +66,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		return nil, errors.New("metrics server needs a Gatherer and a Logger")
 	}
 	if cfg.Listener == nil && cfg.Address == "" {
-		return nil, errors.New("metrics server needs an address to listen on, such as :10254")
+		return nil, errors.New("metrics server needs an address, such as :10254")
 	}
 	return &Server{cfg: cfg, handler: routes(cfg)}, nil
 }
@@ -94,16 +92,16 @@ func routes(cfg ServerConfig) http.Handler {
 	return mux
 }
 
-// Handler answers the requests, for a server of the caller's own.
+// Handler serves all paths, for use in another server.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Run listens and serves until ctx ends, and lets open requests finish.
+// Run listens and serves until ctx ends. It lets open requests finish.
 func (s *Server) Run(ctx context.Context) error {
 	listener := s.cfg.Listener
 	if listener == nil {
 		var err error
 		if listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Address); err != nil {
-			return fmt.Errorf("serve metrics: %w: choose another metrics.address", err)
+			return fmt.Errorf("serve metrics (is the port in use? choose another metrics.address): %w", err)
 		}
 	}
 	server := &http.Server{
@@ -123,29 +121,28 @@ func (s *Server) Run(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
 	if server.Shutdown(bounded) != nil {
-		_ = server.Close() // a profile in the making is not worth waiting for
+		_ = server.Close() // do not wait for a profile
 	}
 	<-served
 	return nil
 }
 
-// probe answers with the names of the checks, as Kubernetes' own servers do.
+// probe responds with the names of the checks, as the servers of Kubernetes do.
 type probe struct {
 	name   string
 	checks []Check
 	logger *slog.Logger
 
 	mu     sync.Mutex
-	failed map[string]bool // what the log already says
+	failed map[string]bool // already logged
 }
 
 func newProbe(name string, checks []Check, logger *slog.Logger) *probe {
 	return &probe{name: name, checks: checks, logger: logger, failed: map[string]bool{}}
 }
 
-// ServeHTTP implements http.Handler. Reasons go to the log alone: whoever
-// reaches the port may read this, and an error can hold an address of the
-// remote.
+// ServeHTTP implements http.Handler. It does not show reasons: anyone who reaches
+// the port can read the response, and an error may contain a remote address.
 func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), checkTime)
 	defer cancel()
@@ -154,12 +151,12 @@ func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, check := range p.checks {
 		err := check.Check(ctx)
 		if r.Context().Err() != nil {
-			return // the caller has gone: that says nothing about akd
+			return // the client has gone, which does not mean that the check failed
 		}
-		p.note(check.Name, err)
+		p.logChange(check.Name, err)
 		if err != nil {
 			status = http.StatusServiceUnavailable
-			fmt.Fprintf(&lines, "[-]%s failed: the log of akd says why\n", check.Name)
+			fmt.Fprintf(&lines, "[-]%s failed: see the log of akd\n", check.Name)
 			continue
 		}
 		fmt.Fprintf(&lines, "[+]%s ok\n", check.Name)
@@ -176,8 +173,8 @@ func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(lines.String()))
 }
 
-// note logs a change for the worse or the better, once.
-func (p *probe) note(check string, err error) {
+// logChange logs a check once when it begins to fail, and once when it recovers.
+func (p *probe) logChange(check string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.failed[check] == (err != nil) {
@@ -185,8 +182,8 @@ func (p *probe) note(check string, err error) {
 	}
 	p.failed[check] = err != nil
 	if err != nil {
-		p.logger.Warn("probe fails", "probe", p.name, "check", check, "error", err)
+		p.logger.Warn("probe failed", "probe", p.name, "check", check, "error", err)
 		return
 	}
-	p.logger.Info("probe passes again", "probe", p.name, "check", check)
+	p.logger.Info("probe recovered", "probe", p.name, "check", check)
 }

@@ -40,7 +40,7 @@ func TestServer(t *testing.T) {
 			method: "GET",
 			path:   "/readyz",
 			status: 503,
-			body:   "[+]caches ok\n[-]remote failed: the log of akd says why\nreadyz check failed\n",
+			body:   "[+]caches ok\n[-]remote failed: see the log of akd\nreadyz check failed\n",
 		},
 		"Head":        {reason: "Some probes send HEAD.", method: "HEAD", path: "/healthz", status: 200},
 		"Metrics":     {method: "GET", path: "/metrics", status: 200},
@@ -89,10 +89,10 @@ func TestProbeLogsChanges(t *testing.T) {
 	for _, state = range []error{nil, errors.New("gone"), errors.New("gone"), nil, nil} {
 		p.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/readyz", nil))
 	}
-	if n := strings.Count(log.String(), "probe fails"); n != 1 || !strings.Contains(log.String(), "error=gone") {
+	if n := strings.Count(log.String(), "probe failed"); n != 1 || !strings.Contains(log.String(), "error=gone") {
 		t.Errorf("want one line with the reason, got %d:\n%s", n, log.String())
 	}
-	if n := strings.Count(log.String(), "probe passes again"); n != 1 {
+	if n := strings.Count(log.String(), "probe recovered"); n != 1 {
 		t.Errorf("want one line for the recovery, got %d:\n%s", n, log.String())
 	}
 }

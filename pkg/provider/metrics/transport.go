@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Cluster is one of the two.
+// Cluster names one of the two clusters.
 type Cluster string
 
 // The clusters that requests go to.
@@ -24,7 +24,8 @@ const (
 	verbWatch   = "watch"
 )
 
-// Transport counts the requests to a cluster. It is for rest.Config.Wrap.
+// Transport returns a wrapper for rest.Config.Wrap that measures the requests to
+// a cluster.
 func (m *Metrics) Transport(cluster Cluster) func(http.RoundTripper) http.RoundTripper {
 	return func(next http.RoundTripper) http.RoundTripper {
 		return &transport{metrics: m, cluster: string(cluster), next: next}
@@ -49,7 +50,8 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// WrappedRoundTripper lets apimachinery find the TLS configuration below.
+// WrappedRoundTripper lets apimachinery find the TLS configuration of the
+// transport below.
 func (t *transport) WrappedRoundTripper() http.RoundTripper { return t.next }
 
 func code(response *http.Response, err error) string {
@@ -64,9 +66,9 @@ func code(response *http.Response, err error) string {
 	return strconv.Itoa(response.StatusCode)
 }
 
-// attributes are what RBAC would see of a request: the verb, and the resource
-// with its subresource. Whatever is not of Kubernetes' API, or not something
-// that akd asks for, is other, so that the values stay few.
+// attributes returns the verb of a request and its resource with subresource, as
+// in RBAC. A resource that is not part of the Kubernetes API, or that akd never
+// requests, is other, so that the number of values stays small.
 // https://kubernetes.io/docs/reference/access-authn-authz/authorization/#determine-the-request-verb
 func attributes(request *http.Request) (verb, resource string) {
 	resource, name := path(strings.Split(strings.Trim(request.URL.Path, "/"), "/"))
@@ -81,14 +83,14 @@ func attributes(request *http.Request) (verb, resource string) {
 	if watch, err := strconv.ParseBool(query.Get("watch")); err == nil && watch && request.Method == http.MethodGet {
 		return verbWatch, resource
 	}
-	// A log that is followed is a stream: its first byte may be hours away.
+	// A followed log is a stream: its first byte may take hours.
 	if follow, err := strconv.ParseBool(query.Get("follow")); err == nil && follow && sub == "log" {
 		return verbConnect, resource
 	}
 	return method(request.Method, name), resource
 }
 
-// method gives the verb; named says whether one object was meant.
+// method returns the verb; named reports whether the request names one object.
 func method(method string, named bool) string {
 	switch method {
 	case http.MethodGet, http.MethodHead:
@@ -111,9 +113,9 @@ func method(method string, named bool) string {
 	return "other"
 }
 
-// path reads /api/VERSION/… and /apis/GROUP/VERSION/…, behind any prefix of
-// the server's own, and says whether an object was named. The resource is ""
-// when there is none.
+// path parses /api/VERSION/… and /apis/GROUP/VERSION/…, after any prefix of the
+// server, and reports whether the path names an object. The resource is "" if
+// there is none.
 func path(segments []string) (resource string, named bool) {
 	var group string
 	for i, segment := range segments {
@@ -133,7 +135,7 @@ func version(segment string) bool {
 	return len(segment) > 1 && segment[0] == 'v' && segment[1] >= '0' && segment[1] <= '9'
 }
 
-// object reads [namespaces/NAMESPACE/]RESOURCE[/NAME[/SUBRESOURCE]].
+// object parses [namespaces/NAMESPACE/]RESOURCE[/NAME[/SUBRESOURCE]].
 func object(group string, segments []string) (resource string, named bool) {
 	// /namespaces/NAME/status and /finalize are subresources of a namespace.
 	if len(segments) > 2 && segments[0] == "namespaces" && segments[2] != "status" && segments[2] != "finalize" {
