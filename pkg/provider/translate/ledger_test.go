@@ -280,21 +280,21 @@ func TestFieldsDoc(t *testing.T) {
 
 func fieldsDoc() string {
 	var doc strings.Builder
-	doc.WriteString(`# What becomes of each field of a pod
+	doc.WriteString(`# How AK handles every field of a pod
 
 <!-- Generated from pkg/provider/translate/ledger.go: go test ./pkg/provider/translate -run TestFieldsDoc -update -->
 
-A pod on an actual-kubelets node is a local pod, which you see, and a remote pod, which runs. This table says of every
-field how it comes from the one to the other. A decision holds for everything below its field.
+A pod on an actual-kubelets node is a local pod, which you see, and a remote pod, which runs. These tables list what akd does with each
+field on its way between the two. A decision applies to everything below its field.
 
-- **kept**: goes along as it is.
-- **translated**: goes along, changed.
-- **stripped**: does not go along; the pod runs without it.
-- **refused**: a pod that sets it is not run, and an event and the condition ` + "`" + string(contract.ConditionRemoteCreated) + "`" +
-		` say so.
-- **local**: of a status: stays as the local cluster has it.
+- **kept**: copied unchanged.
+- **translated**: copied with changes.
+- **stripped**: not copied; the pod runs without it.
+- **refused**: akd does not run a pod that sets it; an event and the condition
+  ` + "`" + string(contract.ConditionRemoteCreated) + "`" + ` on the pod report it.
+- **local**: status only; the value of the local cluster stays.
 
-Metadata and spec go from local to remote, the status comes from remote to local.
+Metadata and spec are copied from the local to the remote pod, the status from the remote to the local pod.
 `)
 	for _, part := range []struct {
 		title, intro string
