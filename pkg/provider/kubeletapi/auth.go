@@ -87,8 +87,8 @@ type Auth struct {
 	clientCA atomic.Pointer[x509.CertPool]
 	tokens   *cache.LRUExpireCache
 	access   *cache.LRUExpireCache
-	// Two bounds, so that strangers who flood akd with tokens do not hold up
-	// the question what known callers may do.
+	// Two semaphores, so that unauthenticated peers who flood akd with tokens do
+	// not hold up the access reviews of the others.
 	tokenReviews, accessReviews chan struct{}
 }
 
@@ -318,19 +318,19 @@ func (a *Auth) reviewToken(ctx context.Context, token string) (authenticationv1.
 	return answer.Status, nil
 }
 
-// review bounds how many questions callers can make akd ask at a time.
-func review(ctx context.Context, turns chan struct{}, ask func(context.Context) error) error {
+// review limits how many reviews callers can make akd request at a time.
+func review(ctx context.Context, sem chan struct{}, request func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, reviewTime)
 	defer cancel()
 	select {
-	case turns <- struct{}{}:
-		defer func() { <-turns }()
+	case sem <- struct{}{}:
+		defer func() { <-sem }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	return retry.OnError(reviewBackoff(), func(err error) bool {
 		return ctx.Err() == nil && worthRetry(err)
-	}, func() error { return ask(ctx) })
+	}, func() error { return request(ctx) })
 }
 
 func reviewBackoff() wait.Backoff {

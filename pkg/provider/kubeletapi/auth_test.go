@@ -70,7 +70,7 @@ func verbs(method string) string {
 
 // Who may not is refused on every path, and told which right is missing.
 func TestEveryPathIsGuarded(t *testing.T) {
-	b := newBed(t)
+	e := newEnv(t)
 	foreignCA := newAuthority(t)
 	pair := func(a *authority, l leaf) tls.Certificate {
 		certPEM, keyPEM := a.sign(t, l)
@@ -90,21 +90,21 @@ func TestEveryPathIsGuarded(t *testing.T) {
 	}{
 		"Nobody":      {"nothing is anonymous", nil, "", 401},
 		"ForeignCert": {"signed by another CA", []tls.Certificate{pair(foreignCA, leaf{name: "x", groups: admins, usage: client})}, "", 401},
-		"ServerCert": {"not for client authentication", []tls.Certificate{pair(b.clients, leaf{name: "x", groups: admins, usage: serverAuth})},
+		"ServerCert": {"not for client authentication", []tls.Certificate{pair(e.clients, leaf{name: "x", groups: admins, usage: serverAuth})},
 			"", 401},
 		"ExpiredCert": {"out of date",
-			[]tls.Certificate{pair(b.clients, leaf{name: "x", groups: admins, usage: client, ends: time.Now().Add(-time.Minute)})}, "", 401},
-		"NamelessCert": {"no user", []tls.Certificate{pair(b.clients, leaf{groups: admins, usage: client})}, "", 401},
+			[]tls.Certificate{pair(e.clients, leaf{name: "x", groups: admins, usage: client, ends: time.Now().Add(-time.Minute)})}, "", 401},
+		"NamelessCert": {"no user", []tls.Certificate{pair(e.clients, leaf{groups: admins, usage: client})}, "", 401},
 		"UnknownToken": {"not of this cluster", nil, "unknown", 401},
 		"WeakToken":    {"known, without rights", nil, weakToken, 403},
-		"WeakCert":     {"known, without rights", []tls.Certificate{pair(b.clients, leaf{name: "weak", usage: client})}, "", 403},
+		"WeakCert":     {"known, without rights", []tls.Certificate{pair(e.clients, leaf{name: "weak", usage: client})}, "", 403},
 	}
 	for name, caller := range callers {
 		t.Run(name, func(t *testing.T) {
-			httpClient := b.client(t, caller.certs...)
+			httpClient := e.client(t, caller.certs...)
 			for path, subresources := range everyPath {
 				method, path, _ := strings.Cut(path, " ")
-				req, err := http.NewRequest(method, "https://"+b.addr+path, http.NoBody)
+				req, err := http.NewRequest(method, "https://"+e.addr+path, http.NoBody)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -129,7 +129,7 @@ func TestEveryPathIsGuarded(t *testing.T) {
 					t.Errorf("%s %s: message %q does not tell %q", method, path, status.Message, right)
 				}
 			}
-			if last := b.remote.last(); last != nil {
+			if last := e.remote.last(); last != nil {
 				t.Errorf("%s reached the remote", last.URL)
 			}
 		})
@@ -140,7 +140,7 @@ func TestEveryPathIsGuarded(t *testing.T) {
 func TestEachSubresourceOpensItsPaths(t *testing.T) {
 	for _, granted := range []string{"proxy", "pods", "configz", "healthz", "metrics", "stats", "log", "checkpoint", "statusz"} {
 		t.Run(granted, func(t *testing.T) {
-			b := newBed(t, func(c *Config) {
+			e := newEnv(t, func(c *Config) {
 				auth, err := NewAuth(AuthConfig{
 					NodeName: nodeName, ClientCAPEM: newAuthority(t).pem(), Logger: c.Logger,
 					Reviews: reviewer(func(spec authorizationv1.SubjectAccessReviewSpec) bool {
@@ -161,7 +161,7 @@ func TestEachSubresourceOpensItsPaths(t *testing.T) {
 			})
 			for path, subresources := range everyPath {
 				method, path, _ := strings.Cut(path, " ")
-				res, body := b.ask(t, method, path, goodToken)
+				res, body := e.ask(t, method, path, goodToken)
 				if opened := res.StatusCode != 403; opened != slices.Contains(subresources, granted) {
 					t.Errorf("%s %s: got %d %s", method, path, res.StatusCode, body)
 				}
@@ -171,13 +171,13 @@ func TestEachSubresourceOpensItsPaths(t *testing.T) {
 }
 
 func TestRightCertificateOpens(t *testing.T) {
-	b := newBed(t)
-	certPEM, keyPEM := b.clients.sign(t, leaf{name: "kube-apiserver", groups: []string{"admins"}, usage: x509.ExtKeyUsageClientAuth})
+	e := newEnv(t)
+	certPEM, keyPEM := e.clients.sign(t, leaf{name: "kube-apiserver", groups: []string{"admins"}, usage: x509.ExtKeyUsageClientAuth})
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := b.client(t, pair).Get("https://" + b.addr + "/healthz")
+	res, err := e.client(t, pair).Get("https://" + e.addr + "/healthz")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,9 +188,9 @@ func TestRightCertificateOpens(t *testing.T) {
 }
 
 func TestAnonymousHealth(t *testing.T) {
-	b := newBed(t, func(c *Config) { c.AnonymousHealth = true })
+	e := newEnv(t, func(c *Config) { c.AnonymousHealth = true })
 	for path, want := range map[string]int{"/healthz": 200, "/healthz/ping": 200, "/pods": 401, "/healthz/../pods": 401} {
-		if res, body := b.ask(t, http.MethodGet, path, ""); res.StatusCode != want {
+		if res, body := e.ask(t, http.MethodGet, path, ""); res.StatusCode != want {
 			t.Errorf("%s: got %d %s, want %d", path, res.StatusCode, body, want)
 		}
 	}
@@ -248,14 +248,14 @@ func TestSilentLocalAPIServerIsNoRefusal(t *testing.T) {
 	client.PrependReactor("create", "*", func(kubetesting.Action) (bool, runtime.Object, error) {
 		return true, nil, errors.New("connection refused")
 	})
-	b := newBed(t, func(c *Config) {
+	e := newEnv(t, func(c *Config) {
 		auth, err := NewAuth(AuthConfig{NodeName: nodeName, Reviews: client, ClientCAPEM: newAuthority(t).pem(), Logger: c.Logger})
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.Auth = auth
 	})
-	res, body := b.ask(t, http.MethodGet, "/pods", goodToken)
+	res, body := e.ask(t, http.MethodGet, "/pods", goodToken)
 	if res.StatusCode != http.StatusBadGateway || !strings.Contains(body, "retry") {
 		t.Errorf("got %d %s, want 502 and the advice to retry", res.StatusCode, body)
 	}

@@ -248,11 +248,11 @@ func TestSelfSignedFollowsTheAddresses(t *testing.T) {
 	}
 }
 
-func servedSerial(t *testing.T, b *bed) int64 {
+func servedSerial(t *testing.T, e *env) int64 {
 	t.Helper()
 	pool := x509.NewCertPool()
-	pool.AddCert(b.serving.cert)
-	conn, err := tls.Dial("tcp", b.addr, &tls.Config{RootCAs: pool})
+	pool.AddCert(e.serving.cert)
+	conn, err := tls.Dial("tcp", e.addr, &tls.Config{RootCAs: pool})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,28 +261,28 @@ func servedSerial(t *testing.T, b *bed) int64 {
 }
 
 func TestCertificateFilesAreReadAgain(t *testing.T) {
-	b := newBed(t)
-	first := servedSerial(t, b)
-	if err := os.WriteFile(b.files[1], []byte("half a renewal"), 0o600); err != nil {
+	e := newEnv(t)
+	first := servedSerial(t, e)
+	if err := os.WriteFile(e.files[1], []byte("half a renewal"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := servedSerial(t, b); got != first {
+	if got := servedSerial(t, e); got != first {
 		t.Errorf("a broken pair was served: %d", got)
 	}
-	if state := b.cfg.Certificates.State(); state.Message == "" || state.NotAfter.IsZero() {
+	if state := e.cfg.Certificates.State(); state.Message == "" || state.NotAfter.IsZero() {
 		t.Errorf("a broken pair is not reported: %+v", state)
 	}
-	b.writeServing(t, 99)
-	eventually(t, "the new pair is served", func() bool { return servedSerial(t, b) != first })
-	if state := b.cfg.Certificates.State(); state.Message != "" {
+	e.writeServing(t, 99)
+	eventually(t, "the new pair is served", func() bool { return servedSerial(t, e) != first })
+	if state := e.cfg.Certificates.State(); state.Message != "" {
 		t.Errorf("still reported: %+v", state)
 	}
 }
 
 func TestOldTLSIsRefused(t *testing.T) {
-	b := newBed(t)
+	e := newEnv(t)
 	pool := x509.NewCertPool()
-	pool.AddCert(b.serving.cert)
+	pool.AddCert(e.serving.cert)
 	cases := map[string]*tls.Config{
 		"TLS1.1":  {RootCAs: pool, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11},
 		"CBC":     {RootCAs: pool, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}},
@@ -290,7 +290,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 	}
 	for name, config := range cases {
 		t.Run(name, func(t *testing.T) {
-			conn, err := tls.Dial("tcp", b.addr, config)
+			conn, err := tls.Dial("tcp", e.addr, config)
 			if err == nil {
 				_ = conn.Close()
 				t.Error("the handshake succeeded")

@@ -42,8 +42,8 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// bed is a running Server between a client and a remote.
-type bed struct {
+// env is a running Server between clients and a remote API server.
+type env struct {
 	*Server
 	remote  *remote
 	clients *authority
@@ -54,22 +54,22 @@ type bed struct {
 	stop    func() // ends Run and waits for it
 }
 
-func newBed(t testing.TB, changes ...func(*Config)) *bed {
+func newEnv(t testing.TB, changes ...func(*Config)) *env {
 	t.Helper()
-	b := &bed{remote: newRemote(t), clients: newAuthority(t), serving: newAuthority(t), local: reviewer(goodOnly)}
+	e := &env{remote: newRemote(t), clients: newAuthority(t), serving: newAuthority(t), local: reviewer(goodOnly)}
 	dir := t.TempDir()
-	b.files = [2]string{filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")}
-	b.writeServing(t, 1)
+	e.files = [2]string{filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")}
+	e.writeServing(t, 1)
 	log := slog.New(slog.DiscardHandler)
-	auth, err := NewAuth(AuthConfig{NodeName: nodeName, Reviews: b.local, ClientCAPEM: b.clients.pem(), Logger: log})
+	auth, err := NewAuth(AuthConfig{NodeName: nodeName, Reviews: e.local, ClientCAPEM: e.clients.pem(), Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	certificates, err := NewCertificates(CertificateConfig{
 		Mode:     CertificateFiles,
 		NodeName: nodeName,
-		CertFile: b.files[0],
-		KeyFile:  b.files[1],
+		CertFile: e.files[0],
+		KeyFile:  e.files[1],
 		Logger:   log,
 	})
 	if err != nil {
@@ -79,12 +79,12 @@ func newBed(t testing.TB, changes ...func(*Config)) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.addr = listener.Addr().String()
+	e.addr = listener.Addr().String()
 	cfg := Config{
 		NodeName:     nodeName,
 		Listener:     listener,
 		Pods:         testPods(),
-		Remote:       b.remote.config(),
+		Remote:       e.remote.config(),
 		Auth:         auth,
 		Certificates: certificates,
 		Logger:       log,
@@ -93,68 +93,68 @@ func newBed(t testing.TB, changes ...func(*Config)) *bed {
 	for _, change := range changes {
 		change(&cfg)
 	}
-	if b.Server, err = New(cfg); err != nil {
+	if e.Server, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- b.Run(ctx) }()
-	b.stop = sync.OnceFunc(func() {
+	go func() { done <- e.Run(ctx) }()
+	e.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
-	t.Cleanup(b.stop)
-	b.ask(t, http.MethodGet, "/healthz", "") // it runs, and its goroutines are there to be counted
-	return b
+	t.Cleanup(e.stop)
+	e.ask(t, http.MethodGet, "/healthz", "") // it runs, and its goroutines are there to be counted
+	return e
 }
 
-func (b *bed) writeServing(t testing.TB, serial int64) {
+func (e *env) writeServing(t testing.TB, serial int64) {
 	t.Helper()
-	certPEM, keyPEM := b.serving.sign(t, leaf{name: "server", serial: serial, usage: x509.ExtKeyUsageServerAuth})
+	certPEM, keyPEM := e.serving.sign(t, leaf{name: "server", serial: serial, usage: x509.ExtKeyUsageServerAuth})
 	for i, data := range [][]byte{certPEM, keyPEM} {
-		if err := os.WriteFile(b.files[i], data, 0o600); err != nil {
+		if err := os.WriteFile(e.files[i], data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
 // config is that of a client with a certificate that may do all.
-func (b *bed) config(t testing.TB) *rest.Config {
+func (e *env) config(t testing.TB) *rest.Config {
 	t.Helper()
-	certPEM, keyPEM := b.clients.sign(t, leaf{
+	certPEM, keyPEM := e.clients.sign(t, leaf{
 		name:   "kube-apiserver-kubelet-client",
 		groups: []string{"admins"},
 		usage:  x509.ExtKeyUsageClientAuth,
 	})
 	return &rest.Config{
-		Host:            "https://" + b.addr,
-		TLSClientConfig: rest.TLSClientConfig{CAData: b.serving.pem(), CertData: certPEM, KeyData: keyPEM},
+		Host:            "https://" + e.addr,
+		TLSClientConfig: rest.TLSClientConfig{CAData: e.serving.pem(), CertData: certPEM, KeyData: keyPEM},
 	}
 }
 
 // client is one with neither certificate nor token, unless they are given.
-func (b *bed) client(t testing.TB, certs ...tls.Certificate) *http.Client {
+func (e *env) client(t testing.TB, certs ...tls.Certificate) *http.Client {
 	t.Helper()
 	pool := x509.NewCertPool()
-	pool.AddCert(b.serving.cert)
+	pool.AddCert(e.serving.cert)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: certs}}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
 }
 
 // ask sends a request with a token, or none, and reads the whole answer.
-func (b *bed) ask(t testing.TB, method, path, token string) (*http.Response, string) {
+func (e *env) ask(t testing.TB, method, path, token string) (*http.Response, string) {
 	t.Helper()
-	req, err := http.NewRequest(method, "https://"+b.addr+path, http.NoBody)
+	req, err := http.NewRequest(method, "https://"+e.addr+path, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	res, err := b.client(t).Do(req)
+	res, err := e.client(t).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func (b *bed) ask(t testing.TB, method, path, token string) (*http.Response, str
 // settled waits until no more goroutines run than before, and no request is in
 // the remote. It takes 5 s after WebSockets: so long their client's heartbeat
 // sleeps before it sees that its connection has closed.
-func (b *bed) settled(t *testing.T, before int) {
+func (e *env) settled(t *testing.T, before int) {
 	t.Helper()
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -177,6 +177,6 @@ func (b *bed) settled(t *testing.T, before int) {
 		}
 	})
 	eventually(t, "goroutines of the streams end", func() bool {
-		return b.remote.inFlight(0) == 0 && b.streams.taken() == 0 && runtime.NumGoroutine() <= before
+		return e.remote.inFlight(0) == 0 && e.streams.open() == 0 && runtime.NumGoroutine() <= before
 	})
 }

@@ -102,13 +102,13 @@ func TestErrors(t *testing.T) {
 			want: `the remote cluster answered with a redirect (302), which node "vk" does not follow: check the remote server's address`,
 		},
 	}
-	b := newBed(t)
+	e := newEnv(t)
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			b.remote.mu.Lock()
-			b.remote.fail = tc.fail
-			b.remote.mu.Unlock()
-			code, got := upgrade(t, b, tc.path)
+			e.remote.mu.Lock()
+			e.remote.fail = tc.fail
+			e.remote.mu.Unlock()
+			code, got := upgrade(t, e, tc.path)
 			if code != tc.code || got.Code != int32(tc.code) || got.Message != tc.want {
 				t.Errorf("%s:\n got %d %d %s\nwant %d %s", tc.reason, code, got.Code, got.Message, tc.code, tc.want)
 			}
@@ -117,16 +117,16 @@ func TestErrors(t *testing.T) {
 }
 
 // upgrade asks for a stream that is refused, and reads the refusal.
-func upgrade(t *testing.T, b *bed, path string) (int, metav1.Status) {
+func upgrade(t *testing.T, e *env, path string) (int, metav1.Status) {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodPost, "https://"+b.addr+path, http.NoBody)
+	req, err := http.NewRequest(http.MethodPost, "https://"+e.addr+path, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+goodToken)
 	req.Header.Set("Connection", "Upgrade")
 	req.Header.Set("Upgrade", "SPDY/3.1")
-	res, err := b.client(t).Do(req)
+	res, err := e.client(t).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,9 +139,9 @@ func upgrade(t *testing.T, b *bed, path string) (int, metav1.Status) {
 }
 
 func TestRemoteUnreachable(t *testing.T) {
-	b := newBed(t)
-	b.remote.server.Close()
-	code, status := upgrade(t, b, "/exec/shop/web/main?command=a&output=1")
+	e := newEnv(t)
+	e.remote.server.Close()
+	code, status := upgrade(t, e, "/exec/shop/web/main?command=a&output=1")
 	if code != http.StatusBadGateway {
 		t.Errorf("got %d, want 502", code)
 	}
@@ -152,7 +152,7 @@ func TestRemoteUnreachable(t *testing.T) {
 	}
 	// kubectl logs showed the Status as raw JSON: the path that decides was the
 	// remote's.
-	res, body := b.ask(t, http.MethodGet, "/containerLogs/shop/web/main", goodToken)
+	res, body := e.ask(t, http.MethodGet, "/containerLogs/shop/web/main", goodToken)
 	if res.StatusCode != http.StatusInternalServerError || body != want {
 		t.Errorf("logs: got %d %q, want 500 %q", res.StatusCode, body, want)
 	}

@@ -24,19 +24,19 @@ import (
 
 const execPath = "/exec/shop/web/main?command=sh&command=-c&output=1&error=1"
 
-// executors are the two ways in. The kubelet-side streaming server of the bed
+// executors are the two ways in. The kubelet-side streaming server of the fake remote
 // speaks version 4 of the WebSocket protocol, as kubelets do.
-func executors(t *testing.T, b *bed, path string) map[string]client.Executor {
+func executors(t *testing.T, e *env, path string) map[string]client.Executor {
 	t.Helper()
-	u, err := url.Parse("https://" + b.addr + path)
+	u, err := url.Parse("https://" + e.addr + path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	spdyExecutor, err := client.NewSPDYExecutor(b.config(t), http.MethodPost, u)
+	spdyExecutor, err := client.NewSPDYExecutor(e.config(t), http.MethodPost, u)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wsExecutor, err := client.NewWebSocketExecutorForProtocols(b.config(t), http.MethodGet, u.String(), "v4.channel.k8s.io")
+	wsExecutor, err := client.NewWebSocketExecutorForProtocols(e.config(t), http.MethodGet, u.String(), "v4.channel.k8s.io")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,13 +44,13 @@ func executors(t *testing.T, b *bed, path string) map[string]client.Executor {
 }
 
 func TestExecExitCode(t *testing.T) {
-	b := newBed(t)
-	b.remote.command = func(_ context.Context, _ io.Reader, out, stderr io.WriteCloser, cmd []string, _ <-chan server.TerminalSize) error {
+	e := newEnv(t)
+	e.remote.command = func(_ context.Context, _ io.Reader, out, stderr io.WriteCloser, cmd []string, _ <-chan server.TerminalSize) error {
 		fmt.Fprintf(out, "out %q", cmd)
 		fmt.Fprint(stderr, "err")
 		return exitWith(42)
 	}
-	for name, executor := range executors(t, b, execPath+"&command=exit+42") {
+	for name, executor := range executors(t, e, execPath+"&command=exit+42") {
 		t.Run(name, func(t *testing.T) {
 			var out, stderr bytes.Buffer
 			err := executor.StreamWithContext(t.Context(), client.StreamOptions{Stdout: &out, Stderr: &stderr})
@@ -61,7 +61,7 @@ func TestExecExitCode(t *testing.T) {
 			if diff := cmp.Diff([]string{`out ["sh" "-c" "exit 42"]`, "err"}, []string{out.String(), stderr.String()}); diff != "" {
 				t.Errorf("outputs (-want +got):\n%s", diff)
 			}
-			got := b.remote.last()
+			got := e.remote.last()
 			if got.ProtoMajor != 1 {
 				t.Errorf("upgrade went over %s", got.Proto)
 			}
@@ -83,19 +83,19 @@ func noise(n int64) (io.Reader, hash.Hash) {
 
 func TestExecCarriesMuchDataBothWays(t *testing.T) {
 	const size = 16 << 20
-	b := newBed(t)
+	e := newEnv(t)
 	// The command ends when its stdin does: the half-close must arrive.
-	b.remote.command = func(_ context.Context, in io.Reader, out, _ io.WriteCloser, _ []string, _ <-chan server.TerminalSize) error {
+	e.remote.command = func(_ context.Context, in io.Reader, out, _ io.WriteCloser, _ []string, _ <-chan server.TerminalSize) error {
 		_, err := io.Copy(out, in)
 		return err
 	}
 	const path = "/exec/shop/web/uid-web/main?command=cat&input=1&output=1"
 	// Version 4 of the WebSocket protocol has no half-close, version 5 has.
-	v5, err := client.NewWebSocketExecutor(b.config(t), http.MethodGet, "https://"+b.addr+path)
+	v5, err := client.NewWebSocketExecutor(e.config(t), http.MethodGet, "https://"+e.addr+path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, executor := range map[string]client.Executor{"SPDY": executors(t, b, path)["SPDY"], "WebSocket": v5} {
+	for name, executor := range map[string]client.Executor{"SPDY": executors(t, e, path)["SPDY"], "WebSocket": v5} {
 		t.Run(name, func(t *testing.T) {
 			before := runtime.NumGoroutine()
 			in, sent := noise(size)
@@ -106,7 +106,7 @@ func TestExecCarriesMuchDataBothWays(t *testing.T) {
 			if diff := cmp.Diff(sent.Sum(nil), received.Sum(nil)); diff != "" {
 				t.Errorf("checksums (-sent +received):\n%s", diff)
 			}
-			b.settled(t, before)
+			e.settled(t, before)
 		})
 	}
 }
@@ -116,8 +116,8 @@ func TestExecCarriesMuchDataBothWays(t *testing.T) {
 func BenchmarkExec(b *testing.B) {
 	const size = 64 << 20
 	block := make([]byte, 32<<10)
-	bed := newBed(b)
-	bed.remote.command = func(_ context.Context, _ io.Reader, out, _ io.WriteCloser, _ []string, _ <-chan server.TerminalSize) error {
+	e := newEnv(b)
+	e.remote.command = func(_ context.Context, _ io.Reader, out, _ io.WriteCloser, _ []string, _ <-chan server.TerminalSize) error {
 		for range size / len(block) {
 			if _, err := out.Write(block); err != nil {
 				return err
@@ -125,8 +125,8 @@ func BenchmarkExec(b *testing.B) {
 		}
 		return nil
 	}
-	direct := bed.remote.config()
-	through, err := url.Parse("https://" + bed.addr + "/exec/shop/web/main?command=cat&output=1")
+	direct := e.remote.config()
+	through, err := url.Parse("https://" + e.addr + "/exec/shop/web/main?command=cat&output=1")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func BenchmarkExec(b *testing.B) {
 	for name, way := range map[string]struct {
 		config *rest.Config
 		url    *url.URL
-	}{"Direct": {direct, past}, "ThroughAkd": {bed.config(b), through}} {
+	}{"Direct": {direct, past}, "ThroughAkd": {e.config(b), through}} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(size)
 			for b.Loop() {
@@ -164,15 +164,15 @@ func (s sizes) Next() *client.TerminalSize {
 }
 
 func TestAttachTerminalResizes(t *testing.T) {
-	b := newBed(t)
-	b.remote.command = func(_ context.Context, _ io.Reader, out, _ io.WriteCloser, _ []string, resize <-chan server.TerminalSize) error {
+	e := newEnv(t)
+	e.remote.command = func(_ context.Context, _ io.Reader, out, _ io.WriteCloser, _ []string, resize <-chan server.TerminalSize) error {
 		for range 2 {
 			size := <-resize
 			fmt.Fprintf(out, "%dx%d ", size.Width, size.Height)
 		}
 		return nil
 	}
-	for name, executor := range executors(t, b, "/attach/shop/web/main?tty=1&output=1&input=1&error=1") {
+	for name, executor := range executors(t, e, "/attach/shop/web/main?tty=1&output=1&input=1&error=1") {
 		t.Run(name, func(t *testing.T) {
 			queue := make(sizes, 2)
 			queue <- client.TerminalSize{Width: 80, Height: 24}
@@ -190,7 +190,7 @@ func TestAttachTerminalResizes(t *testing.T) {
 			if diff := cmp.Diff("80x24 132x43 ", out.String()); diff != "" {
 				t.Errorf("sizes (-want +got):\n%s", diff)
 			}
-			if got := b.remote.last().URL.Query().Get("stderr"); got != "" {
+			if got := e.remote.last().URL.Query().Get("stderr"); got != "" {
 				t.Errorf("a terminal has no stderr, but stderr=%s was asked for", got)
 			}
 		})
@@ -198,8 +198,8 @@ func TestAttachTerminalResizes(t *testing.T) {
 }
 
 func TestStreamEndsWhenCallerDoes(t *testing.T) {
-	b := newBed(t)
-	b.remote.command = func(_ context.Context, in io.Reader, out, _ io.WriteCloser, _ []string, _ <-chan server.TerminalSize) error {
+	e := newEnv(t)
+	e.remote.command = func(_ context.Context, in io.Reader, out, _ io.WriteCloser, _ []string, _ <-chan server.TerminalSize) error {
 		fmt.Fprint(out, "ready")
 		_, err := io.Copy(io.Discard, in)
 		return err
@@ -213,7 +213,7 @@ func TestStreamEndsWhenCallerDoes(t *testing.T) {
 			ready := make(chan struct{}, sessions)
 			var wg sync.WaitGroup
 			for range sessions {
-				executor := executors(t, b, "/exec/shop/web/main?command=cat&input=1&output=1")[name]
+				executor := executors(t, e, "/exec/shop/web/main?command=cat&input=1&output=1")[name]
 				wg.Go(func() {
 					_ = executor.StreamWithContext(ctx, client.StreamOptions{Stdin: stdin, Stdout: writerFunc(func() { ready <- struct{}{} })})
 				})
@@ -221,13 +221,13 @@ func TestStreamEndsWhenCallerDoes(t *testing.T) {
 			for range sessions {
 				<-ready
 			}
-			if got := b.streams.taken(); got != sessions {
+			if got := e.streams.open(); got != sessions {
 				t.Errorf("%d streams are counted, want %d", got, sessions)
 			}
 			cancel()
 			wg.Wait()
 			_ = typing.Close()
-			b.settled(t, before)
+			e.settled(t, before)
 		})
 	}
 }
@@ -237,14 +237,14 @@ type writerFunc func()
 func (f writerFunc) Write(p []byte) (int, error) { f(); return len(p), nil }
 
 func TestStreamEndsWhenRemoteDoes(t *testing.T) {
-	b := newBed(t)
-	b.remote.command = func(ctx context.Context, _ io.Reader, out, _ io.WriteCloser, _ []string, _ <-chan server.TerminalSize) error {
+	e := newEnv(t)
+	e.remote.command = func(ctx context.Context, _ io.Reader, out, _ io.WriteCloser, _ []string, _ <-chan server.TerminalSize) error {
 		fmt.Fprint(out, "ready")
 		<-ctx.Done()
 		return ctx.Err()
 	}
 	before := runtime.NumGoroutine()
-	executor := executors(t, b, "/exec/shop/web/main?command=cat&input=1&output=1")["SPDY"]
+	executor := executors(t, e, "/exec/shop/web/main?command=cat&input=1&output=1")["SPDY"]
 	stdin, typing := io.Pipe()
 	ended := make(chan error)
 	ready := make(chan struct{}, 1)
@@ -252,8 +252,8 @@ func TestStreamEndsWhenRemoteDoes(t *testing.T) {
 		ended <- executor.StreamWithContext(t.Context(), client.StreamOptions{Stdin: stdin, Stdout: writerFunc(func() { ready <- struct{}{} })})
 	}()
 	<-ready
-	b.remote.cut()
+	e.remote.cut()
 	<-ended
 	_ = typing.Close()
-	b.settled(t, before)
+	e.settled(t, before)
 }

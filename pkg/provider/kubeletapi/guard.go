@@ -65,7 +65,7 @@ func (s *Server) authorized(methods string, subresources []string, next http.Han
 			methodNotAllowed(w, r, accepted)
 			return
 		}
-		knownGuest(r.Context())
+		markAuthorized(r.Context())
 		next(w, r)
 	}
 }
@@ -88,57 +88,15 @@ func verbOf(method string) string {
 	return ""
 }
 
-// places are the streams that may be open at a time. One user's leak must not
-// keep everyone else from a shell, so nobody has all of them.
-type places struct {
-	all, each int
-
-	mu    sync.Mutex
-	count int
-	users map[string]int
-}
-
-func newPlaces(all int) *places {
-	return &places{all: all, each: max(1, all-all/4), users: map[string]int{}}
-}
-
-func (p *places) taken() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.count
-}
-
-// take returns the limit that is reached, or the way to give the place back.
-func (p *places) take(user string) (release func(), limit int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.count >= p.all:
-		return nil, p.all
-	case p.users[user] >= p.each:
-		return nil, p.each
-	}
-	p.count++
-	p.users[user]++
-	return func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.count--
-		if p.users[user]--; p.users[user] == 0 {
-			delete(p.users, user)
-		}
-	}, 0
-}
-
 // acquire takes one of the streams for the caller.
 func (s *Server) acquire(r *http.Request, what string) (release func(), err error) {
 	user, _ := r.Context().Value(userKey{}).(authenticationv1.UserInfo)
-	release, limit := s.streams.take(user.Username)
+	release, limit := s.streams.acquire(user.Username)
 	if release != nil {
 		return release, nil
 	}
 	whose := "already"
-	if limit < s.streams.all {
+	if limit < s.streams.total {
 		whose = fmt.Sprintf("already for user %q", user.Username)
 	}
 	return nil, withRetry(newStatus(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,

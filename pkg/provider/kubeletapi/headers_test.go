@@ -9,9 +9,9 @@ import (
 )
 
 func TestCallersHeadersStayHere(t *testing.T) {
-	b := newBed(t)
-	b.remote.logs = func(http.ResponseWriter, *http.Request) {}
-	req, err := http.NewRequest(http.MethodGet, "https://"+b.addr+"/containerLogs/shop/web/main", http.NoBody)
+	e := newEnv(t)
+	e.remote.logs = func(http.ResponseWriter, *http.Request) {}
+	req, err := http.NewRequest(http.MethodGet, "https://"+e.addr+"/containerLogs/shop/web/main", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,12 +21,12 @@ func TestCallersHeadersStayHere(t *testing.T) {
 	} {
 		req.Header.Set(name, value)
 	}
-	res, err := b.client(t).Do(req)
+	res, err := e.client(t).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = res.Body.Close()
-	got := b.remote.last().Header
+	got := e.remote.last().Header
 	for _, name := range []string{"Impersonate-User", "Impersonate-Group", "Cookie", "X-Remote-User", "X-Forwarded-For"} {
 		if value := got.Get(name); value != "" {
 			t.Errorf("%s: %s reached the remote", name, value)
@@ -40,16 +40,16 @@ func TestCallersHeadersStayHere(t *testing.T) {
 // A browser's token travels as a subprotocol: good for us, not for the remote.
 func TestProtocolTokenIsTakenOut(t *testing.T) {
 	const encoded = "base64url.bearer.authorization.k8s.io.dG9rZW4td2l0aC1yaWdodHM" // goodToken
-	b := newBed(t)
-	b.remote.fail = refuse(400, metav1.StatusReasonBadRequest, "enough")
-	req, err := http.NewRequest(http.MethodGet, "https://"+b.addr+execPath, http.NoBody)
+	e := newEnv(t)
+	e.remote.fail = refuse(400, metav1.StatusReasonBadRequest, "enough")
+	req, err := http.NewRequest(http.MethodGet, "https://"+e.addr+execPath, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Connection", "Upgrade")
 	req.Header.Set("Upgrade", "websocket")
 	req.Header.Set("Sec-Websocket-Protocol", encoded+", v5.channel.k8s.io")
-	res, err := b.client(t).Do(req)
+	res, err := e.client(t).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestProtocolTokenIsTakenOut(t *testing.T) {
 	if res.StatusCode != http.StatusBadRequest {
 		t.Errorf("got %d: the token was not accepted", res.StatusCode)
 	}
-	if diff := cmp.Diff([]string{"v5.channel.k8s.io"}, b.remote.last().Header.Values("Sec-Websocket-Protocol")); diff != "" {
+	if diff := cmp.Diff([]string{"v5.channel.k8s.io"}, e.remote.last().Header.Values("Sec-Websocket-Protocol")); diff != "" {
 		t.Errorf("protocols at the remote (-want +got):\n%s", diff)
 	}
 }

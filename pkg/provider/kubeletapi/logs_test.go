@@ -14,8 +14,8 @@ import (
 )
 
 func TestLogs(t *testing.T) {
-	b := newBed(t)
-	b.remote.logs = func(w http.ResponseWriter, _ *http.Request) {
+	e := newEnv(t)
+	e.remote.logs = func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
 		fmt.Fprint(w, "a line of "+remoteNamespace+"\n")
 	}
@@ -36,11 +36,11 @@ func TestLogs(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			res, body := b.ask(t, http.MethodGet, "/containerLogs/shop/web/main"+tc.query, goodToken)
+			res, body := e.ask(t, http.MethodGet, "/containerLogs/shop/web/main"+tc.query, goodToken)
 			if res.StatusCode != http.StatusOK || body != "a line of "+remoteNamespace+"\n" {
 				t.Errorf("%s: got %d %q, want the line untouched", tc.reason, res.StatusCode, body)
 			}
-			if diff := cmp.Diff(tc.want, b.remote.last().URL.Query()); diff != "" {
+			if diff := cmp.Diff(tc.want, e.remote.last().URL.Query()); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 			if res.Header.Get("Audit-Id") != "" {
@@ -51,21 +51,21 @@ func TestLogs(t *testing.T) {
 }
 
 func TestFollowedLogsComeAtOnceAndStopWithTheCaller(t *testing.T) {
-	b := newBed(t)
+	e := newEnv(t)
 	gone := make(chan struct{})
-	b.remote.logs = func(w http.ResponseWriter, r *http.Request) {
+	e.remote.logs = func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "first\n")
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
 		close(gone)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+b.addr+"/containerLogs/shop/web/main?follow=true", http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+e.addr+"/containerLogs/shop/web/main?follow=true", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+goodToken)
-	res, err := b.client(t).Do(req)
+	res, err := e.client(t).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,20 +79,20 @@ func TestFollowedLogsComeAtOnceAndStopWithTheCaller(t *testing.T) {
 }
 
 func TestLogErrorsAreText(t *testing.T) {
-	b := newBed(t)
-	b.remote.fail = refuse(400, metav1.StatusReasonBadRequest, `container "main" in pod "web" is waiting to start: ContainerCreating`)
+	e := newEnv(t)
+	e.remote.fail = refuse(400, metav1.StatusReasonBadRequest, `container "main" in pod "web" is waiting to start: ContainerCreating`)
 	const path = "/containerLogs/shop/web/main"
-	res, body := b.ask(t, http.MethodGet, path, goodToken)
+	res, body := e.ask(t, http.MethodGet, path, goodToken)
 	if want := `container "main" in pod "web" is waiting to start: ContainerCreating`; res.StatusCode != 400 || body != want {
 		t.Errorf("got %d %q, want %q alone: kube-apiserver makes the body the message", res.StatusCode, body, want)
 	}
-	req, err := http.NewRequest(http.MethodGet, "https://"+b.addr+path, http.NoBody)
+	req, err := http.NewRequest(http.MethodGet, "https://"+e.addr+path, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+goodToken)
 	req.Header.Set("Accept", "application/json")
-	res, err = b.client(t).Do(req)
+	res, err = e.client(t).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,15 +107,15 @@ func TestLogErrorsAreText(t *testing.T) {
 // request for logs that took one of them was not answered for minutes, and a
 // request for a followed log cannot tell that from a container that is silent.
 func TestLogsDoNotTrustAnOldConnection(t *testing.T) {
-	b := newBed(t)
-	b.remote.logs = func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "a line\n") }
+	e := newEnv(t)
+	e.remote.logs = func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "a line\n") }
 	seen := map[string]bool{}
 	for range 2 {
-		res, body := b.ask(t, http.MethodGet, "/containerLogs/shop/web/main", goodToken)
+		res, body := e.ask(t, http.MethodGet, "/containerLogs/shop/web/main", goodToken)
 		if res.StatusCode != http.StatusOK || body != "a line\n" {
 			t.Fatalf("got %d %q", res.StatusCode, body)
 		}
-		seen[b.remote.last().RemoteAddr] = true
+		seen[e.remote.last().RemoteAddr] = true
 	}
 	if len(seen) != 2 {
 		t.Errorf("two requests came over %d connections, want one each", len(seen))

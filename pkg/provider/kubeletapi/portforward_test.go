@@ -13,17 +13,17 @@ import (
 )
 
 func TestPortForwardManyConnections(t *testing.T) {
-	b := newBed(t)
-	b.remote.port = func(stream io.ReadWriteCloser, port int32) error {
+	e := newEnv(t)
+	e.remote.port = func(stream io.ReadWriteCloser, port int32) error {
 		fmt.Fprintf(stream, "%d:", port)
 		_, err := io.Copy(stream, stream)
 		return err
 	}
-	transport, upgrader, err := spdy.RoundTripperFor(b.config(t))
+	transport, upgrader, err := spdy.RoundTripperFor(e.config(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &url.URL{Scheme: "https", Host: b.addr, Path: "/portForward/shop/web"}
+	u := &url.URL{Scheme: "https", Host: e.addr, Path: "/portForward/shop/web"}
 	conn, _, err := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, u).Dial("portforward.k8s.io")
 	if err != nil {
 		t.Fatal(err)

@@ -12,18 +12,18 @@ import (
 )
 
 func TestRun(t *testing.T) {
-	b := newBed(t)
-	b.remote.command = func(_ context.Context, _ io.Reader, out, _ io.WriteCloser, cmd []string, _ <-chan server.TerminalSize) error {
+	e := newEnv(t)
+	e.remote.command = func(_ context.Context, _ io.Reader, out, _ io.WriteCloser, cmd []string, _ <-chan server.TerminalSize) error {
 		fmt.Fprintf(out, "%q", cmd)
 		if cmd[0] == "false" {
 			return exitWith(1)
 		}
 		return nil
 	}
-	if res, body := b.ask(t, http.MethodPost, "/run/shop/web/main?cmd=echo+a", goodToken); res.StatusCode != 200 || body != `["echo" "a"]` {
+	if res, body := e.ask(t, http.MethodPost, "/run/shop/web/main?cmd=echo+a", goodToken); res.StatusCode != 200 || body != `["echo" "a"]` {
 		t.Errorf("got %d %s", res.StatusCode, body)
 	}
-	res, body := b.ask(t, http.MethodPost, "/run/shop/web/main?cmd=false", goodToken)
+	res, body := e.ask(t, http.MethodPost, "/run/shop/web/main?cmd=false", goodToken)
 	if res.StatusCode != 500 || !strings.Contains(body, "exit code 1") {
 		t.Errorf("got %d %s", res.StatusCode, body)
 	}

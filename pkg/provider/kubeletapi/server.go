@@ -109,8 +109,8 @@ type Server struct {
 	cfg     Config
 	log     *slog.Logger
 	remotes *remotes
-	usage   *accounts
-	streams *places
+	usage   *cpuCounters
+	streams *streamLimiter
 	buffers buffers
 	handler http.Handler
 	// instruments are nil without a Registerer.
@@ -141,10 +141,10 @@ func New(cfg Config) (*Server, error) {
 		cfg:     cfg,
 		log:     cfg.Logger,
 		remotes: remotes,
-		usage:   newAccounts(cfg.Usage, cfg.Clock),
-		streams: newPlaces(cfg.Limits.Streams),
+		usage:   newCPUCounters(cfg.Usage, cfg.Clock),
+		streams: newStreamLimiter(cfg.Limits.Streams),
 	}
-	if s.instruments, err = NewInstruments(cfg.Registerer, s.streams.taken, cfg.Certificates.State); err != nil {
+	if s.instruments, err = NewInstruments(cfg.Registerer, s.streams.open, cfg.Certificates.State); err != nil {
 		return nil, err
 	}
 	s.handler = s.routes()
@@ -194,7 +194,7 @@ func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 			return nil, fmt.Errorf("listen for the kubelet API (is another kubelet on this port? choose another address): %w", err)
 		}
 	}
-	return newDoor(netutil.LimitListener(listener, s.cfg.Limits.Connections), s.cfg.Limits.Connections/2), nil
+	return newConnLimiter(netutil.LimitListener(listener, s.cfg.Limits.Connections), s.cfg.Limits.Connections/2), nil
 }
 
 func (s *Server) httpServer(requests context.Context) *http.Server {
@@ -205,7 +205,7 @@ func (s *Server) httpServer(requests context.Context) *http.Server {
 		ReadHeaderTimeout: s.cfg.Limits.HeaderTime,
 		IdleTimeout:       s.cfg.Limits.IdleTime,
 		BaseContext:       func(net.Listener) context.Context { return requests },
-		ConnContext:       withGuest,
+		ConnContext:       withConn,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		Protocols:         new(http.Protocols),
 		// Go would answer "OPTIONS *" by itself, to anybody.

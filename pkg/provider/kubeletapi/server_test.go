@@ -29,7 +29,7 @@ func TestPlainEndpoints(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "akd_test", Help: "A test."}, func() float64 { return 7 }))
 	healthy := true
-	b := newBed(t, func(c *Config) {
+	e := newEnv(t, func(c *Config) {
 		c.Gatherer, c.Registerer = registry, registry
 		c.Configz = map[string]string{"node": nodeName}
 		c.Health = func(context.Context) error {
@@ -49,16 +49,16 @@ func TestPlainEndpoints(t *testing.T) {
 		}
 		return names
 	}
-	if _, body := b.ask(t, http.MethodGet, "/pods", goodToken); !cmp.Equal([]string{"web", "pending"}, names(body)) {
+	if _, body := e.ask(t, http.MethodGet, "/pods", goodToken); !cmp.Equal([]string{"web", "pending"}, names(body)) {
 		t.Errorf("/pods: %s", body)
 	}
-	if _, body := b.ask(t, http.MethodGet, "/runningpods/", goodToken); !cmp.Equal([]string{"web"}, names(body)) {
+	if _, body := e.ask(t, http.MethodGet, "/runningpods/", goodToken); !cmp.Equal([]string{"web"}, names(body)) {
 		t.Errorf("/runningpods/: %s", body)
 	}
-	if _, body := b.ask(t, http.MethodGet, "/configz", goodToken); body != `{"akd":{"node":"vk"}}`+"\n" {
+	if _, body := e.ask(t, http.MethodGet, "/configz", goodToken); body != `{"akd":{"node":"vk"}}`+"\n" {
 		t.Errorf("/configz: %s", body)
 	}
-	_, body := b.ask(t, http.MethodGet, "/metrics", goodToken)
+	_, body := e.ask(t, http.MethodGet, "/metrics", goodToken)
 	for _, want := range []string{
 		"akd_test 7", "akd_kubelet_api_streams 0", "akd_kubelet_api_serving_certificate_self_signed 0",
 		`akd_kubelet_api_requests_total{code="200",route="pods"} 1`,
@@ -68,31 +68,31 @@ func TestPlainEndpoints(t *testing.T) {
 			t.Errorf("/metrics lacks %s:\n%s", want, body)
 		}
 	}
-	if res, body := b.ask(t, http.MethodGet, "/healthz", goodToken); res.StatusCode != 200 || body != "ok" {
+	if res, body := e.ask(t, http.MethodGet, "/healthz", goodToken); res.StatusCode != 200 || body != "ok" {
 		t.Errorf("/healthz: %d %s", res.StatusCode, body)
 	}
 	healthy = false
-	if res, body := b.ask(t, http.MethodGet, "/healthz", goodToken); res.StatusCode != 500 || strings.Contains(body, "192.0.2.1") {
+	if res, body := e.ask(t, http.MethodGet, "/healthz", goodToken); res.StatusCode != 500 || strings.Contains(body, "192.0.2.1") {
 		t.Errorf("/healthz when unhealthy: %d %s", res.StatusCode, body)
 	}
-	if res, _ := b.ask(t, http.MethodGet, "/healthz/ping", goodToken); res.StatusCode != 200 {
+	if res, _ := e.ask(t, http.MethodGet, "/healthz/ping", goodToken); res.StatusCode != 200 {
 		t.Errorf("/healthz/ping when unhealthy: %d", res.StatusCode)
 	}
-	if res, _ := b.ask(t, http.MethodDelete, "/pods", goodToken); res.StatusCode != 405 || res.Header.Get("Allow") != "GET" {
+	if res, _ := e.ask(t, http.MethodDelete, "/pods", goodToken); res.StatusCode != 405 || res.Header.Get("Allow") != "GET" {
 		t.Errorf("DELETE /pods: %d, Allow %q", res.StatusCode, res.Header.Get("Allow"))
 	}
 	for path, code := range map[string]int{"/metrics/cadvisor": 404, "/logs/syslog": 404, "/debug/pprof/": 404, "/checkpoint/a/b/c": 501} {
-		if res, body := b.ask(t, http.MethodGet, path, goodToken); res.StatusCode != code || !strings.Contains(body, `"kind":"Status"`) {
+		if res, body := e.ask(t, http.MethodGet, path, goodToken); res.StatusCode != code || !strings.Contains(body, `"kind":"Status"`) {
 			t.Errorf("%s: %d %s, want %d and a Status", path, res.StatusCode, body, code)
 		}
 	}
 }
 
-func (b *bed) rawConn(t *testing.T) net.Conn {
+func (e *env) rawConn(t *testing.T) net.Conn {
 	t.Helper()
 	pool := x509.NewCertPool()
-	pool.AddCert(b.serving.cert)
-	conn, err := tls.Dial("tcp", b.addr, &tls.Config{RootCAs: pool})
+	pool.AddCert(e.serving.cert)
+	conn, err := tls.Dial("tcp", e.addr, &tls.Config{RootCAs: pool})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,23 +101,23 @@ func (b *bed) rawConn(t *testing.T) net.Conn {
 }
 
 func TestSlowPeersAreDropped(t *testing.T) {
-	b := newBed(t, func(c *Config) { c.Limits.HeaderTime = 50 * time.Millisecond })
+	e := newEnv(t, func(c *Config) { c.Limits.HeaderTime = 50 * time.Millisecond })
 	// Neither a handshake nor a header that never ends keeps a connection:
 	// reading ends because the server closes.
-	silent, err := net.Dial("tcp", b.addr)
+	silent, err := net.Dial("tcp", e.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer silent.Close()
 	_, _ = io.Copy(io.Discard, silent)
-	slow := b.rawConn(t)
+	slow := e.rawConn(t)
 	fmt.Fprint(slow, "GET /pods HTTP/1.1\r\nHost: x\r\nX-Slow: ")
 	_, _ = io.Copy(io.Discard, slow)
 }
 
 func TestHeaderLimit(t *testing.T) {
-	b := newBed(t, func(c *Config) { c.Limits.HeaderBytes = 1 << 10 })
-	conn := b.rawConn(t)
+	e := newEnv(t, func(c *Config) { c.Limits.HeaderBytes = 1 << 10 })
+	conn := e.rawConn(t)
 	go fmt.Fprintf(conn, "GET /pods HTTP/1.1\r\nHost: x\r\nX-Big: %s\r\n\r\n", strings.Repeat("x", 16<<10))
 	answer := make([]byte, len("HTTP/1.1 431"))
 	if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 431" {
@@ -127,8 +127,8 @@ func TestHeaderLimit(t *testing.T) {
 
 // Go's server has an answer of its own to this one.
 func TestOptionsAreNotAnonymous(t *testing.T) {
-	b := newBed(t)
-	conn := b.rawConn(t)
+	e := newEnv(t)
+	conn := e.rawConn(t)
 	fmt.Fprint(conn, "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
 	answer := make([]byte, len("HTTP/1.1 401"))
 	if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 401" {
@@ -137,17 +137,17 @@ func TestOptionsAreNotAnonymous(t *testing.T) {
 }
 
 func TestRefusedPeersKeepNoConnection(t *testing.T) {
-	b := newBed(t, func(c *Config) { c.Limits.Connections = 2 })
+	e := newEnv(t, func(c *Config) { c.Limits.Connections = 2 })
 	for range 10 { // more than there are connections: each must be given back
-		if res, _ := b.ask(t, http.MethodGet, "/pods", ""); res.StatusCode != 401 || !res.Close {
+		if res, _ := e.ask(t, http.MethodGet, "/pods", ""); res.StatusCode != 401 || !res.Close {
 			t.Errorf("got %d, close %t", res.StatusCode, res.Close)
 		}
 	}
 }
 
 func TestShutdownEndsStreams(t *testing.T) {
-	b := newBed(t)
-	b.remote.command = func(_ context.Context, in io.Reader, out, _ io.WriteCloser, _ []string, _ <-chan server.TerminalSize) error {
+	e := newEnv(t)
+	e.remote.command = func(_ context.Context, in io.Reader, out, _ io.WriteCloser, _ []string, _ <-chan server.TerminalSize) error {
 		fmt.Fprint(out, "ready")
 		_, err := io.Copy(io.Discard, in)
 		return err
@@ -155,23 +155,23 @@ func TestShutdownEndsStreams(t *testing.T) {
 	stdin, typing := io.Pipe()
 	defer typing.Close()
 	ready, ended := make(chan struct{}, 1), make(chan struct{})
-	executor := executors(t, b, "/exec/shop/web/main?command=cat&input=1&output=1")["SPDY"]
+	executor := executors(t, e, "/exec/shop/web/main?command=cat&input=1&output=1")["SPDY"]
 	go func() {
 		defer close(ended)
 		_ = executor.StreamWithContext(t.Context(), client.StreamOptions{Stdin: stdin, Stdout: writerFunc(func() { ready <- struct{}{} })})
 	}()
 	<-ready
-	b.stop() // returns when Run has
-	if got := b.streams.taken(); got != 0 {
+	e.stop() // returns when Run has
+	if got := e.streams.open(); got != 0 {
 		t.Errorf("Run returned with %d streams open", got)
 	}
 	<-ended
 }
 
 func TestPortInUse(t *testing.T) {
-	b := newBed(t)
-	cfg := b.cfg
-	cfg.Listener, cfg.Address = nil, b.addr
+	e := newEnv(t)
+	cfg := e.cfg
+	cfg.Listener, cfg.Address = nil, e.addr
 	second, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)

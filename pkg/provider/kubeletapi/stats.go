@@ -23,24 +23,24 @@ func compareNames(x, y *corev1.Pod) int {
 // summary answers /stats/summary with CPU and memory; the machine's disks,
 // network and processes are the remote's.
 func (s *Server) summary(w http.ResponseWriter, r *http.Request) {
-	booked := s.usage.report(r.Context(), s.cfg.Pods.List())
+	usage := s.usage.report(r.Context(), s.cfg.Pods.List())
 	out := stats.Summary{
 		Node: stats.NodeStats{NodeName: s.cfg.NodeName, StartTime: metav1.NewTime(s.cfg.StartTime)},
 		Pods: []stats.PodStats{},
 	}
-	if booked.err != nil {
+	if usage.err != nil {
 		// RFC 7234, 5.5: 299 is a miscellaneous, persistent warning.
-		w.Header().Set("Warning", fmt.Sprintf("299 akd %q", "no usage: "+booked.err.Error()))
+		w.Header().Set("Warning", fmt.Sprintf("299 akd %q", "no usage: "+usage.err.Error()))
 	} else {
-		out.Node.CPU, out.Node.Memory = booked.node.stats()
+		out.Node.CPU, out.Node.Memory = usage.node.stats()
 	}
-	for _, p := range booked.pods {
+	for _, p := range usage.pods {
 		out.Pods = append(out.Pods, p.stats())
 	}
 	s.writeJSON(w, &out)
 }
 
-func (p podAccount) stats() stats.PodStats {
+func (p podCounters) stats() stats.PodStats {
 	out := stats.PodStats{
 		PodRef:     stats.PodReference{Name: p.pod.Name, Namespace: p.pod.Namespace, UID: string(p.pod.UID)},
 		Containers: []stats.ContainerStats{},
@@ -59,10 +59,10 @@ func (p podAccount) stats() stats.PodStats {
 	return out
 }
 
-func (a account) stats() (*stats.CPUStats, *stats.MemoryStats) {
-	at := metav1.NewTime(a.at)
-	return &stats.CPUStats{Time: at, UsageNanoCores: new(a.rate), UsageCoreNanoSeconds: new(a.cpu)},
-		&stats.MemoryStats{Time: at, UsageBytes: new(a.memory), WorkingSetBytes: new(a.memory)}
+func (c cpuCounter) stats() (*stats.CPUStats, *stats.MemoryStats) {
+	at := metav1.NewTime(c.at)
+	return &stats.CPUStats{Time: at, UsageNanoCores: new(c.rate), UsageCoreNanoSeconds: new(c.cpu)},
+		&stats.MemoryStats{Time: at, UsageBytes: new(c.memory), WorkingSetBytes: new(c.memory)}
 }
 
 // Names and labels are the kubelet's, stable by contract.
@@ -94,7 +94,7 @@ func (c resourceCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func (p podAccount) collect(ch chan<- prometheus.Metric) {
+func (p podCounters) collect(ch chan<- prometheus.Metric) {
 	pod := labels{{"pod", p.pod.Name}, {"namespace", p.pod.Namespace}}
 	for _, c := range p.containers {
 		of := append(labels{{"container", c.name}}, pod...)
@@ -136,9 +136,9 @@ func counter(name, help string, nanoseconds uint64, of ...[2]string) prometheus.
 // resourceMetrics answers /metrics/resource, which metrics-server scrapes. It
 // is always the text format, which has room for the reason of a missing usage.
 func (s *Server) resourceMetrics(w http.ResponseWriter, r *http.Request) {
-	booked := s.usage.report(r.Context(), s.cfg.Pods.List())
+	usage := s.usage.report(r.Context(), s.cfg.Pods.List())
 	registry := prometheus.NewPedanticRegistry()
-	if err := registry.Register(resourceCollector{booked}); err != nil {
+	if err := registry.Register(resourceCollector{usage}); err != nil {
 		writeError(w, r, apierrors.NewInternalError(err))
 		return
 	}
@@ -148,8 +148,8 @@ func (s *Server) resourceMetrics(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var text bytes.Buffer
-	if booked.err != nil {
-		fmt.Fprintf(&text, "# no usage: %s\n", strings.ReplaceAll(booked.err.Error(), "\n", " "))
+	if usage.err != nil {
+		fmt.Fprintf(&text, "# no usage: %s\n", strings.ReplaceAll(usage.err.Error(), "\n", " "))
 	}
 	for _, family := range families {
 		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {

@@ -48,15 +48,15 @@ func TestCountersGiveTheRateBack(t *testing.T) {
 		sample(2047, 31_000_000, 3<<20),
 		sample(2062, 0, 3<<20),
 	}
-	a := newAccounts(samples(series...), clock)
-	var before, beforeNode account
+	a := newCPUCounters(samples(series...), clock)
+	var before, beforeNode cpuCounter
 	for i, s := range series {
 		clock.Step(usageAge)
 		got := a.report(t.Context(), testPods())
 		if got.err != nil || len(got.pods) != 2 {
 			t.Fatalf("got %+v", got)
 		}
-		c := got.pods[1].containers[0].account // pending sorts first
+		c := got.pods[1].containers[0].cpuCounter // pending sorts first
 		if i > 0 && c.at.After(before.at) {
 			rate := float64(c.cpu-before.cpu) / c.at.Sub(before.at).Seconds()
 			if rate != float64(s.Containers[0].CPU) {
@@ -77,7 +77,7 @@ func TestCountersGiveTheRateBack(t *testing.T) {
 }
 
 func TestRestartBeginsANewCounter(t *testing.T) {
-	old := account{cpu: 1e12, at: time.Unix(100, 0), started: time.Unix(50, 0)}
+	old := cpuCounter{cpu: 1e12, at: time.Unix(100, 0), started: time.Unix(50, 0)}
 	got := old.next(ContainerUsage{CPU: 1e9}, time.Unix(120, 0), 10*time.Second, time.Unix(110, 0))
 	if got.cpu != 10e9 {
 		t.Errorf("got %d ns, want the 10 s of the window", got.cpu)
@@ -86,7 +86,7 @@ func TestRestartBeginsANewCounter(t *testing.T) {
 
 func TestNodeCounterDoesNotFallWhenAPodGoes(t *testing.T) {
 	clock := clocktesting.NewFakeClock(time.Unix(2000, 0))
-	a := newAccounts(samples(sample(2000, 1e9, 1), sample(2015, 1e9, 1)), clock)
+	a := newCPUCounters(samples(sample(2000, 1e9, 1), sample(2015, 1e9, 1)), clock)
 	a.report(t.Context(), testPods())
 	clock.Step(15 * time.Second)
 	with := a.report(t.Context(), testPods()).node
@@ -103,7 +103,7 @@ func TestNodeCounterDoesNotFallWhenAPodGoes(t *testing.T) {
 func TestUsageIsNotAskedForTooOften(t *testing.T) {
 	clock := clocktesting.NewFakeClock(time.Unix(2000, 0))
 	asked, failing := 0, false
-	a := newAccounts(func(context.Context) ([]PodUsage, error) {
+	a := newCPUCounters(func(context.Context) ([]PodUsage, error) {
 		asked++
 		if failing {
 			return nil, errors.New("no")
@@ -125,8 +125,8 @@ func TestUsageIsNotAskedForTooOften(t *testing.T) {
 }
 
 func TestStatsEndpoints(t *testing.T) {
-	b := newBed(t, func(c *Config) { c.Usage = samples(sample(2000, 250_000_000, 4096)) })
-	_, text := b.ask(t, http.MethodGet, "/metrics/resource", goodToken)
+	e := newEnv(t, func(c *Config) { c.Usage = samples(sample(2000, 250_000_000, 4096)) })
+	_, text := e.ask(t, http.MethodGet, "/metrics/resource", goodToken)
 	want := `# HELP container_cpu_usage_seconds_total Cumulative cpu time consumed by the container in core-seconds
 # TYPE container_cpu_usage_seconds_total counter
 container_cpu_usage_seconds_total{container="main",namespace="shop",pod="web"} 3.75 2000000
@@ -155,7 +155,7 @@ resource_scrape_error 0
 	if diff := cmp.Diff(want, text); diff != "" {
 		t.Errorf("/metrics/resource (-want +got):\n%s", diff)
 	}
-	_, body := b.ask(t, http.MethodGet, "/stats/summary", goodToken)
+	_, body := e.ask(t, http.MethodGet, "/stats/summary", goodToken)
 	var summary stats.Summary
 	if err := json.Unmarshal([]byte(body), &summary); err != nil {
 		t.Fatal(err)
@@ -176,10 +176,10 @@ resource_scrape_error 0
 }
 
 func TestMissingUsageSaysWhy(t *testing.T) {
-	b := newBed(t, func(c *Config) {
+	e := newEnv(t, func(c *Config) {
 		c.Usage = func(context.Context) ([]PodUsage, error) { return nil, errNoMetricsAPI }
 	})
-	res, text := b.ask(t, http.MethodGet, "/metrics/resource", goodToken)
+	res, text := e.ask(t, http.MethodGet, "/metrics/resource", goodToken)
 	if res.StatusCode != 200 || !strings.HasPrefix(text, "# no usage: "+errNoMetricsAPI.Error()+"\n") ||
 		!strings.Contains(text, "\nresource_scrape_error 1\n") {
 		t.Errorf("got %d %s", res.StatusCode, text)
@@ -187,7 +187,7 @@ func TestMissingUsageSaysWhy(t *testing.T) {
 	if strings.Contains(text, "node_cpu") {
 		t.Error("a usage was made up")
 	}
-	res, body := b.ask(t, http.MethodGet, "/stats/summary", goodToken)
+	res, body := e.ask(t, http.MethodGet, "/stats/summary", goodToken)
 	if res.StatusCode != 200 || !strings.Contains(res.Header.Get("Warning"), errNoMetricsAPI.Error()) || !strings.Contains(body, `"web"`) {
 		t.Errorf("got %d %v %s", res.StatusCode, res.Header, body)
 	}

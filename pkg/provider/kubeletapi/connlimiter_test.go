@@ -13,13 +13,13 @@ import (
 )
 
 // One peer could hold every connection without showing any right.
-func TestStrangersDoNotShutOutOthers(t *testing.T) {
-	b := newBed(t, func(c *Config) {
+func TestUnauthenticatedPeersDoNotShutOutOthers(t *testing.T) {
+	e := newEnv(t, func(c *Config) {
 		c.Limits.Connections = 8
 		c.Limits.HeaderTime = time.Hour // silence alone ends nobody
 	})
 	dial := func(from string) net.Conn {
-		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).Dial("tcp", b.addr)
+		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).Dial("tcp", e.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +34,7 @@ func TestStrangersDoNotShutOutOthers(t *testing.T) {
 	for _, conn := range flood[:96] {
 		_, _ = io.Copy(io.Discard, conn) // ends: akd has closed it
 	}
-	if res, body := b.ask(t, http.MethodGet, "/healthz", goodToken); res.StatusCode != http.StatusOK {
+	if res, body := e.ask(t, http.MethodGet, "/healthz", goodToken); res.StatusCode != http.StatusOK {
 		t.Errorf("got %d %s", res.StatusCode, body)
 	}
 	if err := modest.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
