@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	corev1 "k8s.io/api/core/v1"
@@ -96,18 +97,16 @@ const maxRunOutput = 1 << 20
 
 var errOutputTooLong = errors.New("output exceeds 1 MiB: use exec, which streams")
 
-// boundedBuffer takes both outputs of a command, as they come; the
-// executor writes them from one goroutine each, thus the turn.
+// boundedBuffer collects both outputs of a command in the order in which they
+// arrive. The executor writes them from one goroutine each.
 type boundedBuffer struct {
-	turn   chan struct{}
+	mu     sync.Mutex
 	buffer bytes.Buffer
 }
 
-func newBoundedBuffer() *boundedBuffer { return &boundedBuffer{turn: make(chan struct{}, 1)} }
-
 func (b *boundedBuffer) Write(p []byte) (int, error) {
-	b.turn <- struct{}{}
-	defer func() { <-b.turn }()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.buffer.Len()+len(p) > maxRunOutput {
 		return 0, errOutputTooLong
 	}
@@ -135,7 +134,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request) {
 		"stdout":    {"true"},
 		"stderr":    {"true"},
 	}
-	output := newBoundedBuffer()
+	output := &boundedBuffer{}
 	if err := s.execute(r, str, output); err != nil {
 		writeError(w, r, s.runError(str, output, err))
 		return

@@ -2,28 +2,29 @@ package kubeletapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
+	metricsclient "k8s.io/metrics/pkg/client/clientset/versioned/typed/metrics/v1beta1"
 )
 
-// Usage measures the remote pods of the node, in local names. It may return
-// what it got along with an error about the rest.
+// Usage returns the usage of the node's remote pods, under their local names. If
+// it returns an error, the result may be incomplete.
 type Usage func(ctx context.Context) ([]PodUsage, error)
 
 // PodUsage is one measurement of one pod.
 type PodUsage struct {
-	// Namespace and Name are the local pod's.
+	// Namespace and Name are those of the local pod.
 	Namespace, Name string
 	// Timestamp is the end of the Window over which CPU was averaged.
 	Timestamp  time.Time
@@ -43,131 +44,108 @@ type ContainerUsage struct {
 const (
 	usageTime    = 10 * time.Second
 	usageWorkers = 8
-	maxUsageBody = 64 << 20
 )
 
-// RemoteUsage measures by metrics.k8s.io of the remote cluster, one request
-// per remote namespace that holds a pod of ours. It needs get and list on
-// pods.metrics.k8s.io there.
+// RemoteUsage returns a Usage that reads metrics.k8s.io of the remote cluster,
+// with one request per remote namespace that holds a pod of the node. It needs
+// get and list on pods.metrics.k8s.io there.
 func RemoteUsage(config *rest.Config, pods Pods) (Usage, error) {
-	client, err := rest.HTTPClientFor(config)
+	client, err := metricsclient.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("make client of the remote metrics API: %w", err)
-	}
-	base, _, err := rest.DefaultServerUrlFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("parse address of the remote API server: %w", err)
-	}
-	get := func(ctx context.Context, namespace string) ([]podMetrics, error) {
-		return getMetrics(ctx, client, base.JoinPath("apis/metrics.k8s.io/v1beta1/namespaces", namespace, "pods").String())
 	}
 	return func(ctx context.Context) ([]PodUsage, error) {
 		ctx, cancel := context.WithTimeout(ctx, usageTime)
 		defer cancel()
-		return measure(ctx, pods, get)
+		return measure(ctx, client, pods)
 	}, nil
 }
 
-// podMetrics is the part of metrics.k8s.io/v1beta1 PodMetrics that is read.
-type podMetrics struct {
-	metav1.ObjectMeta `json:"metadata"`
-	Timestamp         metav1.Time     `json:"timestamp"`
-	Window            metav1.Duration `json:"window"`
-	Containers        []struct {
-		Name  string                                    `json:"name"`
-		Usage map[corev1.ResourceName]resource.Quantity `json:"usage"`
-	} `json:"containers"`
-}
-
-func measure(ctx context.Context, pods Pods, get func(context.Context, string) ([]podMetrics, error)) ([]PodUsage, error) {
-	byRemote := map[types.NamespacedName]types.NamespacedName{}
-	namespaces := map[string]bool{}
-	for _, pod := range pods.List() {
-		if namespace, name, ok := pods.Remote(pod); ok {
-			byRemote[types.NamespacedName{Namespace: namespace, Name: name}] = types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
-			namespaces[namespace] = true
-		}
-	}
+// measure returns the usage in the namespaces that answer, and the first error of
+// the others: all say the same.
+func measure(ctx context.Context, client metricsclient.PodMetricsesGetter, pods Pods) ([]PodUsage, error) {
 	var (
-		mu     sync.Mutex
-		out    []PodUsage
-		failed []error
-		work   = make(chan string)
-		wg     sync.WaitGroup
+		mu    sync.Mutex
+		usage []PodUsage
+		group errgroup.Group
 	)
-	for range min(usageWorkers, len(namespaces)) {
-		wg.Go(func() {
-			for namespace := range work {
-				found, err := get(ctx, namespace)
-				mu.Lock()
-				if err != nil {
-					failed = append(failed, err)
-				}
-				for i := range found {
-					if local, ok := byRemote[types.NamespacedName{Namespace: namespace, Name: found[i].Name}]; ok {
-						out = append(out, found[i].local(local))
-					}
-				}
-				mu.Unlock()
+	group.SetLimit(usageWorkers)
+	for namespace, locals := range localNames(pods) {
+		group.Go(func() error {
+			list, err := client.PodMetricses(namespace).List(ctx, metav1.ListOptions{})
+			if err != nil {
+				return usageError(err)
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			usage = append(usage, podUsages(list.Items, locals)...)
+			return nil
 		})
 	}
-	for namespace := range namespaces {
-		work <- namespace
-	}
-	close(work)
-	wg.Wait()
-	if len(failed) > 0 {
-		return out, failed[0] // the rest say the same
-	}
-	return out, nil
+	err := group.Wait()
+	return usage, err
 }
 
-func (m *podMetrics) local(name types.NamespacedName) PodUsage {
-	usage := PodUsage{Namespace: name.Namespace, Name: name.Name, Timestamp: m.Timestamp.Time, Window: m.Window.Duration}
-	for _, c := range m.Containers {
-		cpu, memory := c.Usage[corev1.ResourceCPU], c.Usage[corev1.ResourceMemory]
-		usage.Containers = append(usage.Containers, ContainerUsage{
-			Name:   c.Name,
-			CPU:    uint64(max(cpu.ScaledValue(resource.Nano), 0)),
-			Memory: uint64(max(memory.Value(), 0)),
-		})
+// localNames returns the local pods by remote namespace and remote name.
+func localNames(pods Pods) map[string]map[string]types.NamespacedName {
+	locals := map[string]map[string]types.NamespacedName{}
+	for _, pod := range pods.List() {
+		namespace, name, ok := pods.Remote(pod)
+		if !ok {
+			continue
+		}
+		if locals[namespace] == nil {
+			locals[namespace] = map[string]types.NamespacedName{}
+		}
+		locals[namespace][name] = types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
 	}
-	return usage
+	return locals
 }
 
-// The reasons name no address: they are shown to whoever scrapes.
+// podUsages leaves out pods that have no local name: they are not of this node.
+func podUsages(remote []metricsv1beta1.PodMetrics, locals map[string]types.NamespacedName) []PodUsage {
+	var usages []PodUsage
+	for i := range remote {
+		local, ok := locals[remote[i].Name]
+		if !ok {
+			continue
+		}
+		usage := PodUsage{
+			Namespace: local.Namespace,
+			Name:      local.Name,
+			Timestamp: remote[i].Timestamp.Time,
+			Window:    remote[i].Window.Duration,
+		}
+		for _, c := range remote[i].Containers {
+			cpu, memory := c.Usage[corev1.ResourceCPU], c.Usage[corev1.ResourceMemory]
+			usage.Containers = append(usage.Containers, ContainerUsage{
+				Name:   c.Name,
+				CPU:    uint64(max(cpu.ScaledValue(resource.Nano), 0)),
+				Memory: uint64(max(memory.Value(), 0)),
+			})
+		}
+		usages = append(usages, usage)
+	}
+	return usages
+}
+
+// The messages contain no address: anyone who scrapes can read them.
 var (
-	errNoMetricsAPI  = errors.New("the remote cluster serves no metrics.k8s.io: install metrics-server there")
+	errNoMetricsAPI  = errors.New("the remote cluster does not serve metrics.k8s.io: install metrics-server there")
 	errMetricsDenied = errors.New("akd may not read pods.metrics.k8s.io in the remote cluster: grant it get and list in its namespaces")
-	errMetricsSilent = errors.New("the remote cluster does not answer for metrics.k8s.io")
+	errMetricsSilent = errors.New("the remote cluster gives no valid response for metrics.k8s.io")
 )
 
-func getMetrics(ctx context.Context, client *http.Client, url string) ([]podMetrics, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return nil, fmt.Errorf("make request for metrics: %w", err)
+// usageError drops what client-go says, because it may contain addresses.
+func usageError(err error) error {
+	status := apierrors.APIStatus(nil)
+	switch {
+	case !errors.As(err, &status):
+		return errMetricsSilent
+	case apierrors.IsNotFound(err), apierrors.IsServiceUnavailable(err):
+		return errNoMetricsAPI
+	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
+		return errMetricsDenied
 	}
-	req.Header.Set("Accept", "application/json")
-	res, err := client.Do(req)
-	if err != nil {
-		return nil, errMetricsSilent
-	}
-	defer func() { _ = res.Body.Close() }()
-	switch res.StatusCode {
-	case http.StatusOK:
-	case http.StatusNotFound, http.StatusServiceUnavailable:
-		return nil, errNoMetricsAPI
-	case http.StatusForbidden, http.StatusUnauthorized:
-		return nil, errMetricsDenied
-	default:
-		return nil, fmt.Errorf("the remote cluster answered %d for metrics.k8s.io", res.StatusCode)
-	}
-	var list struct {
-		Items []podMetrics `json:"items"`
-	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxUsageBody)).Decode(&list); err != nil {
-		return nil, fmt.Errorf("the remote cluster's answer for metrics.k8s.io cannot be read: %w", err)
-	}
-	return list.Items, nil
+	return fmt.Errorf("the remote cluster answered requests for metrics.k8s.io with status %d", status.Status().Code)
 }

@@ -220,11 +220,18 @@ func TestRemoteUsage(t *testing.T) {
 			var path string
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				path = r.URL.Path
+				w.Header().Set("Content-Type", "application/json")
 				w.WriteHeader(tc.code)
 				fmt.Fprint(w, found)
 			}))
 			defer server.Close()
-			usage, err := RemoteUsage(&rest.Config{Host: server.URL}, testPods())
+			usage, err := RemoteUsage(&rest.Config{
+				Host: server.URL,
+				ContentConfig: rest.ContentConfig{ // akd's
+					AcceptContentTypes: "application/vnd.kubernetes.protobuf,application/json",
+					ContentType:        "application/vnd.kubernetes.protobuf",
+				},
+			}, testPods())
 			if err != nil {
 				t.Fatal(err)
 			}
