@@ -14,8 +14,8 @@ import (
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 )
 
-// Reasons for which a kubelet rejects a pod that was bound to its node past the
-// scheduler. What there is too little of is named after the prefix.
+// Reasons for which a kubelet rejects a pod that was bound to its node without the
+// scheduler. OutOf is a prefix of the resource that is insufficient.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/lifecycle/predicate.go
 const (
 	ReasonNodePorts       = "NodePorts"
@@ -24,12 +24,12 @@ const (
 	ReasonOutOf           = "OutOf"
 )
 
-// Amounts are of a node's resources: thousandths of CPUs, and whole units of
-// everything else, pods included.
+// Amounts are amounts of resources of a node, including pods: cpu in thousandths,
+// everything else in whole units.
 type Amounts map[corev1.ResourceName]int64
 
-// Requests returns what a pod takes of its node, as the scheduler counts: what
-// a resize asks for, and what is still allocated, whichever is more.
+// Requests returns what a pod uses of its node, as the scheduler counts: the larger
+// of what a resize requests and what is still allocated.
 func Requests(pod *corev1.Pod) Amounts {
 	requests := resourcehelper.PodRequests(pod, resourcehelper.PodResourcesOptions{UseStatusResources: true})
 	amounts := make(Amounts, len(requests)+1)
@@ -47,44 +47,44 @@ func amount(name corev1.ResourceName, quantity resource.Quantity) int64 {
 	return quantity.Value()
 }
 
-// Add adds what another pod takes.
+// Add adds the amounts of another pod.
 func (a Amounts) Add(more Amounts) {
 	for name, n := range more {
 		a[name] += n
 	}
 }
 
-// Sub takes a pod's part away again.
+// Sub subtracts the amounts of a pod.
 func (a Amounts) Sub(less Amounts) {
 	for name, n := range less {
 		a[name] -= n
 	}
 }
 
-// Admit returns why the node rejects a pod for good, or a zero Refusal, as a
-// kubelet does with one that was bound to it past the scheduler. used is what
-// the pods take that it has admitted and that may still run; others returns
-// them, and is called for pods with host ports only. A nil node says nothing.
+// Admit returns why the node rejects a pod permanently, or a zero Refusal, as a
+// kubelet does with a pod that was bound to it without the scheduler. used is what
+// the admitted pods use that may still run; others returns them, and is called for
+// pods with host ports only. If node is nil, Admit checks host ports only.
 func Admit(local *corev1.Pod, node *corev1.Node, used Amounts, others func() []*corev1.Pod) Refusal {
 	if node == nil {
 		return portTaken(local, others)
 	}
-	for _, why := range []func() Refusal{
+	for _, check := range []func() Refusal{
 		func() Refusal { return lacks(local, node, used) },
 		func() Refusal { return mismatched(local, node) },
 		func() Refusal { return portTaken(local, others) },
 		func() Refusal { return untolerated(local, node) },
 	} {
-		if refusal := why(); refusal.Reason != "" {
+		if refusal := check(); refusal.Reason != "" {
 			return refusal
 		}
 	}
 	return Refusal{}
 }
 
-// lacks says what the node has too little of. What it does not list, it does
-// not manage. A kubelet evicts others for a critical pod; akd cannot, and lets
-// the remote cluster decide.
+// lacks returns which resource of the node is insufficient. The node does not
+// manage resources that it does not list. A kubelet evicts other pods for a
+// critical pod; akd cannot, and leaves the decision to the remote cluster.
 func lacks(local *corev1.Pod, node *corev1.Node, used Amounts) Refusal {
 	if local.Spec.Priority != nil && *local.Spec.Priority >= systemCritical {
 		return Refusal{}
@@ -104,7 +104,7 @@ func lacks(local *corev1.Pod, node *corev1.Node, used Amounts) Refusal {
 	return Refusal{}
 }
 
-// systemCritical is the priority from which on a pod is critical.
+// systemCritical is the lowest priority of a critical pod.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/apis/scheduling/types.go
 const systemCritical = 2_000_000_000
 
@@ -145,18 +145,18 @@ func portTaken(local *corev1.Pod, others func() []*corev1.Pod) Refusal {
 
 // hostPort is a port of the node.
 type hostPort struct {
-	ip       string // "" for all of the node's
+	ip       string // "" means all addresses of the node
 	port     int32
 	protocol corev1.Protocol
 }
 
-// excludes reports whether two pods of one node cannot have both ports.
+// excludes reports whether two pods of a node cannot both have these ports.
 func (h hostPort) excludes(other hostPort) bool {
 	return h.port == other.port && h.protocol == other.protocol && (h.ip == other.ip || h.ip == "" || other.ip == "")
 }
 
-// hostPorts are those of all containers that run at the same time: the pod's
-// containers and its native sidecars.
+// hostPorts returns those of all containers that run at the same time: the
+// containers of the pod and its native sidecars.
 func hostPorts(pod *corev1.Pod) []hostPort {
 	var ports []hostPort
 	add := func(container *corev1.Container) {

@@ -11,8 +11,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-// copied are the conditions that the remote kubelet writes and that hold for
-// the local pod too. Ready and PodScheduled are not among them.
+// copied are the conditions of the remote kubelet that are also true of the local
+// pod. Ready and PodScheduled are not.
 var copied = [...]corev1.PodConditionType{ //nolint:gochecknoglobals // never written
 	corev1.PodReadyToStartContainers,
 	corev1.PodInitialized,
@@ -22,7 +22,7 @@ var copied = [...]corev1.PodConditionType{ //nolint:gochecknoglobals // never wr
 	corev1.PodResizeInProgress,
 }
 
-// merge fills in the conditions.
+// merge sets the conditions.
 func (m *merge) merge() {
 	for _, kind := range copied {
 		if from := condition(m.remote.Status.Conditions, kind); from != nil {
@@ -43,9 +43,9 @@ func (m *merge) merge() {
 	}
 }
 
-// ready is the remote pod's readiness and the readiness gates of the local pod,
-// whose conditions only the local cluster has. The remote pod has no gates, so
-// that its Ready differs from ContainersReady only when its node is lost.
+// ready combines the readiness of the remote pod with the readiness gates of the
+// local pod, whose conditions exist in the local cluster only. The remote pod has
+// no gates, so its Ready differs from ContainersReady only if its node is lost.
 func (m *merge) ready() {
 	base := condition(m.remote.Status.Conditions, corev1.PodReady)
 	if base == nil || base.Status == corev1.ConditionTrue {
@@ -66,7 +66,8 @@ func (m *merge) ready() {
 	m.copy(&ready)
 }
 
-// gates says which local readiness gates are closed, in a kubelet's words.
+// gates returns which local readiness gates are not open, in the words of a
+// kubelet.
 func (m *merge) gates() string {
 	var closed []string
 	for _, gate := range m.local.Spec.ReadinessGates {
@@ -81,8 +82,8 @@ func (m *merge) gates() string {
 	return strings.Join(closed, ", ")
 }
 
-// disruption tells of an eviction, preemption or deletion in the remote cluster,
-// unless the local cluster has already told of its own.
+// disruption reports an eviction, preemption or deletion in the remote cluster,
+// unless the local cluster has already reported its own.
 func (m *merge) disruption() {
 	have := condition(m.conditions, corev1.DisruptionTarget)
 	from := condition(m.remote.Status.Conditions, corev1.DisruptionTarget)
@@ -95,8 +96,8 @@ func (m *merge) disruption() {
 	}
 }
 
-// disruptionTarget lets a Job's podFailurePolicy tell the loss of the remote pod
-// from a failure of the program.
+// disruptionTarget lets the podFailurePolicy of a Job distinguish the loss of the
+// remote pod from a failure of the program.
 func disruptionTarget(generation int64) corev1.PodCondition {
 	return corev1.PodCondition{
 		Type:               corev1.DisruptionTarget,
@@ -108,19 +109,19 @@ func disruptionTarget(generation int64) corev1.PodCondition {
 }
 
 func (m *merge) scheduled() {
-	told := corev1.PodCondition{Type: contract.ConditionRemoteScheduled, Status: corev1.ConditionTrue}
+	scheduled := corev1.PodCondition{Type: contract.ConditionRemoteScheduled, Status: corev1.ConditionTrue}
 	from := condition(m.remote.Status.Conditions, corev1.PodScheduled)
 	switch {
 	case from != nil:
-		told.Status, told.Reason, told.Message = from.Status, from.Reason, m.text(from.Message)
-		told.LastTransitionTime = from.LastTransitionTime
+		scheduled.Status, scheduled.Reason, scheduled.Message = from.Status, from.Reason, m.text(from.Message)
+		scheduled.LastTransitionTime = from.LastTransitionTime
 	case m.remote.Spec.NodeName == "":
 		return
 	}
-	m.set(told)
+	m.set(scheduled)
 }
 
-// copy takes over a condition of the remote pod.
+// copy copies a condition of the remote pod.
 func (m *merge) copy(from *corev1.PodCondition) {
 	to := *from
 	to.Message = m.text(from.Message)
@@ -150,8 +151,8 @@ func condition(conditions []corev1.PodCondition, kind corev1.PodConditionType) *
 	return nil
 }
 
-// setCondition replaces or adds a condition in conditions, which is changed.
-// Its transition time changes with its status only.
+// setCondition replaces or adds a condition in conditions, which it modifies. The
+// transition time changes only with the status.
 func setCondition(conditions []corev1.PodCondition, to corev1.PodCondition, now metav1.Time) []corev1.PodCondition {
 	if to.LastTransitionTime.IsZero() {
 		to.LastTransitionTime = now

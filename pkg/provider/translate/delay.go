@@ -11,21 +11,21 @@ import (
 )
 
 const (
-	// firstDelay lets the remote scheduler's word come along with the first
-	// status: it follows within milliseconds.
+	// firstDelay lets the first status include the result of the remote scheduler,
+	// which follows within milliseconds.
 	firstDelay = 20 * time.Millisecond
-	// creatingDelay lets a pod's start come along with the word that its
-	// containers are being created, which kubectl shows.
+	// creatingDelay lets the status include both the start of the pod and the
+	// creation of its containers, which kubectl shows.
 	creatingDelay = time.Second
-	// sandboxDelay is for what nobody sees before the containers run: a kubelet
-	// reports the sandbox and its address a moment earlier.
+	// sandboxDelay is for the sandbox and its address, which a kubelet reports
+	// shortly before the containers run and nobody needs earlier.
 	sandboxDelay = 30 * time.Second
 )
 
-// StatusDelay returns how long the next status of a local pod may wait for
-// what usually follows it, so that a pod's start costs three patches and not
-// one for each word of the remote. It is 0 for everything that somebody waits
-// for: a phase, a container's state, readiness, an end.
+// StatusDelay returns how long the next status of a local pod may wait for the
+// change that usually follows, so that the start of a pod takes three patches and
+// not one for every change of the remote pod. It is 0 for everything that others
+// wait for: the phase, the state of a container, readiness, termination.
 func StatusDelay(local *corev1.Pod, next *corev1.PodStatus) time.Duration {
 	before := &local.Status
 	scheduled := condition(next.Conditions, contract.ConditionRemoteScheduled)
@@ -44,8 +44,8 @@ func StatusDelay(local *corev1.Pod, next *corev1.PodStatus) time.Duration {
 	return 0
 }
 
-// creating reports whether no container of a new pod is in any other state
-// than that which a kubelet gives all of them at first.
+// creating reports whether all containers of a new pod are in the initial state
+// that a kubelet reports.
 func creating(status *corev1.PodStatus) bool {
 	other := func(c corev1.ContainerStatus) bool {
 		waiting := c.State.Waiting

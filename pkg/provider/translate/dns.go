@@ -7,17 +7,17 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// What the API takes, and a kubelet uses, in dnsConfig.
+// Limits of dnsConfig in the API and in a kubelet.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/apis/core/validation/validation.go
 const (
 	maxNameservers = 3
 	maxSearches    = 32
-	// clusterDots is a kubelet's ndots for the cluster's DNS.
+	// clusterDots is the ndots option that a kubelet sets for the DNS of the cluster.
 	clusterDots = "5"
 )
 
-// resolve lets the pod find names as in the local cluster: by the configured
-// nameservers, or else by the discovered ones.
+// resolve makes the pod resolve names as in the local cluster: with the configured
+// nameservers, or with the discovered ones if there are none.
 func (m *Mapper) resolve(spec *corev1.PodSpec, namespace string, discovered []string) {
 	nameservers := m.Nameservers
 	if len(nameservers) == 0 {
@@ -41,7 +41,7 @@ func (m *Mapper) resolve(spec *corev1.PodSpec, namespace string, discovered []st
 	spec.DNSPolicy, spec.DNSConfig = corev1.DNSNone, config
 }
 
-// usesClusterDNS reports whether a kubelet would give the pod the cluster's DNS.
+// usesClusterDNS reports whether the pod would use the DNS of the cluster.
 func usesClusterDNS(spec *corev1.PodSpec) bool {
 	switch spec.DNSPolicy {
 	case corev1.DNSClusterFirstWithHostNet:
@@ -63,7 +63,7 @@ func union(list, more []string, length int) []string {
 	return list[:min(len(list), length)]
 }
 
-// mergeOptions lets the pod's own options win.
+// mergeOptions gives precedence to the options of the pod.
 func mergeOptions(options, own []corev1.PodDNSConfigOption) []corev1.PodDNSConfigOption {
 	options = slices.DeleteFunc(options, func(o corev1.PodDNSConfigOption) bool {
 		return slices.ContainsFunc(own, func(p corev1.PodDNSConfigOption) bool { return p.Name == o.Name })
@@ -71,8 +71,9 @@ func mergeOptions(options, own []corev1.PodDNSConfigOption) []corev1.PodDNSConfi
 	return append(options, own...)
 }
 
-// addHostAliases lets the names of the local API server lead to it. A name
-// instead of an address cannot be an alias; then the environment alone leads there.
+// addHostAliases resolves the names of the local API server to its address. If the
+// configuration has a name instead of an address, no alias is possible, and pods
+// find the API server by the environment only.
 func (m *Mapper) addHostAliases(spec *corev1.PodSpec) {
 	if net.ParseIP(m.APIServer.Host) == nil {
 		return
@@ -81,7 +82,7 @@ func (m *Mapper) addHostAliases(spec *corev1.PodSpec) {
 	if m.ClusterDomain != "" {
 		names = append(names, "kubernetes.default.svc."+m.ClusterDomain)
 	}
-	// The API knows host aliases by their address: each appears once.
+	// The address is the merge key of host aliases: each must appear once.
 	for i := range spec.HostAliases {
 		if spec.HostAliases[i].IP == m.APIServer.Host {
 			spec.HostAliases[i].Hostnames = union(spec.HostAliases[i].Hostnames, names, len(names)+len(spec.HostAliases[i].Hostnames))

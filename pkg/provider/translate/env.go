@@ -16,10 +16,10 @@ import (
 
 const masterService = "kubernetes"
 
-// variables returns what every container of the pod finds in its environment
-// unless it sets it itself: where the local API server is, the Services of the
-// local namespace, and what the configuration adds. As in a kubelet, a Service
-// of the namespace that is called kubernetes hides the API server's.
+// variables returns the variables of every container of the pod that does not set
+// them itself: the address of the local API server, the Services of the local
+// namespace, and those of the configuration. As in a kubelet, a Service of the
+// namespace that is named kubernetes hides that of the API server.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/kubelet_pods.go (getServiceEnvVarMap)
 func (m *Mapper) variables(local *corev1.Pod, services []*corev1.Service) []corev1.EnvVar {
 	var links []*corev1.Service
@@ -47,9 +47,9 @@ func (m *Mapper) apiServerService() *corev1.Service {
 	}
 }
 
-// linked returns the services that a kubelet links into pods of a namespace,
-// sorted by name. A Service without an IP of its own has nothing to link to,
-// and kubernetes in the namespace default has been taken care of.
+// linked returns the Services for which a kubelet sets variables in the pods of a
+// namespace, sorted by name. It leaves out Services without an IP, and the Service
+// kubernetes of the namespace default, which apiServerService replaces.
 func linked(namespace string, services []*corev1.Service) []*corev1.Service {
 	var found []*corev1.Service
 	for _, service := range services {
@@ -63,8 +63,8 @@ func linked(namespace string, services []*corev1.Service) []*corev1.Service {
 	return found
 }
 
-// serviceVariables returns the variables that a kubelet makes from a Service:
-// its own and those of Docker links.
+// serviceVariables returns the variables that a kubelet sets for a Service,
+// including those that are compatible with Docker links.
 // https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 func serviceVariables(service *corev1.Service) []corev1.EnvVar {
 	prefix, host := variableName(service.Name), service.Spec.ClusterIP
@@ -106,7 +106,7 @@ func variableName(name string) string {
 	return strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
-// environment is what the containers of one pod are given.
+// environment is what akd adds to the containers of one pod.
 type environment struct {
 	mapper    *Mapper
 	local     *corev1.Pod
@@ -114,10 +114,10 @@ type environment struct {
 	context   PodContext
 }
 
-// translate changes a copy of a local container: the variables come before its
-// own, which tell local truths. A kubelet takes the last of equal names, and
-// resolves $(NAME) in the order of the list, so that what a container sets
-// itself wins.
+// translate modifies a copy of a local container. It translates the container's own
+// variables and inserts those of akd before them. A kubelet uses the last of equal
+// names, and expands $(NAME) in the order of the list, so the container's own
+// variables win.
 func (e *environment) translate(container *corev1.Container) {
 	own := container.Env
 	for i := range own {
@@ -138,10 +138,10 @@ func (e *environment) translate(container *corev1.Container) {
 	}
 }
 
-// imported returns the names that a container gets by envFrom. In a kubelet
-// they win over variables of Services: REDIS_PORT of a ConfigMap is a number,
-// and that of a Service redis is not. Our variables are env, which would win
-// over envFrom, and so they are left out.
+// imported returns the names that a container gets from envFrom. In a kubelet they
+// override variables of Services: REDIS_PORT of a ConfigMap is a number, that of a
+// Service redis is not. The variables of akd are in env, which would override
+// envFrom, so akd leaves out those names.
 func (a *PodContext) imported(from []corev1.EnvFromSource) map[string]bool {
 	names := map[string]bool{}
 	for i := range from {
@@ -159,8 +159,8 @@ func (a *PodContext) imported(from []corev1.EnvFromSource) map[string]bool {
 	return names
 }
 
-// shadowed reports whether the container sets the variable itself and nothing
-// in its list could still see ours.
+// shadowed reports whether the container sets the variable itself, and none of its
+// variables refers to the name.
 func shadowed(name string, own []corev1.EnvVar) bool {
 	set := slices.ContainsFunc(own, func(v corev1.EnvVar) bool { return v.Name == name })
 	return set && !slices.ContainsFunc(own, func(v corev1.EnvVar) bool { return strings.Contains(v.Value, "$("+name+")") })
@@ -179,7 +179,7 @@ func (m *Mapper) translateVariable(variable *corev1.EnvVar, local *corev1.Pod) {
 	}
 }
 
-// localField returns the value of a field that only the local pod knows.
+// localField returns the value of a field that differs in the remote pod.
 func (m *Mapper) localField(path string, local *corev1.Pod) (string, bool) {
 	switch path {
 	case "metadata.namespace":

@@ -7,9 +7,9 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-// Event returns the local event that repeats a remote one about a local pod's
-// remote pod. Its name follows from the remote event, so that the same event
-// becomes the same local one again; count and times are kept.
+// Event returns the local copy of an event about the remote pod of a local pod. Its
+// name is derived from the remote event, so that later changes of the same event
+// update the copy. Count and times are kept.
 func (m *Mapper) Event(remote *corev1.Event, local *corev1.Pod) *corev1.Event {
 	text := m.names(local, remote.InvolvedObject.UID)
 	event := remote.DeepCopy()

@@ -8,15 +8,15 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-// Limits are what a remote namespace holds beside pods and what they need. Each
-// is nil where the configuration asks for none.
+// Limits are the objects that restrict a remote namespace. Each is nil if the
+// configuration has none.
 type Limits struct {
 	ResourceQuota *corev1.ResourceQuota
 	LimitRange    *corev1.LimitRange
 	NetworkPolicy *networkingv1.NetworkPolicy
 }
 
-// Limits returns the limits of the remote namespace that serves a local one.
+// Limits returns the limits of the remote namespace of a local namespace.
 func (m *Mapper) Limits(local string) Limits {
 	meta := metav1.ObjectMeta{
 		Name:      contract.LimitsName,
@@ -36,10 +36,10 @@ func (m *Mapper) Limits(local string) Limits {
 	return limits
 }
 
-// isolation lets in all but other nodes' pods. NetworkPolicies only add up, so
-// that there is no way to shut out somebody but to name everybody else. That of
-// an address block would be one: most networks take pods' addresses for a part
-// of it, so that 0.0.0.0/0 lets all of them in.
+// isolation admits traffic from everywhere except the pods of other nodes. Rules of
+// NetworkPolicies only add up, so the only way to exclude a peer is to list all
+// others. An address block does not help: most networks consider the addresses of
+// pods a part of it, so 0.0.0.0/0 admits them all.
 // https://kubernetes.io/docs/concepts/services-networking/network-policies/#behavior-of-to-and-from-selectors
 func (m *Mapper) isolation() networkingv1.NetworkPolicySpec {
 	ingress := networkingv1.NetworkPolicyIngressRule{From: []networkingv1.NetworkPolicyPeer{

@@ -7,46 +7,46 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-// APIServer is where remote pods reach the local API server.
+// APIServer is the address of the local API server for remote pods.
 type APIServer struct {
 	Host string // IP address or DNS name
 	Port int32
 }
 
-// Mapper maps the local objects of one node to remote ones and back. It holds
-// what is the same for every pod of one akd, and is not changed after it was
-// filled in, so that goroutines may share it.
+// Mapper maps the local objects of one node to remote objects and back. It holds
+// what is the same for all pods of one akd. Do not modify it after it is filled
+// in, so that goroutines can share it.
 type Mapper struct {
 	contract.Owner
 
-	// APIServer is the local API server as remote pods reach it.
+	// APIServer is where remote pods reach the local API server.
 	APIServer APIServer
-	// APIServerEndpoint is where the mirrored Service kubernetes leads, when not
-	// to the addresses that it has locally; see EndpointSlice.
+	// APIServerEndpoint is the endpoint of the mirrored Service kubernetes, if it
+	// is not that of the local Service; see EndpointSlice.
 	APIServerEndpoint APIServer
-	// ClusterDomain is the local cluster's DNS domain, mostly cluster.local.
+	// ClusterDomain is the DNS domain of the local cluster, usually cluster.local.
 	ClusterDomain string
-	// Nameservers are the addresses of the local cluster's DNS, where remote
-	// pods reach it. Pods whose dnsPolicy is that of the cluster then use it,
-	// and it leads them to the API server too; without, they use the remote
-	// cluster's DNS, and host aliases lead to the API server.
+	// Nameservers are the addresses where remote pods reach the DNS of the local
+	// cluster. Pods whose dnsPolicy selects the DNS of the cluster use it, also to
+	// find the API server. If it is empty, they use the DNS of the remote cluster,
+	// and find the API server by host aliases.
 	Nameservers []string
 	// PodSecurity is the Pod Security level that remote namespaces enforce.
 	PodSecurity string
-	// Env is set in every container that does not set it itself.
+	// Env has variables for every container that does not set them itself.
 	Env []corev1.EnvVar
 
-	// What decides where the remote cluster runs the pods.
+	// These control where the remote cluster runs the pods.
 	NodeSelector      map[string]string
 	Tolerations       []corev1.Toleration
 	RuntimeClassName  string
 	PriorityClassName string
 
-	// What every remote namespace holds beside pods; see Mapper.Limits.
+	// These restrict every remote namespace; see Mapper.Limits.
 	ResourceQuota corev1.ResourceList
 	LimitRange    []corev1.LimitRangeItem
-	// Isolate shuts out other nodes' pods; AllowFrom are CIDRs outside of the
-	// remote cluster that are let in then.
+	// Isolate excludes traffic from the pods of other nodes. AllowFrom are CIDRs
+	// outside the remote cluster that are still admitted.
 	Isolate   bool
 	AllowFrom []string
 }
@@ -55,7 +55,7 @@ type Mapper struct {
 // https://kubernetes.io/docs/concepts/security/pod-security-admission/
 const labelEnforce = "pod-security.kubernetes.io/enforce"
 
-// Namespace returns the remote namespace to create for a local one.
+// Namespace returns the remote namespace to create for a local namespace.
 func (m *Mapper) Namespace(local string) *corev1.Namespace {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name:        contract.RemoteNamespace(m.Node, local),

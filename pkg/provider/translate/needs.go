@@ -19,21 +19,21 @@ import (
 // defaultTokenSeconds is the API's default lifetime of a projected token.
 const defaultTokenSeconds = 3600
 
-// Needs is what a pod must find in its remote namespace.
+// Needs is what a pod requires in its remote namespace.
 type Needs struct {
 	ConfigMaps []string // local names, sorted, each once
 	Secrets    []string // likewise
 	Tokens     []Token
 	Bundles    []Bundle `json:",omitempty"`
-	// Certificates are of the pod itself.
+	// Certificates are those of the pod itself.
 	Certificates []Certificate `json:",omitempty"`
 }
 
 // Token is a service account token that a pod mounts.
 type Token struct {
 	Key               string // in the Secret of TokenSecretName
-	Audience          string // "" is the API server's own
-	ExpirationSeconds int64  // the lifetime that the pod asks for
+	Audience          string // "" is that of the API server
+	ExpirationSeconds int64  // the requested lifetime
 }
 
 // ServiceAccount returns the name of the local ServiceAccount that a pod runs as.
@@ -41,11 +41,11 @@ func ServiceAccount(local *corev1.Pod) string {
 	return cmp.Or(local.Spec.ServiceAccountName, "default")
 }
 
-// NeedsOf returns what a local pod refers to: by its volumes, the environment of
-// all its containers, and its pull secrets. Optional references are among them,
-// for they may appear later. Names that akd keeps for itself are not: a pod that
-// refers to them is refused, and what it refers to must never be mirrored over
-// what akd made.
+// NeedsOf returns what a local pod refers to in its volumes, in the environment of
+// all its containers, and in its pull secrets. It includes optional references,
+// because their objects may appear later. It leaves out names that are reserved
+// for akd: a pod that refers to them is refused, and an object of such a name must
+// never be mirrored over one of akd's.
 func NeedsOf(local *corev1.Pod) Needs {
 	found := collect(local)
 	return Needs{
@@ -80,7 +80,7 @@ func collect(local *corev1.Pod) *collector {
 	return c
 }
 
-// collector gathers the needs of one pod.
+// collector collects the needs of one pod.
 type collector struct {
 	configMaps, secrets map[string]bool
 	tokens              []Token
@@ -92,7 +92,7 @@ func newCollector() *collector {
 	return &collector{configMaps: map[string]bool{}, secrets: map[string]bool{}}
 }
 
-// reserved returns a *Refusal when one of the names is akd's own.
+// reserved returns a *Refusal if one of the names is reserved for akd.
 func (c *collector) reserved() *Refusal {
 	for _, kind := range []struct {
 		name  string
@@ -101,7 +101,7 @@ func (c *collector) reserved() *Refusal {
 		for _, name := range slices.Sorted(maps.Keys(kind.names)) {
 			if reserved(name) {
 				return &Refusal{ReasonReservedName, fmt.Sprintf(
-					"%s %q has a name that begins with %q, which akd keeps for its own: rename it.", kind.name, name, contract.ReservedPrefix)}
+					"The name of %s %q begins with %q, which is reserved for akd: rename it.", kind.name, name, contract.ReservedPrefix)}
 			}
 		}
 	}
@@ -197,8 +197,8 @@ func (c *collector) env(env []corev1.EnvVar, from []corev1.EnvFromSource) {
 	}
 }
 
-// ConfigMap returns the remote copy of a local ConfigMap. It shares the data
-// with the local one: do not change it.
+// ConfigMap returns the remote copy of a local ConfigMap. The copy shares the data
+// of the original; do not modify it.
 func (m *Mapper) ConfigMap(local *corev1.ConfigMap) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
@@ -212,8 +212,8 @@ func (m *Mapper) ConfigMap(local *corev1.ConfigMap) *corev1.ConfigMap {
 	}
 }
 
-// Secret returns the remote copy of a local Secret. It shares the data with the
-// local one: do not change it.
+// Secret returns the remote copy of a local Secret. The copy shares the data of
+// the original; do not modify it.
 func (m *Mapper) Secret(local *corev1.Secret) *corev1.Secret {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
@@ -231,8 +231,8 @@ func (m *Mapper) Secret(local *corev1.Secret) *corev1.Secret {
 	return secret
 }
 
-// SameConfigMap reports whether the remote ConfigMap have needs no update to be
-// like want. Labels and annotations that others added do not count.
+// SameConfigMap reports whether the remote ConfigMap have equals want. It ignores
+// labels and annotations that others added.
 func SameConfigMap(have, want *corev1.ConfigMap) bool {
 	return sameLabels(have.Labels, want.Labels) &&
 		maps.Equal(have.Data, want.Data) &&
@@ -240,8 +240,8 @@ func SameConfigMap(have, want *corev1.ConfigMap) bool {
 		immutable(have.Immutable) == immutable(want.Immutable)
 }
 
-// SameSecret reports whether the remote Secret have needs no update to be like
-// want. Labels and annotations that others added do not count.
+// SameSecret reports whether the remote Secret have equals want. It ignores labels
+// and annotations that others added.
 func SameSecret(have, want *corev1.Secret) bool {
 	return sameLabels(have.Labels, want.Labels) && secretType(have) == secretType(want) &&
 		maps.EqualFunc(have.Data, want.Data, bytes.Equal) &&
@@ -266,9 +266,9 @@ func secretType(secret *corev1.Secret) corev1.SecretType {
 	return secret.Type
 }
 
-// TokenSecret returns the remote Secret with a local pod's tokens and bundles of
-// trust anchors, by their keys in Needs. The tokens are to be renewed after the
-// given time; it is zero where there are none.
+// TokenSecret returns the remote Secret with the tokens and trust anchors of a
+// local pod, by their keys in Needs. renewAfter is when to renew the tokens, or
+// zero if there are none.
 func (m *Mapper) TokenSecret(local *corev1.Pod, files map[string]string, renewAfter time.Time) *corev1.Secret {
 	data := make(map[string][]byte, len(files))
 	for key, content := range files {
@@ -289,9 +289,9 @@ func (m *Mapper) TokenSecret(local *corev1.Pod, files map[string]string, renewAf
 	return secret
 }
 
-// TrimSecret makes digests of what a Secret of TokenSecret holds: tokens that
-// were written are asked of nobody again, and need not be in akd's memory. A
-// Secret with certificates stays whole, since their keys are written once more.
+// TrimSecret replaces the values in a Secret of TokenSecret with digests: akd
+// never needs a token again once it is written, so it need not be in memory. It
+// does not trim a Secret with certificates, because their keys are written again.
 func TrimSecret(remote *corev1.Secret) {
 	if !IsTokenSecret(remote) || remote.Annotations[contract.AnnotationRefreshCertificates] != "" {
 		return
@@ -308,8 +308,8 @@ func digest(content []byte) []byte {
 	return sum[:]
 }
 
-// HoldsTokens reports whether a Secret of TokenSecret, trimmed or not, has all of
-// the tokens and is like want otherwise, which holds none of them.
+// HoldsTokens reports whether a Secret of TokenSecret, trimmed or not, has all the
+// tokens and otherwise equals want, which has no tokens.
 func HoldsTokens(have, want *corev1.Secret, tokens []Token) bool {
 	if !sameLabels(have.Labels, want.Labels) || secretType(have) != secretType(want) || immutable(have.Immutable) ||
 		len(have.Data) != len(want.Data)+len(tokens) {
@@ -328,14 +328,14 @@ func HoldsTokens(have, want *corev1.Secret, tokens []Token) bool {
 	return true
 }
 
-// IsTokenSecret reports whether a remote Secret holds a pod's tokens, and so has
-// no local Secret that it is a copy of.
+// IsTokenSecret reports whether a remote Secret holds the tokens of a pod, and is
+// not the copy of a local Secret.
 func IsTokenSecret(remote *corev1.Secret) bool {
 	return remote.Type == contract.SecretTypePodTokens && contract.IsTokenSecretName(remote.Name)
 }
 
-// RenewAfter returns when the tokens in a Secret of TokenSecret are to be
-// renewed. It is false when the Secret does not tell.
+// RenewAfter returns when to renew the tokens in a Secret of TokenSecret, and
+// whether the Secret says so.
 func RenewAfter(remote *corev1.Secret) (time.Time, bool) {
 	when, err := time.Parse(time.RFC3339, remote.Annotations[contract.AnnotationRenewAfter])
 	return when, err == nil

@@ -15,42 +15,43 @@ type Action string
 // The actions of the lifecycle table.
 const (
 	None         Action = "None"         // nothing to do
-	Create       Action = "Create"       // mirror the needs, create the remote pod
+	Create       Action = "Create"       // mirror the needs, then create the remote pod
 	Update       Action = "Update"       // apply Mapper.Update, then copy the status
 	CopyStatus   Action = "CopyStatus"   // patch the local status with Mapper.Status
 	Fail         Action = "Fail"         // patch the local status with Mapper.FailedStatus
 	DeleteRemote Action = "DeleteRemote" // delete the remote pod
-	Wait         Action = "Wait"         // the remote pod is ending: only copy the status
-	Release      Action = "Release"      // delete the local pod with grace 0
-	Refuse       Action = "Refuse"       // tell the owner; touch nothing
+	Wait         Action = "Wait"         // the remote pod is terminating: copy the status
+	Release      Action = "Release"      // delete the local pod with grace period 0
+	Refuse       Action = "Refuse"       // report to the owner; change nothing
 )
 
-// Step is what follows from the states of a local pod and its remote pod.
-// Every deletion carries the UID of the object that Next was given.
+// Step is what to do next, given the states of a local pod and its remote pod.
+// Every deletion has the UID of the object that was passed to Next as
+// precondition.
 type Step struct {
 	Action Action
-	// GracePeriodSeconds is for DeleteRemote; nil leaves it to the remote pod.
+	// GracePeriodSeconds is for DeleteRemote; nil means that of the remote pod.
 	GracePeriodSeconds *int64
-	// Again is when to ask Next again though nothing has changed; zero is never.
+	// Again is when to call Next again even if nothing changes; zero means never.
 	Again time.Time
 	// Reason and Message are for Fail and Refuse.
 	Reason  string
 	Message string
 }
 
-// Next is the lifecycle table. local is the pod bound to our node and remote
-// the pod of the same name in its remote namespace; either may be nil.
+// Next is the lifecycle table. local is the pod that is bound to the node, remote
+// the pod of the same name in the remote namespace. Either may be nil.
 func (m *Mapper) Next(local, remote *corev1.Pod) Step {
 	switch {
 	case local == nil:
 		return m.nextOrphan(remote)
 	case local.Spec.NodeName != m.Node || local.Annotations[corev1.MirrorPodAnnotationKey] != "":
-		// Not bound to us, or a static pod of a kubelet: never ours.
+		// Bound to another node, or a static pod of a kubelet.
 		return Step{Action: None}
 	case remote == nil:
 		return nextWithoutRemote(local)
 	case !m.OwnsPodFor(remote, local):
-		return m.nextStranger(local, remote)
+		return m.nextConflict(local, remote)
 	case local.DeletionTimestamp != nil:
 		return nextTerminating(local, remote)
 	case Finished(local):
@@ -65,8 +66,8 @@ func (m *Mapper) Next(local, remote *corev1.Pod) Step {
 	return Step{Action: CopyStatus}
 }
 
-// nextOrphan ends what has no local pod any more, with the remote pod's own
-// grace period: the local one's went with it.
+// nextOrphan deletes a remote pod without a local pod, with the grace period of the
+// remote pod: that of the local pod is unknown.
 func (m *Mapper) nextOrphan(remote *corev1.Pod) Step {
 	if remote == nil || remote.DeletionTimestamp != nil || m.OwnsPod(remote, remote.Labels[contract.LabelNamespace]) != nil {
 		return Step{Action: None}
@@ -78,11 +79,11 @@ func nextWithoutRemote(local *corev1.Pod) Step {
 	started := local.Status.StartTime != nil
 	switch {
 	case local.DeletionTimestamp != nil && started && !Finished(local) && len(local.Finalizers) > 0:
-		// A kubelet makes a pod terminal before it lets it go, and controllers
-		// that hold it by a finalizer (Job) wait for that.
+		// A kubelet makes a pod terminal before it releases the pod, and controllers
+		// with a finalizer on the pod (Job) wait for that.
 		// https://github.com/kubernetes/enhancements/tree/master/keps/sig-apps/3329-retriable-and-non-retriable-failures
 		return Step{Action: Fail, Reason: ReasonRemotePodEnded,
-			Message: "The remote pod ended before its last state was seen."}
+			Message: "The remote pod ended before akd observed its final state."}
 	case local.DeletionTimestamp != nil:
 		return Step{Action: Release}
 	case Finished(local):
@@ -94,9 +95,9 @@ func nextWithoutRemote(local *corev1.Pod) Step {
 	return Step{Action: Create}
 }
 
-// nextStranger handles a remote pod under our name that another local pod, or
-// somebody else, made.
-func (m *Mapper) nextStranger(local, remote *corev1.Pod) Step {
+// nextConflict handles a remote pod of the same name that akd created for another
+// local pod, or that somebody else created.
+func (m *Mapper) nextConflict(local, remote *corev1.Pod) Step {
 	if local.DeletionTimestamp != nil {
 		return nextWithoutRemote(local) // nothing of this pod runs
 	}
@@ -112,8 +113,8 @@ func (m *Mapper) nextStranger(local, remote *corev1.Pod) Step {
 	return Step{Action: DeleteRemote}
 }
 
-// nextTerminating forwards the local grace period, and again when it was
-// shortened since. As in a kubelet it is never less than a second: grace 0
+// nextTerminating passes on the local grace period, and again if it has been
+// shortened since. As in a kubelet, it is at least one second: a grace period of 0
 // would remove the remote pod from the API while its containers still run.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/pod_workers.go (calculateEffectiveGracePeriod)
 func nextTerminating(local, remote *corev1.Pod) Step {
@@ -131,8 +132,8 @@ func nextTerminating(local, remote *corev1.Pod) Step {
 	return Step{Action: Wait}
 }
 
-// nextFinished keeps a finished remote pod for its logs, and stops one that
-// still runs though the local API calls its pod finished, as a kubelet does.
+// nextFinished keeps a finished remote pod for its logs. It deletes a remote pod
+// that still runs although the local pod is finished, as a kubelet does.
 func nextFinished(remote *corev1.Pod) Step {
 	if Finished(remote) || remote.DeletionTimestamp != nil {
 		return Step{Action: None}
@@ -140,12 +141,12 @@ func nextFinished(remote *corev1.Pod) Step {
 	return Step{Action: DeleteRemote}
 }
 
-// Finished reports whether a pod has ended for good: Succeeded or Failed.
+// Finished reports whether a pod has ended: its phase is Succeeded or Failed.
 func Finished(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
-// sentence turns an error's text into a message for an event.
+// sentence turns the text of an error into the message of an event.
 func sentence(err error) string {
 	text := err.Error()
 	return strings.ToUpper(text[:1]) + text[1:] + "."

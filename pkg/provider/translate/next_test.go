@@ -207,7 +207,7 @@ func TestNext(t *testing.T) {
 		"DeletedJobPodAndRemoteGone": {
 			reason: "Who holds the pod by a finalizer waits for a terminal phase, which a kubelet writes first.",
 			local:  localPod(started, phase(corev1.PodRunning), terminating(10), heldByFinalizer),
-			want:   Step{Action: Fail, Reason: ReasonRemotePodEnded, Message: "The remote pod ended before its last state was seen."},
+			want:   Step{Action: Fail, Reason: ReasonRemotePodEnded, Message: "The remote pod ended before akd observed its final state."},
 		},
 		"DeletedJobPodFinished": {
 			reason: "With a terminal phase it is released; its finalizer holds it as long as need be.",

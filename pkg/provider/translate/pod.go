@@ -15,71 +15,72 @@ import (
 
 // Reasons of conditions and events on local pods.
 const (
-	// ReasonRemotePodDeleted ends a local pod whose remote pod somebody deleted.
+	// ReasonRemotePodDeleted is why a local pod fails whose remote pod somebody
+	// deleted.
 	ReasonRemotePodDeleted = "RemotePodDeleted"
-	// ReasonRemotePodEnded ends a terminating local pod whose remote pod ended
-	// before its last state was seen.
+	// ReasonRemotePodEnded is why a terminating local pod fails whose remote pod
+	// ended before akd observed its final state.
 	ReasonRemotePodEnded = "RemotePodEnded"
-	// ReasonRemotePodInvalid ends a local pod that the remote API server calls
-	// invalid: it will never accept it.
+	// ReasonRemotePodInvalid is why a local pod fails that the remote API server
+	// rejects as invalid and will never accept.
 	ReasonRemotePodInvalid = "RemotePodInvalid"
-	// ReasonRemotePodForeign is given while a remote pod that akd did not make
-	// has the local pod's name.
+	// ReasonRemotePodForeign means that a remote pod which akd did not create has
+	// the name of the local pod.
 	ReasonRemotePodForeign = "RemotePodForeign"
-	// ReasonUnsupportedVolume is given for a volume that cannot work remotely.
+	// ReasonUnsupportedVolume means that the remote cluster cannot provide a volume.
 	ReasonUnsupportedVolume = "UnsupportedVolume"
-	// ReasonUnsupportedResourceClaim is given for dynamic resource claims.
+	// ReasonUnsupportedResourceClaim means that the pod has dynamic resource claims.
 	ReasonUnsupportedResourceClaim = "UnsupportedResourceClaim"
-	// ReasonReservedName is given for references to names that akd keeps for itself.
+	// ReasonReservedName means that the pod refers to a name reserved for akd.
 	ReasonReservedName = "ReservedName"
-	// ReasonInvalidHostname is given for a host name that no kubelet can set.
+	// ReasonInvalidHostname means that no kubelet can set the host name.
 	ReasonInvalidHostname = "InvalidHostname"
 )
 
 const (
 	messageRemotePodDeleted = "The remote pod was deleted in the remote cluster."
-	messageRemotePodLost    = "The remote pod was deleted in the remote cluster, and its node does not tell that it has ended."
+	messageRemotePodLost    = "The remote pod was deleted in the remote cluster, and its node has not reported that it ended."
 )
 
-// Refusal is the error of a pod that cannot work remotely. Message is a sentence
-// for the pod's owner.
+// Refusal is the error for a pod that cannot run in the remote cluster. Message is
+// a sentence for the owner of the pod.
 type Refusal struct {
 	Reason  string
 	Message string
 }
 
-// Error returns the sentence.
+// Error returns the message.
 func (r *Refusal) Error() string { return r.Message }
 
 const (
-	// kubeletAnnotations are what a kubelet writes to pods of its own files.
+	// kubeletAnnotations are those that a kubelet adds to static pods.
 	kubeletAnnotations = "kubernetes.io/config."
-	// maxHostname is what a Linux kernel takes as host name (HOST_NAME_MAX).
+	// maxHostname is the longest host name of Linux (HOST_NAME_MAX).
 	maxHostname = 64
 )
 
-// PodContext are the local objects, beside the pod, that a kubelet looks at
-// when it makes a pod's environment.
+// PodContext has the local objects, besides the pod, from which a kubelet builds
+// the environment of a pod.
 type PodContext struct {
-	// Services of the pod's namespace become variables.
+	// Services of the namespace of the pod become variables.
 	Services []*corev1.Service
-	// ConfigMaps and Secrets that containers refer to by envFrom, by name. Their
-	// keys win over variables of Services; their values are not looked at.
+	// ConfigMaps and Secrets are those that containers refer to in envFrom, by
+	// name. Their keys override variables of Services; their values are not used.
 	ConfigMaps map[string]*corev1.ConfigMap
 	Secrets    map[string]*corev1.Secret
-	// Nameservers are the addresses of the local cluster's DNS where the Mapper
-	// names none: see ClusterDNS.
+	// Nameservers are the addresses of the DNS of the local cluster, for a Mapper
+	// without Nameservers. See ClusterDNS.
 	Nameservers []string
-	// LocalResources are extended resources that only the local cluster counts:
-	// no remote node could offer them.
+	// LocalResources are extended resources that exist in the local cluster only:
+	// no remote node offers them.
 	LocalResources []corev1.ResourceName
 }
 
-// Pod returns the remote pod to create for a local one. The error is a
-// *Refusal when the pod cannot work remotely.
+// Pod returns the remote pod to create for a local pod. The error is a *Refusal
+// if the pod cannot run in the remote cluster.
 //
-// Ephemeral containers are left out, because the API takes them only from a
-// subresource of an existing pod: see Update.
+// Pod leaves out ephemeral containers, because the API accepts them only in a
+// subresource of an existing pod. See Update.
 func (m *Mapper) Pod(local *corev1.Pod, context PodContext) (*corev1.Pod, error) {
 	if err := refuse(local); err != nil {
 		return nil, err
@@ -104,8 +105,8 @@ func (m *Mapper) Pod(local *corev1.Pod, context PodContext) (*corev1.Pod, error)
 	return &corev1.Pod{ObjectMeta: m.podMeta(local), Spec: spec}, nil
 }
 
-// ExtendedResources returns the resources that a pod asks for and that
-// Kubernetes itself knows nothing of, such as example.com/dongle.
+// ExtendedResources returns the requested resources that are not defined by
+// Kubernetes, such as example.com/dongle.
 // https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#extended-resources
 func ExtendedResources(pod *corev1.Pod) []corev1.ResourceName {
 	var names []corev1.ResourceName
@@ -153,14 +154,14 @@ func (m *Mapper) podMeta(local *corev1.Pod) metav1.ObjectMeta {
 	return meta
 }
 
-// keepsKey reports whether a label or annotation of the local pod goes along.
-// Ours do not, nor do the kubelet's marks of static pods.
+// keepsKey reports whether a label or annotation of the local pod is copied. Those
+// of akd are not, nor are those that a kubelet adds to static pods.
 func keepsKey(key string) bool {
 	return !strings.HasPrefix(key, contract.Domain) && !strings.HasPrefix(key, kubeletAnnotations)
 }
 
-// place strips what made the local scheduler choose our node and sets what the
-// configuration says for the remote scheduler.
+// place removes what is for the local scheduler, and sets what the configuration
+// says for the remote scheduler.
 func (m *Mapper) place(spec *corev1.PodSpec, local *corev1.Pod) {
 	spec.NodeName = ""
 	spec.SchedulerName = ""
@@ -172,8 +173,8 @@ func (m *Mapper) place(spec *corev1.PodSpec, local *corev1.Pod) {
 	spec.ReadinessGates = nil
 	spec.Priority = nil
 	spec.PreemptionPolicy = nil
-	// Overhead is what admission copies from a RuntimeClass; a pod that brings
-	// its own is refused.
+	// Admission copies Overhead from a RuntimeClass, and rejects a pod that already
+	// has it.
 	spec.Overhead = nil
 	spec.NodeSelector = maps.Clone(m.NodeSelector)
 	spec.Tolerations = m.tolerations(local)
@@ -185,8 +186,8 @@ func (m *Mapper) place(spec *corev1.PodSpec, local *corev1.Pod) {
 	}
 }
 
-// tolerations keeps how long the pod stays on a node that is lost, and adds the
-// configured ones. All others tell of local nodes.
+// tolerations keeps how long the pod stays on a lost node, and adds the configured
+// tolerations. All others refer to local nodes.
 func (m *Mapper) tolerations(local *corev1.Pod) []corev1.Toleration {
 	var kept []corev1.Toleration
 	for i := range local.Spec.Tolerations {
@@ -202,7 +203,7 @@ func (m *Mapper) tolerations(local *corev1.Pod) []corev1.Toleration {
 	return kept
 }
 
-// stripIdentity keeps the remote cluster's own identity out of the pod.
+// stripIdentity keeps identities of the remote cluster out of the pod.
 func stripIdentity(spec *corev1.PodSpec) {
 	no := false
 	spec.ServiceAccountName = ""
@@ -211,9 +212,9 @@ func stripIdentity(spec *corev1.PodSpec) {
 	spec.EnableServiceLinks = new(bool)
 }
 
-// setHostname gives the pod its local fully qualified name as host name when it
-// asks for that: the remote kubelet would make it from the remote namespace.
-// A pod in the node's network has the node's name, whatever it asks for.
+// setHostname makes the local fully qualified name the host name of a pod that
+// requests it: the remote kubelet would use the remote namespace. A pod in the
+// host network always has the name of the node.
 func (m *Mapper) setHostname(spec *corev1.PodSpec, local *corev1.Pod) error {
 	wants := spec.SetHostnameAsFQDN != nil && *spec.SetHostnameAsFQDN
 	if !wants || spec.Subdomain == "" || spec.HostNetwork {
@@ -229,7 +230,7 @@ func (m *Mapper) setHostname(spec *corev1.PodSpec, local *corev1.Pod) error {
 	fqdn := fmt.Sprintf("%s.%s.%s.svc.%s", name, spec.Subdomain, local.Namespace, m.ClusterDomain)
 	if len(fqdn) > maxHostname {
 		return &Refusal{ReasonInvalidHostname, fmt.Sprintf(
-			"The host name %s has %d characters, and a kernel takes %d: use shorter names, or do without setHostnameAsFQDN.",
+			"The host name %s has %d characters, but at most %d are allowed: use shorter names, or do not set setHostnameAsFQDN.",
 			fqdn, len(fqdn), maxHostname)}
 	}
 	spec.SetHostnameAsFQDN = nil

@@ -12,10 +12,10 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-// Certificate is a certificate of the pod itself, with its key, that a pod
-// mounts and that a signer of the local cluster issues.
+// Certificate is a certificate for the pod itself, with its key, that a pod mounts
+// and that a signer of the local cluster issues.
 type Certificate struct {
-	Key                  string // its files in the Secret of TokenSecretName begin with it
+	Key                  string // prefix of its files in the Secret of TokenSecretName
 	Signer               string
 	KeyType              string
 	MaxExpirationSeconds *int32            `json:",omitempty"`
@@ -33,7 +33,7 @@ const (
 type Credential struct {
 	PrivateKey string    // PEM, PKCS#8
 	Chain      string    // PEM, the leaf first
-	Refresh    time.Time // when the next one is to be requested
+	Refresh    time.Time // when to request the next one
 }
 
 func certificate(key string, from *corev1.PodCertificateProjection) Certificate {
@@ -46,7 +46,7 @@ func certificate(key string, from *corev1.PodCertificateProjection) Certificate 
 	}
 }
 
-// certificateFiles are those of the Secret that the projection shows.
+// certificateFiles are the files of the Secret that the projection mounts.
 func certificateFiles(key string, from *corev1.PodCertificateProjection) []corev1.KeyToPath {
 	var items []corev1.KeyToPath
 	for _, file := range []struct{ suffix, path string }{
@@ -59,7 +59,7 @@ func certificateFiles(key string, from *corev1.PodCertificateProjection) []corev
 	return items
 }
 
-// HeldCredential returns a certificate that the pod's Secret holds, or nil.
+// HeldCredential returns the credential of that key in the Secret of a pod, or nil.
 func HeldCredential(secret *corev1.Secret, key string) *Credential {
 	if secret == nil {
 		return nil
@@ -75,12 +75,12 @@ func HeldCredential(secret *corev1.Secret, key string) *Credential {
 func refreshTimes(secret *corev1.Secret) map[string]time.Time {
 	var times map[string]time.Time
 	if json.Unmarshal([]byte(secret.Annotations[contract.AnnotationRefreshCertificates]), &times) != nil {
-		return nil // then all are requested anew
+		return nil // all are requested again
 	}
 	return times
 }
 
-// PodSecret is TokenSecret with certificates, by their keys in Needs.
+// PodSecret returns TokenSecret with certificates, by their keys in Needs.
 func (m *Mapper) PodSecret(
 	local *corev1.Pod, files map[string]string, renewTokens time.Time, credentials map[string]*Credential,
 ) *corev1.Secret {
@@ -103,8 +103,8 @@ func (m *Mapper) PodSecret(
 	return secret
 }
 
-// CleanChain drops what is between the certificates of a chain, and their
-// headers, as a kubelet does.
+// CleanChain removes the headers of the certificates of a chain, and everything
+// between them, as a kubelet does.
 func CleanChain(chain string) string {
 	var clean []byte
 	for block, rest := pem.Decode([]byte(chain)); block != nil; block, rest = pem.Decode(rest) {

@@ -218,6 +218,30 @@ func BenchmarkStatus(b *testing.B) {
 	}
 }
 
+// The difference between two statuses, field by field and all by the library.
+func BenchmarkStatusDifference(b *testing.B) {
+	mapper, local, remote := benchPods(b)
+	pending := &corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{yes(corev1.PodScheduled, 1)}}
+	local.Status = *pending
+	running := mapper.Status(local, remote, goldenNow)
+	restarted := running.DeepCopy()
+	restarted.ContainerStatuses[0].RestartCount++
+	for name, before := range map[string]*corev1.PodStatus{"Started": pending, "Restarted": restarted} {
+		for way, difference := range map[string]func(before, after *corev1.PodStatus) (map[string]any, error){
+			"ByField": statusDifference, "ByStrategicpatch": mergedDifference,
+		} {
+			b.Run(name+way, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if different, err := difference(before, running); err != nil || len(different) == 0 {
+						b.Fatalf("nothing changed: %v", err)
+					}
+				}
+			})
+		}
+	}
+}
+
 func BenchmarkPod(b *testing.B) {
 	data, err := os.ReadFile("testdata/service-account-token.txtar")
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// record is what AnnotationApplied holds: what came from the local pod when it
-// was last applied. Comparing with it, and not with the remote pod, leaves alone
-// what the remote cluster's webhooks, plugins and admins changed or added.
+// record is the content of AnnotationApplied: what was last applied from the local
+// pod. Comparing with the record instead of the remote pod preserves what webhooks,
+// plugins and administrators changed or added in the remote cluster.
 type record struct {
 	Labels      []string          `json:"labels,omitempty"`      // keys, sorted
 	Annotations []string          `json:"annotations,omitempty"` // keys, sorted
@@ -23,8 +23,8 @@ type record struct {
 	Resources   map[string]string `json:"resources,omitempty"`   // what resize may change; see resources
 }
 
-// podResources is the key in record.Resources of the pod's own resources. It is
-// no container's name.
+// podResources is the key in record.Resources of the pod's own resources. No
+// container has this name.
 const podResources = ""
 
 func (m *Mapper) record(local *corev1.Pod) *record {
@@ -46,7 +46,7 @@ func (m *Mapper) record(local *corev1.Pod) *record {
 	return r
 }
 
-// String returns the annotation's value: the same for equal records.
+// String returns the value of the annotation, which is the same for equal records.
 func (r *record) String() string {
 	data, err := json.Marshal(r) // sorts the keys of maps
 	if err != nil {
@@ -97,8 +97,8 @@ func hashTolerations(tolerations []corev1.Toleration) string {
 	return fmt.Sprintf("%x", h.Sum64())
 }
 
-// resources returns what the resize subresource may change: cpu and memory of
-// containers and of the pod, and the size of volumes in memory.
+// resources returns what the resize subresource can change: cpu and memory of
+// containers and of the pod, and the size of memory-backed volumes.
 func resources(spec *corev1.PodSpec) map[string]string {
 	found := map[string]string{}
 	add := func(key string, r *corev1.ResourceRequirements) {
@@ -123,8 +123,8 @@ func resources(spec *corev1.PodSpec) map[string]string {
 	return found
 }
 
-// volumeKey is the key in record.Resources of a volume. A slash keeps it apart
-// from containers.
+// volumeKey is the key in record.Resources of a volume. The slash distinguishes it
+// from the name of a container.
 func volumeKey(volume string) string { return "volume/" + volume }
 
 func describe(list corev1.ResourceList) string {

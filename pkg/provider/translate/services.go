@@ -13,11 +13,10 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-// Service returns the remote copy of a local Service: selector-less and with
-// the same IPs, so that what the local cluster's DNS answers holds in remote
-// pods too. It is nil for a Service without an IP: a headless or external one
-// is nothing but names, which DNS answers. How clients outside of a cluster
-// reach a Service is the local cluster's matter.
+// Service returns the remote copy of a local Service. It has no selector, and the
+// same IPs, so that the answers of the local DNS are valid in remote pods. It is nil
+// for a Service without an IP: a headless or external Service consists of DNS names
+// only. Access from outside the cluster remains with the local Service.
 func (m *Mapper) Service(local *corev1.Service) *corev1.Service {
 	ip := local.Spec.ClusterIP
 	if local.Spec.Type == corev1.ServiceTypeExternalName || ip == "" || ip == corev1.ClusterIPNone || local.DeletionTimestamp != nil {
@@ -47,8 +46,8 @@ func (m *Mapper) Service(local *corev1.Service) *corev1.Service {
 	return remote
 }
 
-// SameService reports whether the remote Service have needs no update to be
-// like want. Labels and annotations that others added do not count.
+// SameService reports whether the remote Service have equals want. It ignores labels
+// and annotations that others added.
 func SameService(have, want *corev1.Service) bool {
 	return sameLabels(have.Labels, want.Labels) && !FixedService(have, want) &&
 		have.Spec.Type == want.Spec.Type && len(have.Spec.Selector) == 0 &&
@@ -57,8 +56,8 @@ func SameService(have, want *corev1.Service) bool {
 		apiequality.Semantic.DeepEqual(have.Spec.Ports, want.Spec.Ports)
 }
 
-// FixedService reports whether no update leads from the remote Service have to
-// want: the addresses of a Service are immutable.
+// FixedService reports whether the remote Service have cannot be updated to want,
+// because the addresses of a Service are immutable.
 func FixedService(have, want *corev1.Service) bool {
 	return have.Spec.ClusterIP != want.Spec.ClusterIP || !slices.Equal(have.Spec.ClusterIPs, want.Spec.ClusterIPs)
 }
@@ -68,12 +67,12 @@ func ServiceOf(slice *discoveryv1.EndpointSlice) string {
 	return slice.Labels[discoveryv1.LabelServiceName]
 }
 
-// EndpointSlice returns the remote copy of a local EndpointSlice of that
-// Service, which may be nil, or nil when the Service has no remote copy.
+// EndpointSlice returns the remote copy of a local EndpointSlice of the given
+// Service, which may be nil. It returns nil if the Service has no remote copy.
 //
-// Names of nodes and zones, and what was computed from them, are of the local
-// cluster. Only where the Service keeps its traffic on the node do they decide:
-// then the endpoints on this very node are the ones that its pods reach.
+// The copy has no names of nodes and zones, nor anything derived from them,
+// because they refer to the local cluster. If the Service keeps traffic on the
+// node, the copy has the endpoints on this node only.
 func (m *Mapper) EndpointSlice(local *discoveryv1.EndpointSlice, of *corev1.Service) *discoveryv1.EndpointSlice {
 	if of == nil || m.Service(of) == nil || local.AddressType == discoveryv1.AddressTypeFQDN || local.DeletionTimestamp != nil {
 		return nil
@@ -103,9 +102,9 @@ func (m *Mapper) EndpointSlice(local *discoveryv1.EndpointSlice, of *corev1.Serv
 	return remote
 }
 
-// leadToAPIServer replaces the addresses of the Service kubernetes, which are
-// those that the local API servers know themselves by, by the one that leads
-// to them from the remote cluster, where the configuration gives one.
+// leadToAPIServer replaces the addresses of the Service kubernetes, which the local
+// API servers publish, with the one where remote pods reach them, if the
+// configuration has one.
 func (m *Mapper) leadToAPIServer(remote *discoveryv1.EndpointSlice) {
 	ip := net.ParseIP(m.APIServerEndpoint.Host)
 	isIPv4 := ip.To4() != nil
@@ -123,22 +122,21 @@ func (m *Mapper) leadToAPIServer(remote *discoveryv1.EndpointSlice) {
 	}
 }
 
-// SameEndpointSlice reports whether the remote EndpointSlice have needs no
-// update to be like want.
+// SameEndpointSlice reports whether the remote EndpointSlice have equals want.
 func SameEndpointSlice(have, want *discoveryv1.EndpointSlice) bool {
 	return sameLabels(have.Labels, want.Labels) && !FixedEndpointSlice(have, want) &&
 		apiequality.Semantic.DeepEqual(have.Endpoints, want.Endpoints) &&
 		apiequality.Semantic.DeepEqual(have.Ports, want.Ports)
 }
 
-// FixedEndpointSlice reports whether no update leads from have to want: the
-// kind of its addresses is immutable.
+// FixedEndpointSlice reports whether the remote EndpointSlice have cannot be updated
+// to want, because its address type is immutable.
 func FixedEndpointSlice(have, want *discoveryv1.EndpointSlice) bool {
 	return have.AddressType != want.AddressType
 }
 
-// ClusterDNS returns the addresses of the local cluster's DNS, which is the
-// Service that DNS add-ons are known by, or none where there is none.
+// ClusterDNS returns the addresses of the DNS of the local cluster, given the
+// Service of its DNS add-on, or none if that does not exist.
 // https://github.com/kubernetes/kubernetes/tree/v1.37.1/cluster/addons/dns
 func ClusterDNS(service *corev1.Service) []string {
 	if service == nil || service.Spec.ClusterIP == "" || service.Spec.ClusterIP == corev1.ClusterIPNone {

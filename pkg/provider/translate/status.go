@@ -1,35 +1,29 @@
 package translate
 
 import (
-	"encoding/json"
-	"fmt"
-	"maps"
-	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/strategicpatch"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-// Reasons and words that a kubelet uses too, and that others compare with.
+// Reasons of a kubelet, which other programs compare with.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/status/generate.go
 const (
 	reasonGatesNotReady       = "ReadinessGatesNotReady"
 	reasonPodFailed           = "PodFailed"
 	reasonStatusUnknown       = "ContainerStatusUnknown"
-	exitCodeKilled      int32 = 137 // 128 + SIGKILL, a kubelet's code for a lost container
+	exitCodeKilled      int32 = 137 // 128 + SIGKILL, which a kubelet reports for a lost container
 )
 
-// Status returns the local pod's status as the remote pod has it, with what is
-// local kept. Arguments are not changed; the result may share memory with them
-// and is not to be changed either. Without a remote pod of this very local pod,
-// and once the local pod is finished, it is the local status as it is.
+// Status returns the status of the local pod: that of the remote pod, merged with
+// what only the local cluster knows. If the remote pod is not that of the local
+// pod, or if the local pod is finished, it is the local status unchanged. Status
+// does not modify its arguments; the result may share memory with them, so do not
+// modify it either.
 func (m *Mapper) Status(local, remote *corev1.Pod, now metav1.Time) *corev1.PodStatus {
 	status := local.Status
 	if Finished(local) || !m.OwnsPodFor(remote, local) {
@@ -68,8 +62,8 @@ func (m *Mapper) Status(local, remote *corev1.Pod, now metav1.Time) *corev1.PodS
 	return &status
 }
 
-// startTime is when the pod was first seen to be there remotely. It marks the
-// local pod as started, and never changes.
+// startTime is when akd first observed the remote pod. It marks the local pod as
+// started, and never changes.
 func startTime(local, remote *corev1.Pod, now metav1.Time) *metav1.Time {
 	switch {
 	case local.Status.StartTime != nil:
@@ -82,12 +76,12 @@ func startTime(local, remote *corev1.Pod, now metav1.Time) *metav1.Time {
 	return &now
 }
 
-// merge is one merging of a remote status into a local one.
+// merge merges one remote status into a local one.
 type merge struct {
 	mapper        *Mapper
 	local, remote *corev1.Pod
 	now           metav1.Time
-	settled       bool            // the remote pod has all that the local one says
+	settled       bool            // the remote pod is up to date with the local one
 	has           map[string]bool // containers of the local pod
 	texts         names
 	conditions    []corev1.PodCondition
@@ -122,22 +116,22 @@ func containerNames(spec *corev1.PodSpec) map[string]bool {
 
 func (m *merge) text(remote string) string { return m.texts.translate(remote) }
 
-// deleted reports whether somebody deleted the remote pod, and not its owner.
+// deleted reports whether somebody other than the owner deleted the remote pod.
 func (m *merge) deleted() bool {
 	return m.remote.DeletionTimestamp != nil && m.local.DeletionTimestamp == nil
 }
 
-// failed reports whether the remote pod's end is a failure. Its containers may
-// well have exited with 0 when it was deleted, but a pod that is to run always
-// has not succeeded by that.
+// failed reports whether the end of the remote pod is a failure. Its containers may
+// have exited with 0 when it was deleted, but a pod with restart policy Always has
+// not succeeded then.
 func (m *merge) failed() bool {
 	always := m.local.Spec.RestartPolicy == corev1.RestartPolicyAlways
 	return m.remote.Status.Phase == corev1.PodFailed || always && m.remote.Status.Phase == corev1.PodSucceeded
 }
 
-// lost reports whether a deleted remote pod should have ended long ago: its
-// node does not answer, and nobody knows when it will. A local controller must
-// not wait for that to replace the pod.
+// lost reports whether a deleted remote pod should have ended long ago: its node
+// does not respond, and nobody knows when it will. A local controller that
+// replaces the pod must not wait for that.
 func (m *merge) lost() bool {
 	return m.deleted() && !Finished(m.remote) && !m.now.Time.Before(lostAt(m.remote))
 }
@@ -146,13 +140,13 @@ func (m *merge) lost() bool {
 // the end of its grace period.
 func lostAt(remote *corev1.Pod) time.Time { return remote.DeletionTimestamp.Add(lostAfter) }
 
-// lostAfter leaves a kubelet the time to clean up after the grace period, and
-// the clocks some difference.
+// lostAfter is the time for a kubelet to clean up after the grace period, and for
+// clocks to differ.
 const lostAfter = time.Minute
 
 // generation returns the local generation once the remote kubelet has observed
-// the one that carries everything of it, and what it was before until then.
-// A kubelet that does not report generations leaves it as it is.
+// everything in it, and before otherwise. It stays unchanged for a kubelet that
+// does not report generations.
 func (m *merge) generation(observed, before int64) int64 {
 	if m.settled && observed != 0 && observed >= m.remote.Generation {
 		return m.local.Generation
@@ -160,8 +154,8 @@ func (m *merge) generation(observed, before int64) int64 {
 	return before
 }
 
-// containers returns the statuses of the containers that the local pod has;
-// a remote webhook may have added some of its own.
+// containers returns the statuses of the containers that the local pod has: a
+// webhook in the remote cluster may have added others.
 func (m *merge) containers(remote []corev1.ContainerStatus) []corev1.ContainerStatus {
 	var kept []corev1.ContainerStatus
 	for i := range remote {
@@ -176,7 +170,7 @@ func (m *merge) containers(remote []corev1.ContainerStatus) []corev1.ContainerSt
 	return kept
 }
 
-// refused returns what a kubelet says of a container that it cannot start, for
+// refused returns what a kubelet reports for a container that it cannot start, for
 // the ephemeral containers that Update leaves out.
 func (m *merge) refused() []corev1.ContainerStatus {
 	var refused []corev1.ContainerStatus
@@ -211,8 +205,8 @@ func (m *merge) state(state *corev1.ContainerState) {
 	}
 }
 
-// reasonContainerCannotRun marks a message of the runtime. Others are the
-// container's own, from its termination log, and stay as they are.
+// reasonContainerCannotRun marks a message of the runtime. Other messages come from
+// the termination log of the container, and stay unchanged.
 const reasonContainerCannotRun = "ContainerCannotRun"
 
 func (m *merge) volumeHealth(remote []corev1.PodVolumeHealth) []corev1.PodVolumeHealth {
@@ -225,8 +219,8 @@ func (m *merge) volumeHealth(remote []corev1.PodVolumeHealth) []corev1.PodVolume
 	return kept
 }
 
-// FailedStatus returns the status of a local pod that ends with that reason: no
-// container of it runs any more. It is final.
+// FailedStatus returns the final status of a local pod that fails for the given
+// reason. None of its containers run any more.
 func (m *Mapper) FailedStatus(local *corev1.Pod, reason, message string, now metav1.Time) *corev1.PodStatus {
 	status := local.Status.DeepCopy()
 	if Finished(local) {
@@ -251,8 +245,8 @@ func (m *Mapper) FailedStatus(local *corev1.Pod, reason, message string, now met
 	return status
 }
 
-// lost makes containers terminated as a kubelet does with containers that it
-// finds no more.
+// lost marks containers as terminated, as a kubelet does with containers that it
+// no longer finds.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/status/status_manager.go (TerminatePod)
 func lost(statuses []corev1.ContainerStatus, ran func(*corev1.ContainerStatus) bool) []corev1.ContainerStatus {
 	for i := range statuses {
@@ -262,7 +256,7 @@ func lost(statuses []corev1.ContainerStatus, ran func(*corev1.ContainerStatus) b
 		}
 		ended := &corev1.ContainerStateTerminated{
 			Reason: reasonStatusUnknown, ExitCode: exitCodeKilled, ContainerID: status.ContainerID,
-			Message: "The container could not be located when the remote pod was gone",
+			Message: "The container could not be located because the remote pod no longer exists",
 		}
 		if status.State.Running != nil {
 			ended.StartedAt = status.State.Running.StartedAt
@@ -275,7 +269,7 @@ func lost(statuses []corev1.ContainerStatus, ran func(*corev1.ContainerStatus) b
 }
 
 // PendingStatus returns the status of a local pod whose remote pod cannot be
-// created for now.
+// created yet.
 func (m *Mapper) PendingStatus(local *corev1.Pod, reason, message string, now metav1.Time) *corev1.PodStatus {
 	status := local.Status.DeepCopy()
 	if Finished(local) {
@@ -290,8 +284,8 @@ func (m *Mapper) PendingStatus(local *corev1.Pod, reason, message string, now me
 	return status
 }
 
-// Annotations returns the mapping annotations of the local pod. They go into the
-// same patch as the status.
+// Annotations returns the annotations of the local pod that name its remote pod.
+// They are written in the same patch as the status.
 func (m *Mapper) Annotations(local, remote *corev1.Pod) map[string]string {
 	if !m.OwnsPodFor(remote, local) {
 		return nil
@@ -304,103 +298,4 @@ func (m *Mapper) Annotations(local, remote *corev1.Pod) map[string]string {
 		annotations[contract.AnnotationRemoteNode] = remote.Spec.NodeName
 	}
 	return annotations
-}
-
-// StatusPatch returns the strategic merge patch of the status subresource that
-// gives a local pod that status and those annotations, with its UID as
-// precondition; nil when it has them already. Conditions that others write
-// meanwhile are kept: they are merged by type.
-func StatusPatch(local *corev1.Pod, status *corev1.PodStatus, annotations map[string]string) ([]byte, error) {
-	changed := map[string]string{}
-	for key, value := range annotations {
-		if have, ok := local.Annotations[key]; !ok || have != value {
-			changed[key] = value
-		}
-	}
-	if len(changed) == 0 && apiequality.Semantic.DeepEqual(&local.Status, status) {
-		return nil, nil
-	}
-	different, err := statusDifference(&local.Status, status)
-	if err != nil {
-		return nil, fmt.Errorf("compare status of local pod %s/%s: %w", local.Namespace, local.Name, err)
-	}
-	metadata := map[string]any{"uid": local.UID}
-	if len(changed) > 0 {
-		metadata["annotations"] = changed
-	}
-	fields := map[string]any{"metadata": metadata}
-	if len(different) > 0 {
-		fields["status"] = different
-	}
-	patch, err := json.Marshal(fields)
-	if err != nil {
-		return nil, fmt.Errorf("encode status of local pod %s/%s: %w", local.Namespace, local.Name, err)
-	}
-	return patch, nil
-}
-
-// statusDifference is the status part of a strategic merge patch from one
-// status to another. Most fields are replaced whole, and for that nothing has
-// to be compared as JSON; the rest is left to the library.
-func statusDifference(before, after *corev1.PodStatus) (map[string]any, error) {
-	different := map[string]any{}
-	var mergedBefore, mergedAfter corev1.PodStatus
-	was, is := reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem()
-	merged := false
-	for i := range was.NumField() {
-		field := was.Type().Field(i)
-		a, b := was.Field(i), is.Field(i)
-		if apiequality.Semantic.DeepEqual(a.Interface(), b.Interface()) {
-			continue
-		}
-		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		switch {
-		case b.IsZero():
-			different[name] = nil
-		case a.IsZero() || replaced(field):
-			different[name] = b.Interface()
-		default:
-			reflect.ValueOf(&mergedBefore).Elem().Field(i).Set(a)
-			reflect.ValueOf(&mergedAfter).Elem().Field(i).Set(b)
-			merged = true
-		}
-	}
-	if !merged {
-		return different, nil
-	}
-	more, err := mergedDifference(&mergedBefore, &mergedAfter)
-	maps.Copy(different, more)
-	return different, err
-}
-
-// replaced reports whether a strategic merge patch replaces the field whole:
-// plain values, times, and lists without a merge key.
-func replaced(field reflect.StructField) bool {
-	switch field.Type.Kind() {
-	case reflect.Slice:
-		return !strings.Contains(field.Tag.Get("patchStrategy"), "merge")
-	case reflect.Map, reflect.Struct:
-		return false
-	case reflect.Pointer:
-		return field.Type == reflect.TypeFor[*metav1.Time]()
-	default:
-		return true
-	}
-}
-
-func mergedDifference(before, after *corev1.PodStatus) (map[string]any, error) {
-	was, err := json.Marshal(before)
-	if err != nil {
-		return nil, err
-	}
-	is, err := json.Marshal(after)
-	if err != nil {
-		return nil, err
-	}
-	patch, err := strategicpatch.CreateTwoWayMergePatch(was, is, corev1.PodStatus{})
-	if err != nil {
-		return nil, err
-	}
-	var fields map[string]any
-	return fields, json.Unmarshal(patch, &fields)
 }

@@ -9,16 +9,16 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-// LocalText returns a text of the remote cluster about a local pod with local
-// names in place of remote ones.
+// LocalText replaces the remote names in a message of the remote cluster about a
+// local pod with the local names.
 func (m *Mapper) LocalText(local *corev1.Pod, text string) string {
 	return m.names(local, "").translate(text)
 }
 
-// names are pairs of a remote name and the local one to read in its place.
+// names are pairs of a remote name and the local name that replaces it.
 type names [][2]string
 
-// names returns what to translate in messages of the remote cluster about a
+// names returns the names to replace in messages of the remote cluster about a
 // local pod. remoteUID may be empty.
 func (m *Mapper) names(local *corev1.Pod, remoteUID types.UID) names {
 	pairs := names{

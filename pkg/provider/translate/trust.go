@@ -13,15 +13,15 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// Bundle is a file of trust anchors that a pod mounts: those of one
-// ClusterTrustBundle by its name, or of all that a signer has and the labels
-// select.
+// Bundle is a file of trust anchors that a pod mounts: those of the
+// ClusterTrustBundle with the given name, or of all bundles of a signer that the
+// labels select.
 type Bundle struct {
 	Key      string // in the Secret of TokenSecretName
 	Name     string
 	Signer   string
 	Labels   *metav1.LabelSelector `json:",omitempty"` // nil selects none
-	Optional bool                  // then the file is empty where there is no such bundle
+	Optional bool                  // if there is no such bundle, the file is empty
 }
 
 func bundle(key string, from *corev1.ClusterTrustBundleProjection) Bundle {
@@ -48,12 +48,12 @@ func HasBundles(local *corev1.Pod) bool {
 
 func isBundle(source corev1.VolumeProjection) bool { return source.ClusterTrustBundle != nil }
 
-// TrustAnchors returns the contents of those bundles' files by their keys, made
-// of the local cluster's bundles. A key is left out where there is no such
-// bundle and one is required: the remote kubelet then waits for it, as a local
-// one would. Each certificate comes once. Programs must not rely on their
-// order, which differs from kubelet to kubelet; here it is always the same, so
-// that nothing is written when nothing changed.
+// TrustAnchors returns the contents of the files of the wanted bundles by key, from
+// all bundles of the local cluster. It leaves out the key of a required bundle that
+// does not exist: the remote kubelet then waits for it, as a local kubelet does.
+// Each certificate appears once. Programs must not rely on the order, which
+// differs between kubelets; here it is stable, so that akd writes nothing if
+// nothing changed.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/clustertrustbundle/clustertrustbundle_manager.go
 func TrustAnchors(wanted []Bundle, all []*certificatesv1.ClusterTrustBundle) (map[string]string, error) {
 	files := map[string]string{}

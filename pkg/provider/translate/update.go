@@ -15,7 +15,7 @@ import (
 // Patch is a strategic merge patch of a remote pod.
 type Patch struct {
 	Subresource string // "", "ephemeralcontainers" or "resize"
-	Data        []byte // with metadata.uid as precondition
+	Data        []byte // includes metadata.uid as precondition
 }
 
 // differs reports whether Update has patches.
@@ -27,21 +27,21 @@ func (m *Mapper) differs(local, remote *corev1.Pod) bool {
 	return err != nil || len(patches) > 0
 }
 
-// upToDate reports whether everything of the local pod has been applied. It is
-// asked on every reconcile, and mostly answered yes.
+// upToDate reports whether the local pod has been applied completely. Every
+// reconcile calls it, and usually it returns true.
 func (m *Mapper) upToDate(local, remote *corev1.Pod) bool {
 	return len(missingEphemeral(local, remote)) == 0 && remote.Annotations[contract.AnnotationApplied] == m.applied(local)
 }
 
-// Update returns the patches that bring a remote pod up to date with the local
-// one, in the fields that the API lets change: images, labels, annotations,
-// tolerations, activeDeadlineSeconds, ephemeral containers, and cpu and memory.
-// Only what changed since it was last applied is patched, so that the remote
-// cluster's own changes stay. Apply them in order; each stands by itself.
+// Update returns the patches that bring a remote pod up to date with the local pod,
+// in the fields that the API allows to change: images, labels, annotations,
+// tolerations, activeDeadlineSeconds, ephemeral containers, cpu and memory. It
+// patches only what changed since the last update, so that changes made in the
+// remote cluster stay. Apply the patches in order; each is complete by itself.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/apis/core/validation/validation.go (ValidatePodUpdate)
 func (m *Mapper) Update(local, remote *corev1.Pod) ([]Patch, error) {
 	if !m.OwnsPodFor(remote, local) {
-		return nil, fmt.Errorf("update remote pod %s/%s: it is not the one of local pod %s/%s",
+		return nil, fmt.Errorf("update remote pod %s/%s: it does not belong to local pod %s/%s",
 			remote.Namespace, remote.Name, local.Namespace, local.Name)
 	}
 	u := &update{
@@ -52,14 +52,14 @@ func (m *Mapper) Update(local, remote *corev1.Pod) ([]Patch, error) {
 		have:   &record{},
 	}
 	if text := remote.Annotations[contract.AnnotationApplied]; text != "" {
-		// A record that cannot be read is like none: then everything is compared.
+		// Without a valid record, everything is compared.
 		if json.Unmarshal([]byte(text), u.have) != nil {
 			u.have = &record{}
 		}
 	}
 	type part struct {
 		subresource string
-		body        object
+		body        jsonObject
 	}
 	resize := u.resize()
 	parts := []part{{"", u.main()}}
@@ -81,13 +81,13 @@ func (m *Mapper) Update(local, remote *corev1.Pod) ([]Patch, error) {
 	return patches, nil
 }
 
-// AddsEphemeral reports whether Update has ephemeral containers to add, for
-// which it has to be given the remote pod as the API server has it.
+// AddsEphemeral reports whether Update adds ephemeral containers. In that case,
+// Update needs the complete remote pod of the API server.
 func AddsEphemeral(local, remote *corev1.Pod) bool { return len(missingEphemeral(local, remote)) > 0 }
 
-// TrimRemote removes from a remote pod what is not read of it while it runs,
-// which is most of it: Next, Status, Annotations and Update, but for ephemeral
-// containers that it adds, give the same with what is left. See AddsEphemeral.
+// TrimRemote removes the parts of a remote pod that are not needed while it runs,
+// which is most of it. Next, Status, Annotations and Update return the same for
+// what is left, unless Update adds ephemeral containers; see AddsEphemeral.
 func TrimRemote(pod *corev1.Pod) {
 	spec := &pod.Spec
 	pod.Spec = corev1.PodSpec{
@@ -118,7 +118,7 @@ func trimEphemeral(containers []corev1.EphemeralContainer) []corev1.EphemeralCon
 	return trimmed
 }
 
-// trimVolumes keeps those whose size may change.
+// trimVolumes keeps the volumes whose size may change.
 func trimVolumes(volumes []corev1.Volume) []corev1.Volume {
 	var trimmed []corev1.Volume
 	for i := range volumes {
@@ -129,13 +129,13 @@ func trimVolumes(volumes []corev1.Volume) []corev1.Volume {
 	return trimmed
 }
 
-// object is a JSON object of a patch.
-type object = map[string]any
+// jsonObject is a JSON object of a patch.
+type jsonObject = map[string]any
 
-func encode(subresource string, remote *corev1.Pod, body object) (Patch, error) {
-	meta, ok := body["metadata"].(object)
+func encode(subresource string, remote *corev1.Pod, body jsonObject) (Patch, error) {
+	meta, ok := body["metadata"].(jsonObject)
 	if !ok {
-		meta = object{}
+		meta = jsonObject{}
 		body["metadata"] = meta
 	}
 	meta["uid"] = remote.UID
@@ -146,37 +146,37 @@ func encode(subresource string, remote *corev1.Pod, body object) (Patch, error) 
 	return Patch{Subresource: subresource, Data: data}, nil
 }
 
-// update is one comparison of a local pod with what was applied to its remote one.
+// update compares a local pod with what was applied to its remote pod.
 type update struct {
 	mapper        *Mapper
 	local, remote *corev1.Pod
 	want, have    *record
 }
 
-// main returns the patch of the pod itself, with the new record. It comes after
-// resize, which may have put off its part of the record.
-func (u *update) main() object {
+// main returns the patch of the pod itself, with the new record. Call it after
+// resize, which may postpone its part of the record.
+func (u *update) main() jsonObject {
 	text := u.want.String()
 	if text == u.remote.Annotations[contract.AnnotationApplied] {
 		return nil
 	}
 	annotations := changedKeys(u.have.Annotations, u.local.Annotations, u.remote.Annotations)
 	annotations[contract.AnnotationApplied] = text
-	meta := object{"annotations": annotations}
+	meta := jsonObject{"annotations": annotations}
 	if labels := changedKeys(u.have.Labels, u.local.Labels, u.remote.Labels); len(labels) > 0 {
 		meta["labels"] = labels
 	}
-	body := object{"metadata": meta}
+	body := jsonObject{"metadata": meta}
 	if spec := u.spec(); len(spec) > 0 {
 		body["spec"] = spec
 	}
 	return body
 }
 
-// changedKeys returns the values to set, and null for the keys that were ours
-// and are gone locally.
-func changedKeys(had []string, local, remote map[string]string) object {
-	changed := object{}
+// changedKeys returns the values to set, and null for the keys that akd copied
+// earlier and that no longer exist in the local pod.
+func changedKeys(had []string, local, remote map[string]string) jsonObject {
+	changed := jsonObject{}
 	for key, value := range local {
 		if have, ok := remote[key]; keepsKey(key) && (!ok || have != value) {
 			changed[key] = value
@@ -191,8 +191,8 @@ func changedKeys(had []string, local, remote map[string]string) object {
 	return changed
 }
 
-func (u *update) spec() object {
-	spec := object{}
+func (u *update) spec() jsonObject {
+	spec := jsonObject{}
 	if changed := u.images(u.local.Spec.InitContainers, u.remote.Spec.InitContainers); len(changed) > 0 {
 		spec["initContainers"] = changed
 	}
@@ -203,29 +203,29 @@ func (u *update) spec() object {
 		!apiequality.Semantic.DeepEqual(tolerations, u.remote.Spec.Tolerations) {
 		spec["tolerations"] = tolerations
 	}
-	// The API takes a first or a shorter deadline, nothing else.
+	// The API allows a deadline to be added or shortened, and nothing else.
 	if want, have := u.want.Deadline, u.remote.Spec.ActiveDeadlineSeconds; want != nil && (have == nil || *want < *have) {
 		spec["activeDeadlineSeconds"] = *want
 	}
 	return spec
 }
 
-// images returns the containers whose local image changed. The remote one may
-// differ for other reasons: a webhook may have put a mirror's name before it.
-func (u *update) images(local, remote []corev1.Container) []object {
-	var changed []object
+// images returns the containers whose local image changed. The remote image may
+// differ for other reasons: a webhook may have prefixed it with a registry mirror.
+func (u *update) images(local, remote []corev1.Container) []jsonObject {
+	var changed []jsonObject
 	for i := range local {
 		name, image := local[i].Name, local[i].Image
 		at := slices.IndexFunc(remote, func(c corev1.Container) bool { return c.Name == name })
 		if at >= 0 && image != "" && u.have.Images[name] != image && remote[at].Image != image {
-			changed = append(changed, object{"name": name, "image": image})
+			changed = append(changed, jsonObject{"name": name, "image": image})
 		}
 	}
 	return changed
 }
 
-// tolerations returns the remote pod's own with those that are new; the API
-// lets only the seconds of an existing one change.
+// tolerations returns those of the remote pod, with new ones added. The API allows
+// only the seconds of an existing toleration to change.
 func (u *update) tolerations() []corev1.Toleration {
 	merged := slices.Clone(u.remote.Spec.Tolerations)
 	for _, want := range u.mapper.tolerations(u.local) {
@@ -239,14 +239,14 @@ func (u *update) tolerations() []corev1.Toleration {
 	return merged
 }
 
-// ephemeral returns a patch for each ephemeral container that is to be added;
-// existing ones cannot change. One that the remote refuses, which nobody can
-// take back, must not keep later ones out.
-func (u *update) ephemeral() []object {
+// ephemeral returns one patch for each ephemeral container to add; existing ones
+// cannot change. If the remote API server rejects one, which nobody can remove
+// again, the later ones must still be added.
+func (u *update) ephemeral() []jsonObject {
 	env := &environment{mapper: u.mapper, local: u.local, variables: u.variables()}
-	var bodies []object
+	var bodies []jsonObject
 	for _, container := range missingEphemeral(u.local, u.remote) {
-		bodies = append(bodies, object{"spec": object{"ephemeralContainers": []*corev1.EphemeralContainer{env.ephemeral(container)}}})
+		bodies = append(bodies, jsonObject{"spec": jsonObject{"ephemeralContainers": []*corev1.EphemeralContainer{env.ephemeral(container)}}})
 	}
 	return bodies
 }
@@ -257,8 +257,8 @@ func (e *environment) ephemeral(local *corev1.EphemeralContainer) *corev1.Epheme
 	return added
 }
 
-// variables returns what the pod's first container was given beyond its own:
-// an ephemeral container shows what the others see, which is why it is there.
+// variables returns the variables that akd added to the first container of the pod:
+// an ephemeral container is for debugging, so it gets what the others have.
 func (u *update) variables() []corev1.EnvVar {
 	var given []corev1.EnvVar
 	if len(u.local.Spec.Containers) > 0 {
@@ -272,8 +272,8 @@ func (u *update) variables() []corev1.EnvVar {
 	return given
 }
 
-// beyond returns what the remote container of the same name has in its
-// environment beyond the local one's.
+// beyond returns the variables of the remote container of the same name that the
+// local container does not have.
 func beyond(local *corev1.Container, remote []corev1.Container) []corev1.EnvVar {
 	at := slices.IndexFunc(remote, func(c corev1.Container) bool { return c.Name == local.Name })
 	if at < 0 {
@@ -304,19 +304,19 @@ func hasEphemeral(pod *corev1.Pod, name string) bool {
 	return slices.ContainsFunc(pod.Spec.EphemeralContainers, func(c corev1.EphemeralContainer) bool { return c.Name == name })
 }
 
-// refuseEphemeral returns a *Refusal for an ephemeral container that refers to
-// what akd keeps for itself: it comes after the pod was let in, and cannot be
-// removed again. It is left out, and its status says why.
+// refuseEphemeral returns a *Refusal for an ephemeral container that refers to a
+// name reserved for akd. It appears after the pod was accepted, and cannot be
+// removed again, so akd leaves it out and reports the reason in its status.
 func refuseEphemeral(container *corev1.EphemeralContainer) *Refusal {
 	c := newCollector()
 	c.env(container.Env, container.EnvFrom)
 	return c.reserved()
 }
 
-// resize returns the patch of what changed locally and is not so remotely. The
-// subresource cannot write the record, so that what is still to be done keeps
-// its old entry: the record changes when the remote pod shows the new size.
-func (u *update) resize() object {
+// resize returns the patch of the sizes that changed in the local pod and differ in
+// the remote pod. The subresource cannot write the record, so a pending size keeps
+// its old entry until the remote pod has the new size.
+func (u *update) resize() jsonObject {
 	now := resources(&u.remote.Spec)
 	due := map[string]bool{}
 	for key, want := range u.want.Resources {
@@ -335,11 +335,11 @@ func (u *update) resize() object {
 			delete(u.want.Resources, key)
 		}
 	}
-	return object{"spec": sizes(&u.local.Spec, due)}
+	return jsonObject{"spec": sizes(&u.local.Spec, due)}
 }
 
-func sizes(local *corev1.PodSpec, due map[string]bool) object {
-	spec := object{}
+func sizes(local *corev1.PodSpec, due map[string]bool) jsonObject {
+	spec := jsonObject{}
 	if due[podResources] {
 		spec["resources"] = cpuAndMemory(local.Resources)
 	}
@@ -349,10 +349,10 @@ func sizes(local *corev1.PodSpec, due map[string]bool) object {
 	if changed := containerSizes(local.Containers, due); len(changed) > 0 {
 		spec["containers"] = changed
 	}
-	var volumes []object
+	var volumes []jsonObject
 	for i := range local.Volumes {
 		if name := local.Volumes[i].Name; due[volumeKey(name)] {
-			volumes = append(volumes, object{"name": name, "emptyDir": object{"sizeLimit": local.Volumes[i].EmptyDir.SizeLimit}})
+			volumes = append(volumes, jsonObject{"name": name, "emptyDir": jsonObject{"sizeLimit": local.Volumes[i].EmptyDir.SizeLimit}})
 		}
 	}
 	if len(volumes) > 0 {
@@ -361,18 +361,18 @@ func sizes(local *corev1.PodSpec, due map[string]bool) object {
 	return spec
 }
 
-func containerSizes(local []corev1.Container, due map[string]bool) []object {
-	var changed []object
+func containerSizes(local []corev1.Container, due map[string]bool) []jsonObject {
+	var changed []jsonObject
 	for i := range local {
 		if due[local[i].Name] {
-			changed = append(changed, object{"name": local[i].Name, "resources": cpuAndMemory(&local[i].Resources)})
+			changed = append(changed, jsonObject{"name": local[i].Name, "resources": cpuAndMemory(&local[i].Resources)})
 		}
 	}
 	return changed
 }
 
-func cpuAndMemory(r *corev1.ResourceRequirements) object {
-	return object{"requests": only(r.Requests), "limits": only(r.Limits)}
+func cpuAndMemory(r *corev1.ResourceRequirements) jsonObject {
+	return jsonObject{"requests": only(r.Requests), "limits": only(r.Limits)}
 }
 
 func only(list corev1.ResourceList) corev1.ResourceList {

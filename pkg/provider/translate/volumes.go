@@ -9,11 +9,13 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-// refuse returns a *Refusal for a pod that cannot work remotely, or nil.
+// refuse returns a *Refusal for a pod that cannot run in the remote cluster, or
+// nil.
 func refuse(local *corev1.Pod) error {
 	if len(local.Spec.ResourceClaims) > 0 {
 		return &Refusal{ReasonUnsupportedResourceClaim, fmt.Sprintf(
-			"Resource claim %q is allocated in the local cluster and cannot be used remotely: remove it, or run the pod on another node.",
+			"Resource claim %q is allocated in the local cluster and cannot be used in the remote cluster: remove it, "+
+				"or run the pod on another node.",
 			local.Spec.ResourceClaims[0].Name)}
 	}
 	for i := range local.Spec.Volumes {
@@ -28,25 +30,26 @@ func refuse(local *corev1.Pod) error {
 	return nil
 }
 
-// unsupported returns the rest of a sentence that begins with "Volume X" when
-// such a volume cannot work remotely.
+// unsupported returns the rest of a sentence that begins with "Volume X" if the
+// remote cluster cannot provide such a volume.
 func unsupported(source *corev1.VolumeSource) string {
 	switch {
 	case source.PersistentVolumeClaim != nil:
-		return fmt.Sprintf("uses PersistentVolumeClaim %q, whose volume is in the local cluster and not mirrored yet: use another kind of "+
-			"volume, or run the pod on another node",
+		return fmt.Sprintf("uses PersistentVolumeClaim %q, whose volume is in the local cluster and not mirrored yet: "+
+			"use another volume type, or run the pod on another node",
 			source.PersistentVolumeClaim.ClaimName)
 	case source.Ephemeral != nil:
-		return "is a generic ephemeral volume, whose claim is made in the local cluster and not mirrored yet: use emptyDir, or run the pod on " +
-			"another node"
+		return "is a generic ephemeral volume, whose claim is in the local cluster and not mirrored yet: " +
+			"use emptyDir, or run the pod on another node"
 	case source.Glusterfs != nil:
-		return fmt.Sprintf("uses Endpoints %q, which are in the local cluster: use another kind of volume, or run the pod on another node",
+		return fmt.Sprintf("uses Endpoints %q, which are in the local cluster: use another volume type, or run the pod on another node",
 			source.Glusterfs.EndpointsName)
 	}
 	return ""
 }
 
-// translateVolumes changes the volumes of a copy of the local pod's.
+// translateVolumes changes the volumes in place: they belong to a copy of the
+// local pod.
 func translateVolumes(volumes []corev1.Volume, local *corev1.Pod) {
 	for i := range volumes {
 		volume := &volumes[i]
@@ -98,10 +101,10 @@ func translateProjected(volume *corev1.Volume, local *corev1.Pod) {
 	}
 }
 
-// tokenMode returns the mode of a token's file, nil for the volume's. Where all
-// containers run as one user, a kubelet gives the file to that user; files of a
-// Secret are root's, so that it must be readable by others instead. With an
-// fsGroup both are readable by the group.
+// tokenMode returns the mode of a token's file, or nil for that of the volume. If
+// all containers run as the same user, a kubelet makes that user the owner of the
+// file. Files of a Secret belong to root, so others must be able to read them
+// instead. With an fsGroup, the group can read both.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/volume/projected/projected.go (collectData)
 func tokenMode(spec *corev1.PodSpec, volume *int32) *int32 {
 	const readable, readableByOthers = int32(0o444), int32(0o004)
@@ -112,7 +115,7 @@ func tokenMode(spec *corev1.PodSpec, volume *int32) *int32 {
 	return new(readable)
 }
 
-// oneUser reports whether all containers run as the same user that is not root.
+// oneUser reports whether all containers run as the same user, other than root.
 func oneUser(spec *corev1.PodSpec) bool {
 	var user *int64
 	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
@@ -141,8 +144,8 @@ func runAsUser(spec *corev1.PodSpec, container *corev1.Container) *int64 {
 // anchors, in the pod's token Secret.
 func tokenKey(volume string, source int) string { return volume + "." + strconv.Itoa(source) }
 
-// translateFiles points at the labels that hold the local truth. Files of the
-// downward API know no other fields that differ remotely.
+// translateFiles refers to the labels that hold the local values. No other field
+// that files of the downward API can show differs between the clusters.
 func translateFiles(files []corev1.DownwardAPIVolumeFile) {
 	for i := range files {
 		ref := files[i].FieldRef
