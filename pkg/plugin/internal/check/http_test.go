@@ -36,7 +36,9 @@ func answering(t *testing.T, answers map[string]any) *Subject {
 		status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(int(status.Code))
-		_ = json.NewEncoder(w).Encode(status)
+		if err := json.NewEncoder(w).Encode(status); err != nil {
+			t.Error(err)
+		}
 	}))
 	t.Cleanup(server.Close)
 	config := &rest.Config{Host: server.URL}

@@ -118,9 +118,9 @@ func awaitServiceAccount(ctx context.Context, c *kubeclient.Cluster, namespace s
 var errNotAdmitted = errors.New("create the probe pod")
 
 // runProbe creates the probe pod, waits until it has ended, and deletes it.
-func runProbe(ctx context.Context, c *kubeclient.Cluster, namespace string, pod *corev1.Pod) (*corev1.ContainerStateTerminated, error) {
+func runProbe(ctx context.Context, c *kubeclient.Cluster, namespace string, probe *corev1.Pod) (*corev1.ContainerStateTerminated, error) {
 	pods := c.Client.CoreV1().Pods(namespace)
-	pod, err := pods.Create(ctx, pod, metav1.CreateOptions{FieldManager: kubeclient.FieldManager})
+	pod, err := pods.Create(ctx, probe, metav1.CreateOptions{FieldManager: kubeclient.FieldManager})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotAdmitted, err)
 	}

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -39,10 +40,8 @@ func rightsChecks() []Check {
 
 // mayInstall reviews every right of the user that an installation needs, and more.
 func mayInstall(ctx context.Context, c *kubeclient.Cluster, node string, more ...rights.Right) Finding {
-	if node == "" {
-		node = anyNode
-	}
-	answers, err := rights.ReviewInstall(ctx, c, manifests.Values{Node: node, Image: "akd"}, more...)
+	values := manifests.Values{Node: cmp.Or(node, anyNode), Image: "akd"}
+	answers, err := rights.ReviewInstall(ctx, c, values, more...)
 	if err != nil {
 		return failed(strings.Join(failure.Hints(err), "; "), "%s", err)
 	}

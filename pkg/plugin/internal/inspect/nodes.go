@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"context"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/command"
@@ -53,7 +53,7 @@ to users who may read that Secret.`,
 		if err != nil {
 			return err
 		}
-		nodes, err := ReadNodes(cmd.Context(), both.Local, nil, time.Now())
+		nodes, err := ReadNodes(cmd.Context(), both.Local, nil, clock.RealClock{}.Now())
 		if err != nil {
 			return err
 		}

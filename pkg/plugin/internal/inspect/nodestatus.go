@@ -72,12 +72,12 @@ func ReadNodes(ctx context.Context, local *kubeclient.Cluster, names []string, n
 	if err != nil {
 		return nil, err
 	}
-	if len(names) == 0 {
-		names = slices.Collect(maps.Keys(known))
+	wanted := slices.Sorted(slices.Values(names))
+	if len(wanted) == 0 {
+		wanted = slices.Sorted(maps.Keys(known))
 	}
-	slices.Sort(names)
 	var found []NodeStatus
-	for _, name := range slices.Compact(names) {
+	for _, name := range slices.Compact(wanted) {
 		node := known[name]
 		if node == nil {
 			err := fmt.Errorf("no akd serves a node %q", name)
@@ -198,7 +198,7 @@ func (n *NodeStatus) addPods(ctx context.Context, local *kubeclient.Cluster) err
 func (n *NodeStatus) addLeader(ctx context.Context, local *kubeclient.Cluster) {
 	n.Leader = Leader(ctx, local, n.Node)
 	if silence, known := RemoteSilence(ctx, local, n.Leader); known {
-		n.RemoteSilence = ptr.To(int(silence.Seconds()))
+		n.RemoteSilence = new(int(silence.Seconds()))
 	}
 }
 

@@ -90,7 +90,9 @@ func remote(t *testing.T, refusal *apierrors.StatusError, allowed bool) *kubecli
 			w.WriteHeader(int(status.Code))
 			answer = status
 		}
-		_ = json.NewEncoder(w).Encode(answer)
+		if err := json.NewEncoder(w).Encode(answer); err != nil {
+			t.Error(err)
+		}
 	}))
 	t.Cleanup(server.Close)
 	config := &rest.Config{Host: server.URL, QPS: -1}
