@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -37,7 +38,7 @@ func newAdmission(bound *objects[*corev1.Pod], read func(context.Context) (*core
 func (a *admission) podChanged(c change[*corev1.Pod]) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	pod := either(c)
+	pod := c.object()
 	current := a.bound.get(pod.Namespace, pod.Name)
 	admitted := false
 	for _, told := range []*corev1.Pod{c.old, c.new} {
@@ -65,11 +66,11 @@ func (a *admission) removeLocked(pod types.UID) {
 	delete(a.pods, pod)
 }
 
-// nodeChanged is told of the Node as the local cluster has it.
-func (a *admission) nodeChanged(c change[*corev1.Node]) {
+// nodeChanged is told of the Node as the local cluster has it, or nil.
+func (a *admission) nodeChanged(node *corev1.Node) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.node = c.new
+	a.node = node
 }
 
 // admit returns why the node does not take the pod, or a zero Refusal.
@@ -82,7 +83,7 @@ func (a *admission) admit(ctx context.Context, pod *corev1.Pod) (translate.Refus
 	if err != nil {
 		return translate.Refusal{}, err
 	}
-	a.nodeChanged(change[*corev1.Node]{new: node})
+	a.nodeChanged(node)
 	return a.try(pod), nil
 }
 
@@ -140,7 +141,7 @@ func (a *admission) localResources(ctx context.Context, pod *corev1.Pod) ([]core
 func ownCapacity(node *corev1.Node) (map[string]any, error) {
 	own := map[string]any{}
 	for _, entry := range node.ManagedFields {
-		if entry.Manager != userAgent || entry.FieldsV1 == nil {
+		if entry.Manager != contract.UserAgent || entry.FieldsV1 == nil {
 			continue
 		}
 		var fields struct {

@@ -21,9 +21,9 @@ import (
 // ledger is an admission with the pods that it watches.
 func ledger(pods string, read func(context.Context) (*corev1.Node, error)) (*admission, *objects[*corev1.Pod]) {
 	var a *admission
-	bound := newObjects(func(c change[*corev1.Pod]) { a.podChanged(c) }, func() {})
+	bound := newObjects(handlers[*corev1.Pod]{Changed: func(c change[*corev1.Pod]) { a.podChanged(c) }})
 	a = newAdmission(bound, read)
-	a.nodeChanged(change[*corev1.Node]{new: nodeOf(pods)})
+	a.nodeChanged(nodeOf(pods))
 	return a, bound
 }
 
@@ -139,7 +139,7 @@ func TestLocalResources(t *testing.T) {
 	node := nodeOf("10")
 	node.Status.Capacity = corev1.ResourceList{"example.com/gpu": apiresource.MustParse("1"), "example.com/license": apiresource.MustParse("5")}
 	node.ManagedFields = []metav1.ManagedFieldsEntry{
-		{Manager: userAgent, FieldsV1: metav1.NewFieldsV1(owned)},
+		{Manager: contract.UserAgent, FieldsV1: metav1.NewFieldsV1(owned)},
 		{Manager: "kubectl", FieldsV1: metav1.NewFieldsV1(`{"f:status":{"f:capacity":{"f:example.com/license":{}}}}`)},
 	}
 	a, _ := ledger("10", func(context.Context) (*corev1.Node, error) { return node, nil })

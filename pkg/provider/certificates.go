@@ -45,11 +45,7 @@ type certificates struct {
 	local    *localCluster
 	recorder record.EventRecorder
 	clock    clock.PassiveClock
-	requests *objects[*certificatesv1.PodCertificateRequest]
-
-	run     context.Context // what the watch lives in
-	watches sync.WaitGroup
-	once    sync.Once
+	requests *lazy[*certificatesv1.PodCertificateRequest]
 
 	mu      sync.Mutex
 	pending map[types.UID]map[string]*pendingCertificate // by pod and key
@@ -65,27 +61,33 @@ type pendingCertificate struct {
 	refused    bool
 }
 
-func newCertificates(local *localCluster, clock clock.PassiveClock, changed func(namespace, pod string)) *certificates {
-	told := func(c change[*certificatesv1.PodCertificateRequest]) {
-		request := either(c)
-		changed(request.Namespace, request.Spec.PodName)
+// newCertificates returns certificates that call changed for a pod when one of
+// its requests has changed.
+func newCertificates(
+	local *localCluster, recorder record.EventRecorder, clock clock.PassiveClock, changed func(namespace, pod string),
+) *certificates {
+	return &certificates{
+		local:    local,
+		recorder: recorder,
+		clock:    clock,
+		requests: newLazy(local.certificateRequests, handlers[*certificatesv1.PodCertificateRequest]{
+			Changed: func(c change[*certificatesv1.PodCertificateRequest]) {
+				request := c.object()
+				changed(request.Namespace, request.Spec.PodName)
+			},
+		}),
+		pending: map[types.UID]map[string]*pendingCertificate{},
 	}
-	return &certificates{local: local, clock: clock, requests: newObjects(told, func() {}), pending: map[types.UID]map[string]*pendingCertificate{}}
 }
 
-// start sets what the watch lives in; use may be called from then on.
-func (c *certificates) start(ctx context.Context) { c.run = ctx }
+// Need begins to watch requests, if that has not begun.
+func (c *certificates) Need() { c.requests.Need() }
 
-// use starts the watch, once: most clusters have no such requests.
-func (c *certificates) use() {
-	c.once.Do(func() { c.watches.Go(func() { c.requests.run(c.run, c.local.certificateRequests()) }) })
-}
+// Run watches requests until ctx ends, once they are needed.
+func (c *certificates) Run(ctx context.Context) { c.requests.Run(ctx) }
 
-// wait returns when the watch has ended.
-func (c *certificates) wait() { c.watches.Wait() }
-
-// forget drops what is under way for a pod that is gone.
-func (c *certificates) forget(pod types.UID) {
+// Forget drops what is under way for a pod that is gone.
+func (c *certificates) Forget(pod types.UID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.pending, pod)
@@ -117,12 +119,12 @@ func (c *certificates) credentials(ctx context.Context, pod *corev1.Pod, secret 
 // advance takes the next step towards a certificate, and returns it once it is
 // issued.
 func (c *certificates) advance(ctx context.Context, pod *corev1.Pod, want translate.Certificate) (*translate.Credential, error) {
-	under := c.underWay(pod.UID, want.Key)
-	if under == nil {
+	pending := c.pendingFor(pod.UID, want.Key)
+	if pending == nil {
 		return nil, c.request(ctx, pod, want)
 	}
-	age := c.clock.Since(under.created)
-	request := c.requests.get(pod.Namespace, under.name)
+	age := c.clock.Since(pending.created)
+	request := c.requests.get(pod.Namespace, pending.name)
 	if request == nil {
 		if age < requestAbandoned {
 			return nil, nil
@@ -132,13 +134,13 @@ func (c *certificates) advance(ctx context.Context, pod *corev1.Pod, want transl
 	for _, condition := range request.Status.Conditions {
 		switch condition.Type {
 		case certificatesv1.PodCertificateRequestConditionTypeIssued:
-			issued := under.issued(request)
+			issued := pending.issued(request)
 			if issued.Refresh.After(c.clock.Now()) || age < requestInterval {
 				return issued, nil
 			}
 			return issued, c.request(ctx, pod, want)
 		case certificatesv1.PodCertificateRequestConditionTypeDenied, certificatesv1.PodCertificateRequestConditionTypeFailed:
-			c.refuse(pod, under, &condition)
+			c.refuse(pod, pending, &condition)
 		}
 	}
 	return nil, nil
@@ -155,13 +157,13 @@ func (p *pendingCertificate) issued(request *certificatesv1.PodCertificateReques
 }
 
 // refuse tells the pod's owner, once, that there will be no certificate.
-func (c *certificates) refuse(pod *corev1.Pod, under *pendingCertificate, condition *metav1.Condition) {
-	if under.refused {
+func (c *certificates) refuse(pod *corev1.Pod, pending *pendingCertificate, condition *metav1.Condition) {
+	if pending.refused {
 		return
 	}
-	under.refused = true
+	pending.refused = true
 	c.recorder.Eventf(pod, corev1.EventTypeWarning, condition.Type, "PodCertificateRequest %s/%s: %s: %s",
-		pod.Namespace, under.name, condition.Reason, condition.Message)
+		pod.Namespace, pending.name, condition.Reason, condition.Message)
 }
 
 // request makes a key and asks for its certificate.
@@ -181,19 +183,19 @@ func (c *certificates) request(ctx context.Context, pod *corev1.Pod, want transl
 	return nil
 }
 
-func (c *certificates) underWay(pod types.UID, key string) *pendingCertificate {
+func (c *certificates) pendingFor(pod types.UID, key string) *pendingCertificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.pending[pod][key]
 }
 
-func (c *certificates) set(pod types.UID, key string, under *pendingCertificate) {
+func (c *certificates) set(pod types.UID, key string, pending *pendingCertificate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pending[pod] == nil {
 		c.pending[pod] = map[string]*pendingCertificate{}
 	}
-	c.pending[pod][key] = under
+	c.pending[pod][key] = pending
 }
 
 // newKey makes a private key of one of the types that the API knows, PEM, and
@@ -225,39 +227,4 @@ func newKey(kind string) (privateKey string, proof []byte, err error) {
 	}
 	proof, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), proof, err
-}
-
-// certificateRequests selects those of this node's pods; a node may see no other.
-func (c *localCluster) certificateRequests() source {
-	return selection("local podcertificaterequests", c.client, c.client.CertificatesV1().PodCertificateRequests(metav1.NamespaceAll), byField("spec.nodeName", c.node))
-}
-
-// requestCertificate creates a request for the pod's own certificate, which
-// goes when the pod goes.
-func (c *localCluster) requestCertificate(ctx context.Context, pod *corev1.Pod, want translate.Certificate, proof []byte) (*certificatesv1.PodCertificateRequest, error) {
-	name := translate.ServiceAccount(pod)
-	account, err := c.client.CoreV1().ServiceAccounts(pod.Namespace).Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("request a certificate: get local service account %s/%s: %w", pod.Namespace, name, err)
-	}
-	node, err := c.ownNode(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("request a certificate: %w", err)
-	}
-	request := &certificatesv1.PodCertificateRequest{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: pod.Namespace, GenerateName: "req-",
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID}},
-		},
-		Spec: certificatesv1.PodCertificateRequestSpec{
-			SignerName: want.Signer, PodName: pod.Name, PodUID: pod.UID, ServiceAccountName: name, ServiceAccountUID: account.UID,
-			NodeName: types.NodeName(c.node), NodeUID: node.UID, MaxExpirationSeconds: want.MaxExpirationSeconds,
-			StubPKCS10Request: proof, UnverifiedUserAnnotations: want.UserAnnotations,
-		},
-	}
-	created, err := c.client.CertificatesV1().PodCertificateRequests(pod.Namespace).Create(ctx, request, metav1.CreateOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("request a certificate for local pod %s/%s: %w", pod.Namespace, pod.Name, err)
-	}
-	return created, nil
 }

@@ -32,6 +32,9 @@ import (
 const (
 	// credentialKey is the key of a Secret whose value is a kubeconfig.
 	credentialKey = "kubeconfig"
+	// credentialRenewFraction is the share of a token's life after which it is
+	// renewed, as a kubelet renews pods' tokens.
+	credentialRenewFraction = 0.8
 	// credentialMaxLife is the longest life of a token that akd asks for.
 	credentialMaxLife = 24 * time.Hour
 	// credentialCheck is how often akd looks whether others have stored a token,
@@ -47,7 +50,7 @@ const (
 	// credentialSilence is how long the Secret may be unreadable before that is
 	// told: one request that fails is none of an operator's business.
 	credentialSilence = time.Minute
-	// credentialReminder is how often a trouble that lasts is told again: an API
+	// credentialReminder is how often a problem that lasts is told again: an API
 	// server keeps an event for an hour.
 	credentialReminder = time.Hour
 	// credentialJitter keeps the akds of one cluster from renewing at once.
@@ -59,29 +62,54 @@ const (
 // of life; akd renews it and stores it back, and takes up what others store,
 // without a new connection: open streams and watches go on.
 type credential struct {
-	side   string // of the cluster that it leads to, for messages
+	credentialConfig
+
 	secret types.NamespacedName
-	home   kubernetes.Interface // the cluster with the Secret, as akd itself
 	client kubernetes.Interface // the cluster that it leads to, as akd itself
-	clock  clock.WithTicker
-	logger *slog.Logger
-	warn   func(ctx context.Context, reason, message string) // tells those who look at the node
-	// rejected tells run that the cluster took the token for nobody's: somebody
-	// may have stored another one just now.
+	// rejected tells Run that the cluster rejected the token: somebody may have
+	// stored another one just now.
 	rejected chan struct{}
 
 	mu      sync.Mutex
 	current parsedCredential
-	renewal trouble // why the last renewal did not succeed
-	reading trouble // why what the Secret says is not used
+	renewal problem // why the last renewal did not succeed
+	reading problem // why the content of the Secret is not used
 }
 
-// trouble is something that goes wrong until it goes well.
-type trouble struct {
+// credentialConfig is what a credential works with.
+type credentialConfig struct {
+	// Side is the cluster that the credential leads to, local or remote; for
+	// messages.
+	Side string
+	// Secret holds the credential: NAMESPACE/NAME.
+	Secret string
+	// Home is the cluster with the Secret, as akd itself.
+	Home kubernetes.Interface
+	// NewClient makes a client of the cluster that the credential leads to.
+	NewClient func(*rest.Config) (kubernetes.Interface, error)
+	Clock     clock.WithTicker
+	Logger    *slog.Logger
+}
+
+// problem is something that goes wrong until it goes well.
+type problem struct {
 	err   error     // nil while all is well
 	since time.Time // when it began
 	told  time.Time // when those who look at the node were told of it
 }
+
+// warn tells those who look at the node.
+type warn func(ctx context.Context, reason, message string)
+
+// InvalidCredential is what is wrong with a Secret's content, which somebody has
+// to change.
+type InvalidCredential struct{ Err error }
+
+// Error implements error.
+func (e *InvalidCredential) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *InvalidCredential) Unwrap() error { return e.Err }
 
 // parsedCredential is what a kubeconfig in a Secret says.
 type parsedCredential struct {
@@ -114,29 +142,30 @@ func (a *audience) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*[]string)(a))
 }
 
-// newCredential reads the Secret. The client of the cluster that it leads to is
-// made from config.
-func newCredential(ctx context.Context, side, secret string, home kubernetes.Interface, logger *slog.Logger) (*credential, error) {
-	namespace, name, _ := strings.Cut(secret, "/")
+// newCredential reads the Secret. The error is an *InvalidCredential when the
+// Secret does not hold a usable kubeconfig.
+func newCredential(ctx context.Context, config credentialConfig) (*credential, error) {
+	namespace, name, _ := strings.Cut(config.Secret, "/")
 	c := &credential{
-		side: side, secret: types.NamespacedName{Namespace: namespace, Name: name},
-		home: home, clock: clock.RealClock{}, logger: logger, warn: func(context.Context, string, string) {},
-		rejected: make(chan struct{}, 1),
+		credentialConfig: config,
+		secret:           types.NamespacedName{Namespace: namespace, Name: name},
+		rejected:         make(chan struct{}, 1),
 	}
 	found, err := c.read(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("credential of the %s cluster: %w", side, err)
+		return nil, fmt.Errorf("credential of the %s cluster: %w", config.Side, err)
 	}
-	parsed, err := c.parse(found)
-	if err != nil {
-		return nil, usagef("credential of the %s cluster: %w", side, err)
+	if c.current, err = c.parse(found); err != nil {
+		return nil, &InvalidCredential{fmt.Errorf("credential of the %s cluster: %w", config.Side, err)}
 	}
-	c.current = parsed
+	if c.client, err = config.NewClient(c.ClientConfig()); err != nil {
+		return nil, &InvalidCredential{fmt.Errorf("credential of the %s cluster: %w", config.Side, err)}
+	}
 	return c, nil
 }
 
 func (c *credential) read(ctx context.Context) (*corev1.Secret, error) {
-	secret, err := c.home.CoreV1().Secrets(c.secret.Namespace).Get(ctx, c.secret.Name, metav1.GetOptions{})
+	secret, err := c.Home.CoreV1().Secrets(c.secret.Namespace).Get(ctx, c.secret.Name, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("read secret %s: %w", c.secret, err)
 	}
@@ -152,34 +181,34 @@ func (c *credential) parse(secret *corev1.Secret) (parsedCredential, error) {
 	}
 	kubeconfig, err := clientcmd.Load(content)
 	if err != nil {
-		return parsedCredential{}, fmt.Errorf("secret %s, key %s: it is no kubeconfig", c.secret, credentialKey) // err may quote it
+		return parsedCredential{}, fmt.Errorf("secret %s, key %s: the value is not a kubeconfig", c.secret, credentialKey) // err may quote it
 	}
 	for _, cluster := range kubeconfig.Clusters {
 		if cluster.CertificateAuthority != "" {
-			return parsedCredential{}, c.foreign("a file")
+			return parsedCredential{}, c.externalRef("a file")
 		}
 	}
 	for _, user := range kubeconfig.AuthInfos {
 		if user.ClientCertificate != "" || user.ClientKey != "" || user.TokenFile != "" {
-			return parsedCredential{}, c.foreign("a file")
+			return parsedCredential{}, c.externalRef("a file")
 		}
 		if user.Exec != nil || user.AuthProvider != nil {
-			return parsedCredential{}, c.foreign("a program")
+			return parsedCredential{}, c.externalRef("a program")
 		}
 	}
 	config, err := clientcmd.NewDefaultClientConfig(*kubeconfig, &clientcmd.ConfigOverrides{}).ClientConfig()
 	if err != nil {
-		return parsedCredential{}, fmt.Errorf("secret %s, key %s: it is an incomplete kubeconfig", c.secret, credentialKey)
+		return parsedCredential{}, fmt.Errorf("secret %s, key %s: the kubeconfig is incomplete", c.secret, credentialKey)
 	}
 	parsed := parsedCredential{kubeconfig: content, config: config, token: claimsOf(config.BearerToken)}
 	if life := parsed.token.life(); life > 0 {
-		share := renewFraction - rand.Float64()*credentialJitter //nolint:gosec // spreads load, nothing secret depends on it
+		share := credentialRenewFraction - rand.Float64()*credentialJitter //nolint:gosec // spreads load, nothing secret depends on it
 		parsed.renewAt = time.Unix(parsed.token.IssuedAt, 0).Add(time.Duration(float64(life) * share))
 	}
 	return parsed, nil
 }
 
-func (c *credential) foreign(what string) error {
+func (c *credential) externalRef(what string) error {
 	return fmt.Errorf("secret %s, key %s: it names %s, which akd's pod does not have: want a kubeconfig with everything in it", c.secret, credentialKey, what)
 }
 
@@ -206,9 +235,9 @@ func (c claims) life() time.Duration {
 	return time.Duration(c.Expires-c.IssuedAt) * time.Second
 }
 
-// config returns what clients of the cluster are made from: each request
+// ClientConfig returns what clients of the cluster are made from: each request
 // carries the token of its moment.
-func (c *credential) config() *rest.Config {
+func (c *credential) ClientConfig() *rest.Config {
 	c.mu.Lock()
 	cfg := rest.CopyConfig(c.current.config)
 	c.mu.Unlock()
@@ -249,8 +278,8 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 // WrappedRoundTripper implements utilnet.RoundTripperWrapper.
 func (b *bearer) WrappedRoundTripper() http.RoundTripper { return b.next }
 
-// expires returns when the token ends, or zero when it does not.
-func (c *credential) expires() time.Time {
+// Expires returns when the token ends, or zero when it does not.
+func (c *credential) Expires() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.current.token.Expires == 0 {
@@ -259,9 +288,9 @@ func (c *credential) expires() time.Time {
 	return time.Unix(c.current.token.Expires, 0)
 }
 
-// failure returns what an operator has to mend: why the last renewal did not
-// succeed, or why what the Secret says is not used; nil when all is well.
-func (c *credential) failure() error {
+// Problem returns what an operator has to fix: why the last renewal did not
+// succeed, or why the content of the Secret is not used; nil when all is well.
+func (c *credential) Problem() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.renewal.err != nil || c.reading.told.IsZero() {
@@ -270,11 +299,11 @@ func (c *credential) failure() error {
 	return c.reading.err
 }
 
-// run follows the Secret until ctx ends, and renews the token while leads says
+// Run follows the Secret until ctx ends, and renews the token while leads says
 // that this akd is the one to do it. It is an error when the Secret leads to
 // another server: everything that akd knows would be of another cluster.
-func (c *credential) run(ctx context.Context, leads func() bool) error {
-	ticker := c.clock.NewTicker(credentialCheck)
+func (c *credential) Run(ctx context.Context, leads func() bool, warn warn) error {
+	ticker := c.Clock.NewTicker(credentialCheck)
 	defer ticker.Stop()
 	for {
 		select {
@@ -285,56 +314,56 @@ func (c *credential) run(ctx context.Context, leads func() bool) error {
 			select { // each request may be rejected: the Secret is not read for each
 			case <-ctx.Done():
 				return nil
-			case <-c.clock.After(credentialPause):
+			case <-c.Clock.After(credentialPause):
 			}
 		}
-		if err := c.step(ctx, leads()); err != nil {
+		if err := c.step(ctx, leads(), warn); err != nil {
 			return err
 		}
 	}
 }
 
 // step takes up what others stored, and renews what is due.
-func (c *credential) step(ctx context.Context, leads bool) error {
+func (c *credential) step(ctx context.Context, leads bool, warn warn) error {
 	secret, err := c.read(ctx)
 	if err != nil {
-		c.note(ctx, &c.reading, err, credentialSilence)
+		c.record(ctx, &c.reading, err, credentialSilence, warn)
 		return nil
 	}
-	if err := c.takeUp(ctx, secret); err != nil {
+	if err := c.adopt(ctx, secret, warn); err != nil {
 		return err
 	}
 	if !leads {
-		c.note(ctx, &c.renewal, nil, 0) // it is another akd's to do, and to tell
+		c.record(ctx, &c.renewal, nil, 0, warn) // it is another akd's to do, and to tell
 		return nil
 	}
 	c.mu.Lock()
-	due := !c.current.renewAt.IsZero() && !c.clock.Now().Before(c.current.renewAt)
+	due := !c.current.renewAt.IsZero() && !c.Clock.Now().Before(c.current.renewAt)
 	c.mu.Unlock()
 	if !due {
 		return nil
 	}
-	if err := c.renew(ctx, secret); err != nil {
+	if err := c.renew(ctx, secret, warn); err != nil {
 		c.mu.Lock()
-		c.current.renewAt = c.clock.Now().Add(min(c.current.token.life()/credentialRetryShare, credentialRetry))
+		c.current.renewAt = c.Clock.Now().Add(min(c.current.token.life()/credentialRetryShare, credentialRetry))
 		c.mu.Unlock()
-		c.note(ctx, &c.renewal, err, 0)
+		c.record(ctx, &c.renewal, err, 0, warn)
 	}
 	return nil
 }
 
-// takeUp uses what the Secret says now. What cannot be used is told, and the
+// adopt uses what the Secret holds now. What cannot be used is told, and the
 // credential in use is kept.
-func (c *credential) takeUp(ctx context.Context, secret *corev1.Secret) error {
+func (c *credential) adopt(ctx context.Context, secret *corev1.Secret, warn warn) error {
 	c.mu.Lock()
 	same := bytes.Equal(secret.Data[credentialKey], c.current.kubeconfig)
 	c.mu.Unlock()
 	if same {
-		c.note(ctx, &c.reading, nil, 0)
+		c.record(ctx, &c.reading, nil, 0, warn)
 		return nil
 	}
 	next, err := c.parse(secret)
-	c.note(ctx, &c.reading, err, 0)
+	c.record(ctx, &c.reading, err, 0, warn)
 	if err != nil {
 		return nil // told; the credential in use goes on
 	}
@@ -342,17 +371,18 @@ func (c *credential) takeUp(ctx context.Context, secret *corev1.Secret) error {
 	defer c.mu.Unlock()
 	if next.config.Host != c.current.config.Host || !bytes.Equal(next.config.CAData, c.current.config.CAData) ||
 		!bytes.Equal(next.config.CertData, c.current.config.CertData) || (next.config.BearerToken == "") != (c.current.config.BearerToken == "") {
-		return fmt.Errorf("secret %s now leads to the %s cluster in another way than by another token: akd ends, to be started with it", c.secret, c.side)
+		return fmt.Errorf("secret %s for the %s cluster changed more than its token (server, CA or client certificate): "+
+			"akd exits so that it can restart with the new credential", c.secret, c.Side)
 	}
 	c.current = next
-	c.renewal = trouble{} // a token that somebody else stored ends it too
-	c.logger.Info("a changed credential is used", "cluster", c.side, "expires", time.Unix(next.token.Expires, 0))
+	c.renewal = problem{} // a token that somebody else stored ends it too
+	c.Logger.Info("a changed credential is used", "cluster", c.Side, "expires", time.Unix(next.token.Expires, 0))
 	return nil
 }
 
 // renew asks for a token for akd itself and stores it. The life is that of the
 // token before, which whoever installed akd has chosen.
-func (c *credential) renew(ctx context.Context, secret *corev1.Secret) error {
+func (c *credential) renew(ctx context.Context, secret *corev1.Secret, warn warn) error {
 	c.mu.Lock()
 	now := c.current
 	c.mu.Unlock()
@@ -366,7 +396,7 @@ func (c *credential) renew(ctx context.Context, secret *corev1.Secret) error {
 		Spec: authenticationv1.TokenRequestSpec{Audiences: slices.Clone(now.token.Audience), ExpirationSeconds: &life},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return fmt.Errorf("request a token of %s service account %s/%s: %w", c.side, namespace, name, err)
+		return fmt.Errorf("request a token of %s service account %s/%s: %w", c.Side, namespace, name, err)
 	}
 	kubeconfig, err := withToken(now.kubeconfig, granted.Status.Token)
 	if err != nil {
@@ -378,11 +408,11 @@ func (c *credential) renew(ctx context.Context, secret *corev1.Secret) error {
 		secret.Annotations = map[string]string{}
 	}
 	secret.Annotations[contract.AnnotationTokenExpires] = granted.Status.ExpirationTimestamp.UTC().Format(time.RFC3339)
-	stored, err := c.home.CoreV1().Secrets(secret.Namespace).Update(ctx, secret, metav1.UpdateOptions{}) // at its resourceVersion
+	stored, err := c.Home.CoreV1().Secrets(secret.Namespace).Update(ctx, secret, metav1.UpdateOptions{}) // at its resourceVersion
 	if err != nil {
 		return fmt.Errorf("store the renewed credential in secret %s: %w", c.secret, err)
 	}
-	return c.takeUp(ctx, stored)
+	return c.adopt(ctx, stored, warn)
 }
 
 // withToken returns the kubeconfig with another token.
@@ -399,37 +429,38 @@ func withToken(kubeconfig []byte, token string) ([]byte, error) {
 	return clientcmd.Write(*parsed)
 }
 
-// note remembers how something went. It is loud about a trouble that has lasted
-// for the patience given, again when it changes and when it has not ended for
-// long, while there is time to mend it.
-func (c *credential) note(ctx context.Context, t *trouble, err error, patience time.Duration) {
-	if ctx.Err() != nil {
-		return
-	}
-	now := c.clock.Now()
-	c.mu.Lock()
-	if err == nil {
-		*t = trouble{}
-		c.mu.Unlock()
-		return
-	}
-	if t.err == nil {
-		t.since = now
-	}
-	changed := t.err == nil || t.err.Error() != err.Error()
-	t.err = err
-	tell := now.Sub(t.since) >= patience && (t.told.IsZero() || changed || now.Sub(t.told) >= credentialReminder)
-	if tell {
-		t.told = now
-	}
-	c.mu.Unlock()
-	if !tell {
+// record remembers how something went. It is loud about a problem that has
+// lasted for the quiet time given, again when it changes, and when it has not
+// ended for long, while there is time to fix it.
+func (c *credential) record(ctx context.Context, p *problem, err error, quiet time.Duration, warn warn) {
+	if ctx.Err() != nil || !c.isLoud(p, err, quiet) {
 		return
 	}
 	left := "it does not expire"
-	if expires := c.expires(); !expires.IsZero() {
-		left = "it expires in " + expires.Sub(now).Round(time.Second).String()
+	if expires := c.Expires(); !expires.IsZero() {
+		left = "it expires in " + expires.Sub(c.Clock.Now()).Round(time.Second).String()
 	}
-	c.logger.Error("the credential is not renewed; trying again", "cluster", c.side, "left", left, "error", err)
-	c.warn(ctx, "CredentialNotRenewed", fmt.Sprintf("akd's credential for the %s cluster is not renewed, and %s: %v", c.side, left, err))
+	c.Logger.Error("the credential is not renewed; trying again", "cluster", c.Side, "left", left, "error", err)
+	warn(ctx, "CredentialNotRenewed", fmt.Sprintf("akd's credential for the %s cluster is not renewed, and %s: %v", c.Side, left, err))
+}
+
+// isLoud updates the problem and reports whether it is to be told now.
+func (c *credential) isLoud(p *problem, err error, quiet time.Duration) bool {
+	now := c.Clock.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		*p = problem{}
+		return false
+	}
+	if p.err == nil {
+		p.since = now
+	}
+	changed := p.err == nil || p.err.Error() != err.Error()
+	p.err = err
+	loud := now.Sub(p.since) >= quiet && (p.told.IsZero() || changed || now.Sub(p.told) >= credentialReminder)
+	if loud {
+		p.told = now
+	}
+	return loud
 }

@@ -23,9 +23,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
@@ -112,17 +114,28 @@ func newVault(life time.Duration) *vault {
 
 func (v *vault) open(t *testing.T) *credential {
 	t.Helper()
-	c, err := newCredential(t.Context(), "remote", "actual-system/ak", v.home, slog.New(slog.NewTextHandler(v, nil)))
+	c, err := newCredential(t.Context(), v.config())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.client = v.far
-	c.warn = func(_ context.Context, reason, message string) {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		v.warnings = append(v.warnings, reason+": "+message)
-	}
 	return c
+}
+
+func (v *vault) config() credentialConfig {
+	return credentialConfig{
+		Side:      "remote",
+		Secret:    "actual-system/ak",
+		Home:      v.home,
+		NewClient: func(*rest.Config) (kubernetes.Interface, error) { return v.far, nil },
+		Clock:     clock.RealClock{},
+		Logger:    slog.New(slog.NewTextHandler(v, nil)),
+	}
+}
+
+func (v *vault) warn(_ context.Context, reason, message string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.warnings = append(v.warnings, reason+": "+message)
 }
 
 func (v *vault) stored(t *testing.T) *corev1.Secret {
@@ -152,7 +165,7 @@ func TestCredentialIsRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVault(10 * time.Minute)
 		c := v.open(t)
-		go func() { _ = c.run(t.Context(), always) }()
+		go func() { _ = c.Run(t.Context(), always, v.warn) }()
 		time.Sleep(7 * time.Minute) // in fake time
 		synctest.Wait()
 		if granted, _, _ := v.told(); granted != 0 {
@@ -167,13 +180,13 @@ func TestCredentialIsRenewed(t *testing.T) {
 		if !strings.Contains(string(secret.Data[credentialKey]), c.bearerToken()) {
 			t.Error("the token in use was not stored")
 		}
-		want := c.expires().UTC().Format(time.RFC3339)
+		want := c.Expires().UTC().Format(time.RFC3339)
 		if got := secret.Annotations[contract.AnnotationTokenExpires]; got != want {
 			t.Errorf("annotation %s: %q, want %q", contract.AnnotationTokenExpires, got, want)
 		}
 		time.Sleep(time.Hour) // in fake time
 		synctest.Wait()
-		if left := time.Until(c.expires()); left <= 0 {
+		if left := time.Until(c.Expires()); left <= 0 {
 			t.Errorf("after an hour the token has %s left", left)
 		}
 	})
@@ -185,8 +198,8 @@ func TestCredentialOfTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVault(10 * time.Minute)
 		leader, other := v.open(t), v.open(t)
-		go func() { _ = leader.run(t.Context(), always) }()
-		go func() { _ = other.run(t.Context(), never) }()
+		go func() { _ = leader.Run(t.Context(), always, v.warn) }()
+		go func() { _ = other.Run(t.Context(), never, v.warn) }()
 		time.Sleep(9 * time.Minute) // in fake time
 		synctest.Wait()
 		if granted, _, _ := v.told(); granted != 1 || leader.bearerToken() != other.bearerToken() {
@@ -201,7 +214,7 @@ func notRenewed(t *testing.T) (*vault, *credential) {
 	v := newVault(10 * time.Minute)
 	v.answer(errors.New("no"))
 	c := v.open(t)
-	go func() { _ = c.run(t.Context(), always) }()
+	go func() { _ = c.Run(t.Context(), always, v.warn) }()
 	time.Sleep(9 * time.Minute) // in fake time
 	synctest.Wait()
 	return v, c
@@ -213,15 +226,15 @@ func TestCredentialNotRenewed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		v, c := notRenewed(t)
-		if _, warnings, _ := v.told(); c.failure() == nil || len(warnings) != 1 || !strings.Contains(warnings[0], "it expires in") {
-			t.Errorf("failure %v, warnings %q: want one that says when the credential expires", c.failure(), warnings)
+		if _, warnings, _ := v.told(); c.Problem() == nil || len(warnings) != 1 || !strings.Contains(warnings[0], "it expires in") {
+			t.Errorf("failure %v, warnings %q: want one that says when the credential expires", c.Problem(), warnings)
 		}
 		v.answer(nil)
 		time.Sleep(time.Minute) // in fake time
 		synctest.Wait()
 		granted, warnings, log := v.told()
-		if granted != 1 || c.failure() != nil {
-			t.Errorf("%d tokens were granted, failure %v: want the renewal to succeed in the end", granted, c.failure())
+		if granted != 1 || c.Problem() != nil {
+			t.Errorf("%d tokens were granted, failure %v: want the renewal to succeed in the end", granted, c.Problem())
 		}
 		for _, text := range append(warnings, log) {
 			if strings.Contains(text, "h.ey") {
@@ -242,13 +255,13 @@ func TestCredentialUnreadable(t *testing.T) {
 		v.home.PrependReactor("get", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
 			return unreachable.Load(), nil, errors.New("no route")
 		})
-		go func() { _ = c.run(t.Context(), always) }()
+		go func() { _ = c.Run(t.Context(), always, v.warn) }()
 		state := func(after time.Duration, want string, warnings int) {
 			t.Helper()
 			time.Sleep(after) // in fake time
 			synctest.Wait()
 			got := ""
-			if err := c.failure(); err != nil {
+			if err := c.Problem(); err != nil {
 				got = err.Error()
 			}
 			if _, told, _ := v.told(); got != want || len(told) != warnings {
@@ -270,17 +283,17 @@ func TestCredentialUnreadable(t *testing.T) {
 
 // An operator who rotates the token after a renewal failed has mended it, and
 // one who stores nonsense is told.
-func TestCredentialTroubleEnds(t *testing.T) {
+func TestCredentialProblemEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		v, c := notRenewed(t)
-		if c.failure() == nil {
+		if c.Problem() == nil {
 			t.Fatal("the renewal did not fail")
 		}
 		v.store(t, kubeconfig("https://remote", jwt(7, time.Now(), time.Hour)))
 		time.Sleep(20 * time.Second) // in fake time
 		synctest.Wait()
-		if err := c.failure(); err != nil {
+		if err := c.Problem(); err != nil {
 			t.Errorf("the token was rotated, and the node still says %v", err)
 		}
 		good := string(v.stored(t).Data[credentialKey])
@@ -288,27 +301,28 @@ func TestCredentialTroubleEnds(t *testing.T) {
 		time.Sleep(10 * time.Minute) // in fake time
 		synctest.Wait()
 		_, warnings, _ := v.told()
-		if err := c.failure(); err == nil || !strings.Contains(err.Error(), "it is no kubeconfig") || len(warnings) != 2 {
+		if err := c.Problem(); err == nil || !strings.Contains(err.Error(), "is not a kubeconfig") || len(warnings) != 2 {
 			t.Errorf("failure %v, warnings %q: want both to say once that the Secret cannot be used", err, warnings)
 		}
 		v.store(t, good)
 		time.Sleep(20 * time.Second) // in fake time
 		synctest.Wait()
-		if err := c.failure(); err != nil {
+		if err := c.Problem(); err != nil {
 			t.Errorf("the Secret is as it was, and the node still says %v", err)
 		}
 	})
 }
 
 // What somebody else stored is used for the next request of the same client.
-func TestCredentialIsTakenUp(t *testing.T) {
+func TestCredentialIsAdopted(t *testing.T) {
 	t.Parallel()
 	v := newVault(time.Hour)
 	c := v.open(t)
+	first := c.bearerToken()
 	var got []string
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = append(got, r.Header.Get("Authorization")) }))
 	defer server.Close()
-	transport, err := rest.TransportFor(c.config())
+	transport, err := rest.TransportFor(c.ClientConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,19 +344,19 @@ func TestCredentialIsTakenUp(t *testing.T) {
 	}
 	rotated := jwt(7, time.Now(), time.Hour)
 	v.store(t, kubeconfig("https://remote", rotated))
-	if err := c.step(t.Context(), false); err != nil {
+	if err := c.step(t.Context(), false, v.warn); err != nil {
 		t.Fatal(err)
 	}
 	ask()
-	if diff := cmp.Diff([]string{"Bearer " + jwt(0, time.Now(), time.Hour), "Bearer " + rotated}, got); diff != "" {
+	if diff := cmp.Diff([]string{"Bearer " + first, "Bearer " + rotated}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	v.store(t, "not a kubeconfig: [")
-	if err := c.step(t.Context(), false); err != nil || c.bearerToken() != rotated {
+	if err := c.step(t.Context(), false, v.warn); err != nil || c.bearerToken() != rotated {
 		t.Errorf("what cannot be used replaced what can, err %v", err)
 	}
 	v.store(t, kubeconfig("https://elsewhere", rotated))
-	if err := c.step(t.Context(), false); err == nil || !strings.Contains(err.Error(), "akd ends") {
+	if err := c.step(t.Context(), false, v.warn); err == nil || !strings.Contains(err.Error(), "akd exits") {
 		t.Errorf("the credential leads elsewhere, and akd goes on: %v", err)
 	}
 }
@@ -354,7 +368,7 @@ func TestCredentialIsRejected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVault(time.Hour)
 		c := v.open(t)
-		go func() { _ = c.run(t.Context(), always) }()
+		go func() { _ = c.Run(t.Context(), always, v.warn) }()
 		next := jwt(7, time.Now(), time.Hour)
 		wire := &bearer{credential: c, next: roundTrip(func(req *http.Request) *http.Response {
 			code := http.StatusUnauthorized
@@ -398,7 +412,7 @@ func TestCredentialIsSelfContained(t *testing.T) {
 		reason, content, want string
 	}{
 		"empty":      {"a Secret without the key", "", "has no key kubeconfig"},
-		"nonsense":   {"something else", "a: [", "it is no kubeconfig"},
+		"nonsense":   {"something else", "a: [", "is not a kubeconfig"},
 		"exec":       {"a program would run in akd's pod", kubeconfigUser("exec: {apiVersion: client.authentication.k8s.io/v1, command: evil, interactiveMode: Never}"), "it names a program"},
 		"token file": {"a file of akd's pod would be sent to the server", kubeconfigUser("tokenFile: /etc/passwd"), "it names a file"},
 		"key file":   {"likewise", kubeconfigUser("client-certificate: /a, client-key: /b"), "it names a file"},
@@ -408,8 +422,8 @@ func TestCredentialIsSelfContained(t *testing.T) {
 			t.Parallel()
 			v := newVault(time.Hour)
 			v.store(t, tc.content)
-			_, err := newCredential(t.Context(), "remote", "actual-system/ak", v.home, slog.New(slog.DiscardHandler))
-			if _, isUsage := errors.AsType[*UsageError](err); !isUsage || !strings.Contains(err.Error(), tc.want) {
+			_, err := newCredential(t.Context(), v.config())
+			if _, invalid := errors.AsType[*InvalidCredential](err); !invalid || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("%s: error %v, want one that says %q", tc.reason, err, tc.want)
 			}
 		})

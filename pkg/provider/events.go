@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -10,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/cache"
@@ -31,45 +29,44 @@ const (
 	// events while it starts a container, and the status is what makes the pod
 	// Running. What happens again within it is repeated once.
 	eventDelay = 250 * time.Millisecond
-	// scheduled is the reason of an event that is not repeated: the local
-	// scheduler has said it of the local pod, once as for every pod, and where
-	// the remote pod runs is in the local pod's annotations.
-	scheduled = "Scheduled"
 )
 
 // eventMirror repeats what the remote cluster says about a pod on the local
 // pod. Events are best effort in Kubernetes, and so they are here: a write is
-// not retried, and what happened before since is not repeated.
+// not retried, and what an earlier akd has repeated is not repeated.
 type eventMirror struct {
 	mapper *translate.Mapper
 	local  *localCluster
+	remote *remoteCluster
 	pod    func(namespace, name string) *corev1.Pod // the local pod, or nil
-	since  time.Time                                // an earlier akd mirrored what is older
 	logger *slog.Logger
 
 	queue workqueue.TypedDelayingInterface[types.NamespacedName] // of remote events
 
 	mu      sync.Mutex
+	since   time.Time                              // an earlier akd has mirrored what is older
 	pending map[types.NamespacedName]mirroredEvent // what waits in the queue, as it is now
 }
 
 // mirroredEvent is a remote event that is to be repeated.
 type mirroredEvent struct {
-	space *space
-	event *corev1.Event
+	namespace *remoteNamespace
+	event     *corev1.Event
 	// local is the pod that it is about, as it was when the event came: it may
 	// be gone when its turn has come. It is nil where the pod was not known then.
 	local *corev1.Pod
 }
 
-func newEventMirror(mapper *translate.Mapper, local *localCluster, pods *objects[*corev1.Pod], logger *slog.Logger) *eventMirror {
+func newEventMirror(
+	mapper *translate.Mapper, local *localCluster, remote *remoteCluster, pods *objects[*corev1.Pod], logger *slog.Logger,
+) *eventMirror {
 	return &eventMirror{
-		mapper: mapper, local: local, pod: pods.get, logger: logger,
+		mapper: mapper, local: local, remote: remote, pod: pods.get, logger: logger,
 		queue: workqueue.NewTypedDelayingQueue[types.NamespacedName](), pending: map[types.NamespacedName]mirroredEvent{},
 	}
 }
 
-// run writes the events that follow hands over, until ctx ends.
+// run writes the events that watch hands over, until ctx ends.
 func (m *eventMirror) run(ctx context.Context) {
 	defer context.AfterFunc(ctx, m.queue.ShutDown)()
 	limit := flowcontrol.NewTokenBucketRateLimiter(eventQPS, eventBurst)
@@ -78,7 +75,7 @@ func (m *eventMirror) run(ctx context.Context) {
 		if shutdown || limit.Wait(ctx) != nil {
 			return
 		}
-		if err := m.mirror(ctx, m.take(id)); err != nil {
+		if err := m.mirror(ctx, m.pop(id)); err != nil {
 			m.logger.Debug("remote event not repeated", "error", err)
 		}
 		m.queue.Done(id)
@@ -89,7 +86,7 @@ func (m *eventMirror) run(ctx context.Context) {
 // It is false when too many wait.
 func (m *eventMirror) add(next mirroredEvent) bool {
 	id := types.NamespacedName{Namespace: next.event.Namespace, Name: next.event.Name}
-	next.local = m.about(next)
+	next.local = m.localPod(next)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before, waits := m.pending[id]
@@ -104,7 +101,7 @@ func (m *eventMirror) add(next mirroredEvent) bool {
 	return true
 }
 
-func (m *eventMirror) take(id types.NamespacedName) mirroredEvent {
+func (m *eventMirror) pop(id types.NamespacedName) mirroredEvent {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	next := m.pending[id]
@@ -112,10 +109,24 @@ func (m *eventMirror) take(id types.NamespacedName) mirroredEvent {
 	return next
 }
 
-// follow watches the events of a space until ctx ends.
-func (m *eventMirror) follow(ctx context.Context, space *space, src source) {
+// ignoreBefore says that an earlier akd has mirrored what is older.
+func (m *eventMirror) ignoreBefore(since time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.since = since
+}
+
+func (m *eventMirror) isOld(event *corev1.Event) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return lastSeen(event).Before(m.since)
+}
+
+// watch hands the events of a remote namespace over until ctx ends.
+func (m *eventMirror) watch(ctx context.Context, namespace *remoteNamespace) {
+	src := m.remote.events(namespace.Name)
 	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{ListWithContextFunc: src.list, WatchFuncWithContext: src.watch}, src.client)
-	cache.NewReflectorWithOptions(lw, &corev1.Event{}, &eventSink{mirror: m, space: space}, cache.ReflectorOptions{
+	cache.NewReflectorWithOptions(lw, &corev1.Event{}, &eventSink{mirror: m, namespace: namespace}, cache.ReflectorOptions{
 		Name:    src.name,
 		Backoff: &wait.Backoff{Duration: time.Second, Cap: time.Minute, Steps: 7, Factor: 2, Jitter: 0.5},
 	}).RunWithContext(ctx)
@@ -127,7 +138,7 @@ func (m *eventMirror) mirror(ctx context.Context, next mirroredEvent) error {
 	}
 	local := next.local
 	if local == nil {
-		local = m.about(next)
+		local = m.localPod(next)
 	}
 	if local == nil {
 		return nil
@@ -140,16 +151,16 @@ func (m *eventMirror) mirror(ctx context.Context, next mirroredEvent) error {
 	return m.local.repeatEvent(ctx, event)
 }
 
-// about returns the local pod whose remote pod the event is about. Either the
+// localPod returns the local pod whose remote pod the event is about. Either the
 // remote pod is still there and names it, or the local pod remembers the
 // remote one.
-func (m *eventMirror) about(next mirroredEvent) *corev1.Pod {
+func (m *eventMirror) localPod(next mirroredEvent) *corev1.Pod {
 	involved := next.event.InvolvedObject
-	local := m.pod(next.space.local, involved.Name)
+	local := m.pod(next.namespace.Local, involved.Name)
 	if local == nil {
 		return nil
 	}
-	if remote := next.space.pod(involved.Name); remote != nil && remote.UID == involved.UID {
+	if remote := next.namespace.Pod(involved.Name); remote != nil && remote.UID == involved.UID {
 		if remote.Labels[contract.LabelUID] == string(local.UID) {
 			return local
 		}
@@ -163,9 +174,9 @@ func (m *eventMirror) about(next mirroredEvent) *corev1.Pod {
 
 // eventSink is the reflector's store of events, which stores none.
 type eventSink struct {
-	mirror *eventMirror
-	space  *space
-	newest string // the highest resourceVersion seen; only the reflector's goroutine uses it
+	mirror    *eventMirror
+	namespace *remoteNamespace
+	newest    string // the highest resourceVersion seen; only the reflector's goroutine uses it
 }
 
 // Add implements cache.ReflectorStore.
@@ -177,7 +188,7 @@ func (s *eventSink) Update(obj any) error {
 	if !ok {
 		return fmt.Errorf("watched a %T, want a *v1.Event", obj)
 	}
-	s.hand(event)
+	s.handOver(event)
 	s.newest = event.ResourceVersion
 	return nil
 }
@@ -194,7 +205,7 @@ func (s *eventSink) Replace(list []any, resourceVersion string) error {
 			return fmt.Errorf("listed a %T, want a *v1.Event", obj)
 		}
 		if newer(event.ResourceVersion, s.newest) {
-			s.hand(event)
+			s.handOver(event)
 		}
 	}
 	s.newest = resourceVersion
@@ -204,11 +215,11 @@ func (s *eventSink) Replace(list []any, resourceVersion string) error {
 // Resync implements cache.ReflectorStore.
 func (s *eventSink) Resync() error { return nil }
 
-func (s *eventSink) hand(event *corev1.Event) {
-	if lastSeen(event).Before(s.mirror.since) || event.Reason == scheduled {
+func (s *eventSink) handOver(event *corev1.Event) {
+	if s.mirror.isOld(event) || event.Reason == contract.ReasonScheduled {
 		return
 	}
-	if !s.mirror.add(mirroredEvent{space: s.space, event: event}) {
+	if !s.mirror.add(mirroredEvent{namespace: s.namespace, event: event}) {
 		s.mirror.logger.Debug("too many remote events: one is not repeated", "event", event.Name)
 	}
 }
@@ -223,28 +234,4 @@ func lastSeen(event *corev1.Event) time.Time {
 		return event.EventTime.Time
 	}
 	return event.CreationTimestamp.Time
-}
-
-func (c *localCluster) createEvent(ctx context.Context, event *corev1.Event) error {
-	_, err := c.client.CoreV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("create local event %s/%s: %w", event.Namespace, event.Name, err)
-	}
-	return nil
-}
-
-// repeatEvent updates what changes when an event happens again.
-func (c *localCluster) repeatEvent(ctx context.Context, event *corev1.Event) error {
-	patch, err := json.Marshal(map[string]any{
-		"count": event.Count, "lastTimestamp": event.LastTimestamp, "message": event.Message, "series": event.Series,
-	})
-	if err != nil {
-		return fmt.Errorf("patch local event %s/%s: %w", event.Namespace, event.Name, err)
-	}
-	_, err = c.client.CoreV1().Events(event.Namespace).
-		Patch(ctx, event.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
-	if err != nil {
-		return fmt.Errorf("patch local event %s/%s: %w", event.Namespace, event.Name, err)
-	}
-	return nil
 }

@@ -19,10 +19,10 @@ import (
 
 // remoteEvent is a remote event about the remote pod that was made for the
 // local pod of that name.
-func remoteEvent(space *space, pod, name string, count int32) *corev1.Event {
+func remoteEvent(namespace *remoteNamespace, pod, name string, count int32) *corev1.Event {
 	return &corev1.Event{
-		ObjectMeta:     metav1.ObjectMeta{Namespace: space.remote, Name: name, CreationTimestamp: metav1.Now()},
-		InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: space.remote, Name: pod, UID: types.UID("remote-" + pod)},
+		ObjectMeta:     metav1.ObjectMeta{Namespace: namespace.Name, Name: name, CreationTimestamp: metav1.Now()},
+		InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: namespace.Name, Name: pod, UID: types.UID("remote-" + pod)},
 		Reason:         name, Count: count, LastTimestamp: metav1.Now(),
 	}
 }
@@ -36,16 +36,16 @@ func TestEventsWait(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		mapper := scenarioMapper()
-		local := newObjects(func(change[*corev1.Pod]) {}, func() {})
-		space := &space{local: "ns", remote: contract.RemoteNamespace(scenarioNode, "ns"), pods: newObjects(func(change[*corev1.Pod]) {}, func() {})}
+		local := newObjects(handlers[*corev1.Pod]{})
+		namespace := &remoteNamespace{Local: "ns", Name: contract.RemoteNamespace(scenarioNode, "ns"), Pods: newObjects(handlers[*corev1.Pod]{})}
 		for _, name := range []string{"web", "brief"} {
 			pod := podAt(name, "local-"+name, "1")
 			pod.Annotations = map[string]string{contract.AnnotationRemoteUID: "remote-" + name}
 			local.put(pod)
 		}
 		client := fake.NewClientset()
-		m := newEventMirror(mapper, &localCluster{client: client, node: scenarioNode}, local, slog.New(slog.DiscardHandler))
-		sink := &eventSink{mirror: m, space: space}
+		m := newEventMirror(mapper, newLocalCluster(client, client, scenarioNode), newRemoteCluster(client, scenarioNode), local, slog.New(slog.DiscardHandler))
+		sink := &eventSink{mirror: m, namespace: namespace}
 		done := make(chan struct{})
 		go func() { m.run(ctx); close(done) }()
 
@@ -63,11 +63,11 @@ func TestEventsWait(t *testing.T) {
 			return found
 		}
 		err := errors.Join(
-			sink.Add(remoteEvent(space, "web", "BackOff", 1)),
-			sink.Update(remoteEvent(space, "web", "BackOff", 2)),
-			sink.Add(remoteEvent(space, "brief", "Killing", 1)),
-			sink.Add(remoteEvent(space, "unknown", "Pulled", 1)),
-			sink.Update(remoteEvent(space, "web", "BackOff", 3)),
+			sink.Add(remoteEvent(namespace, "web", "BackOff", 1)),
+			sink.Update(remoteEvent(namespace, "web", "BackOff", 2)),
+			sink.Add(remoteEvent(namespace, "brief", "Killing", 1)),
+			sink.Add(remoteEvent(namespace, "unknown", "Pulled", 1)),
+			sink.Update(remoteEvent(namespace, "web", "BackOff", 3)),
 		)
 		if err != nil {
 			t.Fatal(err)
@@ -90,7 +90,7 @@ func TestEventsWait(t *testing.T) {
 		if writes != 2 {
 			t.Errorf("%d writes for two events, want one for each", writes)
 		}
-		if err := sink.Update(remoteEvent(space, "web", "BackOff", 4)); err != nil {
+		if err := sink.Update(remoteEvent(namespace, "web", "BackOff", 4)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(eventDelay) // in fake time

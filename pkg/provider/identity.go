@@ -9,20 +9,15 @@ import (
 	"net/url"
 	"strconv"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/internal/loopback"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
 const (
-	// userAgent is how both clusters know akd, and how it is called in managedFields.
-	userAgent      = "akd"
 	nodeUserPrefix = "system:node:"
 	nodesGroup     = "system:nodes"
 	proxyUser      = "system:kube-proxy"
@@ -41,21 +36,12 @@ func usagef(format string, args ...any) error {
 	return &UsageError{fmt.Errorf(format, args...)}
 }
 
-// clientConfig reads a kubeconfig, or the pod's own service account when none
-// is named. There is no limit on requests per second: API priority and
-// fairness on the server is what should limit akd, not a guess of its client.
-func clientConfig(side, kubeconfig, kubeContext string) (*rest.Config, error) {
-	cfg, err := load(kubeconfig, kubeContext)
-	if err != nil {
-		return nil, usagef("%s cluster: %w: give a kubeconfig that works with --%s-kubeconfig", side, err, side)
-	}
-	return tuned(cfg), nil
-}
-
-// tuned sets what holds for all of akd's clients.
+// tuned sets what holds for all of akd's clients. There is no limit on requests
+// per second: API priority and fairness on the server is what should limit akd,
+// not a guess of its client.
 func tuned(cfg *rest.Config) *rest.Config {
 	cfg.QPS = -1
-	cfg.UserAgent = userAgent
+	cfg.UserAgent = contract.UserAgent
 	cfg.WarningHandler = rest.NoWarnings{} // deprecations are not the operator's to act on
 	cfg.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	cfg.ContentType = "application/vnd.kubernetes.protobuf"
@@ -81,6 +67,7 @@ func (p *plainWatches) RoundTrip(request *http.Request) (*http.Response, error) 
 // WrappedRoundTripper lets apimachinery find the TLS configuration below.
 func (p *plainWatches) WrappedRoundTripper() http.RoundTripper { return p.next }
 
+// load reads a kubeconfig, or the pod's own service account when none is named.
 func load(kubeconfig, kubeContext string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		cfg, err := rest.InClusterConfig()
@@ -101,45 +88,36 @@ func load(kubeconfig, kubeContext string) (*rest.Config, error) {
 	).ClientConfig()
 }
 
-// asNode makes the client act as the node, so that the Node authorizer and
+// impersonateNode makes the client act as the node, so that the Node authorizer and
 // NodeRestriction grant exactly a kubelet's rights.
 // https://kubernetes.io/docs/reference/access-authn-authz/node/
-func asNode(cfg *rest.Config, node string) *rest.Config {
+func impersonateNode(cfg *rest.Config, node string) *rest.Config {
 	cfg = rest.CopyConfig(cfg)
 	cfg.Impersonate = rest.ImpersonationConfig{UserName: nodeUserPrefix + node, Groups: []string{nodesGroup}}
 	return cfg
 }
 
-// asProxy makes the client act as kube-proxy, which every cluster lets follow
+// impersonateProxy makes the client act as kube-proxy, which every cluster lets follow
 // Services and EndpointSlices, and nothing else.
 // https://kubernetes.io/docs/reference/access-authn-authz/rbac/#core-component-roles
-func asProxy(cfg *rest.Config) *rest.Config {
+func impersonateProxy(cfg *rest.Config) *rest.Config {
 	cfg = rest.CopyConfig(cfg)
 	cfg.Impersonate = rest.ImpersonationConfig{UserName: proxyUser}
 	return cfg
 }
 
-// clusterUID identifies a cluster by the UID of its kube-system namespace,
-// which no cluster lives without.
-func clusterUID(ctx context.Context, side string, client kubernetes.Interface) (types.UID, error) {
-	namespace, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
-	if err != nil {
-		return "", fmt.Errorf("identify the %s cluster by its namespace %s: %w", side, metav1.NamespaceSystem, err)
-	}
-	return namespace.UID, nil
-}
-
 // apiServer finds where remote pods reach the local API server: as configured,
 // or as the cluster itself publishes it, or as akd itself reaches it.
-func apiServer(ctx context.Context, configured string, client kubernetes.Interface, cfg *rest.Config) (translate.APIServer, error) {
+func apiServer(ctx context.Context, configured string, local *localCluster, cfg *rest.Config) (translate.APIServer, error) {
 	if configured != "" {
 		return parseAPIServer(configured)
 	}
-
-	published, err := client.CoreV1().Endpoints(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{})
+	published, err := local.PublishedAPIServers(ctx)
 	if err == nil {
-		if found, ok := firstEndpoint(published); ok {
-			return found, nil
+		for _, found := range published {
+			if !loopback.Is(found.Host) {
+				return found, nil
+			}
 		}
 	}
 	server, err := url.Parse(cfg.Host)
@@ -151,20 +129,6 @@ func apiServer(ctx context.Context, configured string, client kubernetes.Interfa
 		port = "443"
 	}
 	return parseAPIServer(net.JoinHostPort(server.Hostname(), port))
-}
-
-//nolint:staticcheck // see apiServer
-func firstEndpoint(endpoints *corev1.Endpoints) (translate.APIServer, bool) {
-	for _, subset := range endpoints.Subsets {
-		for _, address := range subset.Addresses {
-			for _, port := range subset.Ports {
-				if !loopback.Is(address.IP) {
-					return translate.APIServer{Host: address.IP, Port: port.Port}, true
-				}
-			}
-		}
-	}
-	return translate.APIServer{}, false
 }
 
 func parseAPIServer(hostPort string) (translate.APIServer, error) {

@@ -2,39 +2,30 @@ package provider
 
 import (
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // kind says what a key of the queue names.
 type kind string
 
+// The kinds of keys.
 const (
-	kindPod       kind = "pod"
-	kindConfigMap kind = "configmap"
-	kindSecret    kind = "secret"
-	kindService   kind = "service"
-
+	kindPod           kind = "pod"
+	kindConfigMap     kind = "configmap"
+	kindSecret        kind = "secret"
+	kindService       kind = "service"
 	kindEndpointSlice kind = "endpointslice"
 )
 
+// Key returns the key of an object of that kind, in local terms.
+func (k kind) Key(namespace, name string) key {
+	return key{Kind: k, Namespace: namespace, Name: name}
+}
+
 // key names, in local terms, what is to be reconciled.
 type key struct {
-	kind      kind
-	namespace string
-	name      string
-}
-
-// podRef is one pod of one cluster; the UID is what identifies it.
-type podRef struct {
-	namespace string
-	name      string
-	uid       types.UID
-}
-
-func refTo(pod *corev1.Pod) podRef {
-	return podRef{namespace: pod.Namespace, name: pod.Name, uid: pod.UID}
+	Kind      kind
+	Namespace string
+	Name      string
 }
 
 // queue is what those who see changes need of the work queue.
@@ -42,3 +33,8 @@ type queue interface {
 	Add(key)
 	AddAfter(key, time.Duration)
 }
+
+// quietAttempts is how many attempts in a row fail before the pod's owner hears
+// of it: about half a second, so that a race between two writers, or an
+// authorizer that lags, stays out of sight.
+const quietAttempts = 5

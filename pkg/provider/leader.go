@@ -27,30 +27,48 @@ const (
 // errLeaseLost ends akd: whoever starts it anew has it wait for the lease again.
 var errLeaseLost = errors.New("the leader lease was lost, so that another akd may serve the node: akd ends")
 
-// leadership lets one of several akds of a node work, and the others wait.
-type leadership struct {
+// leadership decides when this akd, of those that a node has, works.
+type leadership interface {
+	// run calls work when this akd is to work, and returns when work has. Work's
+	// context ends with ctx at the latest.
+	run(ctx context.Context, work func(context.Context) error) error
+	// leads reports whether this akd works, rather than stands by.
+	leads() bool
+}
+
+// onlyOne is the leadership of the only akd of a node.
+type onlyOne struct{}
+
+func (onlyOne) run(ctx context.Context, work func(context.Context) error) error { return work(ctx) }
+
+func (onlyOne) leads() bool { return true }
+
+// election lets one of several akds of a node work while the others stand by.
+type election struct {
 	client   kubernetes.Interface // the local cluster, as akd itself
 	lease    types.NamespacedName
 	identity string
 	logger   *slog.Logger
 
-	leads atomic.Bool
+	leading atomic.Bool
 }
+
+func (e *election) leads() bool { return e.leading.Load() }
 
 // run waits for the lease, and works for as long as it is held. Work's context
 // ends with ctx, or when the lease is lost, which is an error. The lease is
 // given back when work has ended: the next leader never meets this one's writes.
-func (l *leadership) run(ctx context.Context, work func(context.Context) error) error {
+func (e *election) run(ctx context.Context, work func(context.Context) error) error {
 	held, release := context.WithCancel(context.WithoutCancel(ctx)) // the lease outlives ctx until work has ended
 	defer release()
 	started, done := make(chan struct{}), make(chan error, 1)
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
-			LeaseMeta:  metav1.ObjectMeta{Namespace: l.lease.Namespace, Name: l.lease.Name},
-			Client:     l.client.CoordinationV1(),
-			LockConfig: resourcelock.ResourceLockConfig{Identity: l.identity},
+			LeaseMeta:  metav1.ObjectMeta{Namespace: e.lease.Namespace, Name: e.lease.Name},
+			Client:     e.client.CoordinationV1(),
+			LockConfig: resourcelock.ResourceLockConfig{Identity: e.identity},
 		},
-		Name:            l.lease.String(),
+		Name:            e.lease.String(),
 		LeaseDuration:   leaseDuration,
 		RenewDeadline:   leaseRenewDeadline,
 		RetryPeriod:     leaseRetryPeriod,
@@ -59,16 +77,16 @@ func (l *leadership) run(ctx context.Context, work func(context.Context) error) 
 			OnStartedLeading: func(lease context.Context) {
 				defer release()
 				close(started)
-				done <- l.lead(ctx, lease, work)
+				done <- e.lead(ctx, lease, work)
 			},
 			OnStoppedLeading: func() {},
 			OnNewLeader: func(identity string) {
-				l.logger.Info("the node has a leader", "lease", l.lease, "leader", identity, "self", identity == l.identity)
+				e.logger.Info("the node has a leader", "lease", e.lease, "leader", identity, "self", identity == e.identity)
 			},
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("leader lease %s: %w", l.lease, err)
+		return fmt.Errorf("leader lease %s: %w", e.lease, err)
 	}
 	go func() {
 		select {
@@ -91,7 +109,7 @@ func (l *leadership) run(ctx context.Context, work func(context.Context) error) 
 }
 
 // lead works until ctx ends or the lease is lost.
-func (l *leadership) lead(ctx, lease context.Context, work func(context.Context) error) error {
+func (e *election) lead(ctx, lease context.Context, work func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(lease, func() { cancel(errLeaseLost) })
@@ -99,8 +117,8 @@ func (l *leadership) lead(ctx, lease context.Context, work func(context.Context)
 	if ctx.Err() != nil || lease.Err() != nil {
 		return ctx.Err()
 	}
-	l.leads.Store(true)
-	defer l.leads.Store(false)
+	e.leading.Store(true)
+	defer e.leading.Store(false)
 	err := work(ctx)
 	if errors.Is(context.Cause(ctx), errLeaseLost) {
 		return errLeaseLost

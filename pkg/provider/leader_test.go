@@ -17,7 +17,7 @@ import (
 
 // candidate is one of several akds of a node.
 type candidate struct {
-	leadership
+	election
 	stop context.CancelFunc
 	done chan error
 }
@@ -25,8 +25,8 @@ type candidate struct {
 func newCandidate(t *testing.T, client *fake.Clientset, identity string, working *atomic.Int32) *candidate {
 	t.Helper()
 	c := &candidate{
-		leadership: leadership{client: client, lease: types.NamespacedName{Namespace: "actual-system", Name: "ak"}, identity: identity, logger: slog.New(slog.DiscardHandler)},
-		done:       make(chan error, 1),
+		election: election{client: client, lease: types.NamespacedName{Namespace: "actual-system", Name: "ak"}, identity: identity, logger: slog.New(slog.DiscardHandler)},
+		done:     make(chan error, 1),
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	c.stop = stop
@@ -53,15 +53,15 @@ func TestLeaderHandsOver(t *testing.T) {
 		time.Sleep(time.Second) // in fake time
 		second := newCandidate(t, client, "second", working)
 		time.Sleep(time.Minute) // in fake time
-		if !first.leads.Load() || second.leads.Load() {
-			t.Fatalf("first leads %t, second leads %t: want the first alone", first.leads.Load(), second.leads.Load())
+		if !first.leads() || second.leads() {
+			t.Fatalf("first leads %t, second leads %t: want the first alone", first.leads(), second.leads())
 		}
 		first.stop()
 		if err := <-first.done; !errors.Is(err, context.Canceled) {
 			t.Errorf("the first ended with %v, want what its work ended with", err)
 		}
 		time.Sleep(3 * leaseRetryPeriod) // in fake time
-		if !second.leads.Load() {
+		if !second.leads() {
 			t.Error("the second does not lead after the first has given the lease back")
 		}
 		second.stop()
@@ -87,7 +87,7 @@ func TestLeaderLosesLease(t *testing.T) {
 		cut.Store(false)
 		second := newCandidate(t, client, "second", working)
 		time.Sleep(leaseDuration + 3*leaseRetryPeriod) // in fake time
-		if !second.leads.Load() {
+		if !second.leads() {
 			t.Error("nobody took over within 20 s")
 		}
 		second.stop()
@@ -105,8 +105,8 @@ func TestWaitingLeaderEnds(t *testing.T) {
 		second := newCandidate(t, client, "second", working)
 		time.Sleep(time.Second) // in fake time
 		second.stop()
-		if err := <-second.done; !errors.Is(err, context.Canceled) || second.leads.Load() {
-			t.Errorf("ended with %v, leads %t", err, second.leads.Load())
+		if err := <-second.done; !errors.Is(err, context.Canceled) || second.leads() {
+			t.Errorf("ended with %v, leads %t", err, second.leads())
 		}
 		first.stop()
 		<-first.done

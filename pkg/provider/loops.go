@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/kubernetes/scheme"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
-	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 
@@ -22,194 +19,242 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// releasePause is how long a released pod has to be gone before it is released
-// once more.
-const releasePause = 10 * time.Second
-
-// copyLinger is how long the copies of ConfigMaps and Secrets outlive the last
+// CopyLinger is how long the copies of ConfigMaps and Secrets outlive the last
 // pod that referred to them: a pod that is replaced by another, as a
 // StatefulSet's or the next of a Job, then starts without them being read,
 // deleted and created once more.
-const copyLinger = time.Minute
+const CopyLinger = time.Minute
 
-// loops are the parts that turn one node's pods, wired together. They know the
-// clusters through clients only, so that tests can give fake ones.
-type loops struct {
-	settings   loopSettings
-	local      *localCluster
-	remote     *remoteCluster
-	logger     *slog.Logger
-	queue      workqueue.TypedRateLimitingInterface[key]
+// Controller syncs one node's pods. It knows the clusters through local and
+// remote only, so that tests can give fake ones.
+type Controller struct {
+	config   Config
+	local    *localCluster
+	remote   *remoteCluster
+	logger   *slog.Logger
+	queue    workqueue.TypedRateLimitingInterface[key]
+	recorder *recorder
+
 	pods       *objects[*corev1.Pod]
+	index      *podIndex
+	admission  *admission
 	services   *serviceMirror
-	register   *register
-	brake      *brake
-	spaces     *spaces
+	configMaps *objectWatcher[*corev1.ConfigMap]
+	secrets    *objectWatcher[*corev1.Secret]
+
+	bundles      *bundles
+	certificates *certificates
+
+	namespaces *namespaces
+	opener     *opener
 	events     *eventMirror
-	configMaps *references[*corev1.ConfigMap]
-	secrets    *references[*corev1.Secret]
-	bundles    *bundles
-	issuers    *certificates
+	guard      *orphanGuard
 	reconciler *reconciler
-	controller *controller
+	workers    *workers
 }
 
-// loopSettings are the settings of the loops.
-type loopSettings struct {
-	mapper         *translate.Mapper
-	workers        int
-	resync         time.Duration // how often every pod is looked at again; 0 for never
-	unusedTTL      time.Duration // how long an unused remote namespace is kept
-	linger         time.Duration // how long what the last pod referred to is kept
-	maxOrphanShare float64
-	clock          clock.PassiveClock
-	queueMetrics   workqueue.MetricsProvider
-	observe        func(result string, took time.Duration)
-	countToken     func(result string)
+// Config is the configuration of a Controller.
+type Config struct {
+	Mapper         *translate.Mapper
+	MirrorServices bool
+	Workers        int
+	Resync         time.Duration // how often every pod is looked at again; 0 for never
+	UnusedTTL      time.Duration // how long an unused remote namespace is kept
+	Linger         time.Duration // how long what the last pod referred to is kept
+	MaxOrphanShare float64       // the share of remote pods that may be deleted at once as orphans
+	Clock          clock.WithTicker
+	QueueMetrics   workqueue.MetricsProvider
+	Observe        func(result string, took time.Duration) // told of each reconcile
+	CountToken     func(result string)                     // counts renewals of tokens
 }
 
-// newLoops wires the loops; it starts nothing.
-func newLoops(local *localCluster, remote *remoteCluster, settings loopSettings, logger *slog.Logger) *loops {
-	l := &loops{settings: settings, local: local, remote: remote, logger: logger, queue: newQueue(settings.queueMetrics), register: newRegister(settings.clock)}
-	var shared words
-	l.pods = newObjects(l.localPodChanged, func() {})
-	l.pods.trim = func(pod *corev1.Pod) { shared.share(pod) }
-	l.configMaps = newReferences[*corev1.ConfigMap](local.configMap, func(namespace, name string) { l.queue.Add(key{kindConfigMap, namespace, name}) }, settings.linger)
-	l.secrets = newReferences[*corev1.Secret](local.secret, func(namespace, name string) { l.queue.Add(key{kindSecret, namespace, name}) }, settings.linger)
-	l.bundles = newBundles(local.trustBundles, l.bundlesChanged)
-	l.issuers = newCertificates(local, settings.clock, func(namespace, pod string) { l.queue.Add(key{kindPod, namespace, pod}) })
-	l.events = newEventMirror(settings.mapper, local, l.pods, logger)
-	l.spaces = &spaces{
-		mapper: settings.mapper, remote: remote, events: l.events, queue: l.queue, logger: logger, remap: l.keysOf, words: &shared,
-		open: map[string]*space{}, opening: map[string]bool{},
+// New returns a Controller between the two clusters; it starts nothing.
+func New(local *localCluster, remote *remoteCluster, config Config, logger *slog.Logger) *Controller {
+	c := &Controller{
+		config:   config,
+		local:    local,
+		remote:   remote,
+		logger:   logger,
+		queue:    newQueue(config.QueueMetrics),
+		recorder: newRecorder(local),
 	}
-	l.services = newServiceMirror(settings.mapper, l.spaces, l.queue, remote)
-	l.services.on, l.spaces.services = local.proxy != nil, local.proxy != nil
-	l.brake = &brake{local: l.register, spaces: l.spaces, limit: settings.maxOrphanShare, logger: logger}
-	l.reconciler = &reconciler{
-		mapper: settings.mapper, local: local, remote: remote, spaces: l.spaces, pods: l.pods, services: l.services,
-		register: l.register, brake: l.brake, admission: newAdmission(l.pods, local.ownNode), batch: newBatch(settings.clock), released: newPauses(settings.clock, releasePause), queue: l.queue, clock: settings.clock, logger: logger,
-		tokens: &tokens{
-			mapper: settings.mapper, local: local, remote: remote, bundles: l.bundles, issuers: l.issuers, queue: l.queue, clock: settings.clock, count: settings.countToken,
-		},
-	}
-	l.reconciler.configMaps = &copies[*corev1.ConfigMap]{
-		keeper: keeper[*corev1.ConfigMap]{
-			kind: kindConfigMap, writer: remote.configMapWriter(), copied: func(s *space) *objects[*corev1.ConfigMap] { return s.configMaps },
-			same: translate.SameConfigMap, fixed: func(have, _ *corev1.ConfigMap) bool { return isTrue(have.Immutable) },
-		},
-		references: l.configMaps, queue: l.queue, remoteName: contract.ConfigMapName, translate: settings.mapper.ConfigMap,
-		waiting: map[key]map[key]bool{},
-	}
-	l.reconciler.secrets = &copies[*corev1.Secret]{
-		keeper: keeper[*corev1.Secret]{
-			kind: kindSecret, writer: remote.secretWriter(), copied: func(s *space) *objects[*corev1.Secret] { return s.secrets },
-			same: translate.SameSecret, fixed: func(have, want *corev1.Secret) bool { return isTrue(have.Immutable) || have.Type != want.Type },
-		},
-		references: l.secrets, queue: l.queue, remoteName: func(name string) string { return name }, translate: settings.mapper.Secret,
-		waiting: map[key]map[key]bool{},
-	}
-	l.controller = &controller{queue: l.queue, reconcile: l.reconciler.reconcile, observe: settings.observe, logger: logger}
-	return l
+	interner := newInterner()
+	c.followLocal(interner)
+	c.followRemote(interner)
+	c.reconciler = c.newReconciler()
+	c.workers = newWorkers(workersConfig{
+		Queue:     c.queue,
+		Reconcile: c.reconciler.reconcile,
+		Observe:   config.Observe,
+		Clock:     config.Clock,
+		Logger:    logger,
+	})
+	return c
 }
 
-func isTrue(b *bool) bool { return b != nil && *b }
+// followLocal makes what reads the local cluster.
+func (c *Controller) followLocal(interner *interner) {
+	c.index = newPodIndex(c.config.Clock)
+	c.pods = newObjects(handlers[*corev1.Pod]{Changed: c.localPodChanged, Trim: func(pod *corev1.Pod) { interner.Share(pod) }})
+	c.admission = newAdmission(c.pods, c.local.ownNode)
+	c.configMaps = newObjectWatcher[*corev1.ConfigMap](c.local.configMap, c.changed(kindConfigMap), c.config.Linger)
+	c.secrets = newObjectWatcher[*corev1.Secret](c.local.secret, c.changed(kindSecret), c.config.Linger)
+	c.bundles = newBundles(c.local, c.bundlesChanged)
+	c.certificates = newCertificates(c.local, c.recorder, c.config.Clock, c.changed(kindPod))
+}
+
+// followRemote makes what reads the remote cluster, and mirrors Services into it.
+func (c *Controller) followRemote(interner *interner) {
+	c.events = newEventMirror(c.config.Mapper, c.local, c.remote, c.pods, c.logger)
+	c.namespaces = newNamespaces()
+	c.opener = newOpener(openerConfig{
+		mapper:         c.config.Mapper,
+		remote:         c.remote,
+		namespaces:     c.namespaces,
+		queue:          c.queue,
+		interner:       interner,
+		keys:           c.keys,
+		opened:         c.events.watch,
+		mirrorServices: c.config.MirrorServices,
+		logger:         c.logger,
+	})
+	c.services = newServiceMirror(serviceMirrorConfig{
+		enabled:  c.config.MirrorServices,
+		mapper:   c.config.Mapper,
+		local:    c.local,
+		remote:   c.remote,
+		opener:   c.opener,
+		queue:    c.queue,
+		recorder: c.recorder,
+	})
+	c.guard = newOrphanGuard(c.index, c.namespaces, c.config.MaxOrphanShare, c.logger)
+}
+
+func (c *Controller) newReconciler() *reconciler {
+	return newReconciler(reconcilerConfig{
+		mapper:     c.config.Mapper,
+		local:      c.local,
+		remote:     c.remote,
+		namespaces: c.namespaces,
+		opener:     c.opener,
+		pods:       c.pods,
+		index:      c.index,
+		guard:      c.guard,
+		admission:  c.admission,
+		tokens: newTokens(tokensConfig{
+			mapper:       c.config.Mapper,
+			local:        c.local,
+			remote:       c.remote,
+			bundles:      c.bundles,
+			certificates: c.certificates,
+			queue:        c.queue,
+			clock:        c.config.Clock,
+			count:        c.config.CountToken,
+		}),
+		services:   c.services,
+		configMaps: newConfigMapMirror(c.config.Mapper, c.remote, c.configMaps, c.queue),
+		secrets:    newSecretMirror(c.config.Mapper, c.remote, c.secrets, c.queue),
+		recorder:   c.recorder,
+		queue:      c.queue,
+		clock:      c.config.Clock,
+	})
+}
+
+// changed returns what queues an object of that kind.
+func (c *Controller) changed(kind kind) func(namespace, name string) {
+	return func(namespace, name string) { c.queue.Add(kind.Key(namespace, name)) }
+}
 
 // localPodChanged keeps what is derived from local pods, and queues the pod.
-func (l *loops) localPodChanged(c change[*corev1.Pod]) {
-	pod := either(c)
-	l.register.note(c)
-	l.reconciler.admission.podChanged(c)
+func (c *Controller) localPodChanged(change change[*corev1.Pod]) {
+	pod := change.object()
+	c.index.observe(change)
+	c.admission.podChanged(change)
 	id := types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
 	var needs translate.Needs
-	if c.new != nil && !translate.Finished(c.new) {
-		needs = translate.NeedsOf(c.new)
+	if change.new != nil && !translate.Finished(change.new) {
+		needs = translate.NeedsOf(change.new)
 	}
-	l.configMaps.use(id, needs.ConfigMaps)
-	l.secrets.use(id, needs.Secrets)
+	c.configMaps.Use(id, needs.ConfigMaps)
+	c.secrets.Use(id, needs.Secrets)
 	if len(needs.Bundles) > 0 {
-		l.bundles.use()
+		c.bundles.Need()
 	}
 	if len(needs.Certificates) > 0 {
-		l.issuers.use()
+		c.certificates.Need()
 	}
-	if c.new == nil || c.old != nil && c.old.UID != c.new.UID {
-		l.queue.Add(key{kindSecret, pod.Namespace, contract.TokenSecretName(c.old.UID)})
-		l.reconciler.batch.written(c.old.UID)
-		l.reconciler.released.forget(c.old.UID)
-		l.issuers.forget(c.old.UID)
+	if change.new == nil || change.old != nil && change.old.UID != change.new.UID {
+		c.queue.Add(kindSecret.Key(pod.Namespace, contract.TokenSecretName(change.old.UID)))
+		c.reconciler.forget(change.old.UID)
+		c.certificates.Forget(change.old.UID)
 	}
-	l.queue.Add(key{kindPod, pod.Namespace, pod.Name})
+	c.queue.Add(kindPod.Key(pod.Namespace, pod.Name))
 }
 
 // bundlesChanged queues the pods that mount trust anchors.
-func (l *loops) bundlesChanged() {
-	for _, pod := range l.pods.all() {
+func (c *Controller) bundlesChanged() {
+	for _, pod := range c.pods.all() {
 		if translate.HasBundles(pod) {
-			l.queue.Add(key{kindPod, pod.Namespace, pod.Name})
+			c.queue.Add(kindPod.Key(pod.Namespace, pod.Name))
 		}
 	}
 }
 
-// keysOf returns what to look at once a namespace can be used: its local pods,
+// NodeChanged is told of the Node as the local cluster has it, nil when it was
+// deleted.
+func (c *Controller) NodeChanged(node *corev1.Node) { c.admission.nodeChanged(node) }
+
+// keys returns what to look at once a namespace can be used: its local pods,
 // and whatever is already there remotely.
-func (l *loops) keysOf(localNamespace string) []key {
+func (c *Controller) keys(localNamespace string) []key {
 	var keys []key
-	for _, pod := range l.pods.in(localNamespace) {
-		keys = append(keys, key{kindPod, localNamespace, pod.Name})
+	for _, pod := range c.pods.in(localNamespace) {
+		keys = append(keys, kindPod.Key(localNamespace, pod.Name))
 	}
-	space := l.spaces.get(localNamespace)
-	keys = append(keys, l.services.keysOf(localNamespace, space)...)
-	if space == nil {
+	opened := c.namespaces.Get(localNamespace)
+	keys = append(keys, c.services.Keys(localNamespace, opened)...)
+	if opened == nil {
 		return keys
 	}
-	for _, pod := range space.pods.all() {
-		keys = append(keys, key{kindPod, localNamespace, pod.Name})
+	for _, pod := range opened.Pods.all() {
+		keys = append(keys, kindPod.Key(localNamespace, pod.Name))
 	}
-	for _, configMap := range space.configMaps.all() {
-		keys = append(keys, key{kindConfigMap, localNamespace, contract.LocalConfigMapName(configMap.Name)})
+	for _, configMap := range opened.ConfigMaps.all() {
+		keys = append(keys, kindConfigMap.Key(localNamespace, contract.LocalConfigMapName(configMap.Name)))
 	}
-	for _, secret := range space.secrets.all() {
-		keys = append(keys, key{kindSecret, localNamespace, secret.Name})
+	for _, secret := range opened.Secrets.all() {
+		keys = append(keys, kindSecret.Key(localNamespace, secret.Name))
 	}
 	return keys
 }
 
-// run turns the loops until ctx ends, and returns when all of them have ended.
+// Run syncs pods until ctx ends, and returns when all that it runs has ended.
 // synced is called once everything has been read and before anything is
-// written: nothing destructive happens on half a view.
-func (l *loops) run(ctx context.Context, synced func()) error {
+// written: nothing is destroyed before both clusters have been read.
+func (c *Controller) Run(ctx context.Context, synced func()) error {
+	stopRecorder := c.record(ctx)
+	defer stopRecorder()
 	group, ctx := errgroup.WithContext(ctx)
-	recorder, stopRecorder := l.newRecorder()
-	l.reconciler.recorder, l.services.recorder, l.issuers.recorder = recorder, recorder, recorder
-	l.configMaps.start(ctx)
-	l.secrets.start(ctx)
-	l.bundles.start(ctx)
-	l.issuers.start(ctx)
-	group.Go(func() error { l.pods.run(ctx, l.local.pods()); return nil })
-	group.Go(func() error { l.services.services.run(ctx, l.local.services()); return nil })
-	if l.services.on {
-		group.Go(func() error { l.services.slices.run(ctx, l.local.endpointSlices()); return nil })
+	for _, run := range []func(context.Context){
+		func(ctx context.Context) { c.pods.run(ctx, c.local.pods()) },
+		c.services.Run,
+		c.events.run,
+		c.configMaps.Run,
+		c.secrets.Run,
+		c.bundles.Run,
+		c.certificates.Run,
+		c.opener.Run,
+	} {
+		group.Go(func() error { run(ctx); return nil })
 	}
-	group.Go(func() error { l.events.run(ctx); return nil })
 	group.Go(func() error {
-		<-ctx.Done()
-		l.spaces.wait()
-		l.configMaps.wait()
-		l.secrets.wait()
-		l.bundles.wait()
-		l.issuers.wait()
-		stopRecorder()
-		return nil
-	})
-	group.Go(func() error {
-		if err := l.waitSynced(ctx); err != nil {
+		if err := c.waitSynced(ctx); err != nil {
 			return err
 		}
 		synced()
-		group.Go(func() error { l.housekeep(ctx); return nil })
-		group.Go(func() error { l.lookAgain(ctx); return nil })
-		l.controller.run(ctx, l.settings.workers)
+		group.Go(func() error { c.collectGarbage(ctx); return nil })
+		group.Go(func() error { c.resync(ctx); return nil })
+		c.workers.Run(ctx, c.config.Workers)
 		return nil
 	})
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
@@ -218,28 +263,40 @@ func (l *loops) run(ctx context.Context, synced func()) error {
 	return nil
 }
 
+// record writes akd's own events until stop is called, which is after ctx: the
+// last reconciles record some, too.
+func (c *Controller) record(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var recording sync.WaitGroup
+	recording.Go(func() { c.recorder.Run(ctx) })
+	return func() {
+		cancel()
+		recording.Wait()
+	}
+}
+
 // waitSynced returns when the local pods and services, and what earlier akds
 // left in the remote cluster, have been read.
-func (l *loops) waitSynced(ctx context.Context) error {
-	l.events.since = l.lastAlive(ctx)
-	err := untilDone(ctx, func() bool { return l.pods.hasSynced() && l.services.hasSynced() })
+func (c *Controller) waitSynced(ctx context.Context) error {
+	c.events.ignoreBefore(c.lastAlive(ctx))
+	err := untilDone(ctx, func() bool { return c.pods.hasSynced() && c.services.HasSynced() })
 	if err != nil {
 		return err
 	}
-	if err := l.findSpaces(ctx); err != nil {
+	if err := c.restoreNamespaces(ctx); err != nil {
 		return err
 	}
-	return untilDone(ctx, l.spaces.known)
+	return untilDone(ctx, c.namespaces.Read)
 }
 
-// findSpaces waits for a remote API server that answers: one that does not is
-// no reason to give up the node.
-func (l *loops) findSpaces(ctx context.Context) error {
+// restoreNamespaces waits for a remote API server that answers: one that does
+// not is no reason to give up the node.
+func (c *Controller) restoreNamespaces(ctx context.Context) error {
 	const interval = 2 * time.Second
 	return wait.PollUntilContextCancel(ctx, interval, true, func(ctx context.Context) (bool, error) {
-		err := l.spaces.start(ctx)
+		err := c.opener.Restore(ctx)
 		if err != nil && ctx.Err() == nil {
-			l.logger.Warn("the remote namespaces that an earlier akd left cannot be found; trying again", "error", err)
+			c.logger.Warn("the remote namespaces that an earlier akd left cannot be found; trying again", "error", err)
 		}
 		return err == nil, nil
 	})
@@ -251,93 +308,43 @@ func untilDone(ctx context.Context, done func() bool) error {
 
 // lastAlive returns since when remote events may not have been repeated: a
 // little before the last renewal of the node's lease.
-func (l *loops) lastAlive(ctx context.Context) time.Time {
+func (c *Controller) lastAlive(ctx context.Context) time.Time {
 	const margin = time.Minute
-	lease, err := l.local.client.CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(ctx, l.local.node, metav1.GetOptions{})
-	if err != nil || lease.Spec.RenewTime == nil {
-		return l.settings.clock.Now().Add(-margin)
+	renewed := c.local.LastRenewed(ctx)
+	if renewed.IsZero() {
+		renewed = c.config.Clock.Now()
 	}
-	return lease.Spec.RenewTime.Add(-margin)
+	return renewed.Add(-margin)
 }
 
-// newRecorder makes the recorder of akd's own events on local pods.
-func (l *loops) newRecorder() (record.EventRecorder, func()) {
-	broadcaster := record.NewBroadcaster()
-	sink := broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: l.local.client.CoreV1().Events(metav1.NamespaceAll)})
-	recorder := broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "akd", Host: l.local.node})
-	return recorder, func() { sink.Stop(); broadcaster.Shutdown() }
-}
-
-// lookAgain queues every pod now and then, for what no watch tells.
-func (l *loops) lookAgain(ctx context.Context) {
-	if l.settings.resync == 0 {
+// resync queues every pod now and then, for what no watch tells.
+func (c *Controller) resync(ctx context.Context) {
+	if c.config.Resync == 0 {
 		return
 	}
-	ticker := time.NewTicker(l.settings.resync)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		for _, space := range l.spaces.all() {
-			for _, key := range l.keysOf(space.local) {
-				l.queue.Add(key)
+	every(ctx, c.config.Clock, c.config.Resync, func(context.Context) {
+		for _, namespace := range c.namespaces.All() {
+			for _, key := range c.keys(namespace.Local) {
+				c.queue.Add(key)
 			}
 		}
-	}
+	})
 }
 
-// housekeep retires unused namespaces and forgets what is long past.
-func (l *loops) housekeep(ctx context.Context) {
-	interval := max(l.settings.unusedTTL/5, time.Second)
-	ticker := time.NewTicker(min(interval, time.Minute))
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
+// collectGarbage deletes unused namespaces and forgets what is long past.
+func (c *Controller) collectGarbage(ctx context.Context) {
+	interval := min(max(c.config.UnusedTTL/5, time.Second), time.Minute)
+	used := func(namespace *remoteNamespace) bool {
+		return len(c.pods.in(namespace.Local)) > 0 || c.services.Uses(namespace.Local)
+	}
+	every(ctx, c.config.Clock, interval, func(ctx context.Context) {
+		c.index.prune()
+		err := c.opener.DeleteUnused(ctx, c.config.Clock.Now(), c.config.UnusedTTL, used)
+		if err != nil && !apierrors.IsForbidden(err) {
+			c.logger.Debug("unused remote namespace not deleted yet", "error", err)
 		}
-		l.register.prune()
-		used := func(space *space) bool { return len(l.pods.in(space.local)) > 0 || l.services.uses(space.local) }
-		if err := l.spaces.retire(ctx, l.settings.clock.Now(), l.settings.unusedTTL, used); err != nil && !apierrors.IsForbidden(err) {
-			l.logger.Debug("unused remote namespace not deleted yet", "error", err)
+		if err := c.opener.SyncRecord(ctx); err != nil && ctx.Err() == nil {
+			c.logger.Warn("the record of remote namespaces is not up to date", "error", err)
 		}
-		if err := l.spaces.tidy(ctx); err != nil && ctx.Err() == nil {
-			l.logger.Warn("the record of remote namespaces is not up to date", "error", err)
-		}
-	}
-}
-
-// isSynced is a readiness check: what both clusters hold has been read.
-func (l *loops) isSynced(context.Context) error {
-	if !l.pods.hasSynced() || !l.services.hasSynced() || !l.spaces.known() {
-		return errors.New("the clusters have not been read yet")
-	}
-	return nil
-}
-
-// mirrored counts what akd keeps in the remote cluster by kind, for metrics.
-func (l *loops) mirrored() map[string]int {
-	counts := map[string]int{}
-	for _, space := range l.spaces.all() {
-		counts["Namespace"]++
-		counts["Pod"] += space.pods.size()
-		counts["ConfigMap"] += space.configMaps.size()
-		counts["Secret"] += space.secrets.size()
-		counts["Service"] += space.services.size()
-		counts["EndpointSlice"] += space.slices.size()
-	}
-	return counts
-}
-
-// phases counts the local pods by phase, for metrics.
-func (l *loops) phases() map[string]int {
-	counts := map[string]int{}
-	for _, pod := range l.pods.all() {
-		counts[string(pod.Status.Phase)]++
-	}
-	return counts
+	})
 }

@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -30,34 +29,66 @@ const (
 
 // nodeSpec is what the configuration says about the node.
 type nodeSpec struct {
-	name     string
-	hostname string
-	address  string              // InternalIP
-	port     int32               // of the kubelet API
-	capacity corev1.ResourceList // replaces what the remote nodes add up to
-	labels   map[string]string
-	taints   []corev1.Taint
+	Name     string
+	Hostname string
+	Address  string              // InternalIP
+	Port     int32               // of the kubelet API
+	Capacity corev1.ResourceList // replaces what the remote nodes add up to
+	Labels   map[string]string
+	Taints   []corev1.Taint
+}
+
+// Addresses returns the addresses of the Node.
+func (s nodeSpec) Addresses() []corev1.NodeAddress {
+	return []corev1.NodeAddress{
+		{Type: corev1.NodeInternalIP, Address: s.Address},
+		{Type: corev1.NodeHostName, Address: s.Hostname},
+	}
+}
+
+// nodeConfig is what a node works with.
+type nodeConfig struct {
+	Spec   nodeSpec
+	Remote *remoteCluster
+	Probe  *probe
+	// OrphansKept reports whether remote pods without a local pod are kept because
+	// they are too many.
+	OrphansKept func() bool
+	// Certificate tells which certificate the kubelet API shows.
+	Certificate func() kubeletapi.CertificateState
+	// Credential is akd's way into the other cluster, if akd renews it; otherwise
+	// nil.
+	Credential Credential
+	Clock      clock.WithTicker
+	Logger     *slog.Logger
+}
+
+// Credential is what a node tells of akd's credential for the other cluster.
+type Credential interface {
+	// Expires returns when it expires, or zero when it does not.
+	Expires() time.Time
+	// Problem returns why it is not renewed, or nil.
+	Problem() error
 }
 
 // node makes the Node object, and says when it has changed. It implements
 // virtual-kubelet's NodeProvider.
 type node struct {
-	spec       nodeSpec
-	remote     *remoteCluster
-	probe      *probe
-	brake      *brake
-	credential *credential // nil for one that akd does not renew
-	// certificate tells what the kubelet API shows.
-	certificate func() kubeletapi.CertificateState
-	clock       clock.PassiveClock
-	logger      *slog.Logger
-	lost        chan struct{} // the Node was deleted
+	nodeConfig
+
+	deleted chan struct{} // somebody deleted the Node
 
 	mu     sync.Mutex
 	notify func(*corev1.Node)
 	last   *corev1.Node
 	remoteNodes
 	due time.Time // when the remote nodes are listed next
+}
+
+// newNode returns a node that knows nothing of the remote nodes yet; see
+// ReadRemote.
+func newNode(config nodeConfig) *node {
+	return &node{nodeConfig: config, deleted: make(chan struct{}, 1)}
 }
 
 // remoteNodes is what the remote cluster's nodes add up to.
@@ -78,13 +109,13 @@ func (n *node) NotifyNodeStatus(_ context.Context, notify func(*corev1.Node)) {
 	n.notify = notify
 }
 
-// adopt takes over the conditions of the Node that an earlier akd left, so that
+// Adopt takes over the conditions of the Node that an earlier akd left, so that
 // a restart is no transition of what stays as it is.
-func (n *node) adopt(ctx context.Context, local *localCluster) {
+func (n *node) Adopt(ctx context.Context, local *localCluster) {
 	left, err := local.ownNode(ctx)
 	if err != nil {
 		if !apierrors.IsNotFound(err) {
-			n.logger.Warn("the node's conditions start anew", "error", err)
+			n.Logger.Warn("the node's conditions start anew", "error", err)
 		}
 		return
 	}
@@ -93,17 +124,17 @@ func (n *node) adopt(ctx context.Context, local *localCluster) {
 	n.last = left
 }
 
-// run refreshes the node until ctx ends.
-func (n *node) run(ctx context.Context) {
-	ticker := time.NewTicker(nodeRefresh)
+// Run refreshes the node until ctx ends.
+func (n *node) Run(ctx context.Context) {
+	ticker := n.Clock.NewTicker(nodeRefresh)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-ticker.C():
 			n.refresh(ctx)
-		case <-n.lost:
+		case <-n.deleted:
 			n.mu.Lock()
 			n.last = nil // what was told last has gone with it
 			n.mu.Unlock()
@@ -112,24 +143,24 @@ func (n *node) run(ctx context.Context) {
 	}
 }
 
-// changed is told of the Node as the local cluster has it. A deleted Node must
-// be back within 40 s, or the pod garbage collector deletes its pods.
+// Changed is told of the Node as the local cluster has it, nil when it was
+// deleted. A deleted Node must be back within 40 s, or the pod garbage collector deletes its pods.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/controller/podgc/gc_controller.go
-func (n *node) changed(c change[*corev1.Node]) {
-	if c.new != nil {
+func (n *node) Changed(node *corev1.Node) {
+	if node != nil {
 		return
 	}
 	select {
-	case n.lost <- struct{}{}:
+	case n.deleted <- struct{}{}:
 	default: // it is known already
 	}
 }
 
 func (n *node) refresh(ctx context.Context) {
-	if err := n.readRemote(ctx); err != nil {
-		n.logger.Debug("capacity not refreshed", "error", err)
+	if err := n.ReadRemote(ctx); err != nil {
+		n.Logger.Debug("capacity not refreshed", "error", err)
 	}
-	next := n.object()
+	next := n.Object()
 	n.mu.Lock()
 	changed := n.last == nil || !sameStatus(&n.last.Status, &next.Status) ||
 		n.last.Annotations[contract.AnnotationTokenExpires] != next.Annotations[contract.AnnotationTokenExpires]
@@ -152,25 +183,25 @@ func sameStatus(a, b *corev1.NodeStatus) bool {
 	return equality.Semantic.DeepEqual(a, b)
 }
 
-// readRemote sums up the remote's schedulable nodes. A tenant that may not
+// ReadRemote sums up the remote's schedulable nodes. A tenant that may not
 // list nodes lives with the configured capacity, and shows its API server's
 // version in place of the kubelets'.
-func (n *node) readRemote(ctx context.Context) error {
+func (n *node) ReadRemote(ctx context.Context) error {
 	n.mu.Lock()
-	now := n.clock.Now()
+	now := n.Clock.Now()
 	if now.Before(n.due) {
 		n.mu.Unlock()
 		return nil
 	}
 	n.due = now.Add(capacityRetry)
 	n.mu.Unlock()
-	nodes, err := n.remote.nodes(ctx)
-	if err != nil && (!apierrors.IsForbidden(err) || len(n.spec.capacity) == 0) {
+	nodes, err := n.Remote.nodes(ctx)
+	if err != nil && (!apierrors.IsForbidden(err) || len(n.Spec.Capacity) == 0) {
 		return err
 	}
 	total := sum(nodes)
 	if err != nil {
-		if total.info, err = n.remote.version(ctx); err != nil {
+		if total.info, err = n.Remote.version(ctx); err != nil {
 			return err
 		}
 	}
@@ -218,8 +249,8 @@ func add(total, more corev1.ResourceList) {
 	}
 }
 
-// object builds the Node as it should be now.
-func (n *node) object() *corev1.Node {
+// Object builds the Node as it should be now.
+func (n *node) Object() *corev1.Node {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	info := n.info
@@ -232,25 +263,25 @@ func (n *node) object() *corev1.Node {
 	if capacity == nil {
 		capacity, allocatable = corev1.ResourceList{}, corev1.ResourceList{}
 	}
-	maps.Copy(capacity, n.spec.capacity)
-	maps.Copy(allocatable, n.spec.capacity)
+	maps.Copy(capacity, n.Spec.Capacity)
+	maps.Copy(allocatable, n.Spec.Capacity)
 	labels := map[string]string{
-		corev1.LabelHostname:   n.spec.hostname,
+		corev1.LabelHostname:   n.Spec.Hostname,
 		corev1.LabelOSStable:   info.OperatingSystem,
 		corev1.LabelArchStable: info.Architecture,
 		contract.LabelNode:     "true",
 	}
-	maps.Copy(labels, n.spec.labels)
+	maps.Copy(labels, n.Spec.Labels)
 	return &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: n.spec.name, Labels: labels, Annotations: n.annotations()},
-		Spec:       corev1.NodeSpec{Taints: n.spec.taints},
+		ObjectMeta: metav1.ObjectMeta{Name: n.Spec.Name, Labels: labels, Annotations: n.annotations()},
+		Spec:       corev1.NodeSpec{Taints: n.Spec.Taints},
 		Status: corev1.NodeStatus{
 			NodeInfo:        info,
 			Capacity:        capacity,
 			Allocatable:     allocatable,
 			Conditions:      n.conditionsLocked(),
-			DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: n.spec.port}},
-			Addresses:       n.addresses(),
+			DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: n.Spec.Port}},
+			Addresses:       n.Spec.Addresses(),
 		},
 	}
 }
@@ -258,40 +289,19 @@ func (n *node) object() *corev1.Node {
 // annotations say when akd's credential for the other cluster expires.
 func (n *node) annotations() map[string]string {
 	annotations := map[string]string{}
-	if n.credential == nil {
+	if n.Credential == nil {
 		return annotations
 	}
-	if expires := n.credential.expires(); !expires.IsZero() {
+	if expires := n.Credential.Expires(); !expires.IsZero() {
 		annotations[contract.AnnotationTokenExpires] = expires.UTC().Format(time.RFC3339)
 	}
 	return annotations
 }
 
-// addresses need no lock: they never change.
-func (n *node) addresses() []corev1.NodeAddress {
-	return []corev1.NodeAddress{
-		{Type: corev1.NodeInternalIP, Address: n.spec.address},
-		{Type: corev1.NodeHostName, Address: n.spec.hostname},
-	}
-}
-
 func (n *node) conditionsLocked() []corev1.NodeCondition {
-	ready := corev1.NodeCondition{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "RemoteReady", Message: "the remote cluster answers"}
-	if ok, why := n.probe.ready(); !ok {
-		ready.Status, ready.Reason, ready.Message = corev1.ConditionFalse, "RemoteUnreachable", why
-	}
-	sweep := corev1.NodeCondition{Type: contract.ConditionOrphanDeletionPaused, Status: corev1.ConditionFalse, Reason: "FewOrphans", Message: "few remote pods lack a local pod"}
-	if n.brake.isStopped() {
-		sweep.Status, sweep.Reason = corev1.ConditionTrue, "TooManyOrphans"
-		sweep.Message = "most remote pods lack a local pod and are kept: check that akd serves the right cluster, then delete the remote namespaces by hand"
-	}
-	certificate := corev1.NodeCondition{Type: contract.ConditionServingCertificateSigned, Status: corev1.ConditionTrue, Reason: "Signed", Message: "callers can verify the kubelet API"}
-	if state := n.certificate(); state.SelfSigned || state.Message != "" {
-		certificate.Status, certificate.Reason, certificate.Message = corev1.ConditionFalse, "NotSigned", state.Message
-	}
-	conditions := []corev1.NodeCondition{ready, sweep, certificate}
-	if n.credential != nil {
-		conditions = append(conditions, credentialCondition(n.credential))
+	conditions := []corev1.NodeCondition{n.readyCondition(), n.orphansCondition(), n.certificateCondition()}
+	if n.Credential != nil {
+		conditions = append(conditions, credentialCondition(n.Credential))
 	}
 	for _, pressure := range []corev1.NodeConditionType{corev1.NodeMemoryPressure, corev1.NodeDiskPressure, corev1.NodePIDPressure} {
 		conditions = append(conditions, corev1.NodeCondition{
@@ -299,18 +309,51 @@ func (n *node) conditionsLocked() []corev1.NodeCondition {
 		})
 	}
 	for i := range conditions {
-		conditions[i].LastHeartbeatTime = metav1.NewTime(n.clock.Now())
+		conditions[i].LastHeartbeatTime = metav1.NewTime(n.Clock.Now())
 		conditions[i].LastTransitionTime = n.transitionLocked(conditions[i])
 	}
 	return conditions
 }
 
-func credentialCondition(c *credential) corev1.NodeCondition {
+func (n *node) readyCondition() corev1.NodeCondition {
+	if ok, reason := n.Probe.ready(); !ok {
+		return corev1.NodeCondition{Type: corev1.NodeReady, Status: corev1.ConditionFalse, Reason: "RemoteUnreachable", Message: reason}
+	}
+	return corev1.NodeCondition{
+		Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "RemoteReady", Message: "the remote cluster answers",
+	}
+}
+
+func (n *node) orphansCondition() corev1.NodeCondition {
+	condition := corev1.NodeCondition{Type: contract.ConditionOrphanDeletionPaused}
+	if n.OrphansKept() {
+		condition.Status, condition.Reason = corev1.ConditionTrue, "TooManyOrphans"
+		condition.Message = "most remote pods lack a local pod and are kept: " +
+			"check that akd serves the right cluster, then delete the remote namespaces by hand"
+		return condition
+	}
+	condition.Status, condition.Reason = corev1.ConditionFalse, "FewOrphans"
+	condition.Message = "few remote pods lack a local pod"
+	return condition
+}
+
+func (n *node) certificateCondition() corev1.NodeCondition {
+	condition := corev1.NodeCondition{Type: contract.ConditionServingCertificateSigned}
+	if state := n.Certificate(); state.SelfSigned || state.Message != "" {
+		condition.Status, condition.Reason, condition.Message = corev1.ConditionFalse, "NotSigned", state.Message
+		return condition
+	}
+	condition.Status, condition.Reason = corev1.ConditionTrue, "Signed"
+	condition.Message = "callers can verify the kubelet API"
+	return condition
+}
+
+func credentialCondition(c Credential) corev1.NodeCondition {
 	condition := corev1.NodeCondition{Type: contract.ConditionCredentialRenewed, Status: corev1.ConditionTrue, Reason: "Renewed", Message: "it does not expire"}
-	if expires := c.expires(); !expires.IsZero() {
+	if expires := c.Expires(); !expires.IsZero() {
 		condition.Message = "it expires at " + expires.UTC().Format(time.RFC3339)
 	}
-	if err := c.failure(); err != nil {
+	if err := c.Problem(); err != nil {
 		condition.Status, condition.Reason = corev1.ConditionFalse, "NotRenewed"
 		condition.Message += ": " + err.Error()
 	}
@@ -326,22 +369,5 @@ func (n *node) transitionLocked(next corev1.NodeCondition) metav1.Time {
 			}
 		}
 	}
-	return metav1.NewTime(n.clock.Now())
-}
-
-func (c *remoteCluster) nodes(ctx context.Context) ([]corev1.Node, error) {
-	list, err := c.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
-	if err != nil {
-		return nil, fmt.Errorf("list remote nodes: %w", err)
-	}
-	return list.Items, nil
-}
-
-// version is what is known of the nodes where they may not be listed.
-func (c *remoteCluster) version(ctx context.Context) (corev1.NodeSystemInfo, error) {
-	version, err := c.client.Discovery().ServerVersionWithContext(ctx)
-	if err != nil {
-		return corev1.NodeSystemInfo{}, fmt.Errorf("read version of the remote API server: %w", err)
-	}
-	return corev1.NodeSystemInfo{KubeletVersion: version.GitVersion}, nil
+	return metav1.NewTime(n.Clock.Now())
 }

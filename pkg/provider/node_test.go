@@ -60,11 +60,11 @@ func TestNodeCapacity(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			n := testNode(t.Context())
-			n.spec.capacity = tc.configured
+			n := testNode()
+			n.Spec.Capacity = tc.configured
 			n.remoteNodes = sum(tc.remote)
 			got := map[corev1.ResourceName]string{}
-			for name, found := range n.object().Status.Allocatable {
+			for name, found := range n.Object().Status.Allocatable {
 				got[name] = found.String()
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
@@ -74,26 +74,27 @@ func TestNodeCapacity(t *testing.T) {
 	}
 }
 
-func testNode(_ context.Context) *node {
-	clock := testingclock.NewFakePassiveClock(time.Unix(0, 0))
-	return &node{
-		spec:        nodeSpec{name: "ak", hostname: "ak", address: "192.0.2.5", port: 10250},
-		probe:       &probe{timeout: 40 * time.Second, clock: clock, answered: clock.Now()},
-		brake:       &brake{},
-		certificate: func() kubeletapi.CertificateState { return kubeletapi.CertificateState{} },
-		clock:       clock,
-		logger:      slog.New(slog.DiscardHandler),
-		lost:        make(chan struct{}, 1),
-	}
+func testNode() *node {
+	clock := testingclock.NewFakeClock(time.Unix(0, 0))
+	remote := newRemoteCluster(fake.NewClientset(), "ak")
+	return newNode(nodeConfig{
+		Spec:        nodeSpec{Name: "ak", Hostname: "ak", Address: "192.0.2.5", Port: 10250},
+		Remote:      remote,
+		Probe:       newProbe(remote, 40*time.Second, clock),
+		OrphansKept: func() bool { return false },
+		Certificate: func() kubeletapi.CertificateState { return kubeletapi.CertificateState{} },
+		Clock:       clock,
+		Logger:      slog.New(slog.DiscardHandler),
+	})
 }
 
 // What identifies a machine must not become this node's: there are several
 // machines behind it, or other ones tomorrow.
 func TestNodeIsNoMachine(t *testing.T) {
 	t.Parallel()
-	n := testNode(t.Context())
+	n := testNode()
 	n.remoteNodes = sum([]corev1.Node{remoteNode("2", corev1.ConditionTrue, false)})
-	info := n.object().Status.NodeInfo
+	info := n.Object().Status.NodeInfo
 	if info.MachineID != "" || info.KubeletVersion != "v1.37.1" || info.Architecture != "arm64" {
 		t.Errorf("node info %+v: want the remote's version and architecture, and no machine ID", info)
 	}
@@ -104,15 +105,14 @@ func TestNodeComesBack(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	n := testNode(ctx)
-	n.remote = &remoteCluster{client: fake.NewClientset(), node: "ak"}
+	n := testNode()
 	told := make(chan *corev1.Node, 1)
 	n.NotifyNodeStatus(ctx, func(node *corev1.Node) { told <- node })
 	n.refresh(ctx)
 	<-told
 	done := make(chan struct{})
-	go func() { n.run(ctx); close(done) }()
-	n.changed(change[*corev1.Node]{old: &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "ak"}}, watched: true})
+	go func() { n.Run(ctx); close(done) }()
+	n.Changed(nil)
 	if back := <-told; back.Name != "ak" {
 		t.Errorf("told of node %q, want ak", back.Name)
 	}
@@ -123,15 +123,15 @@ func TestNodeComesBack(t *testing.T) {
 // A restart of akd is no transition of a condition that stays as it was.
 func TestNodeAdoptsConditions(t *testing.T) {
 	t.Parallel()
-	n := testNode(t.Context())
+	n := testNode()
 	since := metav1.NewTime(time.Unix(-3600, 0))
 	left := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "ak"}, Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{
 		{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastTransitionTime: since},
 		{Type: corev1.NodeDiskPressure, Status: corev1.ConditionUnknown, LastTransitionTime: since},
 	}}}
-	n.adopt(t.Context(), &localCluster{client: fake.NewClientset(left), node: "ak"})
+	n.Adopt(t.Context(), newLocalCluster(fake.NewClientset(left), nil, "ak"))
 	times := map[corev1.NodeConditionType]metav1.Time{}
-	for _, condition := range n.object().Status.Conditions {
+	for _, condition := range n.Object().Status.Conditions {
 		times[condition.Type] = condition.LastTransitionTime
 	}
 	if got := times[corev1.NodeReady]; !got.Equal(&since) {
@@ -163,14 +163,14 @@ func TestProbe(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			clock := testingclock.NewFakePassiveClock(time.Unix(0, 0))
-			p := &probe{timeout: 40 * time.Second, clock: clock, answered: clock.Now()}
+			clock := testingclock.NewFakeClock(time.Unix(0, 0))
+			p := newProbe(newRemoteCluster(fake.NewClientset(), "ak"), 40*time.Second, clock)
 			for _, answer := range tc.answers {
 				clock.SetTime(clock.Now().Add(10 * time.Second))
-				p.note(answer)
+				p.record(answer)
 			}
-			if got, why := p.ready(); got != tc.want {
-				t.Errorf("%s: ready %v (%s), want %v", tc.reason, got, why, tc.want)
+			if got, reason := p.ready(); got != tc.want {
+				t.Errorf("%s: ready %v (%s), want %v", tc.reason, got, reason, tc.want)
 			}
 		})
 	}
@@ -181,12 +181,19 @@ func TestProbe(t *testing.T) {
 func TestNodeTellsWhenCredentialExpires(t *testing.T) {
 	t.Parallel()
 	expires := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-	n := testNode(t.Context())
-	if got, found := n.object().Annotations[contract.AnnotationTokenExpires]; found {
+	n := testNode()
+	if got, found := n.Object().Annotations[contract.AnnotationTokenExpires]; found {
 		t.Errorf("a node without a credential of akd's has the annotation %q", got)
 	}
-	n.credential = &credential{current: parsedCredential{token: claims{Expires: expires.Unix()}}}
-	if got, want := n.object().Annotations[contract.AnnotationTokenExpires], "2030-01-02T03:04:05Z"; got != want {
+	n.Credential = expiring(expires)
+	if got, want := n.Object().Annotations[contract.AnnotationTokenExpires], "2030-01-02T03:04:05Z"; got != want {
 		t.Errorf("annotation %q, want %q", got, want)
 	}
 }
+
+// expiring is a credential that is renewed and expires then.
+type expiring time.Time
+
+func (e expiring) Expires() time.Time { return time.Time(e) }
+
+func (e expiring) Problem() error { return nil }

@@ -77,6 +77,15 @@ type change[T object] struct {
 	watched bool
 }
 
+// object returns the object that the change is about, as it is or was.
+func (c change[T]) object() T {
+	var none T
+	if c.new != none {
+		return c.new
+	}
+	return c.old
+}
+
 // objects is the newest known state of a watched selection: a reflector's
 // store that never goes back in time, so that what a write returned can be
 // remembered before the watch tells of it.
@@ -84,9 +93,7 @@ type change[T object] struct {
 // client-go's informers would do but for that: what they hold lags behind
 // akd's own writes, and each lagging read costs a write that changes nothing.
 type objects[T object] struct {
-	trim    func(T) // makes an object smaller that nobody else has seen; may be nil
-	changed func(change[T])
-	ready   func() // called once the selection was read, or is known to be refused
+	handlers[T]
 
 	mu     sync.RWMutex
 	items  map[string]map[string]T // by namespace and name
@@ -96,8 +103,29 @@ type objects[T object] struct {
 	denied error // the server's last refusal to let us read, nil once it did
 }
 
-func newObjects[T object](changed func(change[T]), ready func()) *objects[T] {
-	return &objects[T]{changed: changed, ready: ready, items: map[string]map[string]T{}}
+// handlers are what a store calls. Each may be nil. They are called without
+// the store's lock, but for Trim.
+type handlers[T object] struct {
+	// Changed is told of each change, once.
+	Changed func(change[T])
+	// Ready is called once: when the selection has been read, or is known to be
+	// refused.
+	Ready func()
+	// Trim makes an object smaller that nobody else has seen.
+	Trim func(T)
+}
+
+func newObjects[T object](handlers handlers[T]) *objects[T] {
+	if handlers.Changed == nil {
+		handlers.Changed = func(change[T]) {}
+	}
+	if handlers.Ready == nil {
+		handlers.Ready = func() {}
+	}
+	if handlers.Trim == nil {
+		handlers.Trim = func(T) {}
+	}
+	return &objects[T]{handlers: handlers, items: map[string]map[string]T{}}
 }
 
 // get returns the object, which is read-only, or nil.
@@ -157,12 +185,12 @@ func (o *objects[T]) put(item T) {
 	c, ok := o.setLocked(item)
 	o.mu.Unlock()
 	if ok {
-		o.changed(c)
+		o.Changed(c)
 	}
 }
 
 // drop forgets an object that a write has deleted, before the watch tells.
-// Whoever deletes knows what to do next: changed is not called.
+// Whoever deletes knows what to do next: Changed is not called.
 func (o *objects[T]) drop(item T) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -179,9 +207,7 @@ func (o *objects[T]) setLocked(item T) (change[T], bool) {
 		return change[T]{}, false
 	}
 	item.SetManagedFields(nil) // of no use here, and often half of an object
-	if o.trim != nil {
-		o.trim(item)
-	}
+	o.Trim(item)
 	if o.items[namespace] == nil {
 		o.items[namespace] = map[string]T{}
 	}
@@ -223,7 +249,7 @@ func (o *objects[T]) Update(obj any) error {
 	c, ok := o.setLocked(item)
 	o.mu.Unlock()
 	if ok {
-		o.changed(c)
+		o.Changed(c)
 	}
 	return nil
 }
@@ -238,7 +264,7 @@ func (o *objects[T]) Delete(obj any) error {
 	o.advanceLocked(item.GetResourceVersion())
 	o.deleteLocked(item.GetNamespace(), item.GetName())
 	o.mu.Unlock()
-	o.changed(change[T]{old: item, watched: true})
+	o.Changed(change[T]{old: item, watched: true})
 	return nil
 }
 
@@ -272,10 +298,10 @@ func (o *objects[T]) Replace(list []any, resourceVersion string) error {
 	o.synced, o.denied = true, nil
 	o.mu.Unlock()
 	for _, c := range changes {
-		o.changed(c)
+		o.Changed(c)
 	}
 	if first {
-		o.ready()
+		o.Ready()
 	}
 	return nil
 }
@@ -305,12 +331,12 @@ func (o *objects[T]) run(ctx context.Context, src source) {
 	var expected T
 	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-			list, err := patiently(ctx, func() (runtime.Object, error) { return src.list(ctx, opts) })
+			list, err := retryForbidden(ctx, func() (runtime.Object, error) { return src.list(ctx, opts) })
 			o.noteRefusal(err)
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
-			return patiently(ctx, func() (watch.Interface, error) { return src.watch(ctx, opts) })
+			return retryForbidden(ctx, func() (watch.Interface, error) { return src.watch(ctx, opts) })
 		},
 	}, src.client)
 	cache.NewReflectorWithOptions(lw, expected, o, cache.ReflectorOptions{
@@ -331,35 +357,6 @@ func (o *objects[T]) noteRefusal(err error) {
 	o.denied = err
 	o.mu.Unlock()
 	if first {
-		o.ready()
+		o.Ready()
 	}
-}
-
-// patiently retries a refused request for about two seconds. The Node
-// authorizer's graph, and a fresh RoleBinding, lag behind the binding of a pod
-// by milliseconds: a refusal is believed only when it lasts.
-// https://kubernetes.io/docs/reference/access-authn-authz/node/
-func patiently[R any](ctx context.Context, request func() (R, error)) (R, error) {
-	const steps = 10
-	return until(ctx, steps, func(err error) bool { return !apierrors.IsForbidden(err) }, request)
-}
-
-// briefly is patiently for a fifth of a second, where a worker waits that other
-// pods need, and for requests that the API server answers from caches of its
-// own: what is new to them is not found.
-func briefly[R any](ctx context.Context, request func() (R, error)) (R, error) {
-	const steps = 6
-	return until(ctx, steps, func(err error) bool { return !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) }, request)
-}
-
-// until makes a request that many times at most, until its answer is believed.
-func until[R any](ctx context.Context, steps int, believed func(error) bool, request func() (R, error)) (R, error) {
-	var result R
-	var last error
-	backoff := wait.Backoff{Duration: 5 * time.Millisecond, Factor: 2, Steps: steps, Cap: 500 * time.Millisecond, Jitter: 0.1}
-	_ = wait.ExponentialBackoffWithContext(ctx, backoff, func(context.Context) (bool, error) {
-		result, last = request()
-		return believed(last), nil
-	})
-	return result, last
 }

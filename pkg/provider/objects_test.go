@@ -103,7 +103,7 @@ func TestObjectsNeverGoBack(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := newObjects(func(change[*corev1.Pod]) {}, func() {})
+			o := newObjects(handlers[*corev1.Pod]{})
 			if err := tc.steps(o); err != nil {
 				t.Fatal(err)
 			}
@@ -123,7 +123,7 @@ func TestObjectsNeverGoBack(t *testing.T) {
 func TestObjectsTellDeletionsApart(t *testing.T) {
 	t.Parallel()
 	var got []change[*corev1.Pod]
-	o := newObjects(func(c change[*corev1.Pod]) { got = append(got, c) }, func() {})
+	o := newObjects(handlers[*corev1.Pod]{Changed: func(c change[*corev1.Pod]) { got = append(got, c) }})
 	a, b := podAt("a", "1", "1"), podAt("b", "2", "2")
 	if err := o.Replace([]any{a, b}, "3"); err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func TestObjectsTellDeletionsApart(t *testing.T) {
 func TestObjectsTellEachStateOnce(t *testing.T) {
 	t.Parallel()
 	var got []string
-	o := newObjects(func(c change[*corev1.Pod]) { got = append(got, string(c.new.UID)+"@"+c.new.ResourceVersion) }, func() {})
+	o := newObjects(handlers[*corev1.Pod]{Changed: func(c change[*corev1.Pod]) { got = append(got, string(c.new.UID)+"@"+c.new.ResourceVersion) }})
 	o.put(podAt("a", "1", "5"))
 	err := errors.Join(
 		o.Update(podAt("a", "1", "5")),
@@ -165,7 +165,7 @@ func TestObjectsTellEachStateOnce(t *testing.T) {
 func TestObjectsTellOnceWhenRead(t *testing.T) {
 	t.Parallel()
 	times := 0
-	o := newObjects(func(change[*corev1.Pod]) {}, func() { times++ })
+	o := newObjects(handlers[*corev1.Pod]{Ready: func() { times++ }})
 	for range 2 {
 		if err := o.Replace(nil, "1"); err != nil {
 			t.Fatal(err)
@@ -178,14 +178,14 @@ func TestObjectsTellOnceWhenRead(t *testing.T) {
 
 // A released pod is not released again while its deletion is on its way, but is
 // when it never comes.
-func TestPauses(t *testing.T) {
+func TestCooldown(t *testing.T) {
 	t.Parallel()
 	clock := testingclock.NewFakePassiveClock(time.Unix(0, 0))
-	p := newPauses(clock, 10*time.Second)
+	p := newCooldown(clock, 10*time.Second)
 	if wait := p.wait("1"); wait != 0 {
 		t.Errorf("nothing was done: wait %s, want none", wait)
 	}
-	p.done("1")
+	p.start("1")
 	clock.SetTime(clock.Now().Add(4 * time.Second))
 	if wait := p.wait("1"); wait != 6*time.Second {
 		t.Errorf("done 4 s ago: wait %s, want 6 s", wait)
@@ -194,8 +194,8 @@ func TestPauses(t *testing.T) {
 	if wait := p.wait("1"); wait != 0 {
 		t.Errorf("done 10 s ago: wait %s, want none", wait)
 	}
-	p.done("1")
-	if p.forget("1"); p.wait("1") != 0 || len(p.until) != 0 {
+	p.start("1")
+	if p.end("1"); p.wait("1") != 0 || len(p.until) != 0 {
 		t.Error("the effect was seen, and it is still remembered")
 	}
 }

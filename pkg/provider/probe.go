@@ -7,13 +7,13 @@ import (
 	"sync"
 	"time"
 
-	authorizationv1 "k8s.io/api/authorization/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 )
 
 const (
+	// probeInterval and probeTimeout let several probes fail within the shortest
+	// grace period that the configuration takes, 10 s, before the node is not
+	// ready.
 	probeInterval = 5 * time.Second
 	probeTimeout  = 10 * time.Second
 	// probesToRecover successes in a row make an unreachable remote ready
@@ -25,7 +25,7 @@ const (
 type probe struct {
 	remote  *remoteCluster
 	timeout time.Duration // how long it may be silent before the node is not ready
-	clock   clock.PassiveClock
+	clock   clock.WithTicker
 
 	mu        sync.Mutex
 	answered  time.Time // when it last answered
@@ -34,18 +34,16 @@ type probe struct {
 	down      bool
 }
 
-// run probes until ctx ends.
-func (p *probe) run(ctx context.Context) {
-	ticker := time.NewTicker(probeInterval)
-	defer ticker.Stop()
-	for {
-		p.once(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
+// newProbe returns a probe that takes a remote that is silent for that long for
+// unreachable.
+func newProbe(remote *remoteCluster, timeout time.Duration, clock clock.WithTicker) *probe {
+	return &probe{remote: remote, timeout: timeout, clock: clock, answered: clock.Now()}
+}
+
+// Run probes until ctx ends.
+func (p *probe) Run(ctx context.Context) {
+	p.once(ctx)
+	every(ctx, p.clock, probeInterval, p.once)
 }
 
 func (p *probe) once(ctx context.Context) {
@@ -53,11 +51,11 @@ func (p *probe) once(ctx context.Context) {
 	defer cancel()
 	err := p.remote.answers(bounded)
 	if ctx.Err() == nil {
-		p.note(err)
+		p.record(err)
 	}
 }
 
-func (p *probe) note(err error) {
+func (p *probe) record(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lastError = err
@@ -85,35 +83,17 @@ func (p *probe) ready() (bool, string) {
 	return false, fmt.Sprintf("the remote API server has not answered reliably since %s: %v", p.answered.UTC().Format(time.RFC3339), p.lastError)
 }
 
-// lastAnswered returns when the remote last answered a probe.
-func (p *probe) lastAnswered() time.Time {
+// LastAnswered returns when the remote last answered a probe.
+func (p *probe) LastAnswered() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.answered
 }
 
-// check is ready as a readiness check.
-func (p *probe) check(context.Context) error {
-	if ok, why := p.ready(); !ok {
-		return errors.New(why)
-	}
-	return nil
-}
-
-// answers makes one read that needs storage and one write that needs
-// authorization. Neither leaves a trace, and a tenant may do both: the read is
-// what akd knows the cluster by, the write is open to all who are known. Where
-// an administrator has closed that, the refusal is an answer as well.
-func (c *remoteCluster) answers(ctx context.Context) error {
-	if _, err := c.namespace(ctx, metav1.NamespaceSystem); err != nil {
-		return err
-	}
-	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "namespaces"},
-	}}
-	_, err := c.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsForbidden(err) {
-		return fmt.Errorf("create selfsubjectaccessreview: %w", err)
+// Check is ready as a readiness check.
+func (p *probe) Check(context.Context) error {
+	if ok, reason := p.ready(); !ok {
+		return errors.New(reason)
 	}
 	return nil
 }

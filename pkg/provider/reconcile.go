@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,43 +17,66 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
+// releaseCooldown is how long a released pod has to be gone before it is
+// released once more.
+const releaseCooldown = 10 * time.Second
+
 // reconciler brings one pod, or one mirrored object, to where it should be:
 // level-triggered, from caches, writing differences only. It never waits; what
 // it needs first is queued, and queues the pod again.
 type reconciler struct {
-	mapper   *translate.Mapper
-	local    *localCluster
-	remote   *remoteCluster
-	spaces   *spaces
-	tokens   *tokens
-	pods     *objects[*corev1.Pod]
-	services *serviceMirror
-	register *register
-	brake    *brake
-	// admission decides whether a pod that is new may run.
-	admission *admission
-	batch     *batch
-	released  *pauses
-	recorder  record.EventRecorder
-	queue     queue
-	clock     clock.PassiveClock
-	logger    *slog.Logger
+	reconcilerConfig
 
-	configMaps *copies[*corev1.ConfigMap]
-	secrets    *copies[*corev1.Secret]
+	debouncer *statusDebouncer
+	released  *cooldown
+}
+
+// reconcilerConfig is what a reconciler works with.
+type reconcilerConfig struct {
+	mapper     *translate.Mapper
+	local      *localCluster
+	remote     *remoteCluster
+	namespaces *namespaces
+	opener     *opener
+	pods       *objects[*corev1.Pod]
+	index      *podIndex
+	guard      *orphanGuard
+	// admission decides whether a pod that is new may run.
+	admission  *admission
+	tokens     *tokens
+	services   *serviceMirror
+	configMaps *referencedMirror[*corev1.ConfigMap]
+	secrets    *referencedMirror[*corev1.Secret]
+	recorder   record.EventRecorder
+	queue      queue
+	clock      clock.PassiveClock
+}
+
+func newReconciler(config reconcilerConfig) *reconciler {
+	return &reconciler{
+		reconcilerConfig: config,
+		debouncer:        newStatusDebouncer(config.clock),
+		released:         newCooldown(config.clock, releaseCooldown),
+	}
+}
+
+// forget drops what is remembered of a local pod that is gone.
+func (r *reconciler) forget(pod types.UID) {
+	r.debouncer.written(pod)
+	r.released.end(pod)
 }
 
 // pair is a local pod and its remote counterpart; either may be nil.
 type pair struct {
-	key    key
-	space  *space
-	local  *corev1.Pod
-	remote *corev1.Pod
+	key             key
+	remoteNamespace *remoteNamespace
+	local           *corev1.Pod
+	remote          *corev1.Pod
 }
 
-// same reports whether the remote pod is the local one's, rather than another's
+// belongTogether reports whether the remote pod is the local one's, rather than another's
 // under its name.
-func (p pair) same() bool {
+func (p pair) belongTogether() bool {
 	return p.local != nil && p.remote != nil && p.remote.Labels[contract.LabelUID] == string(p.local.UID)
 }
 
@@ -61,85 +84,88 @@ func (p pair) same() bool {
 func (r *reconciler) reconcile(ctx context.Context, k key, attempts int) error {
 	err := r.reconcileKind(ctx, k, attempts)
 	if apierrors.IsForbidden(err) {
-		if space := r.spaces.get(k.namespace); space != nil {
-			return errors.Join(err, r.spaces.doubtNow(ctx, space, r.clock.Now()))
+		if opened := r.namespaces.Get(k.Namespace); opened != nil {
+			return errors.Join(err, r.opener.RecheckForbidden(ctx, opened, r.clock.Now()))
 		}
 	}
 	return err
 }
 
 func (r *reconciler) reconcileKind(ctx context.Context, k key, attempts int) error {
-	switch k.kind {
+	switch k.Kind {
 	case kindConfigMap:
 		return r.reconcileConfigMap(ctx, k)
 	case kindSecret:
 		return r.reconcileSecret(ctx, k)
 	case kindService:
-		return r.services.reconcileService(ctx, k, attempts)
+		return r.services.ReconcileService(ctx, k, attempts)
 	case kindEndpointSlice:
-		return r.services.reconcileSlice(ctx, k, attempts)
+		return r.services.ReconcileSlice(ctx, k, attempts)
 	default:
 		return r.reconcilePod(ctx, k, attempts)
 	}
 }
 
 func (r *reconciler) reconcileConfigMap(ctx context.Context, k key) error {
-	space := r.spaces.get(k.namespace)
-	if space == nil {
+	opened := r.namespaces.Get(k.Namespace)
+	if opened == nil {
 		return nil
 	}
-	return r.configMaps.reconcile(ctx, space, k.name)
+	return r.configMaps.Reconcile(ctx, opened, k.Name)
 }
 
 // reconcileSecret handles mirrored Secrets and, in their own remote names, the
 // Secrets that hold a pod's tokens.
 func (r *reconciler) reconcileSecret(ctx context.Context, k key) error {
-	space := r.spaces.get(k.namespace)
-	if space == nil {
+	opened := r.namespaces.Get(k.Namespace)
+	if opened == nil {
 		return nil
 	}
-	have := space.secrets.get(space.remote, k.name)
+	have := opened.Secrets.get(opened.Name, k.Name)
 	if have == nil || !translate.IsTokenSecret(have) {
-		return r.secrets.reconcile(ctx, space, k.name)
+		return r.secrets.Reconcile(ctx, opened, k.Name)
 	}
-	if r.register.has(types.UID(have.Labels[contract.LabelUID])) {
+	if r.index.has(types.UID(have.Labels[contract.LabelUID])) {
 		return nil
 	}
-	return r.tokens.remove(ctx, space, have)
+	return r.tokens.Remove(ctx, opened, have)
 }
 
 func (r *reconciler) reconcilePod(ctx context.Context, k key, attempts int) error {
-	local := r.pods.get(k.namespace, k.name)
-	space := r.spaces.get(k.namespace)
-	if space == nil {
+	local := r.pods.get(k.Namespace, k.Name)
+	opened := r.namespaces.Get(k.Namespace)
+	if opened == nil {
 		if local == nil {
 			return nil
 		}
-		var err error
-		if space, err = r.spaces.ensure(ctx, k.namespace); err != nil {
-			return r.report(ctx, pair{key: k, local: local}, err, attempts)
+		var (
+			ready bool
+			err   error
+		)
+		if opened, ready, err = r.opener.Ensure(ctx, k.Namespace); err != nil {
+			return r.handleError(ctx, pair{key: k, local: local}, err, attempts)
 		}
-		if space == nil {
+		if !ready {
 			return nil
 		}
 	}
-	p := pair{key: k, space: space, local: local, remote: space.pod(k.name)}
-	err := r.take(ctx, p, r.mapper.Next(local, p.remote))
+	p := pair{key: k, remoteNamespace: opened, local: local, remote: opened.Pod(k.Name)}
+	err := r.apply(ctx, p, r.mapper.Next(local, p.remote))
 	if err != nil && local != nil {
-		return r.report(ctx, p, err, attempts)
+		return r.handleError(ctx, p, err, attempts)
 	}
 	return err
 }
 
-// take carries out one step of the lifecycle table.
-func (r *reconciler) take(ctx context.Context, p pair, step translate.Step) error {
+// apply carries out one step of the lifecycle table.
+func (r *reconciler) apply(ctx context.Context, p pair, step translate.Step) error {
 	switch step.Action {
 	case translate.Create:
 		return r.create(ctx, p)
 	case translate.Update:
 		return r.update(ctx, p)
 	case translate.CopyStatus:
-		return r.follow(ctx, p)
+		return r.syncStatus(ctx, p)
 	case translate.Fail:
 		return r.fail(ctx, p, step)
 	case translate.DeleteRemote:
@@ -161,7 +187,7 @@ func (r *reconciler) take(ctx context.Context, p pair, step translate.Step) erro
 
 // create mirrors what the pod needs and then creates it.
 func (r *reconciler) create(ctx context.Context, p pair) error {
-	if !r.services.hasSynced() {
+	if !r.services.HasSynced() {
 		return errors.New("services have not been read yet")
 	}
 	// What cannot work is refused before anything is mirrored for it.
@@ -175,15 +201,15 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 	if _, err := r.mapper.Pod(p.local, translate.PodContext{}); err != nil {
 		return err
 	}
-	settled := r.needsSettled(p)
-	secret, ready, err := r.tokens.prepare(ctx, p.space, p.local)
+	inSync := r.needsInSync(p)
+	secret, ready, err := r.tokens.Prepare(ctx, p.remoteNamespace, p.local)
 	if err != nil || !ready {
 		return err
 	}
-	if !settled {
-		return r.tokens.store(ctx, p.space, secret)
+	if !inSync {
+		return r.tokens.Store(ctx, p.remoteNamespace, secret)
 	}
-	around := r.around(p.local)
+	around := r.podContext(p.local)
 	if around.LocalResources, err = r.admission.localResources(ctx, p.local); err != nil {
 		return err
 	}
@@ -196,10 +222,10 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 
 // createWith creates the remote pod and, at the same time, the Secret with its
 // tokens: it is there long before a kubelet has been found that asks for it.
-// Where it could not be written, follow writes it.
+// Where it could not be written, syncStatus writes it.
 func (r *reconciler) createWith(ctx context.Context, p pair, secret *corev1.Secret, wanted *corev1.Pod) error {
 	stored := make(chan error, 1)
-	go func() { stored <- r.tokens.store(ctx, p.space, secret) }()
+	go func() { stored <- r.tokens.Store(ctx, p.remoteNamespace, secret) }()
 	created, err := r.remote.createPod(ctx, wanted)
 	return errors.Join(<-stored, r.created(ctx, p, created, err))
 }
@@ -208,50 +234,50 @@ func (r *reconciler) createWith(ctx context.Context, p pair, secret *corev1.Secr
 func (r *reconciler) created(ctx context.Context, p pair, created *corev1.Pod, err error) error {
 	switch {
 	case err == nil:
-		p.space.pods.put(created)
+		p.remoteNamespace.Pods.put(created)
 		return nil
 	case apierrors.IsAlreadyExists(err):
 		return r.reread(ctx, p)
 	case apierrors.IsInvalid(err):
 		return r.fail(ctx, p, translate.Step{Reason: translate.ReasonRemotePodInvalid, Message: r.mapper.LocalText(p.local, err.Error())})
 	case apierrors.IsNotFound(err):
-		r.spaces.forget(p.space)
+		r.namespaces.Forget(p.remoteNamespace)
 		return err
 	}
 	return err
 }
 
-// needsSettled reports whether everything that the pod refers to has been
+// needsInSync reports whether everything that the pod refers to has been
 // mirrored. It asks for all of it, not just for the first that is missing.
-func (r *reconciler) needsSettled(p pair) bool {
+func (r *reconciler) needsInSync(p pair) bool {
 	needs := translate.NeedsOf(p.local)
 	settled := true
 	for _, name := range needs.ConfigMaps {
-		settled = r.configMaps.settled(p.space, name, p.key) && settled
+		settled = r.configMaps.InSync(p.remoteNamespace, name, p.key) && settled
 	}
 	for _, name := range needs.Secrets {
-		settled = r.secrets.settled(p.space, name, p.key) && settled
+		settled = r.secrets.InSync(p.remoteNamespace, name, p.key) && settled
 	}
 	return settled
 }
 
-// around returns the local objects that a kubelet looks at when it makes the
+// podContext returns the local objects that a kubelet looks at when it makes the
 // pod's environment.
-func (r *reconciler) around(pod *corev1.Pod) translate.PodContext {
+func (r *reconciler) podContext(pod *corev1.Pod) translate.PodContext {
 	around := translate.PodContext{
-		Services:    r.services.services.in(pod.Namespace),
+		Services:    r.services.In(pod.Namespace),
 		ConfigMaps:  map[string]*corev1.ConfigMap{},
 		Secrets:     map[string]*corev1.Secret{},
-		Nameservers: r.services.nameservers(),
+		Nameservers: r.services.Nameservers(),
 	}
 	needs := translate.NeedsOf(pod)
 	for _, name := range needs.ConfigMaps {
-		if found := r.configMaps.references.state(pod.Namespace, name).object; found != nil {
+		if found := r.configMaps.Local(pod.Namespace, name); found != nil {
 			around.ConfigMaps[name] = found
 		}
 	}
 	for _, name := range needs.Secrets {
-		if found := r.secrets.references.state(pod.Namespace, name).object; found != nil {
+		if found := r.secrets.Local(pod.Namespace, name); found != nil {
 			around.Secrets[name] = found
 		}
 	}
@@ -261,11 +287,11 @@ func (r *reconciler) around(pod *corev1.Pod) translate.PodContext {
 // reread takes the remote pod from the API server into the cache, because a
 // write found another state than the cache holds.
 func (r *reconciler) reread(ctx context.Context, p pair) error {
-	found, err := r.remote.pod(ctx, p.space.remote, p.key.name)
+	found, err := r.remote.pod(ctx, p.remoteNamespace.Name, p.key.Name)
 	if err != nil {
 		return err
 	}
-	p.space.pods.put(found)
+	p.remoteNamespace.Pods.put(found)
 	r.queue.Add(p.key)
 	return nil
 }
@@ -274,9 +300,9 @@ func (r *reconciler) reread(ctx context.Context, p pair) error {
 // when the remote refuses: an ephemeral container that its Pod Security forbids
 // can never be removed from the local pod again.
 func (r *reconciler) update(ctx context.Context, p pair) error {
-	remote, err := r.whole(ctx, p)
+	remote, err := r.fullRemotePod(ctx, p)
 	if err != nil {
-		return errors.Join(err, r.follow(ctx, p))
+		return errors.Join(err, r.syncStatus(ctx, p))
 	}
 	patches, err := r.mapper.Update(p.local, remote)
 	if err != nil {
@@ -284,28 +310,28 @@ func (r *reconciler) update(ctx context.Context, p pair) error {
 	}
 	var refused []error
 	for _, patch := range patches {
-		patched, err := r.remote.patchPod(ctx, refTo(remote), patch)
+		patched, err := r.remote.patchPod(ctx, podRefTo(remote), patch)
 		if err != nil {
 			refused = append(refused, err)
 			continue
 		}
 		p.remote = patched
-		p.space.pods.put(patched)
+		p.remoteNamespace.Pods.put(patched)
 	}
-	return errors.Join(append(refused, r.follow(ctx, p))...)
+	return errors.Join(append(refused, r.syncStatus(ctx, p))...)
 }
 
-// follow copies the remote status up and keeps the pod's needs fresh.
-func (r *reconciler) follow(ctx context.Context, p pair) error {
+// syncStatus copies the remote status up and keeps the pod's needs fresh.
+func (r *reconciler) syncStatus(ctx context.Context, p pair) error {
 	if err := r.copyStatus(ctx, p); err != nil {
 		return err
 	}
-	_, err := r.tokens.ensure(ctx, p.space, p.local)
+	_, err := r.tokens.Ensure(ctx, p.remoteNamespace, p.local)
 	return err
 }
 
-// whole returns the remote pod with all that Update reads of it.
-func (r *reconciler) whole(ctx context.Context, p pair) (*corev1.Pod, error) {
+// fullRemotePod returns the remote pod with all that Update reads of it.
+func (r *reconciler) fullRemotePod(ctx context.Context, p pair) (*corev1.Pod, error) {
 	if !translate.AddsEphemeral(p.local, p.remote) {
 		return p.remote, nil
 	}
@@ -313,21 +339,21 @@ func (r *reconciler) whole(ctx context.Context, p pair) (*corev1.Pod, error) {
 }
 
 func (r *reconciler) copyStatus(ctx context.Context, p pair) error {
-	if !p.same() {
+	if !p.belongTogether() {
 		return nil // the remote pod is another local pod's, which is gone
 	}
 	status := r.mapper.Status(p.local, p.remote, metav1.NewTime(r.clock.Now()))
 	annotations := r.mapper.Annotations(p.local, p.remote)
 	patch, err := translate.StatusPatch(p.local, status, annotations)
 	if err != nil || patch == nil {
-		r.batch.written(p.local.UID)
+		r.debouncer.written(p.local.UID)
 		return err
 	}
-	if wait := r.batch.wait(p.local.UID, translate.StatusDelay(p.local, status)); wait > 0 {
+	if wait := r.debouncer.wait(p.local.UID, translate.StatusDelay(p.local, status)); wait > 0 {
 		r.queue.AddAfter(p.key, wait)
 		return nil
 	}
-	r.batch.written(p.local.UID)
+	r.debouncer.written(p.local.UID)
 	return r.patch(ctx, p.local, patch)
 }
 
@@ -341,8 +367,8 @@ func (r *reconciler) patchStatus(ctx context.Context, local *corev1.Pod, status 
 }
 
 func (r *reconciler) patch(ctx context.Context, local *corev1.Pod, patch []byte) error {
-	patched, err := r.local.patchStatus(ctx, refTo(local), patch)
-	if gone(err) {
+	patched, err := r.local.patchStatus(ctx, podRefTo(local), patch)
+	if isNotFoundOrConflict(err) {
 		return nil // the watch tells what became of it
 	}
 	if err != nil {
@@ -356,10 +382,10 @@ func (r *reconciler) patch(ctx context.Context, local *corev1.Pod, patch []byte)
 // remote API server itself: a cache may lag, and this cannot be undone.
 func (r *reconciler) fail(ctx context.Context, p pair, step translate.Step) error {
 	if step.Reason != translate.ReasonRemotePodInvalid {
-		found, err := r.remote.pod(ctx, p.space.remote, p.key.name)
+		found, err := r.remote.pod(ctx, p.remoteNamespace.Name, p.key.Name)
 		if err == nil {
-			p.space.pods.put(found)
-			return fmt.Errorf("remote pod %s/%s is there, but was not seen", p.space.remote, p.key.name)
+			p.remoteNamespace.Pods.put(found)
+			return fmt.Errorf("remote pod %s/%s is there, but was not seen", p.remoteNamespace.Name, p.key.Name)
 		}
 		if !apierrors.IsNotFound(err) {
 			return err
@@ -381,7 +407,7 @@ func (r *reconciler) deleteRemote(ctx context.Context, p pair, step translate.St
 			return err
 		}
 	}
-	if err := r.remote.deletePod(ctx, refTo(p.remote), step.GracePeriodSeconds); err != nil {
+	if err := r.remote.deletePod(ctx, podRefTo(p.remote), step.GracePeriodSeconds); err != nil {
 		return err
 	}
 	return r.copyStatus(ctx, p)
@@ -389,23 +415,23 @@ func (r *reconciler) deleteRemote(ctx context.Context, p pair, step translate.St
 
 // mayDeleteOrphan decides whether a remote pod without a local one may go. The
 // deletion was watched, or the local API server itself must say that the pod
-// is gone, and the sweep must not have stopped itself.
+// is gone, and the guard must not have paused deletions.
 func (r *reconciler) mayDeleteOrphan(ctx context.Context, p pair) (bool, error) {
 	uid := types.UID(p.remote.Labels[contract.LabelUID])
-	if r.register.sawDeleted(uid) {
+	if r.index.hasTombstone(uid) {
 		return true, nil
 	}
-	there, err := r.local.hasPod(ctx, podRef{p.key.namespace, p.key.name, uid})
+	there, err := r.local.hasPod(ctx, podRef{Namespace: p.key.Namespace, Name: p.key.Name, UID: uid})
 	if err != nil || there {
 		return false, err
 	}
-	return r.brake.allows(), nil
+	return r.guard.allows(), nil
 }
 
 // release lets the local pod go, now that nothing of it runs any more.
 func (r *reconciler) release(ctx context.Context, p pair) error {
-	if secret := p.space.secrets.get(p.space.remote, contract.TokenSecretName(p.local.UID)); secret != nil {
-		if err := r.tokens.remove(ctx, p.space, secret); err != nil {
+	if secret := p.remoteNamespace.Secrets.get(p.remoteNamespace.Name, contract.TokenSecretName(p.local.UID)); secret != nil {
+		if err := r.tokens.Remove(ctx, p.remoteNamespace, secret); err != nil {
 			return err
 		}
 	}
@@ -415,9 +441,9 @@ func (r *reconciler) release(ctx context.Context, p pair) error {
 		r.queue.AddAfter(p.key, wait)
 		return nil
 	}
-	if err := r.local.release(ctx, refTo(p.local)); err != nil {
+	if err := r.local.release(ctx, podRefTo(p.local)); err != nil {
 		return err
 	}
-	r.released.done(p.local.UID)
+	r.released.start(p.local.UID)
 	return nil
 }

@@ -12,47 +12,41 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-const (
-	// patience is how many attempts in a row fail before the pod's owner hears
-	// of it: about half a second, so that a race between two writers, or an
-	// authorizer that lags, stays out of sight.
-	patience = 5
-	// refusalRetry is when a refusal is looked at again, should nothing that
-	// akd watches tell earlier that its reason has gone.
-	refusalRetry = time.Minute
-)
+// refusalRetry is when a refusal is looked at again, should nothing that akd
+// watches tell earlier that its reason has gone.
+const refusalRetry = time.Minute
 
-// report tells the pod's owner why nothing happens, in the words of the server
+// handleError tells the pod's owner why nothing happens, in the words of the server
 // that said no, and returns the error when the attempt is to be repeated with
 // back-off. No error ever fails a pod.
 //
 // The pod's status is the remote one's from its creation on.
-func (r *reconciler) report(ctx context.Context, p pair, err error, attempts int) error {
+func (r *reconciler) handleError(ctx context.Context, p pair, err error, attempts int) error {
 	if ctx.Err() != nil {
 		return err
 	}
 	if refusal, ok := errors.AsType[*translate.Refusal](err); ok {
 		r.queue.AddAfter(p.key, refusalRetry)
-		return r.tell(ctx, p, refusal.Reason, refusal.Message)
+		return r.recordRefusal(ctx, p, refusal.Reason, refusal.Message)
 	}
-	if attempts < patience {
+	if attempts < quietAttempts {
 		return err
 	}
-	if p.begun() && attempts > patience {
+	if p.started() && attempts > quietAttempts {
 		return err // its owner has been told
 	}
-	return errors.Join(err, r.tell(ctx, p, reasonFor(err), r.mapper.LocalText(p.local, err.Error())))
+	return errors.Join(err, r.recordRefusal(ctx, p, reasonFor(err), r.mapper.LocalText(p.local, err.Error())))
 }
 
-// begun reports whether the pod's status is not akd's own any more.
-func (p pair) begun() bool { return p.same() || p.local.Status.StartTime != nil }
+// started reports whether the pod's status is not akd's own any more.
+func (p pair) started() bool { return p.belongTogether() || p.local.Status.StartTime != nil }
 
-// tell writes a condition while there is no remote pod, and an event when that
-// condition says something new. A pod that has begun keeps its status: an
+// recordRefusal writes a condition while there is no remote pod, and an event when that
+// condition says something new. A pod that has started keeps its status: an
 // event, once per run of failures, is all that may be said of it.
-func (r *reconciler) tell(ctx context.Context, p pair, reason, message string) error {
+func (r *reconciler) recordRefusal(ctx context.Context, p pair, reason, message string) error {
 	local := p.local
-	if p.begun() || local.DeletionTimestamp != nil {
+	if p.started() || local.DeletionTimestamp != nil {
 		r.recorder.Event(local, corev1.EventTypeWarning, reason, message)
 		return nil
 	}

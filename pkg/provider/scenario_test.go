@@ -126,21 +126,19 @@ func play(t *testing.T, archive *txtar.Archive) string {
 // start runs akd's loops as a fresh process would.
 func (s *stage) start() {
 	ctx, cancel := context.WithCancel(s.t.Context())
-	local := &localCluster{client: s.local.client, node: scenarioNode}
-	if s.mirror {
-		local.proxy = s.local.client
-	}
-	l := newLoops(local, &remoteCluster{client: s.remote.client, node: scenarioNode}, loopSettings{
-		mapper:         scenarioMapper(),
-		workers:        1, // so that UIDs come in the order of the script
-		unusedTTL:      5 * time.Minute,
-		maxOrphanShare: maxOrphanShare,
-		clock:          clock.RealClock{},
-		observe:        func(string, time.Duration) {},
-		countToken:     func(string) {},
+	local := newLocalCluster(s.local.client, s.local.client, scenarioNode)
+	c := New(local, newRemoteCluster(s.remote.client, scenarioNode), Config{
+		Mapper:         scenarioMapper(),
+		MirrorServices: s.mirror,
+		Workers:        1, // so that UIDs come in the order of the script
+		UnusedTTL:      5 * time.Minute,
+		MaxOrphanShare: MaxOrphanShare,
+		Clock:          clock.RealClock{},
+		Observe:        func(string, time.Duration) {},
+		CountToken:     func(string) {},
 	}, slog.New(slog.DiscardHandler))
 	done := make(chan error, 1)
-	go func() { done <- l.run(ctx, func() {}) }()
+	go func() { done <- c.Run(ctx, func() {}) }()
 	s.stop = func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"time"
@@ -30,34 +29,45 @@ const (
 // tokens, the local trust anchors and the certificates of its own that the pod
 // mounts.
 type tokens struct {
-	mapper  *translate.Mapper
-	local   *localCluster
-	remote  *remoteCluster
-	bundles *bundles
-	issuers *certificates
-	queue   queue
-	clock   clock.PassiveClock
-	count   func(result string) // counts renewals, "success" or "error"
+	tokensConfig
+
+	secrets writer[*corev1.Secret]
 }
 
-// ensure makes the Secret hold valid tokens, the bundles as they are and the
+// tokensConfig is what tokens work with.
+type tokensConfig struct {
+	mapper       *translate.Mapper
+	local        *localCluster
+	remote       *remoteCluster
+	bundles      *bundles
+	certificates *certificates
+	queue        queue
+	clock        clock.PassiveClock
+	count        func(result string) // counts renewals, "success" or "error"
+}
+
+func newTokens(config tokensConfig) *tokens {
+	return &tokens{tokensConfig: config, secrets: config.remote.SecretWriter()}
+}
+
+// Ensure makes the Secret hold valid tokens, the bundles as they are and the
 // certificates that have been issued, and queues the pod again for when one of
 // them is to be renewed. It is false while the local cluster's bundles are not
 // known; the pod is queued once they are.
-func (t *tokens) ensure(ctx context.Context, space *space, pod *corev1.Pod) (bool, error) {
-	want, ready, err := t.prepare(ctx, space, pod)
+func (t *tokens) Ensure(ctx context.Context, namespace *remoteNamespace, pod *corev1.Pod) (bool, error) {
+	want, ready, err := t.Prepare(ctx, namespace, pod)
 	if err != nil || !ready {
 		return false, err
 	}
-	if err := t.store(ctx, space, want); err != nil {
+	if err := t.Store(ctx, namespace, want); err != nil {
 		return false, err
 	}
 	return true, nil
 }
 
-// prepare is ensure up to the write: it returns the Secret that is to be
+// Prepare is Ensure up to the write: it returns the Secret that is to be
 // stored, or nil where it is as it should be.
-func (t *tokens) prepare(ctx context.Context, space *space, pod *corev1.Pod) (want *corev1.Secret, ready bool, err error) {
+func (t *tokens) Prepare(ctx context.Context, namespace *remoteNamespace, pod *corev1.Pod) (want *corev1.Secret, ready bool, err error) {
 	needs := translate.NeedsOf(pod)
 	if len(needs.Tokens)+len(needs.Bundles)+len(needs.Certificates) == 0 {
 		return nil, true, nil
@@ -66,8 +76,8 @@ func (t *tokens) prepare(ctx context.Context, space *space, pod *corev1.Pod) (wa
 	if err != nil || !known {
 		return nil, false, err
 	}
-	have := space.secrets.get(space.remote, contract.TokenSecretName(pod.UID))
-	credentials, err := t.issuers.credentials(ctx, pod, have)
+	have := namespace.Secrets.get(namespace.Name, contract.TokenSecretName(pod.UID))
+	credentials, err := t.certificates.credentials(ctx, pod, have)
 	if err != nil {
 		return nil, false, err
 	}
@@ -103,7 +113,7 @@ func (t *tokens) comeBack(pod *corev1.Pod, renew time.Time, credentials map[stri
 	if wait <= 0 {
 		wait = requestInterval // a certificate that is overdue, and asked for
 	}
-	t.queue.AddAfter(key{kindPod, pod.Namespace, pod.Name}, wait)
+	t.queue.AddAfter(kindPod.Key(pod.Namespace, pod.Name), wait)
 }
 
 // resultOf is how a renewal is counted.
@@ -158,32 +168,29 @@ func (t *tokens) request(ctx context.Context, pod *corev1.Pod, wanted []translat
 	return data, renew.Add(-rand.N(renewJitter)), nil //nolint:gosec // see above
 }
 
-// store writes what prepare has returned.
-func (t *tokens) store(ctx context.Context, space *space, want *corev1.Secret) error {
+// Store writes what Prepare has returned.
+func (t *tokens) Store(ctx context.Context, namespace *remoteNamespace, want *corev1.Secret) error {
 	if want == nil {
 		return nil
 	}
-	writer := t.remote.secretWriter()
-	have := space.secrets.get(space.remote, want.Name)
-	write, verb := writer.create, "create"
-	if have != nil {
+	write := t.secrets.Create
+	if have := namespace.Secrets.get(namespace.Name, want.Name); have != nil {
 		want.ResourceVersion = have.ResourceVersion
-		write, verb = writer.update, "update"
+		write = t.secrets.Update
 	}
 	stored, err := write(ctx, want)
 	if err != nil {
-		return fmt.Errorf("%s remote token secret %s/%s: %w", verb, want.Namespace, want.Name, err)
+		return err
 	}
-	space.secrets.put(stored)
+	namespace.Secrets.put(stored)
 	return nil
 }
 
-// remove deletes the pod's Secret: tokens die with their pod.
-func (t *tokens) remove(ctx context.Context, space *space, have *corev1.Secret) error {
-	err := t.remote.secretWriter().remove(ctx, have.Namespace, have.Name, deleteExactly(have.UID))
-	if err != nil && !gone(err) {
-		return fmt.Errorf("delete remote token secret %s/%s: %w", have.Namespace, have.Name, err)
+// Remove deletes the pod's Secret: tokens die with their pod.
+func (t *tokens) Remove(ctx context.Context, namespace *remoteNamespace, have *corev1.Secret) error {
+	if err := t.secrets.Delete(ctx, have); err != nil {
+		return err
 	}
-	space.secrets.drop(have)
+	namespace.Secrets.drop(have)
 	return nil
 }

@@ -49,7 +49,7 @@ func TestTokenOfFreshPod(t *testing.T) {
 					}
 					return true, &authenticationv1.TokenRequest{}, nil
 				})
-				local := &localCluster{client: client}
+				local := newLocalCluster(client, client, "ak")
 				pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", UID: "u"}}
 				if _, err := local.token(t.Context(), pod, translate.Token{}); !tc.want(err) {
 					t.Errorf("%s: after %d requests: %v", tc.reason, asked, err)

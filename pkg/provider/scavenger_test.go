@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/utils/clock"
 )
 
 // A burst's memory is given back once, when it is over: collecting costs too
@@ -18,14 +19,14 @@ func TestMemoryIsGivenBackOnce(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var reconciles atomic.Uint64
 		released := 0
-		m := &memory{reconciles: reconciles.Load, release: func() { released++ }}
+		m := &scavenger{reconciles: reconciles.Load, release: func() { released++ }, clock: clock.RealClock{}}
 		done := make(chan struct{})
 		go func() { m.run(ctx); close(done) }()
 		synctest.Wait()
 		var got []int
 		for _, work := range []uint64{10, 0, 5000, 5000, 20, 0, 5000, 0} {
 			reconciles.Add(work)
-			time.Sleep(memoryInterval) // in fake time
+			time.Sleep(scavengeInterval) // in fake time
 			synctest.Wait()
 			got = append(got, released)
 		}

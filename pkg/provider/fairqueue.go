@@ -1,39 +1,39 @@
 package provider
 
-// line is the order in which keys are taken: pods and what they refer to on one
-// side, Services and EndpointSlices on the other, turn about while both wait.
+// fairQueue is the order in which keys are taken: pods and what they refer to on one
+// side, Services and EndpointSlices on the other, taking turns while both wait.
 // Services come by the thousand, when akd starts or a namespace opens: a pod
 // then waits for as many of them as there are pods before it, and not for all.
 //
 // It is not safe for concurrent use: the work queue locks it.
-type line struct {
+type fairQueue struct {
 	pods, services fifo
 	servicesNext   bool
 }
 
 // Touch implements workqueue.Queue: who waits keeps its place.
-func (*line) Touch(key) {}
+func (*fairQueue) Touch(key) {}
 
 // Push implements workqueue.Queue.
-func (l *line) Push(k key) {
-	if isService(k.kind) {
-		l.services.push(k)
+func (q *fairQueue) Push(k key) {
+	if isService(k.Kind) {
+		q.services.push(k)
 		return
 	}
-	l.pods.push(k)
+	q.pods.push(k)
 }
 
 // Len implements workqueue.Queue.
-func (l *line) Len() int { return l.pods.len() + l.services.len() }
+func (q *fairQueue) Len() int { return q.pods.len() + q.services.len() }
 
 // Pop implements workqueue.Queue. It is not called when nobody waits.
-func (l *line) Pop() key {
-	services := l.pods.len() == 0 || l.servicesNext && l.services.len() > 0
-	l.servicesNext = !services
+func (q *fairQueue) Pop() key {
+	services := q.pods.len() == 0 || q.servicesNext && q.services.len() > 0
+	q.servicesNext = !services
 	if services {
-		return l.services.pop()
+		return q.services.pop()
 	}
-	return l.pods.pop()
+	return q.pods.pop()
 }
 
 func isService(k kind) bool { return k == kindService || k == kindEndpointSlice }

@@ -18,7 +18,7 @@ import (
 
 // What the last pod referred to is kept for the one that takes its place, and
 // for no longer than that.
-func TestReferencesLinger(t *testing.T) {
+func TestWatcherLingers(t *testing.T) {
 	t.Parallel()
 	const linger = time.Minute
 	tests := map[string]struct {
@@ -42,33 +42,34 @@ func TestReferencesLinger(t *testing.T) {
 					reads++
 					return settingsSource(namespace, name)
 				}
-				r := newReferences[*corev1.ConfigMap](source, func(string, string) {}, linger)
-				r.start(ctx)
+				r := newObjectWatcher[*corev1.ConfigMap](source, func(string, string) {}, linger)
+				done := make(chan struct{})
+				go func() { r.Run(ctx); close(done) }()
 				pod, next := types.NamespacedName{Namespace: "ns", Name: "a"}, types.NamespacedName{Namespace: "ns", Name: "b"}
 
-				r.use(pod, []string{"settings"})
+				r.Use(pod, []string{"settings"})
 				synctest.Wait()
-				r.use(pod, nil)
+				r.Use(pod, nil)
 				if tt.refused {
 					r.objects[types.NamespacedName{Namespace: "ns", Name: "settings"}].objects.
 						noteRefusal(apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "settings", nil))
 				}
 				<-time.After(tt.away)
 				synctest.Wait()
-				if got := r.state("ns", "settings"); got.used != tt.kept || (got.object != nil) != tt.kept {
-					t.Errorf("%s: kept %v with object %v, want %v", tt.reason, got.used, got.object, tt.kept)
+				if got := r.Observe("ns", "settings"); got.Used != tt.kept || (got.Object != nil) != tt.kept {
+					t.Errorf("%s: kept %v with object %v, want %v", tt.reason, got.Used, got.Object, tt.kept)
 				}
-				r.use(next, []string{"settings"})
+				r.Use(next, []string{"settings"})
 				<-time.After(2 * linger)
 				synctest.Wait()
-				if got := r.state("ns", "settings"); got.object == nil || got.refused != nil {
-					t.Errorf("the next pod's: object %v, refused %v; want it read", got.object, got.refused)
+				if got := r.Observe("ns", "settings"); got.Object == nil || got.Refused != nil {
+					t.Errorf("the next pod's: object %v, refused %v; want it read", got.Object, got.Refused)
 				}
 				if reads != tt.reads {
 					t.Errorf("%s: read %d times, want %d", tt.reason, reads, tt.reads)
 				}
 				stop()
-				r.wait()
+				<-done
 			})
 		})
 	}

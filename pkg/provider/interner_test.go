@@ -34,12 +34,12 @@ func worded(name string) *corev1.Pod {
 }
 
 // 10,000 pods took 271 MiB, much of it equal texts, and the holes between them.
-func TestWordsAreShared(t *testing.T) {
+func TestInternerAreShared(t *testing.T) {
 	t.Parallel()
-	var w words
+	w := newInterner()
 	a, b := worded("a"), worded("b")
-	w.share(a)
-	w.share(b)
+	w.Share(a)
+	w.Share(b)
 	if diff := cmp.Diff([]*corev1.Pod{worded("a"), worded("b")}, []*corev1.Pod{a, b}); diff != "" {
 		t.Errorf("sharing changed the pods (-want +got):\n%s", diff)
 	}
@@ -52,19 +52,19 @@ func TestWordsAreShared(t *testing.T) {
 			t.Errorf("the two pods do not share their %s", what)
 		}
 	}
-	for i := range 2 * mostWords {
-		w.share(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(i)}})
+	for i := range 2 * mostTexts {
+		w.Share(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(i)}})
 	}
-	if len(w.known) > mostWords {
-		t.Errorf("%d words are kept, want %d at most", len(w.known), mostWords)
+	if len(w.known) > mostTexts {
+		t.Errorf("%d words are kept, want %d at most", len(w.known), mostTexts)
 	}
 }
 
 func BenchmarkWords(b *testing.B) {
-	var w words
+	w := newInterner()
 	pod := worded("a")
 	b.ReportAllocs()
 	for b.Loop() {
-		w.share(pod)
+		w.Share(pod)
 	}
 }

@@ -6,29 +6,29 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-// pods answers the kubelet API from the caches.
-type podLookup struct {
-	local  *objects[*corev1.Pod]
-	spaces *spaces
+// Lookup answers the kubelet API from the caches.
+type Lookup struct {
+	local      *objects[*corev1.Pod]
+	namespaces *namespaces
 }
 
 // Pod implements kubeletapi.Pods.
-func (p podLookup) Pod(namespace, name string) (*corev1.Pod, bool) {
+func (p Lookup) Pod(namespace, name string) (*corev1.Pod, bool) {
 	pod := p.local.get(namespace, name)
 	return pod, pod != nil
 }
 
 // List implements kubeletapi.Pods.
-func (p podLookup) List() []*corev1.Pod { return p.local.all() }
+func (p Lookup) List() []*corev1.Pod { return p.local.all() }
 
 // Remote implements kubeletapi.Pods. Only the remote pod that was made for
 // this very local pod will do: another one under the name is not its owner's.
-func (p podLookup) Remote(local *corev1.Pod) (namespace, name string, ok bool) {
-	space := p.spaces.get(local.Namespace)
-	if space == nil {
+func (p Lookup) Remote(local *corev1.Pod) (namespace, name string, ok bool) {
+	opened := p.namespaces.Get(local.Namespace)
+	if opened == nil {
 		return "", "", false
 	}
-	remote := space.pod(local.Name)
+	remote := opened.Pod(local.Name)
 	if remote == nil || remote.Labels[contract.LabelUID] != string(local.UID) {
 		return "", "", false
 	}

@@ -8,11 +8,11 @@ import (
 )
 
 // A thousand Services wait when akd starts: a pod must not wait for them all.
-func TestLine(t *testing.T) {
+func TestFairQueue(t *testing.T) {
 	type push = []key
 	many := func(kind kind, n int) (keys []key) {
 		for i := range n {
-			keys = append(keys, key{kind: kind, name: fmt.Sprint(i)})
+			keys = append(keys, key{Kind: kind, Name: fmt.Sprint(i)})
 		}
 		return keys
 	}
@@ -28,24 +28,24 @@ func TestLine(t *testing.T) {
 			reason: "nothing waits for pods that are not there", pushed: many(kindService, 3), want: []string{"service 0", "service 1", "service 2"},
 		},
 		"a pod after services": {
-			reason: "it is next", pushed: append(many(kindService, 3), key{kind: kindPod, name: "0"}),
+			reason: "it is next", pushed: append(many(kindService, 3), key{Kind: kindPod, Name: "0"}),
 			want: []string{"pod 0", "service 0", "service 1", "service 2"},
 		},
-		"turn about": {
+		"taking turns": {
 			reason: "services go on while pods come", pushed: append(many(kindEndpointSlice, 2), append(many(kindSecret, 1), many(kindPod, 3)...)...),
 			want: []string{"secret 0", "endpointslice 0", "pod 0", "endpointslice 1", "pod 1", "pod 2"},
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			l := &line{}
+			l := &fairQueue{}
 			for _, k := range tc.pushed {
 				l.Push(k)
 			}
 			var got []string
 			for l.Len() > 0 {
 				k := l.Pop()
-				got = append(got, string(k.kind)+" "+k.name)
+				got = append(got, string(k.Kind)+" "+k.Name)
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
@@ -55,11 +55,11 @@ func TestLine(t *testing.T) {
 }
 
 // What comes while others are taken is neither lost nor taken twice.
-func TestLineInterleaved(t *testing.T) {
-	l, pushed, popped := &line{}, 0, map[key]int{}
+func TestFairQueueInterleaved(t *testing.T) {
+	l, pushed, popped := &fairQueue{}, 0, map[key]int{}
 	for round := range 500 {
 		for range round % 7 {
-			l.Push(key{kind: []kind{kindPod, kindService}[pushed%2], name: fmt.Sprint(pushed)})
+			l.Push(key{Kind: []kind{kindPod, kindService}[pushed%2], Name: fmt.Sprint(pushed)})
 			pushed++
 		}
 		for range min(round%5, l.Len()) {

@@ -1,0 +1,229 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/metrics"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// connectTimeout bounds the questions that akd asks both clusters at its start.
+const connectTimeout = 30 * time.Second
+
+// The sides of akd, as messages and metrics call them.
+const (
+	sideLocal  = "local"
+	sideRemote = "remote"
+)
+
+// clients are akd's ways into both clusters.
+type clients struct {
+	own          kubernetes.Interface // the local cluster, as akd itself
+	node         kubernetes.Interface // the local cluster, as the node or as configured
+	remoteConfig *rest.Config
+	local        *localCluster
+	remote       *remoteCluster
+	credential   *credential // nil for kubeconfigs in files, or akd's own service account
+	facts        facts
+}
+
+// facts are what akd has learned of the clusters at its start.
+type facts struct {
+	localUID  types.UID
+	remoteUID types.UID
+	// apiServer is where remote pods reach the local API server.
+	apiServer translate.APIServer
+	// apiServerEndpoint is where the mirrored Service kubernetes leads, if it
+	// was configured.
+	apiServerEndpoint translate.APIServer
+	// address is where the local API server reaches akd.
+	address string
+}
+
+// connector makes the clients.
+type connector struct {
+	cfg     *config.Configuration
+	metrics *metrics.Metrics
+	clock   clock.WithTicker
+	logger  *slog.Logger
+}
+
+// connect makes the clients and learns which clusters they lead to.
+func (c connector) connect(ctx context.Context) (*clients, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	ways, err := c.ways(ctx)
+	if err != nil {
+		return nil, err
+	}
+	asNode, asProxy := c.identities(ways.local)
+	made := make([]kubernetes.Interface, 0, 4)
+	for _, way := range []struct {
+		side string
+		cfg  *rest.Config
+	}{{sideLocal, ways.local}, {sideLocal, asNode}, {sideLocal, asProxy}, {sideRemote, ways.remote}} {
+		client, err := kubernetes.NewForConfig(way.cfg)
+		if err != nil {
+			return nil, usagef("%s cluster: %w", way.side, err)
+		}
+		made = append(made, client)
+	}
+	connected := &clients{
+		own:          made[0],
+		node:         made[1],
+		remoteConfig: ways.remote,
+		local:        newLocalCluster(made[1], made[2], c.cfg.NodeName),
+		remote:       newRemoteCluster(made[3], c.cfg.NodeName),
+		credential:   ways.credential,
+	}
+	if connected.facts, err = c.askBoth(ctx, connected, made[3], ways.local); err != nil {
+		return nil, err
+	}
+	return connected, nil
+}
+
+// ways say how both clusters are reached.
+type ways struct {
+	local      *rest.Config // akd's own, before it acts as the node
+	remote     *rest.Config
+	credential *credential // nil for kubeconfigs in files
+}
+
+func (c connector) ways(ctx context.Context) (w ways, err error) {
+	local, remote := c.cfg.Local, c.cfg.Remote
+	if local.Secret == "" {
+		if w.local, err = c.fromFile(sideLocal, local.Kubeconfig, local.Context); err != nil {
+			return ways{}, err
+		}
+	}
+	if remote.Secret == "" {
+		if w.remote, err = c.fromFile(sideRemote, remote.Kubeconfig, remote.Context); err != nil {
+			return ways{}, err
+		}
+	}
+	switch {
+	case local.Secret != "":
+		w.local, w.credential, err = c.fromSecret(ctx, sideLocal, local.Secret, w.remote)
+	case remote.Secret != "":
+		w.remote, w.credential, err = c.fromSecret(ctx, sideRemote, remote.Secret, w.local)
+	}
+	return w, err
+}
+
+func (c connector) fromFile(side, kubeconfig, kubeContext string) (*rest.Config, error) {
+	cfg, err := load(kubeconfig, kubeContext)
+	if err != nil {
+		return nil, usagef("%s cluster: %w: give a kubeconfig that works with --%s-kubeconfig", side, err, side)
+	}
+	return c.prepared(side, cfg), nil
+}
+
+// fromSecret reads the credential for one side from a Secret of the other one,
+// which home leads to.
+func (c connector) fromSecret(ctx context.Context, side, secret string, home *rest.Config) (*rest.Config, *credential, error) {
+	client, err := kubernetes.NewForConfig(home)
+	if err != nil {
+		return nil, nil, usagef("the cluster with secret %s: %w", secret, err)
+	}
+	opened, err := newCredential(ctx, credentialConfig{
+		Side:   side,
+		Secret: secret,
+		Home:   client,
+		NewClient: func(cfg *rest.Config) (kubernetes.Interface, error) {
+			return kubernetes.NewForConfig(c.prepared(side, cfg))
+		},
+		Clock:  c.clock,
+		Logger: c.logger,
+	})
+	if invalid, ok := errors.AsType[*InvalidCredential](err); ok {
+		return nil, nil, &UsageError{invalid}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.prepared(side, opened.ClientConfig()), opened, nil
+}
+
+// prepared sets what holds for all clients of a side.
+func (c connector) prepared(side string, cfg *rest.Config) *rest.Config {
+	cfg = tuned(cfg)
+	counted := metrics.Local
+	if side == sideRemote {
+		counted = metrics.Remote
+	}
+	cfg.Wrap(c.metrics.Transport(counted))
+	return cfg
+}
+
+// identities returns whom akd acts as in the local cluster: as the node, and, to
+// follow Services, as kube-proxy.
+func (c connector) identities(own *rest.Config) (asNode, asProxy *rest.Config) {
+	if c.cfg.Local.Identity == config.LocalIdentityNode {
+		return impersonateNode(own, c.cfg.NodeName), impersonateProxy(own)
+	}
+	return own, own
+}
+
+// askBoth asks both clusters what akd must know before anything else.
+func (c connector) askBoth(ctx context.Context, connected *clients, remote kubernetes.Interface, own *rest.Config) (facts, error) {
+	var (
+		found facts
+		err   error
+	)
+	if found.localUID, err = clusterUID(ctx, sideLocal, connected.own); err != nil {
+		return facts{}, err
+	}
+	if found.remoteUID, err = clusterUID(ctx, sideRemote, remote); err != nil {
+		return facts{}, err
+	}
+	// A cluster that was its own remote would be given each of its pods again,
+	// for the one before.
+	if found.localUID == found.remoteUID {
+		return facts{}, usagef("the local and the remote kubeconfig lead to the same cluster (kube-system has UID %s in both): "+
+			"give two different clusters", found.localUID)
+	}
+	if found.apiServer, err = apiServer(ctx, c.cfg.Local.APIServer, connected.local, own); err != nil {
+		return facts{}, err
+	}
+	if c.cfg.Services == config.ServicesMirror {
+		if err := c.askServices(ctx, connected.local, &found); err != nil {
+			return facts{}, err
+		}
+	}
+	if found.address = c.cfg.Node.Address; found.address == "" {
+		found.address, err = ownAddress(ctx, own)
+	}
+	return found, err
+}
+
+// askServices asks for what mirroring needs: the right to follow Services, which
+// is kube-proxy's, and the address under which every pod of the local cluster
+// knows its API server.
+func (c connector) askServices(ctx context.Context, local *localCluster, found *facts) error {
+	if err := local.CanFollowEndpoints(ctx); err != nil {
+		if apierrors.IsForbidden(err) {
+			return usagef("akd may not follow the endpoints of local services, which services: mirror needs: "+
+				"let its service account impersonate the user %s, or set services: none: %w", proxyUser, err)
+		}
+		return err
+	}
+	service, err := local.APIServerService(ctx)
+	if err != nil {
+		return err
+	}
+	if c.cfg.Local.APIServer != "" {
+		found.apiServerEndpoint = found.apiServer
+	}
+	found.apiServer = service
+	return nil
+}

@@ -1,0 +1,73 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// apiServerService is the name, in the namespace default, of the Service and of
+// the Endpoints that lead to a cluster's API server.
+const apiServerService = "kubernetes"
+
+// clusterUID identifies a cluster by the UID of its kube-system namespace,
+// which no cluster lives without. side is local or remote, for messages.
+func clusterUID(ctx context.Context, side string, client kubernetes.Interface) (types.UID, error) {
+	namespace, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("identify the %s cluster by its namespace %s: %w", side, metav1.NamespaceSystem, err)
+	}
+	return namespace.UID, nil
+}
+
+// PublishedAPIServers returns the addresses that the cluster publishes of its
+// API server. It reads Endpoints, though Kubernetes has deprecated them: there
+// is one object under a known name, so that the right to get it is enough,
+// whereas EndpointSlices have to be listed.
+// https://kubernetes.io/blog/2025/04/24/endpoints-deprecation/
+func (c *localCluster) PublishedAPIServers(ctx context.Context) ([]translate.APIServer, error) {
+	published, err := c.client.CoreV1().Endpoints(metav1.NamespaceDefault).Get(ctx, apiServerService, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("get local endpoints %s/%s: %w", metav1.NamespaceDefault, apiServerService, err)
+	}
+	return addressesOf(published), nil
+}
+
+//nolint:staticcheck // see PublishedAPIServers
+func addressesOf(endpoints *corev1.Endpoints) []translate.APIServer {
+	var found []translate.APIServer
+	for _, subset := range endpoints.Subsets {
+		for _, address := range subset.Addresses {
+			for _, port := range subset.Ports {
+				found = append(found, translate.APIServer{Host: address.IP, Port: port.Port})
+			}
+		}
+	}
+	return found
+}
+
+// APIServerService returns the address under which every pod of the local
+// cluster knows its API server.
+func (c *localCluster) APIServerService(ctx context.Context) (translate.APIServer, error) {
+	service, err := c.client.CoreV1().Services(metav1.NamespaceDefault).Get(ctx, apiServerService, metav1.GetOptions{})
+	if err != nil {
+		return translate.APIServer{}, fmt.Errorf("find the local service of the API server: %w", err)
+	}
+	return translate.APIServer{Host: service.Spec.ClusterIP, Port: service.Spec.Ports[0].Port}, nil
+}
+
+// CanFollowEndpoints returns nil when akd may list the EndpointSlices of the
+// local cluster, which mirrored Services need.
+func (c *localCluster) CanFollowEndpoints(ctx context.Context) error {
+	_, err := c.proxy.DiscoveryV1().EndpointSlices(metav1.NamespaceAll).List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return fmt.Errorf("list local endpointslices: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package provider
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+)
+
+// localCluster reads and writes the cluster where users create pods.
+type localCluster struct {
+	client kubernetes.Interface // acts as the node
+	proxy  kubernetes.Interface // acts as kube-proxy
+	node   string
+}
+
+// newLocalCluster returns the local cluster of a node. The client has a
+// kubelet's rights; proxy may follow EndpointSlices, and is used for nothing
+// else.
+func newLocalCluster(client, proxy kubernetes.Interface, node string) *localCluster {
+	return &localCluster{client: client, proxy: proxy, node: node}
+}
+
+// Node is the name of the node.
+func (c *localCluster) Node() string { return c.node }
+
+// pods selects this node's pods of all namespaces; the Node authorizer allows
+// no other list.
+func (c *localCluster) pods() source {
+	return selection("local pods", c.client, c.client.CoreV1().Pods(metav1.NamespaceAll), byField("spec.nodeName", c.node))
+}
+
+// endpointSlices selects all of them, which is kube-proxy's right and not a
+// node's.
+func (c *localCluster) endpointSlices() source {
+	return selection("local endpointslices", c.proxy, c.proxy.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), everything)
+}
+
+func (c *localCluster) services() source {
+	return selection("local services", c.client, c.client.CoreV1().Services(metav1.NamespaceAll), everything)
+}
+
+// configMap selects one ConfigMap. A node may watch Secrets and ConfigMaps by
+// name only, and only those that its pods refer to.
+func (c *localCluster) configMap(namespace, name string) source {
+	return selection("local configmap "+namespace+"/"+name, c.client, c.client.CoreV1().ConfigMaps(namespace), byField(metav1.ObjectNameField, name))
+}
+
+// secret selects one Secret; see configMap.
+func (c *localCluster) secret(namespace, name string) source {
+	return selection("local secret "+namespace+"/"+name, c.client, c.client.CoreV1().Secrets(namespace), byField(metav1.ObjectNameField, name))
+}
+
+// trustBundles selects all of them, as a kubelet does.
+func (c *localCluster) trustBundles() source {
+	return selection("local clustertrustbundles", c.client, c.client.CertificatesV1().ClusterTrustBundles(), everything)
+}

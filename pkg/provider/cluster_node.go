@@ -1,0 +1,99 @@
+package provider
+
+import (
+	"time"
+
+	vknode "github.com/virtual-kubelet/virtual-kubelet/node"
+	authorizationv1 "k8s.io/api/authorization/v1"
+
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// self selects this node's Node object.
+func (c *localCluster) self() source {
+	return selection("local node "+c.node, c.client, c.client.CoreV1().Nodes(), byField(metav1.ObjectNameField, c.node))
+}
+
+func (c *localCluster) ownNode(ctx context.Context) (*corev1.Node, error) {
+	node, err := c.client.CoreV1().Nodes().Get(ctx, c.node, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("read local node %s: %w", c.node, err)
+	}
+	return node, nil
+}
+
+func (c *remoteCluster) nodes(ctx context.Context) ([]corev1.Node, error) {
+	list, err := c.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	if err != nil {
+		return nil, fmt.Errorf("list remote nodes: %w", err)
+	}
+	return list.Items, nil
+}
+
+// version is what is known of the nodes where they may not be listed.
+func (c *remoteCluster) version(ctx context.Context) (corev1.NodeSystemInfo, error) {
+	version, err := c.client.Discovery().ServerVersionWithContext(ctx)
+	if err != nil {
+		return corev1.NodeSystemInfo{}, fmt.Errorf("read version of the remote API server: %w", err)
+	}
+	return corev1.NodeSystemInfo{KubeletVersion: version.GitVersion}, nil
+}
+
+// answers makes one read that needs storage and one write that needs
+// authorization. Neither leaves a trace, and a tenant may do both: the read is
+// what akd knows the cluster by, the write is open to all who are known. Where
+// an administrator has closed that, the refusal is an answer as well.
+func (c *remoteCluster) answers(ctx context.Context) error {
+	if _, err := c.namespace(ctx, metav1.NamespaceSystem); err != nil {
+		return err
+	}
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "namespaces"},
+	}}
+	_, err := c.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsForbidden(err) {
+		return fmt.Errorf("create selfsubjectaccessreview: %w", err)
+	}
+	return nil
+}
+
+// LastRenewed returns when the node's lease was last renewed, or zero when it
+// never was, or cannot be read.
+func (c *localCluster) LastRenewed(ctx context.Context) time.Time {
+	lease, err := c.client.CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(ctx, c.node, metav1.GetOptions{})
+	if err != nil || lease.Spec.RenewTime == nil {
+		return time.Time{}
+	}
+	return lease.Spec.RenewTime.Time
+}
+
+// NodeController returns what registers the Node and keeps its status and its
+// lease. object is the Node as it should be now; deleted is called when somebody
+// has deleted it, before it is created anew.
+func (c *localCluster) NodeController(
+	provider vknode.NodeProvider, object func() *corev1.Node, deleted func(),
+) (*vknode.NodeController, error) {
+	nodes := c.client.CoreV1().Nodes()
+	leases := c.client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
+	controller, err := vknode.NewNodeController(provider, object(), nodes,
+		vknode.WithNodeEnableLeaseV1(leases, vknode.DefaultLeaseDuration),
+		vknode.WithNodeStatusUpdateErrorHandler(func(ctx context.Context, err error) error {
+			if !apierrors.IsNotFound(err) {
+				return err
+			}
+			deleted()
+			if _, err := nodes.Create(ctx, object(), metav1.CreateOptions{}); err != nil {
+				return fmt.Errorf("create local node %s: %w", c.node, err)
+			}
+			return nil
+		}))
+	if err != nil {
+		return nil, fmt.Errorf("make node controller: %w", err)
+	}
+	return controller, nil
+}

@@ -1,0 +1,132 @@
+package provider
+
+import (
+	certificatesv1 "k8s.io/api/certificates/v1"
+
+	"context"
+	"fmt"
+	"slices"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// hasPod asks the API server itself whether the pod of that UID still exists:
+// what must be known before something is destroyed for want of it. It lists,
+// because the Node authorizer answers the get of a pod that does not exist with
+// 403 and not with 404: no such pod is bound to the node.
+func (c *localCluster) hasPod(ctx context.Context, pod podRef) (bool, error) {
+	selector := fields.Set{metav1.ObjectNameField: pod.Name, "spec.nodeName": c.node}
+	found, err := c.client.CoreV1().Pods(pod.Namespace).List(ctx, metav1.ListOptions{FieldSelector: selector.String()})
+	if err != nil {
+		return false, fmt.Errorf("look for local pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return slices.ContainsFunc(found.Items, func(p corev1.Pod) bool { return p.UID == pod.UID }), nil
+}
+
+// patchStatus applies a patch of translate.StatusPatch.
+func (c *localCluster) patchStatus(ctx context.Context, pod podRef, patch []byte) (*corev1.Pod, error) {
+	patched, err := c.client.CoreV1().Pods(pod.Namespace).
+		Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	if err != nil {
+		return nil, fmt.Errorf("patch status of local pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return patched, nil
+}
+
+// release removes the local pod's record, as a kubelet does once nothing of
+// the pod runs any more.
+func (c *localCluster) release(ctx context.Context, pod podRef) error {
+	err := c.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
+		GracePeriodSeconds: ptr.To[int64](0),
+		Preconditions:      &metav1.Preconditions{UID: &pod.UID},
+	})
+	if err != nil && !isNotFoundOrConflict(err) {
+		return fmt.Errorf("release local pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return nil
+}
+
+// token asks for a token of the pod's service account that is bound to the pod.
+func (c *localCluster) token(ctx context.Context, pod *corev1.Pod, want translate.Token) (*authenticationv1.TokenRequestStatus, error) {
+	account := translate.ServiceAccount(pod)
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		ExpirationSeconds: new(want.ExpirationSeconds),
+		BoundObjectRef:    &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID},
+	}}
+	if want.Audience != "" {
+		request.Spec.Audiences = []string{want.Audience}
+	}
+	granted, err := retryUnknown(ctx, func() (*authenticationv1.TokenRequest, error) {
+		return c.client.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("request a token of local service account %s/%s: %w", pod.Namespace, account, err)
+	}
+	return &granted.Status, nil
+}
+
+// deleteExactly are the options to delete the object of that UID and no other.
+func deleteExactly(uid types.UID) metav1.DeleteOptions {
+	return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}
+}
+
+// isNotFoundOrConflict says that a write found no object, or another one under that name.
+// A failed UID precondition is a conflict.
+func isNotFoundOrConflict(err error) bool {
+	return apierrors.IsNotFound(err) || apierrors.IsConflict(err)
+}
+
+// certificateRequests selects those of this node's pods; a node may see no other.
+func (c *localCluster) certificateRequests() source {
+	return selection("local podcertificaterequests", c.client, c.client.CertificatesV1().PodCertificateRequests(metav1.NamespaceAll), byField("spec.nodeName", c.node))
+}
+
+// requestCertificate creates a request for the pod's own certificate, which
+// goes when the pod goes.
+func (c *localCluster) requestCertificate(ctx context.Context, pod *corev1.Pod, want translate.Certificate, proof []byte) (*certificatesv1.PodCertificateRequest, error) {
+	name := translate.ServiceAccount(pod)
+	account, err := c.client.CoreV1().ServiceAccounts(pod.Namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("request a certificate: get local service account %s/%s: %w", pod.Namespace, name, err)
+	}
+	node, err := c.ownNode(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("request a certificate: %w", err)
+	}
+	request := &certificatesv1.PodCertificateRequest{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: pod.Namespace, GenerateName: "req-",
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID}},
+		},
+		Spec: certificatesv1.PodCertificateRequestSpec{
+			SignerName: want.Signer, PodName: pod.Name, PodUID: pod.UID, ServiceAccountName: name, ServiceAccountUID: account.UID,
+			NodeName: types.NodeName(c.node), NodeUID: node.UID, MaxExpirationSeconds: want.MaxExpirationSeconds,
+			StubPKCS10Request: proof, UnverifiedUserAnnotations: want.UserAnnotations,
+		},
+	}
+	created, err := c.client.CertificatesV1().PodCertificateRequests(pod.Namespace).Create(ctx, request, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("request a certificate for local pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return created, nil
+}
+
+// podRef is one pod of one cluster; the UID is what identifies it.
+type podRef struct {
+	Namespace string
+	Name      string
+	UID       types.UID
+}
+
+// podRefTo returns the reference to a pod.
+func podRefTo(pod *corev1.Pod) podRef {
+	return podRef{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}
+}

@@ -1,0 +1,161 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// remoteCluster reads and writes the cluster where the containers run.
+type remoteCluster struct {
+	client kubernetes.Interface
+	node   string
+}
+
+// newRemoteCluster returns the remote cluster of a node.
+func newRemoteCluster(client kubernetes.Interface, node string) *remoteCluster {
+	return &remoteCluster{client: client, node: node}
+}
+
+// pods selects all pods of a remote namespace, foreign ones included, so that
+// a foreign pod in the way is seen, and seen to go.
+func (c *remoteCluster) pods(namespace string) source {
+	return selection("remote pods of "+namespace, c.client, c.client.CoreV1().Pods(namespace), everything)
+}
+
+func (c *remoteCluster) configMaps(namespace string) source {
+	return selection("remote configmaps of "+namespace, c.client, c.client.CoreV1().ConfigMaps(namespace), c.ours)
+}
+
+func (c *remoteCluster) secrets(namespace string) source {
+	return selection("remote secrets of "+namespace, c.client, c.client.CoreV1().Secrets(namespace), c.ours)
+}
+
+func (c *remoteCluster) services(namespace string) source {
+	return selection("remote services of "+namespace, c.client, c.client.CoreV1().Services(namespace), c.ours)
+}
+
+func (c *remoteCluster) endpointSlices(namespace string) source {
+	return selection("remote endpointslices of "+namespace, c.client, c.client.DiscoveryV1().EndpointSlices(namespace), c.ours)
+}
+
+// events selects those that are repeated; see contract.ReasonScheduled.
+func (c *remoteCluster) events(namespace string) source {
+	wanted := fields.AndSelectors(fields.OneTermEqualSelector("involvedObject.kind", "Pod"), fields.OneTermNotEqualSelector("reason", contract.ReasonScheduled))
+	return selection("remote events of "+namespace, c.client, c.client.CoreV1().Events(namespace), func(opts *metav1.ListOptions) {
+		opts.FieldSelector = wanted.String()
+	})
+}
+
+// ours selects what akd created for this node.
+func (c *remoteCluster) ours(opts *metav1.ListOptions) {
+	opts.LabelSelector = labels.Set{contract.LabelNodeName: c.node}.String()
+}
+
+// mapped lists the remote namespaces that carry this node's label: what an
+// earlier akd may have left behind.
+func (c *remoteCluster) mapped(ctx context.Context) ([]corev1.Namespace, error) {
+	var opts metav1.ListOptions
+	c.ours(&opts)
+	list, err := c.client.CoreV1().Namespaces().List(ctx, opts)
+	if err != nil {
+		return nil, fmt.Errorf("list remote namespaces of node %s: %w", c.node, err)
+	}
+	return list.Items, nil
+}
+
+func (c *remoteCluster) namespace(ctx context.Context, name string) (*corev1.Namespace, error) {
+	namespace, err := c.client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("get remote namespace %s: %w", name, err)
+	}
+	return namespace, nil
+}
+
+func (c *remoteCluster) createNamespace(ctx context.Context, namespace *corev1.Namespace) (*corev1.Namespace, error) {
+	created, err := c.client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("create remote namespace %s: %w", namespace.Name, err)
+	}
+	return created, nil
+}
+
+func (c *remoteCluster) deleteNamespace(ctx context.Context, name string, uid types.UID) error {
+	err := c.client.CoreV1().Namespaces().Delete(ctx, name, deleteExactly(uid))
+	if err != nil && !isNotFoundOrConflict(err) {
+		return fmt.Errorf("delete remote namespace %s: %w", name, err)
+	}
+	return nil
+}
+
+// createLimits creates what there is none of: a tenant may change none.
+func (c *remoteCluster) createLimits(ctx context.Context, limits translate.Limits) error {
+	var err error
+	if quota := limits.ResourceQuota; quota != nil {
+		if _, err = c.client.CoreV1().ResourceQuotas(quota.Namespace).Create(ctx, quota, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("create remote resourcequota in %s: %w", quota.Namespace, err)
+		}
+	}
+	if limit := limits.LimitRange; limit != nil {
+		if _, err = c.client.CoreV1().LimitRanges(limit.Namespace).Create(ctx, limit, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("create remote limitrange in %s: %w", limit.Namespace, err)
+		}
+	}
+	if policy := limits.NetworkPolicy; policy != nil {
+		if _, err = c.client.NetworkingV1().NetworkPolicies(policy.Namespace).Create(ctx, policy, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("create remote networkpolicy in %s: %w", policy.Namespace, err)
+		}
+	}
+	return nil
+}
+
+func (c *remoteCluster) pod(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
+	pod, err := c.client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("get remote pod %s/%s: %w", namespace, name, err)
+	}
+	return pod, nil
+}
+
+func (c *remoteCluster) createPod(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
+	created, err := c.client.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("create remote pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return created, nil
+}
+
+func (c *remoteCluster) patchPod(ctx context.Context, pod podRef, patch translate.Patch) (*corev1.Pod, error) {
+	var subresources []string
+	if patch.Subresource != "" {
+		subresources = []string{patch.Subresource}
+	}
+	patched, err := c.client.CoreV1().Pods(pod.Namespace).
+		Patch(ctx, pod.Name, types.StrategicMergePatchType, patch.Data, metav1.PatchOptions{}, subresources...)
+	if err != nil {
+		return nil, fmt.Errorf("patch remote pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return patched, nil
+}
+
+// deletePod deletes with the given grace period in seconds, nil for the pod's own.
+func (c *remoteCluster) deletePod(ctx context.Context, pod podRef, gracePeriodSeconds *int64) error {
+	err := c.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
+		GracePeriodSeconds: gracePeriodSeconds,
+		Preconditions:      &metav1.Preconditions{UID: &pod.UID},
+	})
+	if err != nil && !isNotFoundOrConflict(err) {
+		return fmt.Errorf("delete remote pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return nil
+}

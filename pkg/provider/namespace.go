@@ -1,0 +1,90 @@
+package provider
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// remoteNamespace serves one local namespace, and knows what it holds.
+type remoteNamespace struct {
+	// Local and Name are the names of the two namespaces, UID is the remote one's.
+	Local string
+	Name  string
+	UID   types.UID
+
+	Pods       *objects[*corev1.Pod]
+	ConfigMaps *objects[*corev1.ConfigMap]
+	Secrets    *objects[*corev1.Secret]
+	// Services and EndpointSlices are empty where none are mirrored.
+	Services       *objects[*corev1.Service]
+	EndpointSlices *objects[*discoveryv1.EndpointSlice]
+
+	unread    atomic.Int32 // selections that have not been read yet
+	end       func()       // ends its watches
+	unusedFor time.Time    // since when no pod has used it; guarded by namespaces.mu
+	checked   time.Time    // when akd last asked why it was forbidden; guarded by namespaces.mu
+}
+
+// Pod returns the remote pod of that local name, or nil.
+func (n *remoteNamespace) Pod(name string) *corev1.Pod { return n.Pods.get(n.Name, name) }
+
+// read reports whether what the namespace holds has been read.
+func (n *remoteNamespace) read() bool { return n.unread.Load() == 0 }
+
+// newRemoteNamespace returns a namespace that nothing is known of yet. Each
+// change in it queues a key, and all of its keys are queued once it has been
+// read.
+func (o *opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *remoteNamespace {
+	n := &remoteNamespace{Local: local, Name: namespace.Name, UID: namespace.UID}
+	ready := func() { o.selectionRead(n) }
+	n.Pods = newObjects(handlers[*corev1.Pod]{
+		Changed: func(c change[*corev1.Pod]) { o.queue.Add(kindPod.Key(local, c.object().Name)) },
+		Ready:   ready,
+		Trim:    func(pod *corev1.Pod) { translate.TrimRemote(pod); o.interner.Share(pod) },
+	})
+	n.ConfigMaps = newObjects(handlers[*corev1.ConfigMap]{
+		Changed: func(c change[*corev1.ConfigMap]) {
+			o.queue.Add(kindConfigMap.Key(local, contract.LocalConfigMapName(c.object().Name)))
+		},
+		Ready: ready,
+	})
+	n.Secrets = newObjects(handlers[*corev1.Secret]{
+		Changed: func(c change[*corev1.Secret]) { o.queue.Add(kindSecret.Key(local, c.object().Name)) },
+		Ready:   ready,
+		Trim:    func(secret *corev1.Secret) { translate.TrimSecret(secret); o.interner.Share(secret) },
+	})
+	n.Services = newObjects(handlers[*corev1.Service]{
+		Changed: func(c change[*corev1.Service]) { o.queue.Add(kindService.Key(local, c.object().Name)) },
+		Ready:   ready,
+	})
+	n.EndpointSlices = newObjects(handlers[*discoveryv1.EndpointSlice]{
+		Changed: func(c change[*discoveryv1.EndpointSlice]) {
+			o.queue.Add(kindEndpointSlice.Key(local, c.object().Name))
+		},
+		Ready: ready,
+	})
+	return n
+}
+
+// selections are what is watched of a namespace, the events excepted.
+func (o *opener) selections(n *remoteNamespace) []func(context.Context) {
+	watched := []func(context.Context){
+		func(ctx context.Context) { n.Pods.run(ctx, o.remote.pods(n.Name)) },
+		func(ctx context.Context) { n.ConfigMaps.run(ctx, o.remote.configMaps(n.Name)) },
+		func(ctx context.Context) { n.Secrets.run(ctx, o.remote.secrets(n.Name)) },
+	}
+	if o.mirrorServices {
+		watched = append(watched,
+			func(ctx context.Context) { n.Services.run(ctx, o.remote.services(n.Name)) },
+			func(ctx context.Context) { n.EndpointSlices.run(ctx, o.remote.endpointSlices(n.Name)) })
+	}
+	return watched
+}

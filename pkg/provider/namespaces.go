@@ -1,0 +1,112 @@
+package provider
+
+import (
+	"sync"
+	"time"
+)
+
+// namespaces are the mapped namespaces that are open: proved ours, and watched.
+type namespaces struct {
+	mu      sync.Mutex
+	open    map[string]*remoteNamespace // by local namespace
+	opening map[string]bool             // local namespaces whose opening has begun
+}
+
+func newNamespaces() *namespaces {
+	return &namespaces{open: map[string]*remoteNamespace{}, opening: map[string]bool{}}
+}
+
+// Get returns the remote namespace of a local one once what it holds has been
+// read, and nil before.
+func (n *namespaces) Get(local string) *remoteNamespace {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if found := n.open[local]; found != nil && found.read() {
+		return found
+	}
+	return nil
+}
+
+// All returns every open namespace, read or not.
+func (n *namespaces) All() []*remoteNamespace {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := make([]*remoteNamespace, 0, len(n.open))
+	for _, namespace := range n.open {
+		all = append(all, namespace)
+	}
+	return all
+}
+
+// Read reports whether every open namespace has been read.
+func (n *namespaces) Read() bool {
+	for _, namespace := range n.All() {
+		if !namespace.read() {
+			return false
+		}
+	}
+	return true
+}
+
+// Forget stops watching a namespace, which is looked up anew when it is needed:
+// somebody deleted it.
+func (n *namespaces) Forget(gone *remoteNamespace) {
+	n.mu.Lock()
+	if n.open[gone.Local] == gone {
+		delete(n.open, gone.Local)
+	}
+	n.mu.Unlock()
+	gone.end()
+}
+
+func (n *namespaces) add(opened *remoteNamespace) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.open[opened.Local] = opened
+}
+
+// startOpening claims the opening of a namespace. It is false for one that is
+// open, or that somebody else opens.
+func (n *namespaces) startOpening(local string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.open[local] != nil || n.opening[local] {
+		return false
+	}
+	n.opening[local] = true
+	return true
+}
+
+// finishOpening gives the claim back, and reports whether the namespace is open.
+func (n *namespaces) finishOpening(local string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.opening, local)
+	return n.open[local] != nil
+}
+
+// expired reports whether no pod has used a namespace for ttl.
+func (n *namespaces) expired(namespace *remoteNamespace, now time.Time, ttl time.Duration, used bool) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if used || !namespace.read() || namespace.Pods.size() != 0 || namespace.Pods.refusal() != nil {
+		namespace.unusedFor = time.Time{}
+		return false
+	}
+	if namespace.unusedFor.IsZero() {
+		namespace.unusedFor = now
+	}
+	return now.Sub(namespace.unusedFor) >= ttl
+}
+
+// checkIsDue reports whether a namespace in which akd was forbidden something
+// is to be looked at, and notes that it is looked at now.
+func (n *namespaces) checkIsDue(namespace *remoteNamespace, now time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if now.Sub(namespace.checked) < checkInterval {
+		return false
+	}
+	namespace.checked = now
+	return true
+}

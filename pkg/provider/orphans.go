@@ -1,0 +1,134 @@
+package provider
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+)
+
+const (
+	// alwaysAllowedOrphans is how many orphans are deleted whatever their share is.
+	alwaysAllowedOrphans = 5
+	// MaxOrphanShare of the remote pods is what akd may delete beyond that.
+	MaxOrphanShare = 0.5
+	// deletionMemory is how long a watched deletion is remembered.
+	deletionMemory = 24 * time.Hour
+)
+
+// podIndex knows the local pods by UID, and which deletions were watched.
+type podIndex struct {
+	clock clock.PassiveClock
+
+	mu      sync.RWMutex
+	pods    map[types.UID]types.NamespacedName
+	deleted map[types.UID]time.Time
+}
+
+func newPodIndex(clock clock.PassiveClock) *podIndex {
+	return &podIndex{clock: clock, pods: map[types.UID]types.NamespacedName{}, deleted: map[types.UID]time.Time{}}
+}
+
+// observe takes in a change of a local pod.
+func (i *podIndex) observe(c change[*corev1.Pod]) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if c.old != nil && (c.new == nil || c.new.UID != c.old.UID) {
+		delete(i.pods, c.old.UID)
+		// A watch that shows another UID under the name says as much as one
+		// that shows the deletion.
+		if c.watched || c.new != nil {
+			i.deleted[c.old.UID] = i.clock.Now()
+		}
+	}
+	if c.new != nil {
+		i.pods[c.new.UID] = types.NamespacedName{Namespace: c.new.Namespace, Name: c.new.Name}
+	}
+}
+
+// has reports whether the local pod of that UID exists.
+func (i *podIndex) has(uid types.UID) bool {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	_, ok := i.pods[uid]
+	return ok
+}
+
+// hasTombstone reports whether the pod's deletion was watched.
+func (i *podIndex) hasTombstone(uid types.UID) bool {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	_, ok := i.deleted[uid]
+	return ok
+}
+
+// prune forgets deletions of long ago.
+func (i *podIndex) prune() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for uid, when := range i.deleted {
+		if i.clock.Since(when) > deletionMemory {
+			delete(i.deleted, uid)
+		}
+	}
+}
+
+// orphanGuard keeps akd from deleting most of what runs because the local cluster
+// seems empty, as it does after a restore from an old backup or when akd was
+// pointed at the wrong cluster.
+type orphanGuard struct {
+	local      *podIndex
+	namespaces *namespaces
+	limit      float64 // the share of remote pods that may go at once
+	logger     *slog.Logger
+
+	mu     sync.Mutex
+	paused bool
+}
+
+func newOrphanGuard(local *podIndex, namespaces *namespaces, limit float64, logger *slog.Logger) *orphanGuard {
+	return &orphanGuard{local: local, namespaces: namespaces, limit: limit, logger: logger}
+}
+
+// allows reports whether orphans may be deleted now: remote pods whose local
+// pod is gone without its deletion having been watched.
+func (g *orphanGuard) allows() bool {
+	orphans, total := g.count()
+	stop := orphans > alwaysAllowedOrphans && float64(orphans) > g.limit*float64(total)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if stop && !g.paused {
+		g.logger.Error("orphan deletion is paused: most remote pods have no local pod; check that akd serves the right cluster, then delete the remote namespaces by hand",
+			"orphans", orphans, "pods", total)
+	}
+	g.paused = stop
+	return !stop
+}
+
+// isPaused reports whether orphans are kept.
+func (g *orphanGuard) isPaused() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.paused
+}
+
+func (g *orphanGuard) count() (orphans, total int) {
+	for _, namespace := range g.namespaces.All() {
+		for _, pod := range namespace.Pods.all() {
+			uid := types.UID(pod.Labels[contract.LabelUID])
+			if uid == "" {
+				continue
+			}
+			total++
+			if !g.local.has(uid) && !g.local.hasTombstone(uid) {
+				orphans++
+			}
+		}
+	}
+	return orphans, total
+}

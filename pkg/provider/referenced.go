@@ -1,0 +1,146 @@
+package provider
+
+import (
+	"context"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// referencedMirror keeps the remote copies of one kind of referenced objects in
+// sync with the local ones, which always win.
+type referencedMirror[T object] struct {
+	syncer[T]
+
+	watcher    *objectWatcher[T]
+	queue      queue
+	remoteName func(local string) string
+	translate  func(local T) T
+
+	mu      sync.Mutex
+	waiting map[key]map[key]bool // pods that wait for a copy
+}
+
+// newConfigMapMirror returns the mirror of the ConfigMaps that watcher watches.
+func newConfigMapMirror(
+	mapper *translate.Mapper, remote *remoteCluster, watcher *objectWatcher[*corev1.ConfigMap], queue queue,
+) *referencedMirror[*corev1.ConfigMap] {
+	return &referencedMirror[*corev1.ConfigMap]{
+		syncer: syncer[*corev1.ConfigMap]{
+			kind:   kindConfigMap,
+			writer: remote.ConfigMapWriter(),
+			copied: func(n *remoteNamespace) *objects[*corev1.ConfigMap] { return n.ConfigMaps },
+			inSync: translate.SameConfigMap,
+			fixed:  func(have, _ *corev1.ConfigMap) bool { return ptr.Deref(have.Immutable, false) },
+		},
+		watcher:    watcher,
+		queue:      queue,
+		remoteName: contract.ConfigMapName,
+		translate:  mapper.ConfigMap,
+		waiting:    map[key]map[key]bool{},
+	}
+}
+
+// newSecretMirror returns the mirror of the Secrets that watcher watches.
+func newSecretMirror(
+	mapper *translate.Mapper, remote *remoteCluster, watcher *objectWatcher[*corev1.Secret], queue queue,
+) *referencedMirror[*corev1.Secret] {
+	return &referencedMirror[*corev1.Secret]{
+		syncer: syncer[*corev1.Secret]{
+			kind:   kindSecret,
+			writer: remote.SecretWriter(),
+			copied: func(n *remoteNamespace) *objects[*corev1.Secret] { return n.Secrets },
+			inSync: translate.SameSecret,
+			fixed: func(have, want *corev1.Secret) bool {
+				return ptr.Deref(have.Immutable, false) || have.Type != want.Type
+			},
+		},
+		watcher:    watcher,
+		queue:      queue,
+		remoteName: func(name string) string { return name },
+		translate:  mapper.Secret,
+		waiting:    map[key]map[key]bool{},
+	}
+}
+
+// Local returns the local object, or nil when there is none that akd may read.
+func (m *referencedMirror[T]) Local(namespace, name string) T {
+	return m.watcher.Observe(namespace, name).Object
+}
+
+// InSync reports whether the remote copy is what the local object asks for, or
+// none if there is none. Otherwise the pod is queued again once it is.
+func (m *referencedMirror[T]) InSync(namespace *remoteNamespace, name string, pod key) bool {
+	id := m.kind.Key(namespace.Local, name)
+	m.mu.Lock()
+	if m.waiting[id] == nil {
+		m.waiting[id] = map[key]bool{}
+	}
+	m.waiting[id][pod] = true
+	m.mu.Unlock()
+	if !m.isInSync(namespace, name) {
+		m.queue.Add(id)
+		return false
+	}
+	m.mu.Lock()
+	delete(m.waiting[id], pod)
+	if len(m.waiting[id]) == 0 {
+		delete(m.waiting, id)
+	}
+	m.mu.Unlock()
+	return true
+}
+
+func (m *referencedMirror[T]) isInSync(namespace *remoteNamespace, name string) bool {
+	var none T
+	local := m.watcher.Observe(namespace.Local, name)
+	have := m.copied(namespace).get(namespace.Name, m.remoteName(name))
+	switch {
+	case !local.Read:
+		return false
+	case local.Refused != nil:
+		return true
+	case local.Object == none:
+		return have == none
+	default:
+		return have != none && m.inSync(have, m.translate(local.Object))
+	}
+}
+
+// Reconcile makes the remote copy like the local object, and removes it when
+// the local one is gone or nothing refers to it any more.
+func (m *referencedMirror[T]) Reconcile(ctx context.Context, namespace *remoteNamespace, name string) error {
+	var want T
+	local := m.watcher.Observe(namespace.Local, name)
+	if local.Used && (!local.Read || local.Refused != nil) {
+		// An object that may not be read is not a deleted one: keep its copy.
+		if local.Read {
+			m.wake(namespace, name)
+		}
+		return nil
+	}
+	if local.Object != want {
+		want = m.translate(local.Object)
+	}
+	done, err := m.sync(ctx, namespace, m.remoteName(name), want)
+	if done {
+		m.wake(namespace, name)
+	}
+	return err
+}
+
+// wake queues the pods that wait for the copy.
+func (m *referencedMirror[T]) wake(namespace *remoteNamespace, name string) {
+	id := m.kind.Key(namespace.Local, name)
+	m.mu.Lock()
+	pods := m.waiting[id]
+	delete(m.waiting, id)
+	m.mu.Unlock()
+	for pod := range pods {
+		m.queue.Add(pod)
+	}
+}

@@ -1,0 +1,107 @@
+package provider
+
+import (
+	"context"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// DeleteUnused deletes the remote namespaces that no pod has used for ttl: a
+// node may not read namespaces, so that the end of a local one shows in its pods
+// alone. used reports whether a local pod is, or may come to be, in the
+// namespace.
+func (o *opener) DeleteUnused(ctx context.Context, now time.Time, ttl time.Duration, used func(*remoteNamespace) bool) error {
+	for _, namespace := range o.namespaces.All() {
+		if !o.namespaces.expired(namespace, now, ttl, used(namespace)) {
+			continue
+		}
+		o.logger.Info("delete a remote namespace that no pod uses", "namespace", namespace.Name, "localNamespace", namespace.Local)
+		o.namespaces.Forget(namespace)
+		if err := o.remote.deleteNamespace(ctx, namespace.Name, namespace.UID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SyncRecord keeps a tenant's record true: it holds each open namespace, and
+// none that is gone. One that is recorded, exists and is not open is what an
+// opening that failed half-way has left.
+func (o *opener) SyncRecord(ctx context.Context) error {
+	access := o.currentAccess()
+	recorded, err := access.readRecord(ctx)
+	if err != nil || !access.keepsRecord() {
+		return err
+	}
+	for _, namespace := range o.namespaces.All() {
+		if namespace.Pods.refusal() != nil {
+			if err := o.recheckForbidden(ctx, namespace); err != nil {
+				return err
+			}
+		}
+		if _, ok := recorded[namespace.Name]; ok {
+			delete(recorded, namespace.Name)
+			continue
+		}
+		if err := access.record(ctx, namespace.Name, namespace.Local); err != nil {
+			return err
+		}
+	}
+	for remote, local := range recorded {
+		if err := o.recheckRecorded(ctx, remote, local); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recheckRecorded finds out what became of a recorded namespace that is not open.
+func (o *opener) recheckRecorded(ctx context.Context, remote, local string) error {
+	if !o.namespaces.startOpening(local) {
+		return nil // somebody opens it, or has opened it
+	}
+	defer o.finishOpening(local)
+	namespace, err := o.remote.namespace(ctx, remote)
+	if apierrors.IsNotFound(err) {
+		return o.currentAccess().forget(ctx, remote)
+	}
+	if err != nil || o.checkUsable(namespace, local) != nil {
+		return err
+	}
+	if err := o.prepare(ctx, namespace); err != nil {
+		return err
+	}
+	o.open(namespace, local)
+	return nil
+}
+
+// recheckForbidden looks at a namespace in which akd was forbidden something. A
+// tenant's rights end with its namespace, so that it hears of its end by
+// refusals: the namespace is then forgotten. Rights that somebody took away are
+// bound again.
+func (o *opener) recheckForbidden(ctx context.Context, forbidden *remoteNamespace) error {
+	access := o.currentAccess()
+	if !access.keepsRecord() {
+		return nil
+	}
+	namespace, err := o.remote.namespace(ctx, forbidden.Name)
+	switch {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return err
+	case namespace.UID == forbidden.UID && namespace.DeletionTimestamp == nil:
+		return o.prepare(ctx, namespace)
+	}
+	o.namespaces.Forget(forbidden)
+	return nil
+}
+
+// RecheckForbidden is recheckForbidden, at most once in a while, because most
+// refusals are about one pod: a quota's, or an admission policy's.
+func (o *opener) RecheckForbidden(ctx context.Context, forbidden *remoteNamespace, now time.Time) error {
+	if !o.namespaces.checkIsDue(forbidden, now) {
+		return nil
+	}
+	return o.recheckForbidden(ctx, forbidden)
+}

@@ -1,0 +1,67 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// syncer makes remote objects of one kind as they should be: it compares before
+// it writes, and writes the difference only.
+type syncer[T object] struct {
+	kind   kind
+	writer writer[T]
+	copied func(*remoteNamespace) *objects[T]
+	inSync func(have, want T) bool
+	fixed  func(have, want T) bool // no update leads from have to want
+}
+
+// sync makes the remote object of that name like want, or removes it where want
+// is nil. It is done when nothing is left to do; otherwise the watch tells when
+// there is, or that there is not.
+func (s *syncer[T]) sync(ctx context.Context, namespace *remoteNamespace, name string, want T) (done bool, err error) {
+	var none T
+	have := s.copied(namespace).get(namespace.Name, name)
+	switch {
+	case want == none && have == none:
+		return true, nil
+	case want == none:
+		return false, s.writer.Delete(ctx, have)
+	case have == none:
+		err := s.create(ctx, namespace, want)
+		return err == nil, err
+	case s.inSync(have, want):
+		return true, nil
+	default:
+		return false, s.update(ctx, namespace, have, want)
+	}
+}
+
+func (s *syncer[T]) create(ctx context.Context, namespace *remoteNamespace, want T) error {
+	created, err := s.writer.Create(ctx, want)
+	if apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("one that akd did not make is in the way of remote %s %s/%s: delete or rename it: %w",
+			s.kind, want.GetNamespace(), want.GetName(), err)
+	}
+	if err != nil {
+		return err
+	}
+	s.copied(namespace).put(created)
+	return nil
+}
+
+// update replaces what the API server would refuse to update in two steps: the
+// copy is deleted, and created anew when the deletion is seen.
+func (s *syncer[T]) update(ctx context.Context, namespace *remoteNamespace, have, want T) error {
+	if s.fixed(have, want) {
+		return s.writer.Delete(ctx, have)
+	}
+	want.SetResourceVersion(have.GetResourceVersion())
+	updated, err := s.writer.Update(ctx, want)
+	if err != nil {
+		return err
+	}
+	s.copied(namespace).put(updated)
+	return nil
+}

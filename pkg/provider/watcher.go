@@ -1,0 +1,158 @@
+package provider
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// objectWatcher watches the local objects of one kind that pods refer to. Each
+// is watched by itself, as a kubelet does, and only while a pod refers to it:
+// nothing else is ever read.
+type objectWatcher[T object] struct {
+	source  func(namespace, name string) source
+	changed func(namespace, name string)
+	// linger is how long an object that no pod refers to any more is still
+	// watched, for a pod that takes the place of the last one.
+	linger  time.Duration
+	watches *watchGroup
+
+	mu      sync.Mutex
+	objects map[types.NamespacedName]*watchedObject[T]
+	pods    map[types.NamespacedName][]string // what each pod refers to, sorted
+}
+
+// watchedObject is one object that pods refer to.
+type watchedObject[T object] struct {
+	users       map[string]bool // names of pods of the same namespace
+	objects     *objects[T]
+	end         func()
+	lingerTimer *time.Timer // ends the lingering; nil while a pod refers to the object
+}
+
+// observed is what is known of a referenced local object.
+type observed[T object] struct {
+	Object  T     // nil when there is none, or none that akd may read
+	Read    bool  // the API server has answered, one way or the other
+	Refused error // why it may not be read, nil otherwise
+	Used    bool  // some pod refers to it, or did a moment ago
+}
+
+// newObjectWatcher returns a watcher that calls changed for each object that has
+// changed, was read first, is refused, or is not referred to any more.
+func newObjectWatcher[T object](
+	source func(namespace, name string) source, changed func(namespace, name string), linger time.Duration,
+) *objectWatcher[T] {
+	return &objectWatcher[T]{
+		source:  source,
+		changed: changed,
+		linger:  linger,
+		watches: newWatchGroup(),
+		objects: map[types.NamespacedName]*watchedObject[T]{},
+		pods:    map[types.NamespacedName][]string{},
+	}
+}
+
+// Run watches until ctx ends.
+func (w *objectWatcher[T]) Run(ctx context.Context) { w.watches.Run(ctx) }
+
+// Use says that the pod refers to exactly these names, which are sorted. It
+// begins and ends watches accordingly.
+func (w *objectWatcher[T]) Use(pod types.NamespacedName, names []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.pods[pod]
+	if slices.Equal(before, names) {
+		return
+	}
+	for _, name := range names {
+		w.addLocked(types.NamespacedName{Namespace: pod.Namespace, Name: name}, pod.Name)
+	}
+	for _, name := range before {
+		if !slices.Contains(names, name) {
+			w.dropLocked(types.NamespacedName{Namespace: pod.Namespace, Name: name}, pod.Name)
+		}
+	}
+	if len(names) == 0 {
+		delete(w.pods, pod)
+		return
+	}
+	w.pods[pod] = names
+}
+
+func (w *objectWatcher[T]) addLocked(id types.NamespacedName, pod string) {
+	found := w.objects[id]
+	if found != nil && found.lingerTimer != nil {
+		found.lingerTimer.Stop()
+		found.lingerTimer = nil
+		if found.objects.refusal() != nil {
+			// Nobody referred to it when it was read again: that was no answer.
+			w.endLocked(id, found)
+			found = nil
+		}
+	}
+	if found == nil {
+		found = w.watch(id)
+		w.objects[id] = found
+	}
+	found.users[pod] = true
+}
+
+func (w *objectWatcher[T]) watch(id types.NamespacedName) *watchedObject[T] {
+	changed := func() { w.changed(id.Namespace, id.Name) }
+	objects := newObjects(handlers[T]{Changed: func(change[T]) { changed() }, Ready: changed})
+	end := w.watches.Begin(func(ctx context.Context) { objects.run(ctx, w.source(id.Namespace, id.Name)) })
+	return &watchedObject[T]{users: map[string]bool{}, objects: objects, end: end}
+}
+
+func (w *objectWatcher[T]) dropLocked(id types.NamespacedName, pod string) {
+	found := w.objects[id]
+	if found == nil {
+		return
+	}
+	delete(found.users, pod)
+	switch {
+	case len(found.users) > 0:
+	case w.linger == 0:
+		w.endLocked(id, found)
+		w.changed(id.Namespace, id.Name)
+	case found.lingerTimer == nil:
+		found.lingerTimer = time.AfterFunc(w.linger, func() { w.expire(id, found) })
+	}
+}
+
+// expire stops watching an object that no pod has come back to.
+func (w *objectWatcher[T]) expire(id types.NamespacedName, left *watchedObject[T]) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.objects[id] != left || len(left.users) > 0 {
+		return
+	}
+	w.endLocked(id, left)
+	w.changed(id.Namespace, id.Name)
+}
+
+func (w *objectWatcher[T]) endLocked(id types.NamespacedName, left *watchedObject[T]) {
+	left.end()
+	delete(w.objects, id)
+}
+
+// Observe returns what is known of a local object.
+func (w *objectWatcher[T]) Observe(namespace, name string) observed[T] {
+	w.mu.Lock()
+	found := w.objects[types.NamespacedName{Namespace: namespace, Name: name}]
+	w.mu.Unlock()
+	if found == nil {
+		return observed[T]{}
+	}
+	refused := found.objects.refusal()
+	return observed[T]{
+		Object:  found.objects.get(namespace, name),
+		Read:    found.objects.hasSynced() || refused != nil,
+		Refused: refused,
+		Used:    true,
+	}
+}

@@ -1,0 +1,84 @@
+package provider
+
+import (
+	"context"
+	"sync"
+)
+
+// watchGroup owns watches that begin and end at any time. Those that begin
+// before Run wait for it.
+type watchGroup struct {
+	mu      sync.Mutex
+	waiting []*groupedWatch
+	wake    chan struct{}
+}
+
+func newWatchGroup() *watchGroup { return &watchGroup{wake: make(chan struct{}, 1)} }
+
+// Begin has Run run a watch, whose context ends when the returned function is
+// called, and with Run's at the latest.
+func (g *watchGroup) Begin(watch func(context.Context)) (end func()) {
+	next := &groupedWatch{watch: watch}
+	g.mu.Lock()
+	g.waiting = append(g.waiting, next)
+	g.mu.Unlock()
+	select {
+	case g.wake <- struct{}{}:
+	default: // Run has been woken already
+	}
+	return next.end
+}
+
+// Run runs the watches until ctx ends, and returns when each has ended.
+func (g *watchGroup) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		for _, next := range g.take() {
+			running.Go(func() { next.run(ctx) })
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-g.wake:
+		}
+	}
+}
+
+func (g *watchGroup) take() []*groupedWatch {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	taken := g.waiting
+	g.waiting = nil
+	return taken
+}
+
+// groupedWatch is one watch of a group.
+type groupedWatch struct {
+	watch func(context.Context)
+
+	mu     sync.Mutex
+	ended  bool
+	cancel context.CancelFunc // nil until it runs
+}
+
+func (w *groupedWatch) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w.mu.Lock()
+	ended := w.ended
+	w.cancel = cancel
+	w.mu.Unlock()
+	if !ended {
+		w.watch(ctx)
+	}
+}
+
+func (w *groupedWatch) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = true
+	if w.cancel != nil {
+		w.cancel()
+	}
+}

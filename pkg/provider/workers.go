@@ -1,0 +1,107 @@
+package provider
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+)
+
+const (
+	// A first retry comes at once, for the races that end within milliseconds: a
+	// cache that lags behind a write, an authorizer behind a binding. The longest
+	// wait is what an operator can bear after an outage.
+	retryFirst   = 10 * time.Millisecond
+	retryLongest = 30 * time.Second
+	// stepTimeout bounds the requests of one reconcile.
+	stepTimeout = time.Minute
+)
+
+// workers take keys from the queue and have them reconciled.
+type workers struct {
+	workersConfig
+
+	taken atomic.Uint64 // keys so far
+}
+
+// workersConfig is what workers work with.
+type workersConfig struct {
+	Queue workqueue.TypedRateLimitingInterface[key]
+	// Reconcile handles a key. attempts is how often it failed in a row.
+	Reconcile func(ctx context.Context, k key, attempts int) error
+	// Observe is told of the end of each attempt.
+	Observe func(result string, took time.Duration)
+	Clock   clock.PassiveClock
+	Logger  *slog.Logger
+}
+
+func newWorkers(config workersConfig) *workers { return &workers{workersConfig: config} }
+
+// Taken returns how many keys have been taken so far.
+func (w *workers) Taken() uint64 { return w.taken.Load() }
+
+// newQueue makes a queue that retries each key with its own back-off and
+// never forgets one; see fairQueue for whose turn it is. There is no overall limit:
+// what limits akd is the API servers' own priority and fairness.
+func newQueue(metrics workqueue.MetricsProvider) workqueue.TypedRateLimitingInterface[key] {
+	const name = "pods"
+	return workqueue.NewTypedRateLimitingQueueWithConfig(
+		workqueue.NewTypedItemExponentialFailureRateLimiter[key](retryFirst, retryLongest),
+		workqueue.TypedRateLimitingQueueConfig[key]{
+			DelayingQueue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[key]{
+				Name: name, MetricsProvider: metrics,
+				Queue: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[key]{Name: name, MetricsProvider: metrics, Queue: &fairQueue{}}),
+			}),
+		},
+	)
+}
+
+// Run works with that many workers until ctx ends, and returns when all have
+// finished what they were at.
+func (w *workers) Run(ctx context.Context, number int) {
+	var running sync.WaitGroup
+	for range number {
+		running.Go(func() {
+			for w.next(ctx) {
+			}
+		})
+	}
+	<-ctx.Done()
+	w.Queue.ShutDown()
+	running.Wait()
+}
+
+func (w *workers) next(ctx context.Context) bool {
+	k, shutdown := w.Queue.Get()
+	if shutdown {
+		return false
+	}
+	defer w.Queue.Done(k)
+	w.taken.Add(1)
+	bounded, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	attempts := w.Queue.NumRequeues(k)
+	began := w.Clock.Now()
+	err := w.Reconcile(bounded, k, attempts)
+	if err == nil {
+		w.Observe("success", w.Clock.Since(began))
+		w.Queue.Forget(k)
+		return true
+	}
+	if ctx.Err() != nil {
+		return true
+	}
+	w.Observe("error", w.Clock.Since(began))
+	level := slog.LevelDebug
+	if attempts == quietAttempts {
+		level = slog.LevelWarn
+	}
+	w.Logger.Log(ctx, level, "reconcile will be retried",
+		"kind", k.Kind, "namespace", k.Namespace, "name", k.Name, "attempts", attempts+1, "error", err)
+	w.Queue.AddRateLimited(k)
+	return true
+}
