@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -19,7 +20,7 @@ import (
 // kubelet does. It keeps what the pods ask for that it has admitted, so that a
 // pod costs the same on a full node as on an empty one.
 type admission struct {
-	bound *objects[*corev1.Pod]                       // the node's pods
+	bound *store.Store[*corev1.Pod]                   // the node's pods
 	read  func(context.Context) (*corev1.Node, error) // from the API server
 
 	mu   sync.Mutex
@@ -28,20 +29,20 @@ type admission struct {
 	used translate.Amounts
 }
 
-func newAdmission(bound *objects[*corev1.Pod], read func(context.Context) (*corev1.Node, error)) *admission {
+func newAdmission(bound *store.Store[*corev1.Pod], read func(context.Context) (*corev1.Node, error)) *admission {
 	return &admission{bound: bound, read: read, pods: map[types.UID]translate.Amounts{}, used: translate.Amounts{}}
 }
 
 // podChanged keeps the books. A pod that has started was admitted, by an akd
 // before this one perhaps; one that has ended takes nothing any more. What is
 // told may be older than what is known by now, which counts.
-func (a *admission) podChanged(c change[*corev1.Pod]) {
+func (a *admission) podChanged(c store.Change[*corev1.Pod]) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	pod := c.object()
-	current := a.bound.get(pod.Namespace, pod.Name)
+	pod := c.Object()
+	current := a.bound.Get(pod.Namespace, pod.Name)
 	admitted := false
-	for _, told := range []*corev1.Pod{c.old, c.new} {
+	for _, told := range []*corev1.Pod{c.Old, c.New} {
 		if told == nil {
 			continue
 		}
@@ -92,7 +93,7 @@ func (a *admission) admit(ctx context.Context, pod *corev1.Pod) (translate.Refus
 func (a *admission) try(pod *corev1.Pod) translate.Refusal {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	current := a.bound.get(pod.Namespace, pod.Name)
+	current := a.bound.Get(pod.Namespace, pod.Name)
 	if _, admitted := a.pods[pod.UID]; admitted || current == nil || current.UID != pod.UID || translate.Finished(current) {
 		return translate.Refusal{}
 	}
@@ -106,7 +107,7 @@ func (a *admission) try(pod *corev1.Pod) translate.Refusal {
 }
 
 func (a *admission) admittedLocked() []*corev1.Pod {
-	return slices.DeleteFunc(a.bound.all(), func(pod *corev1.Pod) bool {
+	return slices.DeleteFunc(a.bound.All(), func(pod *corev1.Pod) bool {
 		_, ok := a.pods[pod.UID]
 		return !ok
 	})

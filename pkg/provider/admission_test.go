@@ -15,13 +15,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
 // ledger is an admission with the pods that it watches.
-func ledger(pods string, read func(context.Context) (*corev1.Node, error)) (*admission, *objects[*corev1.Pod]) {
+func ledger(pods string, read func(context.Context) (*corev1.Node, error)) (*admission, *store.Store[*corev1.Pod]) {
 	var a *admission
-	bound := newObjects(handlers[*corev1.Pod]{Changed: func(c change[*corev1.Pod]) { a.podChanged(c) }})
+	bound := store.New(store.Handlers[*corev1.Pod]{Changed: func(c store.Change[*corev1.Pod]) { a.podChanged(c) }})
 	a = newAdmission(bound, read)
 	a.nodeChanged(nodeOf(pods))
 	return a, bound
@@ -78,7 +79,7 @@ func TestAdmissionLedger(t *testing.T) {
 	if got := admit(second); got != "" || len(a.pods) != 1 {
 		t.Errorf("a pod that has gone meanwhile: %q, %d pods have room", got, len(a.pods))
 	}
-	a.podChanged(change[*corev1.Pod]{old: started, new: started}) // told late
+	a.podChanged(store.Change[*corev1.Pod]{Old: started, New: started}) // told late
 	if got, want := a.used[corev1.ResourcePods], int64(1); got != want || len(a.pods) != 1 {
 		t.Errorf("%d pods are counted, and %d known, want 1", got, len(a.pods))
 	}

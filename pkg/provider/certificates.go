@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -45,7 +46,7 @@ type certificates struct {
 	local    *localCluster
 	recorder record.EventRecorder
 	clock    clock.PassiveClock
-	requests *lazy[*certificatesv1.PodCertificateRequest]
+	requests *store.Lazy[*certificatesv1.PodCertificateRequest]
 
 	mu      sync.Mutex
 	pending map[types.UID]map[string]*pendingCertificate // by pod and key
@@ -70,9 +71,9 @@ func newCertificates(
 		local:    local,
 		recorder: recorder,
 		clock:    clock,
-		requests: newLazy(local.certificateRequests, handlers[*certificatesv1.PodCertificateRequest]{
-			Changed: func(c change[*certificatesv1.PodCertificateRequest]) {
-				request := c.object()
+		requests: store.NewLazy(local.certificateRequests, store.Handlers[*certificatesv1.PodCertificateRequest]{
+			Changed: func(c store.Change[*certificatesv1.PodCertificateRequest]) {
+				request := c.Object()
 				changed(request.Namespace, request.Spec.PodName)
 			},
 		}),
@@ -124,7 +125,7 @@ func (c *certificates) advance(ctx context.Context, pod *corev1.Pod, want transl
 		return nil, c.request(ctx, pod, want)
 	}
 	age := c.clock.Since(pending.created)
-	request := c.requests.get(pod.Namespace, pending.name)
+	request := c.requests.Get(pod.Namespace, pending.name)
 	if request == nil {
 		if age < requestAbandoned {
 			return nil, nil
@@ -179,7 +180,7 @@ func (c *certificates) request(ctx context.Context, pod *corev1.Pod, want transl
 	// Jitter spreads load, nothing secret depends on it.
 	jitter := mathrand.N(refreshJitter) //nolint:gosec // see above
 	c.set(pod.UID, want.Key, &pendingCertificate{name: created.Name, privateKey: key, created: c.clock.Now(), jitter: jitter})
-	c.requests.put(created)
+	c.requests.Put(created)
 	return nil
 }
 

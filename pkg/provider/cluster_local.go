@@ -3,6 +3,8 @@ package provider
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
 // localCluster reads and writes the cluster where users create pods.
@@ -24,32 +26,32 @@ func (c *localCluster) Node() string { return c.node }
 
 // pods selects this node's pods of all namespaces; the Node authorizer allows
 // no other list.
-func (c *localCluster) pods() source {
-	return selection("local pods", c.client, c.client.CoreV1().Pods(metav1.NamespaceAll), byField("spec.nodeName", c.node))
+func (c *localCluster) pods() store.ListWatch {
+	return store.NewListWatch("local pods", c.client, c.client.CoreV1().Pods(metav1.NamespaceAll), store.ByField("spec.nodeName", c.node))
 }
 
 // endpointSlices selects all of them, which is kube-proxy's right and not a
 // node's.
-func (c *localCluster) endpointSlices() source {
-	return selection("local endpointslices", c.proxy, c.proxy.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), everything)
+func (c *localCluster) endpointSlices() store.ListWatch {
+	return store.NewListWatch("local endpointslices", c.proxy, c.proxy.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), store.Everything)
 }
 
-func (c *localCluster) services() source {
-	return selection("local services", c.client, c.client.CoreV1().Services(metav1.NamespaceAll), everything)
+func (c *localCluster) services() store.ListWatch {
+	return store.NewListWatch("local services", c.client, c.client.CoreV1().Services(metav1.NamespaceAll), store.Everything)
 }
 
 // configMap selects one ConfigMap. A node may watch Secrets and ConfigMaps by
 // name only, and only those that its pods refer to.
-func (c *localCluster) configMap(namespace, name string) source {
-	return selection("local configmap "+namespace+"/"+name, c.client, c.client.CoreV1().ConfigMaps(namespace), byField(metav1.ObjectNameField, name))
+func (c *localCluster) configMap(namespace, name string) store.ListWatch {
+	return store.NewListWatch("local configmap "+namespace+"/"+name, c.client, c.client.CoreV1().ConfigMaps(namespace), store.ByField(metav1.ObjectNameField, name))
 }
 
 // secret selects one Secret; see configMap.
-func (c *localCluster) secret(namespace, name string) source {
-	return selection("local secret "+namespace+"/"+name, c.client, c.client.CoreV1().Secrets(namespace), byField(metav1.ObjectNameField, name))
+func (c *localCluster) secret(namespace, name string) store.ListWatch {
+	return store.NewListWatch("local secret "+namespace+"/"+name, c.client, c.client.CoreV1().Secrets(namespace), store.ByField(metav1.ObjectNameField, name))
 }
 
 // trustBundles selects all of them, as a kubelet does.
-func (c *localCluster) trustBundles() source {
-	return selection("local clustertrustbundles", c.client, c.client.CertificatesV1().ClusterTrustBundles(), everything)
+func (c *localCluster) trustBundles() store.ListWatch {
+	return store.NewListWatch("local clustertrustbundles", c.client, c.client.CertificatesV1().ClusterTrustBundles(), store.Everything)
 }

@@ -12,11 +12,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
 // self selects this node's Node object.
-func (c *localCluster) self() source {
-	return selection("local node "+c.node, c.client, c.client.CoreV1().Nodes(), byField(metav1.ObjectNameField, c.node))
+func (c *localCluster) self() store.ListWatch {
+	return store.NewListWatch("local node "+c.node, c.client, c.client.CoreV1().Nodes(), store.ByField(metav1.ObjectNameField, c.node))
 }
 
 func (c *localCluster) ownNode(ctx context.Context) (*corev1.Node, error) {

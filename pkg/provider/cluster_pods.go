@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -64,7 +65,7 @@ func (c *localCluster) token(ctx context.Context, pod *corev1.Pod, want translat
 	if want.Audience != "" {
 		request.Spec.Audiences = []string{want.Audience}
 	}
-	granted, err := retryUnknown(ctx, func() (*authenticationv1.TokenRequest, error) {
+	granted, err := store.RetryUnknown(ctx, func() (*authenticationv1.TokenRequest, error) {
 		return c.client.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
 	})
 	if err != nil {
@@ -85,8 +86,8 @@ func isNotFoundOrConflict(err error) bool {
 }
 
 // certificateRequests selects those of this node's pods; a node may see no other.
-func (c *localCluster) certificateRequests() source {
-	return selection("local podcertificaterequests", c.client, c.client.CertificatesV1().PodCertificateRequests(metav1.NamespaceAll), byField("spec.nodeName", c.node))
+func (c *localCluster) certificateRequests() store.ListWatch {
+	return store.NewListWatch("local podcertificaterequests", c.client, c.client.CertificatesV1().PodCertificateRequests(metav1.NamespaceAll), store.ByField("spec.nodeName", c.node))
 }
 
 // requestCertificate creates a request for the pod's own certificate, which

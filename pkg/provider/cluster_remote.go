@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -29,30 +30,30 @@ func newRemoteCluster(client kubernetes.Interface, node string) *remoteCluster {
 
 // pods selects all pods of a remote namespace, foreign ones included, so that
 // a foreign pod in the way is seen, and seen to go.
-func (c *remoteCluster) pods(namespace string) source {
-	return selection("remote pods of "+namespace, c.client, c.client.CoreV1().Pods(namespace), everything)
+func (c *remoteCluster) pods(namespace string) store.ListWatch {
+	return store.NewListWatch("remote pods of "+namespace, c.client, c.client.CoreV1().Pods(namespace), store.Everything)
 }
 
-func (c *remoteCluster) configMaps(namespace string) source {
-	return selection("remote configmaps of "+namespace, c.client, c.client.CoreV1().ConfigMaps(namespace), c.ours)
+func (c *remoteCluster) configMaps(namespace string) store.ListWatch {
+	return store.NewListWatch("remote configmaps of "+namespace, c.client, c.client.CoreV1().ConfigMaps(namespace), c.ours)
 }
 
-func (c *remoteCluster) secrets(namespace string) source {
-	return selection("remote secrets of "+namespace, c.client, c.client.CoreV1().Secrets(namespace), c.ours)
+func (c *remoteCluster) secrets(namespace string) store.ListWatch {
+	return store.NewListWatch("remote secrets of "+namespace, c.client, c.client.CoreV1().Secrets(namespace), c.ours)
 }
 
-func (c *remoteCluster) services(namespace string) source {
-	return selection("remote services of "+namespace, c.client, c.client.CoreV1().Services(namespace), c.ours)
+func (c *remoteCluster) services(namespace string) store.ListWatch {
+	return store.NewListWatch("remote services of "+namespace, c.client, c.client.CoreV1().Services(namespace), c.ours)
 }
 
-func (c *remoteCluster) endpointSlices(namespace string) source {
-	return selection("remote endpointslices of "+namespace, c.client, c.client.DiscoveryV1().EndpointSlices(namespace), c.ours)
+func (c *remoteCluster) endpointSlices(namespace string) store.ListWatch {
+	return store.NewListWatch("remote endpointslices of "+namespace, c.client, c.client.DiscoveryV1().EndpointSlices(namespace), c.ours)
 }
 
 // events selects those that are repeated; see contract.ReasonScheduled.
-func (c *remoteCluster) events(namespace string) source {
+func (c *remoteCluster) events(namespace string) store.ListWatch {
 	wanted := fields.AndSelectors(fields.OneTermEqualSelector("involvedObject.kind", "Pod"), fields.OneTermNotEqualSelector("reason", contract.ReasonScheduled))
-	return selection("remote events of "+namespace, c.client, c.client.CoreV1().Events(namespace), func(opts *metav1.ListOptions) {
+	return store.NewListWatch("remote events of "+namespace, c.client, c.client.CoreV1().Events(namespace), func(opts *metav1.ListOptions) {
 		opts.FieldSelector = wanted.String()
 	})
 }

@@ -7,17 +7,19 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
 // writer writes one kind of mirrored object in the remote cluster. Its errors
 // name the object and wrap the API server's.
-type writer[T object] struct {
+type writer[T store.Object] struct {
 	kind string
 	in   func(namespace string) writable[T]
 }
 
 // writable is what a typed client can do to one kind in one namespace.
-type writable[T object] interface {
+type writable[T store.Object] interface {
 	Create(context.Context, T, metav1.CreateOptions) (T, error)
 	Update(context.Context, T, metav1.UpdateOptions) (T, error)
 	Delete(ctx context.Context, name string, opts metav1.DeleteOptions) error

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -58,10 +59,10 @@ type mirroredEvent struct {
 }
 
 func newEventMirror(
-	mapper *translate.Mapper, local *localCluster, remote *remoteCluster, pods *objects[*corev1.Pod], logger *slog.Logger,
+	mapper *translate.Mapper, local *localCluster, remote *remoteCluster, pods *store.Store[*corev1.Pod], logger *slog.Logger,
 ) *eventMirror {
 	return &eventMirror{
-		mapper: mapper, local: local, remote: remote, pod: pods.get, logger: logger,
+		mapper: mapper, local: local, remote: remote, pod: pods.Get, logger: logger,
 		queue: workqueue.NewTypedDelayingQueue[types.NamespacedName](), pending: map[types.NamespacedName]mirroredEvent{},
 	}
 }
@@ -125,9 +126,9 @@ func (m *eventMirror) isOld(event *corev1.Event) bool {
 // watch hands the events of a remote namespace over until ctx ends.
 func (m *eventMirror) watch(ctx context.Context, namespace *remoteNamespace) {
 	src := m.remote.events(namespace.Name)
-	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{ListWithContextFunc: src.list, WatchFuncWithContext: src.watch}, src.client)
+	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{ListWithContextFunc: src.List, WatchFuncWithContext: src.Watch}, src.Client)
 	cache.NewReflectorWithOptions(lw, &corev1.Event{}, &eventSink{mirror: m, namespace: namespace}, cache.ReflectorOptions{
-		Name:    src.name,
+		Name:    src.Name,
 		Backoff: &wait.Backoff{Duration: time.Second, Cap: time.Minute, Steps: 7, Factor: 2, Jitter: 0.5},
 	}).RunWithContext(ctx)
 }
@@ -204,7 +205,7 @@ func (s *eventSink) Replace(list []any, resourceVersion string) error {
 		if !ok {
 			return fmt.Errorf("listed a %T, want a *v1.Event", obj)
 		}
-		if newer(event.ResourceVersion, s.newest) {
+		if store.Newer(event.ResourceVersion, s.newest) {
 			s.handOver(event)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
 // remoteEvent is a remote event about the remote pod that was made for the
@@ -27,6 +28,11 @@ func remoteEvent(namespace *remoteNamespace, pod, name string, count int32) *cor
 	}
 }
 
+// eventPod is the local pod of that name.
+func eventPod(name string) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, UID: types.UID("local-" + name), ResourceVersion: "1"}}
+}
+
 // Events used to be written while the pod's status waited for the same
 // processors: +13 ms to Running. What happens again and again, as BackOff does,
 // is written once per delay, and a pod that ends soon keeps its last words.
@@ -36,12 +42,12 @@ func TestEventsWait(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		mapper := scenarioMapper()
-		local := newObjects(handlers[*corev1.Pod]{})
-		namespace := &remoteNamespace{Local: "ns", Name: contract.RemoteNamespace(scenarioNode, "ns"), Pods: newObjects(handlers[*corev1.Pod]{})}
+		local := store.New(store.Handlers[*corev1.Pod]{})
+		namespace := &remoteNamespace{Local: "ns", Name: contract.RemoteNamespace(scenarioNode, "ns"), Pods: store.New(store.Handlers[*corev1.Pod]{})}
 		for _, name := range []string{"web", "brief"} {
-			pod := podAt(name, "local-"+name, "1")
+			pod := eventPod(name)
 			pod.Annotations = map[string]string{contract.AnnotationRemoteUID: "remote-" + name}
-			local.put(pod)
+			local.Put(pod)
 		}
 		client := fake.NewClientset()
 		m := newEventMirror(mapper, newLocalCluster(client, client, scenarioNode), newRemoteCluster(client, scenarioNode), local, slog.New(slog.DiscardHandler))
@@ -72,7 +78,7 @@ func TestEventsWait(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		local.drop(podAt("brief", "local-brief", "1"))
+		local.Drop(eventPod("brief"))
 		if diff := cmp.Diff(map[string]int32{}, written()); diff != "" {
 			t.Errorf("at once (-want +got):\n%s", diff)
 		}

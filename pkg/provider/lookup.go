@@ -4,22 +4,23 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
 // Lookup answers the kubelet API from the caches.
 type Lookup struct {
-	local      *objects[*corev1.Pod]
+	local      *store.Store[*corev1.Pod]
 	namespaces *namespaces
 }
 
 // Pod implements kubeletapi.Pods.
 func (p Lookup) Pod(namespace, name string) (*corev1.Pod, bool) {
-	pod := p.local.get(namespace, name)
+	pod := p.local.Get(namespace, name)
 	return pod, pod != nil
 }
 
 // List implements kubeletapi.Pods.
-func (p Lookup) List() []*corev1.Pod { return p.local.all() }
+func (p Lookup) List() []*corev1.Pod { return p.local.All() }
 
 // Remote implements kubeletapi.Pods. Only the remote pod that was made for
 // this very local pod will do: another one under the name is not its owner's.

@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -35,7 +36,7 @@ type Controller struct {
 	queue    workqueue.TypedRateLimitingInterface[key]
 	recorder *recorder
 
-	pods       *objects[*corev1.Pod]
+	pods       *store.Store[*corev1.Pod]
 	index      *podIndex
 	admission  *admission
 	services   *serviceMirror
@@ -78,7 +79,7 @@ func New(local *localCluster, remote *remoteCluster, config Config, logger *slog
 		queue:    newQueue(config.QueueMetrics),
 		recorder: newRecorder(local),
 	}
-	interner := newInterner()
+	interner := store.NewInterner()
 	c.followLocal(interner)
 	c.followRemote(interner)
 	c.reconciler = c.newReconciler()
@@ -93,9 +94,9 @@ func New(local *localCluster, remote *remoteCluster, config Config, logger *slog
 }
 
 // followLocal makes what reads the local cluster.
-func (c *Controller) followLocal(interner *interner) {
+func (c *Controller) followLocal(interner *store.Interner) {
 	c.index = newPodIndex(c.config.Clock)
-	c.pods = newObjects(handlers[*corev1.Pod]{Changed: c.localPodChanged, Trim: func(pod *corev1.Pod) { interner.Share(pod) }})
+	c.pods = store.New(store.Handlers[*corev1.Pod]{Changed: c.localPodChanged, Trim: func(pod *corev1.Pod) { interner.Share(pod) }})
 	c.admission = newAdmission(c.pods, c.local.ownNode)
 	c.configMaps = newObjectWatcher[*corev1.ConfigMap](c.local.configMap, c.changed(kindConfigMap), c.config.Linger)
 	c.secrets = newObjectWatcher[*corev1.Secret](c.local.secret, c.changed(kindSecret), c.config.Linger)
@@ -104,7 +105,7 @@ func (c *Controller) followLocal(interner *interner) {
 }
 
 // followRemote makes what reads the remote cluster, and mirrors Services into it.
-func (c *Controller) followRemote(interner *interner) {
+func (c *Controller) followRemote(interner *store.Interner) {
 	c.events = newEventMirror(c.config.Mapper, c.local, c.remote, c.pods, c.logger)
 	c.namespaces = newNamespaces()
 	c.opener = newOpener(openerConfig{
@@ -166,14 +167,14 @@ func (c *Controller) changed(kind kind) func(namespace, name string) {
 }
 
 // localPodChanged keeps what is derived from local pods, and queues the pod.
-func (c *Controller) localPodChanged(change change[*corev1.Pod]) {
-	pod := change.object()
+func (c *Controller) localPodChanged(change store.Change[*corev1.Pod]) {
+	pod := change.Object()
 	c.index.observe(change)
 	c.admission.podChanged(change)
 	id := types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
 	var needs translate.Needs
-	if change.new != nil && !translate.Finished(change.new) {
-		needs = translate.NeedsOf(change.new)
+	if change.New != nil && !translate.Finished(change.New) {
+		needs = translate.NeedsOf(change.New)
 	}
 	c.configMaps.Use(id, needs.ConfigMaps)
 	c.secrets.Use(id, needs.Secrets)
@@ -183,17 +184,17 @@ func (c *Controller) localPodChanged(change change[*corev1.Pod]) {
 	if len(needs.Certificates) > 0 {
 		c.certificates.Need()
 	}
-	if change.new == nil || change.old != nil && change.old.UID != change.new.UID {
-		c.queue.Add(kindSecret.Key(pod.Namespace, contract.TokenSecretName(change.old.UID)))
-		c.reconciler.forget(change.old.UID)
-		c.certificates.Forget(change.old.UID)
+	if change.New == nil || change.Old != nil && change.Old.UID != change.New.UID {
+		c.queue.Add(kindSecret.Key(pod.Namespace, contract.TokenSecretName(change.Old.UID)))
+		c.reconciler.forget(change.Old.UID)
+		c.certificates.Forget(change.Old.UID)
 	}
 	c.queue.Add(kindPod.Key(pod.Namespace, pod.Name))
 }
 
 // bundlesChanged queues the pods that mount trust anchors.
 func (c *Controller) bundlesChanged() {
-	for _, pod := range c.pods.all() {
+	for _, pod := range c.pods.All() {
 		if translate.HasBundles(pod) {
 			c.queue.Add(kindPod.Key(pod.Namespace, pod.Name))
 		}
@@ -208,7 +209,7 @@ func (c *Controller) NodeChanged(node *corev1.Node) { c.admission.nodeChanged(no
 // and whatever is already there remotely.
 func (c *Controller) keys(localNamespace string) []key {
 	var keys []key
-	for _, pod := range c.pods.in(localNamespace) {
+	for _, pod := range c.pods.In(localNamespace) {
 		keys = append(keys, kindPod.Key(localNamespace, pod.Name))
 	}
 	opened := c.namespaces.Get(localNamespace)
@@ -216,13 +217,13 @@ func (c *Controller) keys(localNamespace string) []key {
 	if opened == nil {
 		return keys
 	}
-	for _, pod := range opened.Pods.all() {
+	for _, pod := range opened.Pods.All() {
 		keys = append(keys, kindPod.Key(localNamespace, pod.Name))
 	}
-	for _, configMap := range opened.ConfigMaps.all() {
+	for _, configMap := range opened.ConfigMaps.All() {
 		keys = append(keys, kindConfigMap.Key(localNamespace, contract.LocalConfigMapName(configMap.Name)))
 	}
-	for _, secret := range opened.Secrets.all() {
+	for _, secret := range opened.Secrets.All() {
 		keys = append(keys, kindSecret.Key(localNamespace, secret.Name))
 	}
 	return keys
@@ -236,7 +237,7 @@ func (c *Controller) Run(ctx context.Context, synced func()) error {
 	defer stopRecorder()
 	group, ctx := errgroup.WithContext(ctx)
 	for _, run := range []func(context.Context){
-		func(ctx context.Context) { c.pods.run(ctx, c.local.pods()) },
+		func(ctx context.Context) { c.pods.Run(ctx, c.local.pods()) },
 		c.services.Run,
 		c.events.run,
 		c.configMaps.Run,
@@ -279,7 +280,7 @@ func (c *Controller) record(ctx context.Context) (stop func()) {
 // left in the remote cluster, have been read.
 func (c *Controller) waitSynced(ctx context.Context) error {
 	c.events.ignoreBefore(c.lastAlive(ctx))
-	err := untilDone(ctx, func() bool { return c.pods.hasSynced() && c.services.HasSynced() })
+	err := untilDone(ctx, func() bool { return c.pods.HasSynced() && c.services.HasSynced() })
 	if err != nil {
 		return err
 	}
@@ -335,7 +336,7 @@ func (c *Controller) resync(ctx context.Context) {
 func (c *Controller) collectGarbage(ctx context.Context) {
 	interval := min(max(c.config.UnusedTTL/5, time.Second), time.Minute)
 	used := func(namespace *remoteNamespace) bool {
-		return len(c.pods.in(namespace.Local)) > 0 || c.services.Uses(namespace.Local)
+		return len(c.pods.In(namespace.Local)) > 0 || c.services.Uses(namespace.Local)
 	}
 	every(ctx, c.config.Clock, interval, func(ctx context.Context) {
 		c.index.prune()

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -20,12 +21,12 @@ type remoteNamespace struct {
 	Name  string
 	UID   types.UID
 
-	Pods       *objects[*corev1.Pod]
-	ConfigMaps *objects[*corev1.ConfigMap]
-	Secrets    *objects[*corev1.Secret]
+	Pods       *store.Store[*corev1.Pod]
+	ConfigMaps *store.Store[*corev1.ConfigMap]
+	Secrets    *store.Store[*corev1.Secret]
 	// Services and EndpointSlices are empty where none are mirrored.
-	Services       *objects[*corev1.Service]
-	EndpointSlices *objects[*discoveryv1.EndpointSlice]
+	Services       *store.Store[*corev1.Service]
+	EndpointSlices *store.Store[*discoveryv1.EndpointSlice]
 
 	unread    atomic.Int32 // selections that have not been read yet
 	end       func()       // ends its watches
@@ -34,7 +35,7 @@ type remoteNamespace struct {
 }
 
 // Pod returns the remote pod of that local name, or nil.
-func (n *remoteNamespace) Pod(name string) *corev1.Pod { return n.Pods.get(n.Name, name) }
+func (n *remoteNamespace) Pod(name string) *corev1.Pod { return n.Pods.Get(n.Name, name) }
 
 // read reports whether what the namespace holds has been read.
 func (n *remoteNamespace) read() bool { return n.unread.Load() == 0 }
@@ -45,29 +46,29 @@ func (n *remoteNamespace) read() bool { return n.unread.Load() == 0 }
 func (o *opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *remoteNamespace {
 	n := &remoteNamespace{Local: local, Name: namespace.Name, UID: namespace.UID}
 	ready := func() { o.selectionRead(n) }
-	n.Pods = newObjects(handlers[*corev1.Pod]{
-		Changed: func(c change[*corev1.Pod]) { o.queue.Add(kindPod.Key(local, c.object().Name)) },
+	n.Pods = store.New(store.Handlers[*corev1.Pod]{
+		Changed: func(c store.Change[*corev1.Pod]) { o.queue.Add(kindPod.Key(local, c.Object().Name)) },
 		Ready:   ready,
 		Trim:    func(pod *corev1.Pod) { translate.TrimRemote(pod); o.interner.Share(pod) },
 	})
-	n.ConfigMaps = newObjects(handlers[*corev1.ConfigMap]{
-		Changed: func(c change[*corev1.ConfigMap]) {
-			o.queue.Add(kindConfigMap.Key(local, contract.LocalConfigMapName(c.object().Name)))
+	n.ConfigMaps = store.New(store.Handlers[*corev1.ConfigMap]{
+		Changed: func(c store.Change[*corev1.ConfigMap]) {
+			o.queue.Add(kindConfigMap.Key(local, contract.LocalConfigMapName(c.Object().Name)))
 		},
 		Ready: ready,
 	})
-	n.Secrets = newObjects(handlers[*corev1.Secret]{
-		Changed: func(c change[*corev1.Secret]) { o.queue.Add(kindSecret.Key(local, c.object().Name)) },
+	n.Secrets = store.New(store.Handlers[*corev1.Secret]{
+		Changed: func(c store.Change[*corev1.Secret]) { o.queue.Add(kindSecret.Key(local, c.Object().Name)) },
 		Ready:   ready,
 		Trim:    func(secret *corev1.Secret) { translate.TrimSecret(secret); o.interner.Share(secret) },
 	})
-	n.Services = newObjects(handlers[*corev1.Service]{
-		Changed: func(c change[*corev1.Service]) { o.queue.Add(kindService.Key(local, c.object().Name)) },
+	n.Services = store.New(store.Handlers[*corev1.Service]{
+		Changed: func(c store.Change[*corev1.Service]) { o.queue.Add(kindService.Key(local, c.Object().Name)) },
 		Ready:   ready,
 	})
-	n.EndpointSlices = newObjects(handlers[*discoveryv1.EndpointSlice]{
-		Changed: func(c change[*discoveryv1.EndpointSlice]) {
-			o.queue.Add(kindEndpointSlice.Key(local, c.object().Name))
+	n.EndpointSlices = store.New(store.Handlers[*discoveryv1.EndpointSlice]{
+		Changed: func(c store.Change[*discoveryv1.EndpointSlice]) {
+			o.queue.Add(kindEndpointSlice.Key(local, c.Object().Name))
 		},
 		Ready: ready,
 	})
@@ -77,14 +78,14 @@ func (o *opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *
 // selections are what is watched of a namespace, the events excepted.
 func (o *opener) selections(n *remoteNamespace) []func(context.Context) {
 	watched := []func(context.Context){
-		func(ctx context.Context) { n.Pods.run(ctx, o.remote.pods(n.Name)) },
-		func(ctx context.Context) { n.ConfigMaps.run(ctx, o.remote.configMaps(n.Name)) },
-		func(ctx context.Context) { n.Secrets.run(ctx, o.remote.secrets(n.Name)) },
+		func(ctx context.Context) { n.Pods.Run(ctx, o.remote.pods(n.Name)) },
+		func(ctx context.Context) { n.ConfigMaps.Run(ctx, o.remote.configMaps(n.Name)) },
+		func(ctx context.Context) { n.Secrets.Run(ctx, o.remote.secrets(n.Name)) },
 	}
 	if o.mirrorServices {
 		watched = append(watched,
-			func(ctx context.Context) { n.Services.run(ctx, o.remote.services(n.Name)) },
-			func(ctx context.Context) { n.EndpointSlices.run(ctx, o.remote.endpointSlices(n.Name)) })
+			func(ctx context.Context) { n.Services.Run(ctx, o.remote.services(n.Name)) },
+			func(ctx context.Context) { n.EndpointSlices.Run(ctx, o.remote.endpointSlices(n.Name)) })
 	}
 	return watched
 }

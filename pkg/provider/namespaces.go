@@ -89,7 +89,7 @@ func (n *namespaces) finishOpening(local string) bool {
 func (n *namespaces) expired(namespace *remoteNamespace, now time.Time, ttl time.Duration, used bool) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if used || !namespace.read() || namespace.Pods.size() != 0 || namespace.Pods.refusal() != nil {
+	if used || !namespace.read() || namespace.Pods.Len() != 0 || namespace.Pods.Refusal() != nil {
 		namespace.unusedFor = time.Time{}
 		return false
 	}

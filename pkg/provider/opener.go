@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -29,7 +30,7 @@ const (
 type opener struct {
 	openerConfig
 
-	watches *watchGroup
+	watches *store.WatchGroup
 	// access is an administrator's until Restore has found out.
 	access atomic.Pointer[access]
 }
@@ -40,7 +41,7 @@ type openerConfig struct {
 	remote     *remoteCluster
 	namespaces *namespaces
 	queue      queue
-	interner   *interner // whose texts cached objects share
+	interner   *store.Interner // whose texts cached objects share
 	// keys returns the keys to look at once a namespace can be used.
 	keys func(localNamespace string) []key
 	// opened follows what else is to be followed of an open namespace, until its
@@ -52,7 +53,7 @@ type openerConfig struct {
 }
 
 func newOpener(config openerConfig) *opener {
-	o := &opener{openerConfig: config, watches: newWatchGroup()}
+	o := &opener{openerConfig: config, watches: store.NewWatchGroup()}
 	o.setAccess(administrator{})
 	return o
 }
@@ -98,7 +99,7 @@ func (o *opener) Restore(ctx context.Context) error {
 // listExisting returns the remote namespaces that may be ours: by a list, or,
 // if akd may not list them, by its record.
 func (o *opener) listExisting(ctx context.Context) ([]corev1.Namespace, error) {
-	found, err := retryForbidden(ctx, func() ([]corev1.Namespace, error) { return o.remote.mapped(ctx) })
+	found, err := store.RetryForbidden(ctx, func() ([]corev1.Namespace, error) { return o.remote.mapped(ctx) })
 	if !apierrors.IsForbidden(err) {
 		o.setAccess(administrator{})
 		return found, err

@@ -10,6 +10,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
 const (
@@ -35,19 +36,19 @@ func newPodIndex(clock clock.PassiveClock) *podIndex {
 }
 
 // observe takes in a change of a local pod.
-func (i *podIndex) observe(c change[*corev1.Pod]) {
+func (i *podIndex) observe(c store.Change[*corev1.Pod]) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if c.old != nil && (c.new == nil || c.new.UID != c.old.UID) {
-		delete(i.pods, c.old.UID)
+	if c.Old != nil && (c.New == nil || c.New.UID != c.Old.UID) {
+		delete(i.pods, c.Old.UID)
 		// A watch that shows another UID under the name says as much as one
 		// that shows the deletion.
-		if c.watched || c.new != nil {
-			i.deleted[c.old.UID] = i.clock.Now()
+		if c.Watched || c.New != nil {
+			i.deleted[c.Old.UID] = i.clock.Now()
 		}
 	}
-	if c.new != nil {
-		i.pods[c.new.UID] = types.NamespacedName{Namespace: c.new.Namespace, Name: c.new.Name}
+	if c.New != nil {
+		i.pods[c.New.UID] = types.NamespacedName{Namespace: c.New.Namespace, Name: c.New.Name}
 	}
 }
 
@@ -119,7 +120,7 @@ func (g *orphanGuard) isPaused() bool {
 
 func (g *orphanGuard) count() (orphans, total int) {
 	for _, namespace := range g.namespaces.All() {
-		for _, pod := range namespace.Pods.all() {
+		for _, pod := range namespace.Pods.All() {
 			uid := types.UID(pod.Labels[contract.LabelUID])
 			if uid == "" {
 				continue

@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -38,7 +39,7 @@ type reconcilerConfig struct {
 	remote     *remoteCluster
 	namespaces *namespaces
 	opener     *opener
-	pods       *objects[*corev1.Pod]
+	pods       *store.Store[*corev1.Pod]
 	index      *podIndex
 	guard      *orphanGuard
 	// admission decides whether a pod that is new may run.
@@ -121,7 +122,7 @@ func (r *reconciler) reconcileSecret(ctx context.Context, k key) error {
 	if opened == nil {
 		return nil
 	}
-	have := opened.Secrets.get(opened.Name, k.Name)
+	have := opened.Secrets.Get(opened.Name, k.Name)
 	if have == nil || !translate.IsTokenSecret(have) {
 		return r.secrets.Reconcile(ctx, opened, k.Name)
 	}
@@ -132,7 +133,7 @@ func (r *reconciler) reconcileSecret(ctx context.Context, k key) error {
 }
 
 func (r *reconciler) reconcilePod(ctx context.Context, k key, attempts int) error {
-	local := r.pods.get(k.Namespace, k.Name)
+	local := r.pods.Get(k.Namespace, k.Name)
 	opened := r.namespaces.Get(k.Namespace)
 	if opened == nil {
 		if local == nil {
@@ -234,7 +235,7 @@ func (r *reconciler) createWith(ctx context.Context, p pair, secret *corev1.Secr
 func (r *reconciler) created(ctx context.Context, p pair, created *corev1.Pod, err error) error {
 	switch {
 	case err == nil:
-		p.remoteNamespace.Pods.put(created)
+		p.remoteNamespace.Pods.Put(created)
 		return nil
 	case apierrors.IsAlreadyExists(err):
 		return r.reread(ctx, p)
@@ -291,7 +292,7 @@ func (r *reconciler) reread(ctx context.Context, p pair) error {
 	if err != nil {
 		return err
 	}
-	p.remoteNamespace.Pods.put(found)
+	p.remoteNamespace.Pods.Put(found)
 	r.queue.Add(p.key)
 	return nil
 }
@@ -316,7 +317,7 @@ func (r *reconciler) update(ctx context.Context, p pair) error {
 			continue
 		}
 		p.remote = patched
-		p.remoteNamespace.Pods.put(patched)
+		p.remoteNamespace.Pods.Put(patched)
 	}
 	return errors.Join(append(refused, r.syncStatus(ctx, p))...)
 }
@@ -374,7 +375,7 @@ func (r *reconciler) patch(ctx context.Context, local *corev1.Pod, patch []byte)
 	if err != nil {
 		return err
 	}
-	r.pods.put(patched)
+	r.pods.Put(patched)
 	return nil
 }
 
@@ -384,7 +385,7 @@ func (r *reconciler) fail(ctx context.Context, p pair, step translate.Step) erro
 	if step.Reason != translate.ReasonRemotePodInvalid {
 		found, err := r.remote.pod(ctx, p.remoteNamespace.Name, p.key.Name)
 		if err == nil {
-			p.remoteNamespace.Pods.put(found)
+			p.remoteNamespace.Pods.Put(found)
 			return fmt.Errorf("remote pod %s/%s is there, but was not seen", p.remoteNamespace.Name, p.key.Name)
 		}
 		if !apierrors.IsNotFound(err) {
@@ -430,7 +431,7 @@ func (r *reconciler) mayDeleteOrphan(ctx context.Context, p pair) (bool, error) 
 
 // release lets the local pod go, now that nothing of it runs any more.
 func (r *reconciler) release(ctx context.Context, p pair) error {
-	if secret := p.remoteNamespace.Secrets.get(p.remoteNamespace.Name, contract.TokenSecretName(p.local.UID)); secret != nil {
+	if secret := p.remoteNamespace.Secrets.Get(p.remoteNamespace.Name, contract.TokenSecretName(p.local.UID)); secret != nil {
 		if err := r.tokens.Remove(ctx, p.remoteNamespace, secret); err != nil {
 			return err
 		}

@@ -8,12 +8,13 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
 // referencedMirror keeps the remote copies of one kind of referenced objects in
 // sync with the local ones, which always win.
-type referencedMirror[T object] struct {
+type referencedMirror[T store.Object] struct {
 	syncer[T]
 
 	watcher    *objectWatcher[T]
@@ -33,7 +34,7 @@ func newConfigMapMirror(
 		syncer: syncer[*corev1.ConfigMap]{
 			kind:   kindConfigMap,
 			writer: remote.ConfigMapWriter(),
-			copied: func(n *remoteNamespace) *objects[*corev1.ConfigMap] { return n.ConfigMaps },
+			copied: func(n *remoteNamespace) *store.Store[*corev1.ConfigMap] { return n.ConfigMaps },
 			inSync: translate.SameConfigMap,
 			fixed:  func(have, _ *corev1.ConfigMap) bool { return ptr.Deref(have.Immutable, false) },
 		},
@@ -53,7 +54,7 @@ func newSecretMirror(
 		syncer: syncer[*corev1.Secret]{
 			kind:   kindSecret,
 			writer: remote.SecretWriter(),
-			copied: func(n *remoteNamespace) *objects[*corev1.Secret] { return n.Secrets },
+			copied: func(n *remoteNamespace) *store.Store[*corev1.Secret] { return n.Secrets },
 			inSync: translate.SameSecret,
 			fixed: func(have, want *corev1.Secret) bool {
 				return ptr.Deref(have.Immutable, false) || have.Type != want.Type
@@ -98,7 +99,7 @@ func (m *referencedMirror[T]) InSync(namespace *remoteNamespace, name string, po
 func (m *referencedMirror[T]) isInSync(namespace *remoteNamespace, name string) bool {
 	var none T
 	local := m.watcher.Observe(namespace.Local, name)
-	have := m.copied(namespace).get(namespace.Name, m.remoteName(name))
+	have := m.copied(namespace).Get(namespace.Name, m.remoteName(name))
 	switch {
 	case !local.Read:
 		return false

@@ -35,7 +35,7 @@ func (o *opener) SyncRecord(ctx context.Context) error {
 		return err
 	}
 	for _, namespace := range o.namespaces.All() {
-		if namespace.Pods.refusal() != nil {
+		if namespace.Pods.Refusal() != nil {
 			if err := o.recheckForbidden(ctx, namespace); err != nil {
 				return err
 			}

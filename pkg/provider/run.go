@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/metrics"
 )
 
@@ -80,7 +81,7 @@ func (a *akd) runNode(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { a.node.Run(ctx); return nil })
 	group.Go(func() error {
-		newObjects(handlers[*corev1.Node]{Changed: a.nodeChanged}).run(ctx, a.local.self())
+		store.New(store.Handlers[*corev1.Node]{Changed: a.nodeChanged}).Run(ctx, a.local.self())
 		return nil
 	})
 	group.Go(func() error {
@@ -99,9 +100,9 @@ func (a *akd) runNode(ctx context.Context) error {
 }
 
 // nodeChanged tells who looks at the Node as the local cluster has it.
-func (a *akd) nodeChanged(change change[*corev1.Node]) {
-	a.node.Changed(change.new)
-	a.controller.NodeChanged(change.new)
+func (a *akd) nodeChanged(change store.Change[*corev1.Node]) {
+	a.node.Changed(change.New)
+	a.controller.NodeChanged(change.New)
 }
 
 func (a *akd) nodeDeleted() {

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -24,8 +25,8 @@ const reasonServiceNotMirrored = "ServiceNotMirrored"
 type serviceMirror struct {
 	serviceMirrorConfig
 
-	services *objects[*corev1.Service]            // local
-	slices   *objects[*discoveryv1.EndpointSlice] // local
+	services *store.Store[*corev1.Service]            // local
+	slices   *store.Store[*discoveryv1.EndpointSlice] // local
 
 	syncServices syncer[*corev1.Service]
 	syncSlices   syncer[*discoveryv1.EndpointSlice]
@@ -46,19 +47,19 @@ type serviceMirrorConfig struct {
 
 func newServiceMirror(config serviceMirrorConfig) *serviceMirror {
 	m := &serviceMirror{serviceMirrorConfig: config}
-	m.services = newObjects(handlers[*corev1.Service]{Changed: m.serviceChanged})
-	m.slices = newObjects(handlers[*discoveryv1.EndpointSlice]{Changed: m.sliceChanged})
+	m.services = store.New(store.Handlers[*corev1.Service]{Changed: m.serviceChanged})
+	m.slices = store.New(store.Handlers[*discoveryv1.EndpointSlice]{Changed: m.sliceChanged})
 	m.syncServices = syncer[*corev1.Service]{
 		kind:   kindService,
 		writer: config.remote.ServiceWriter(),
-		copied: func(n *remoteNamespace) *objects[*corev1.Service] { return n.Services },
+		copied: func(n *remoteNamespace) *store.Store[*corev1.Service] { return n.Services },
 		inSync: translate.SameService,
 		fixed:  translate.FixedService,
 	}
 	m.syncSlices = syncer[*discoveryv1.EndpointSlice]{
 		kind:   kindEndpointSlice,
 		writer: config.remote.EndpointSliceWriter(),
-		copied: func(n *remoteNamespace) *objects[*discoveryv1.EndpointSlice] { return n.EndpointSlices },
+		copied: func(n *remoteNamespace) *store.Store[*discoveryv1.EndpointSlice] { return n.EndpointSlices },
 		inSync: translate.SameEndpointSlice,
 		fixed:  translate.FixedEndpointSlice,
 	}
@@ -70,37 +71,37 @@ func newServiceMirror(config serviceMirrorConfig) *serviceMirror {
 func (m *serviceMirror) Run(ctx context.Context) {
 	var watches sync.WaitGroup
 	defer watches.Wait()
-	watches.Go(func() { m.services.run(ctx, m.local.services()) })
+	watches.Go(func() { m.services.Run(ctx, m.local.services()) })
 	if m.enabled {
-		watches.Go(func() { m.slices.run(ctx, m.local.endpointSlices()) })
+		watches.Go(func() { m.slices.Run(ctx, m.local.endpointSlices()) })
 	}
 }
 
 // In returns the Services of a local namespace. They are read-only.
-func (m *serviceMirror) In(namespace string) []*corev1.Service { return m.services.in(namespace) }
+func (m *serviceMirror) In(namespace string) []*corev1.Service { return m.services.In(namespace) }
 
 // serviceChanged queues a Service, and the slices that follow from it.
-func (m *serviceMirror) serviceChanged(c change[*corev1.Service]) {
+func (m *serviceMirror) serviceChanged(c store.Change[*corev1.Service]) {
 	if !m.enabled {
 		return
 	}
-	service := c.object()
+	service := c.Object()
 	m.queue.Add(kindService.Key(service.Namespace, service.Name))
-	for _, slice := range m.slices.in(service.Namespace) {
+	for _, slice := range m.slices.In(service.Namespace) {
 		if translate.ServiceOf(slice) == service.Name {
 			m.queue.Add(kindEndpointSlice.Key(slice.Namespace, slice.Name))
 		}
 	}
 }
 
-func (m *serviceMirror) sliceChanged(c change[*discoveryv1.EndpointSlice]) {
-	slice := c.object()
+func (m *serviceMirror) sliceChanged(c store.Change[*discoveryv1.EndpointSlice]) {
+	slice := c.Object()
 	m.queue.Add(kindEndpointSlice.Key(slice.Namespace, slice.Name))
 }
 
 // HasSynced reports whether all that is mirrored has been read.
 func (m *serviceMirror) HasSynced() bool {
-	return m.services.hasSynced() && (!m.enabled || m.slices.hasSynced())
+	return m.services.HasSynced() && (!m.enabled || m.slices.HasSynced())
 }
 
 // Uses reports whether a local namespace has a Service with a copy.
@@ -108,7 +109,7 @@ func (m *serviceMirror) Uses(namespace string) bool {
 	if !m.enabled {
 		return false
 	}
-	for _, service := range m.services.in(namespace) {
+	for _, service := range m.services.In(namespace) {
 		if m.mapper.Service(service) != nil {
 			return true
 		}
@@ -122,9 +123,9 @@ func (m *serviceMirror) Keys(local string, namespace *remoteNamespace) []key {
 		return nil
 	}
 	var keys []key
-	services, slices := m.services.in(local), m.slices.in(local)
+	services, slices := m.services.In(local), m.slices.In(local)
 	if namespace != nil {
-		services, slices = append(services, namespace.Services.all()...), append(slices, namespace.EndpointSlices.all()...)
+		services, slices = append(services, namespace.Services.All()...), append(slices, namespace.EndpointSlices.All()...)
 	}
 	for _, service := range services {
 		keys = append(keys, kindService.Key(local, service.Name))
@@ -138,7 +139,7 @@ func (m *serviceMirror) Keys(local string, namespace *remoteNamespace) []key {
 // ReconcileService makes the remote copy of a Service like the local one.
 func (m *serviceMirror) ReconcileService(ctx context.Context, k key, attempts int) error {
 	var want *corev1.Service
-	local := m.services.get(k.Namespace, k.Name)
+	local := m.services.Get(k.Namespace, k.Name)
 	if local != nil {
 		want = m.mapper.Service(local)
 	}
@@ -163,8 +164,8 @@ func (m *serviceMirror) ReconcileSlice(ctx context.Context, k key, attempts int)
 		want *discoveryv1.EndpointSlice
 		of   *corev1.Service
 	)
-	if local := m.slices.get(k.Namespace, k.Name); local != nil {
-		of = m.services.get(k.Namespace, translate.ServiceOf(local))
+	if local := m.slices.Get(k.Namespace, k.Name); local != nil {
+		of = m.services.Get(k.Namespace, translate.ServiceOf(local))
 		want = m.mapper.EndpointSlice(local, of)
 	}
 	namespace, ready, err := m.remoteNamespace(ctx, k.Namespace, want != nil)
@@ -191,5 +192,5 @@ func (m *serviceMirror) Nameservers() []string {
 	if !m.enabled {
 		return nil
 	}
-	return translate.ClusterDNS(m.services.get(metav1.NamespaceSystem, dnsService))
+	return translate.ClusterDNS(m.services.Get(metav1.NamespaceSystem, dnsService))
 }

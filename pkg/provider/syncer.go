@@ -5,14 +5,16 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
 // syncer makes remote objects of one kind as they should be: it compares before
 // it writes, and writes the difference only.
-type syncer[T object] struct {
+type syncer[T store.Object] struct {
 	kind   kind
 	writer writer[T]
-	copied func(*remoteNamespace) *objects[T]
+	copied func(*remoteNamespace) *store.Store[T]
 	inSync func(have, want T) bool
 	fixed  func(have, want T) bool // no update leads from have to want
 }
@@ -22,7 +24,7 @@ type syncer[T object] struct {
 // there is, or that there is not.
 func (s *syncer[T]) sync(ctx context.Context, namespace *remoteNamespace, name string, want T) (done bool, err error) {
 	var none T
-	have := s.copied(namespace).get(namespace.Name, name)
+	have := s.copied(namespace).Get(namespace.Name, name)
 	switch {
 	case want == none && have == none:
 		return true, nil
@@ -47,7 +49,7 @@ func (s *syncer[T]) create(ctx context.Context, namespace *remoteNamespace, want
 	if err != nil {
 		return err
 	}
-	s.copied(namespace).put(created)
+	s.copied(namespace).Put(created)
 	return nil
 }
 
@@ -62,6 +64,6 @@ func (s *syncer[T]) update(ctx context.Context, namespace *remoteNamespace, have
 	if err != nil {
 		return err
 	}
-	s.copied(namespace).put(updated)
+	s.copied(namespace).Put(updated)
 	return nil
 }

@@ -76,7 +76,7 @@ func (t *tokens) Prepare(ctx context.Context, namespace *remoteNamespace, pod *c
 	if err != nil || !known {
 		return nil, false, err
 	}
-	have := namespace.Secrets.get(namespace.Name, contract.TokenSecretName(pod.UID))
+	have := namespace.Secrets.Get(namespace.Name, contract.TokenSecretName(pod.UID))
 	credentials, err := t.certificates.credentials(ctx, pod, have)
 	if err != nil {
 		return nil, false, err
@@ -174,7 +174,7 @@ func (t *tokens) Store(ctx context.Context, namespace *remoteNamespace, want *co
 		return nil
 	}
 	write := t.secrets.Create
-	if have := namespace.Secrets.get(namespace.Name, want.Name); have != nil {
+	if have := namespace.Secrets.Get(namespace.Name, want.Name); have != nil {
 		want.ResourceVersion = have.ResourceVersion
 		write = t.secrets.Update
 	}
@@ -182,7 +182,7 @@ func (t *tokens) Store(ctx context.Context, namespace *remoteNamespace, want *co
 	if err != nil {
 		return err
 	}
-	namespace.Secrets.put(stored)
+	namespace.Secrets.Put(stored)
 	return nil
 }
 
@@ -191,6 +191,6 @@ func (t *tokens) Remove(ctx context.Context, namespace *remoteNamespace, have *c
 	if err := t.secrets.Delete(ctx, have); err != nil {
 		return err
 	}
-	namespace.Secrets.drop(have)
+	namespace.Secrets.Drop(have)
 	return nil
 }

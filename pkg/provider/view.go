@@ -17,7 +17,7 @@ func (c *Controller) Reconciles() uint64 { return c.workers.Taken() }
 
 // CheckSynced is a readiness check: what both clusters hold has been read.
 func (c *Controller) CheckSynced(context.Context) error {
-	if !c.pods.hasSynced() || !c.services.HasSynced() || !c.namespaces.Read() {
+	if !c.pods.HasSynced() || !c.services.HasSynced() || !c.namespaces.Read() {
 		return errors.New("the clusters have not been read yet")
 	}
 	return nil
@@ -29,11 +29,11 @@ func (c *Controller) CountMirrored() map[string]int {
 	counts := map[string]int{}
 	for _, namespace := range c.namespaces.All() {
 		counts["Namespace"]++
-		counts["Pod"] += namespace.Pods.size()
-		counts["ConfigMap"] += namespace.ConfigMaps.size()
-		counts["Secret"] += namespace.Secrets.size()
-		counts["Service"] += namespace.Services.size()
-		counts["EndpointSlice"] += namespace.EndpointSlices.size()
+		counts["Pod"] += namespace.Pods.Len()
+		counts["ConfigMap"] += namespace.ConfigMaps.Len()
+		counts["Secret"] += namespace.Secrets.Len()
+		counts["Service"] += namespace.Services.Len()
+		counts["EndpointSlice"] += namespace.EndpointSlices.Len()
 	}
 	return counts
 }
@@ -41,7 +41,7 @@ func (c *Controller) CountMirrored() map[string]int {
 // CountPhases counts the local pods by phase, for metrics.
 func (c *Controller) CountPhases() map[string]int {
 	counts := map[string]int{}
-	for _, pod := range c.pods.all() {
+	for _, pod := range c.pods.All() {
 		counts[string(pod.Status.Phase)]++
 	}
 	return counts

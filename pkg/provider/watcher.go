@@ -7,18 +7,20 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
 // objectWatcher watches the local objects of one kind that pods refer to. Each
 // is watched by itself, as a kubelet does, and only while a pod refers to it:
 // nothing else is ever read.
-type objectWatcher[T object] struct {
-	source  func(namespace, name string) source
+type objectWatcher[T store.Object] struct {
+	source  func(namespace, name string) store.ListWatch
 	changed func(namespace, name string)
 	// linger is how long an object that no pod refers to any more is still
 	// watched, for a pod that takes the place of the last one.
 	linger  time.Duration
-	watches *watchGroup
+	watches *store.WatchGroup
 
 	mu      sync.Mutex
 	objects map[types.NamespacedName]*watchedObject[T]
@@ -26,15 +28,15 @@ type objectWatcher[T object] struct {
 }
 
 // watchedObject is one object that pods refer to.
-type watchedObject[T object] struct {
+type watchedObject[T store.Object] struct {
 	users       map[string]bool // names of pods of the same namespace
-	objects     *objects[T]
+	objects     *store.Store[T]
 	end         func()
 	lingerTimer *time.Timer // ends the lingering; nil while a pod refers to the object
 }
 
 // observed is what is known of a referenced local object.
-type observed[T object] struct {
+type observed[T store.Object] struct {
 	Object  T     // nil when there is none, or none that akd may read
 	Read    bool  // the API server has answered, one way or the other
 	Refused error // why it may not be read, nil otherwise
@@ -43,14 +45,14 @@ type observed[T object] struct {
 
 // newObjectWatcher returns a watcher that calls changed for each object that has
 // changed, was read first, is refused, or is not referred to any more.
-func newObjectWatcher[T object](
-	source func(namespace, name string) source, changed func(namespace, name string), linger time.Duration,
+func newObjectWatcher[T store.Object](
+	source func(namespace, name string) store.ListWatch, changed func(namespace, name string), linger time.Duration,
 ) *objectWatcher[T] {
 	return &objectWatcher[T]{
 		source:  source,
 		changed: changed,
 		linger:  linger,
-		watches: newWatchGroup(),
+		watches: store.NewWatchGroup(),
 		objects: map[types.NamespacedName]*watchedObject[T]{},
 		pods:    map[types.NamespacedName][]string{},
 	}
@@ -88,7 +90,7 @@ func (w *objectWatcher[T]) addLocked(id types.NamespacedName, pod string) {
 	if found != nil && found.lingerTimer != nil {
 		found.lingerTimer.Stop()
 		found.lingerTimer = nil
-		if found.objects.refusal() != nil {
+		if found.objects.Refusal() != nil {
 			// Nobody referred to it when it was read again: that was no answer.
 			w.endLocked(id, found)
 			found = nil
@@ -103,8 +105,8 @@ func (w *objectWatcher[T]) addLocked(id types.NamespacedName, pod string) {
 
 func (w *objectWatcher[T]) watch(id types.NamespacedName) *watchedObject[T] {
 	changed := func() { w.changed(id.Namespace, id.Name) }
-	objects := newObjects(handlers[T]{Changed: func(change[T]) { changed() }, Ready: changed})
-	end := w.watches.Begin(func(ctx context.Context) { objects.run(ctx, w.source(id.Namespace, id.Name)) })
+	objects := store.New(store.Handlers[T]{Changed: func(store.Change[T]) { changed() }, Ready: changed})
+	end := w.watches.Begin(func(ctx context.Context) { objects.Run(ctx, w.source(id.Namespace, id.Name)) })
 	return &watchedObject[T]{users: map[string]bool{}, objects: objects, end: end}
 }
 
@@ -148,10 +150,10 @@ func (w *objectWatcher[T]) Observe(namespace, name string) observed[T] {
 	if found == nil {
 		return observed[T]{}
 	}
-	refused := found.objects.refusal()
+	refused := found.objects.Refusal()
 	return observed[T]{
-		Object:  found.objects.get(namespace, name),
-		Read:    found.objects.hasSynced() || refused != nil,
+		Object:  found.objects.Get(namespace, name),
+		Read:    found.objects.HasSynced() || refused != nil,
 		Refused: refused,
 		Used:    true,
 	}

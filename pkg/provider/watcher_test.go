@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
 // What the last pod referred to is kept for the one that takes its place, and
@@ -38,7 +40,7 @@ func TestWatcherLingers(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, stop := context.WithCancel(t.Context())
 				reads := 0
-				source := func(namespace, name string) source {
+				source := func(namespace, name string) store.ListWatch {
 					reads++
 					return settingsSource(namespace, name)
 				}
@@ -52,7 +54,7 @@ func TestWatcherLingers(t *testing.T) {
 				r.Use(pod, nil)
 				if tt.refused {
 					r.objects[types.NamespacedName{Namespace: "ns", Name: "settings"}].objects.
-						noteRefusal(apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "settings", nil))
+						NoteRefusal(apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "settings", nil))
 				}
 				<-time.After(tt.away)
 				synctest.Wait()
@@ -76,14 +78,14 @@ func TestWatcherLingers(t *testing.T) {
 }
 
 // settingsSource is the source of a ConfigMap that is there and never changes.
-func settingsSource(namespace, name string) source {
+func settingsSource(namespace, name string) store.ListWatch {
 	found := corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, ResourceVersion: "1"}}
-	return source{
-		name: name, client: fake.NewClientset(),
-		list: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
+	return store.ListWatch{
+		Name: name, Client: fake.NewClientset(),
+		List: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
 			return &corev1.ConfigMapList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []corev1.ConfigMap{found}}, nil
 		},
-		watch: func(ctx context.Context, _ metav1.ListOptions) (watch.Interface, error) {
+		Watch: func(ctx context.Context, _ metav1.ListOptions) (watch.Interface, error) {
 			w := watch.NewFake()
 			context.AfterFunc(ctx, w.Stop)
 			return w, nil

@@ -1,4 +1,4 @@
-package provider
+package store
 
 import (
 	"context"
@@ -19,19 +19,19 @@ const (
 	shortSteps = 6
 )
 
-// retryForbidden repeats a request that is forbidden for about two seconds. The
+// RetryForbidden repeats a request that is forbidden for about two seconds. The
 // Node authorizer's graph, and a fresh RoleBinding, lag behind the binding of a
 // pod by milliseconds: a refusal is believed only when it lasts.
 // https://kubernetes.io/docs/reference/access-authn-authz/node/
-func retryForbidden[R any](ctx context.Context, request func() (R, error)) (R, error) {
+func RetryForbidden[R any](ctx context.Context, request func() (R, error)) (R, error) {
 	return retry(ctx, longSteps, func(err error) bool { return !apierrors.IsForbidden(err) }, request)
 }
 
-// retryUnknown repeats a request that is forbidden, or whose object is not
+// RetryUnknown repeats a request that is forbidden, or whose object is not
 // found, for a fifth of a second: where a worker waits that other pods need, and
 // where the API server answers from caches of its own, which may not know yet
 // what is new.
-func retryUnknown[R any](ctx context.Context, request func() (R, error)) (R, error) {
+func RetryUnknown[R any](ctx context.Context, request func() (R, error)) (R, error) {
 	return retry(ctx, shortSteps, func(err error) bool { return !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) }, request)
 }
 

@@ -1,4 +1,4 @@
-package provider
+package store
 
 import (
 	"fmt"
@@ -36,7 +36,7 @@ func worded(name string) *corev1.Pod {
 // 10,000 pods took 271 MiB, much of it equal texts, and the holes between them.
 func TestInternerAreShared(t *testing.T) {
 	t.Parallel()
-	w := newInterner()
+	w := NewInterner()
 	a, b := worded("a"), worded("b")
 	w.Share(a)
 	w.Share(b)
@@ -61,7 +61,7 @@ func TestInternerAreShared(t *testing.T) {
 }
 
 func BenchmarkWords(b *testing.B) {
-	w := newInterner()
+	w := NewInterner()
 	pod := worded("a")
 	b.ReportAllocs()
 	for b.Loop() {

@@ -1,4 +1,4 @@
-package provider
+package store
 
 import (
 	"context"
@@ -19,23 +19,23 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// object is what a set of watched objects needs to know of each: a pointer
+// Object is what a set of watched objects needs to know of each: a pointer
 // type with Kubernetes' metadata.
-type object interface {
+type Object interface {
 	comparable
 	metav1.Object
 	runtime.Object
 }
 
-// source lists and watches one selection of one kind in one cluster.
-type source struct {
+// ListWatch lists and watches one selection of one kind in one cluster.
+type ListWatch struct {
 	// name says in logs what is watched.
-	name  string
-	list  func(context.Context, metav1.ListOptions) (runtime.Object, error)
-	watch func(context.Context, metav1.ListOptions) (watch.Interface, error)
+	Name  string
+	List  func(context.Context, metav1.ListOptions) (runtime.Object, error)
+	Watch func(context.Context, metav1.ListOptions) (watch.Interface, error)
 	// client tells the reflector whether streamed lists work: client-go's
 	// fake clientsets cannot.
-	client any
+	Client any
 }
 
 // resource is one kind of one namespace as a typed client offers it.
@@ -44,56 +44,56 @@ type resource[L runtime.Object] interface {
 	Watch(context.Context, metav1.ListOptions) (watch.Interface, error)
 }
 
-// selection is the source of what pick selects of a resource.
-func selection[L runtime.Object](name string, client any, r resource[L], pick func(*metav1.ListOptions)) source {
-	return source{
-		name:   name,
-		client: client,
-		list: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+// NewListWatch is the source of what pick selects of a resource.
+func NewListWatch[L runtime.Object](name string, client any, r resource[L], pick func(*metav1.ListOptions)) ListWatch {
+	return ListWatch{
+		Name:   name,
+		Client: client,
+		List: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			pick(&opts)
 			return r.List(ctx, opts)
 		},
-		watch: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+		Watch: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 			pick(&opts)
 			return r.Watch(ctx, opts)
 		},
 	}
 }
 
-func everything(*metav1.ListOptions) {}
+func Everything(*metav1.ListOptions) {}
 
-func byField(field, value string) func(*metav1.ListOptions) {
+func ByField(field, value string) func(*metav1.ListOptions) {
 	return func(opts *metav1.ListOptions) {
 		opts.FieldSelector = fields.OneTermEqualSelector(field, value).String()
 	}
 }
 
-// change is what became of one object. A zero old or new value means that the
+// Change is what became of one object. A zero old or new value means that the
 // object was not there before, or is not there now.
-type change[T object] struct {
-	old, new T
+type Change[T Object] struct {
+	Old, New T
 	// watched says that a watch reported the deletion itself, rather than a
 	// later list that no longer held the object.
-	watched bool
+	Watched bool
 }
 
-// object returns the object that the change is about, as it is or was.
-func (c change[T]) object() T {
+// Object returns the object that the change is about, as it is or was.
+func (c Change[T]) Object() T {
 	var none T
-	if c.new != none {
-		return c.new
+	if c.New != none {
+		return c.New
 	}
-	return c.old
+	return c.Old
 }
 
-// objects is the newest known state of a watched selection: a reflector's
+// Store is the newest known state of a watched selection: a reflector's
 // store that never goes back in time, so that what a write returned can be
 // remembered before the watch tells of it.
 //
 // client-go's informers would do but for that: what they hold lags behind
 // akd's own writes, and each lagging read costs a write that changes nothing.
-type objects[T object] struct {
-	handlers[T]
+type Store[T Object] struct {
+	Handlers[T]
 
 	mu     sync.RWMutex
 	items  map[string]map[string]T // by namespace and name
@@ -103,11 +103,11 @@ type objects[T object] struct {
 	denied error // the server's last refusal to let us read, nil once it did
 }
 
-// handlers are what a store calls. Each may be nil. They are called without
+// Handlers are what a store calls. Each may be nil. They are called without
 // the store's lock, but for Trim.
-type handlers[T object] struct {
+type Handlers[T Object] struct {
 	// Changed is told of each change, once.
-	Changed func(change[T])
+	Changed func(Change[T])
 	// Ready is called once: when the selection has been read, or is known to be
 	// refused.
 	Ready func()
@@ -115,9 +115,9 @@ type handlers[T object] struct {
 	Trim func(T)
 }
 
-func newObjects[T object](handlers handlers[T]) *objects[T] {
+func New[T Object](handlers Handlers[T]) *Store[T] {
 	if handlers.Changed == nil {
-		handlers.Changed = func(change[T]) {}
+		handlers.Changed = func(Change[T]) {}
 	}
 	if handlers.Ready == nil {
 		handlers.Ready = func() {}
@@ -125,18 +125,18 @@ func newObjects[T object](handlers handlers[T]) *objects[T] {
 	if handlers.Trim == nil {
 		handlers.Trim = func(T) {}
 	}
-	return &objects[T]{handlers: handlers, items: map[string]map[string]T{}}
+	return &Store[T]{Handlers: handlers, items: map[string]map[string]T{}}
 }
 
-// get returns the object, which is read-only, or nil.
-func (o *objects[T]) get(namespace, name string) T {
+// Get returns the object, which is read-only, or nil.
+func (o *Store[T]) Get(namespace, name string) T {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.items[namespace][name]
 }
 
-// all returns every object, in no order. They are read-only.
-func (o *objects[T]) all() []T {
+// All returns every object, in no order. They are read-only.
+func (o *Store[T]) All() []T {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	all := make([]T, 0, o.count)
@@ -146,39 +146,39 @@ func (o *objects[T]) all() []T {
 	return all
 }
 
-// in returns the objects of one namespace, in no order. They are read-only.
-func (o *objects[T]) in(namespace string) []T {
+// In returns the objects of one namespace, in no order. They are read-only.
+func (o *Store[T]) In(namespace string) []T {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return slices.Collect(maps.Values(o.items[namespace]))
 }
 
-func (o *objects[T]) size() int {
+func (o *Store[T]) Len() int {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.count
 }
 
-// hasSynced reports whether the whole selection has been read once.
-func (o *objects[T]) hasSynced() bool {
+// HasSynced reports whether the whole selection has been read once.
+func (o *Store[T]) HasSynced() bool {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.synced
 }
 
-// refusal returns the error with which the server refuses to let us read the
+// Refusal returns the error with which the server refuses to let us read the
 // selection, or nil.
-func (o *objects[T]) refusal() error {
+func (o *Store[T]) Refusal() error {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.denied
 }
 
-// put remembers what a write returned, unless the watch has already shown
+// Put remembers what a write returned, unless the watch has already shown
 // that state or a later one.
-func (o *objects[T]) put(item T) {
+func (o *Store[T]) Put(item T) {
 	o.mu.Lock()
-	if !newer(item.GetResourceVersion(), o.newest) {
+	if !Newer(item.GetResourceVersion(), o.newest) {
 		o.mu.Unlock()
 		return
 	}
@@ -189,9 +189,9 @@ func (o *objects[T]) put(item T) {
 	}
 }
 
-// drop forgets an object that a write has deleted, before the watch tells.
+// Drop forgets an object that a write has deleted, before the watch tells.
 // Whoever deletes knows what to do next: Changed is not called.
-func (o *objects[T]) drop(item T) {
+func (o *Store[T]) Drop(item T) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if have, ok := o.items[item.GetNamespace()][item.GetName()]; ok && have.GetUID() == item.GetUID() {
@@ -199,12 +199,12 @@ func (o *objects[T]) drop(item T) {
 	}
 }
 
-func (o *objects[T]) setLocked(item T) (change[T], bool) {
+func (o *Store[T]) setLocked(item T) (Change[T], bool) {
 	namespace, name := item.GetNamespace(), item.GetName()
 	old := o.items[namespace][name]
 	var none T
-	if old != none && (sameState(old, item) || newer(old.GetResourceVersion(), item.GetResourceVersion())) {
-		return change[T]{}, false
+	if old != none && (sameState(old, item) || Newer(old.GetResourceVersion(), item.GetResourceVersion())) {
+		return Change[T]{}, false
 	}
 	item.SetManagedFields(nil) // of no use here, and often half of an object
 	o.Trim(item)
@@ -215,10 +215,10 @@ func (o *objects[T]) setLocked(item T) (change[T], bool) {
 		o.count++
 	}
 	o.items[namespace][name] = item
-	return change[T]{old: old, new: item}, true
+	return Change[T]{Old: old, New: item}, true
 }
 
-func (o *objects[T]) deleteLocked(namespace, name string) {
+func (o *Store[T]) deleteLocked(namespace, name string) {
 	items := o.items[namespace]
 	if _, ok := items[name]; !ok {
 		return
@@ -229,17 +229,17 @@ func (o *objects[T]) deleteLocked(namespace, name string) {
 	}
 }
 
-func (o *objects[T]) advanceLocked(resourceVersion string) {
-	if newer(resourceVersion, o.newest) {
+func (o *Store[T]) advanceLocked(resourceVersion string) {
+	if Newer(resourceVersion, o.newest) {
 		o.newest = resourceVersion
 	}
 }
 
 // Add implements cache.ReflectorStore.
-func (o *objects[T]) Add(obj any) error { return o.Update(obj) }
+func (o *Store[T]) Add(obj any) error { return o.Update(obj) }
 
 // Update implements cache.ReflectorStore.
-func (o *objects[T]) Update(obj any) error {
+func (o *Store[T]) Update(obj any) error {
 	item, ok := obj.(T)
 	if !ok {
 		return fmt.Errorf("watched a %T, want a %T", obj, item)
@@ -255,7 +255,7 @@ func (o *objects[T]) Update(obj any) error {
 }
 
 // Delete implements cache.ReflectorStore.
-func (o *objects[T]) Delete(obj any) error {
+func (o *Store[T]) Delete(obj any) error {
 	item, ok := obj.(T)
 	if !ok {
 		return fmt.Errorf("watched a %T, want a %T", obj, item)
@@ -264,14 +264,14 @@ func (o *objects[T]) Delete(obj any) error {
 	o.advanceLocked(item.GetResourceVersion())
 	o.deleteLocked(item.GetNamespace(), item.GetName())
 	o.mu.Unlock()
-	o.Changed(change[T]{old: item, watched: true})
+	o.Changed(Change[T]{Old: item, Watched: true})
 	return nil
 }
 
 // Replace implements cache.ReflectorStore. What is newer than the list, which
 // the server may answer from a lagging cache, is kept.
-func (o *objects[T]) Replace(list []any, resourceVersion string) error {
-	var changes []change[T]
+func (o *Store[T]) Replace(list []any, resourceVersion string) error {
+	var changes []Change[T]
 	o.mu.Lock()
 	listed := make(map[types.NamespacedName]bool, len(list))
 	for _, obj := range list {
@@ -287,9 +287,9 @@ func (o *objects[T]) Replace(list []any, resourceVersion string) error {
 	}
 	for namespace, items := range o.items {
 		for name, item := range items {
-			if !listed[types.NamespacedName{Namespace: namespace, Name: name}] && !newer(item.GetResourceVersion(), resourceVersion) {
+			if !listed[types.NamespacedName{Namespace: namespace, Name: name}] && !Newer(item.GetResourceVersion(), resourceVersion) {
 				o.deleteLocked(namespace, name)
-				changes = append(changes, change[T]{old: item})
+				changes = append(changes, Change[T]{Old: item})
 			}
 		}
 	}
@@ -307,7 +307,7 @@ func (o *objects[T]) Replace(list []any, resourceVersion string) error {
 }
 
 // Resync implements cache.ReflectorStore; reconciling is driven by the queue.
-func (o *objects[T]) Resync() error { return nil }
+func (o *Store[T]) Resync() error { return nil }
 
 // sameState reports whether both are one state of one object: what a write
 // returned, told once more by the watch, or what a new watch lists again.
@@ -315,10 +315,10 @@ func sameState(a, b metav1.Object) bool {
 	return a.GetResourceVersion() != "" && a.GetResourceVersion() == b.GetResourceVersion() && a.GetUID() == b.GetUID()
 }
 
-// newer reports whether resource version a is later than b; the empty one is
+// Newer reports whether resource version a is later than b; the empty one is
 // earlier than any. Comparing them as numbers is sound within one resource of
 // one cluster (KEP-5504).
-func newer(a, b string) bool {
+func Newer(a, b string) bool {
 	if a == "" || b == "" {
 		return a != ""
 	}
@@ -326,29 +326,29 @@ func newer(a, b string) bool {
 	return err != nil || order > 0
 }
 
-// run keeps the objects up to date until ctx ends.
-func (o *objects[T]) run(ctx context.Context, src source) {
+// Run keeps the objects up to date until ctx ends.
+func (o *Store[T]) Run(ctx context.Context, src ListWatch) {
 	var expected T
 	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-			list, err := retryForbidden(ctx, func() (runtime.Object, error) { return src.list(ctx, opts) })
-			o.noteRefusal(err)
+			list, err := RetryForbidden(ctx, func() (runtime.Object, error) { return src.List(ctx, opts) })
+			o.NoteRefusal(err)
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
-			return retryForbidden(ctx, func() (watch.Interface, error) { return src.watch(ctx, opts) })
+			return RetryForbidden(ctx, func() (watch.Interface, error) { return src.Watch(ctx, opts) })
 		},
-	}, src.client)
+	}, src.Client)
 	cache.NewReflectorWithOptions(lw, expected, o, cache.ReflectorOptions{
-		Name:    src.name,
+		Name:    src.Name,
 		Backoff: &wait.Backoff{Duration: 100 * time.Millisecond, Cap: 15 * time.Second, Steps: 9, Factor: 2, Jitter: 0.5},
 	}).RunWithContext(ctx)
 }
 
-// noteRefusal remembers a refusal that lasts, and ends the wait for the first
+// NoteRefusal remembers a refusal that lasts, and ends the wait for the first
 // read: a kubelet starts the pod without what it may not read, and says so. A
 // kind that the cluster does not know is not found.
-func (o *objects[T]) noteRefusal(err error) {
+func (o *Store[T]) NoteRefusal(err error) {
 	if !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
 		return
 	}

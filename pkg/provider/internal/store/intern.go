@@ -1,4 +1,4 @@
-package provider
+package store
 
 import (
 	"reflect"
@@ -14,24 +14,24 @@ const (
 	longestText = 512
 )
 
-// interner lets cached objects share equal texts. Each decoded object has copies of
+// Interner lets cached objects share equal texts. Each decoded object has copies of
 // its own of images, labels, conditions and the like: 110 of the 160 pieces that
 // a pod and its remote pod are in memory, and most of them in every other pod.
-type interner struct {
+type Interner struct {
 	mu    sync.Mutex
 	known map[string]string
 }
 
-func newInterner() *interner { return &interner{known: make(map[string]string, mostTexts)} }
+func NewInterner() *Interner { return &Interner{known: make(map[string]string, mostTexts)} }
 
 // Share replaces the texts of an object that nobody else has seen yet.
-func (i *interner) Share(object any) {
+func (i *Interner) Share(object any) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.walkLocked(reflect.ValueOf(object))
 }
 
-func (i *interner) walkLocked(v reflect.Value) {
+func (i *Interner) walkLocked(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString(i.ofLocked(v.String()))
@@ -66,7 +66,7 @@ func (i *interner) walkLocked(v reflect.Value) {
 	}
 }
 
-func (i *interner) ofLocked(text string) string {
+func (i *Interner) ofLocked(text string) string {
 	if text == "" || len(text) > longestText {
 		return text
 	}

@@ -1,23 +1,23 @@
-package provider
+package store
 
 import (
 	"context"
 	"sync"
 )
 
-// watchGroup owns watches that begin and end at any time. Those that begin
+// WatchGroup owns watches that begin and end at any time. Those that begin
 // before Run wait for it.
-type watchGroup struct {
+type WatchGroup struct {
 	mu      sync.Mutex
 	waiting []*groupedWatch
 	wake    chan struct{}
 }
 
-func newWatchGroup() *watchGroup { return &watchGroup{wake: make(chan struct{}, 1)} }
+func NewWatchGroup() *WatchGroup { return &WatchGroup{wake: make(chan struct{}, 1)} }
 
 // Begin has Run run a watch, whose context ends when the returned function is
 // called, and with Run's at the latest.
-func (g *watchGroup) Begin(watch func(context.Context)) (end func()) {
+func (g *WatchGroup) Begin(watch func(context.Context)) (end func()) {
 	next := &groupedWatch{watch: watch}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, next)
@@ -30,7 +30,7 @@ func (g *watchGroup) Begin(watch func(context.Context)) (end func()) {
 }
 
 // Run runs the watches until ctx ends, and returns when each has ended.
-func (g *watchGroup) Run(ctx context.Context) {
+func (g *WatchGroup) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	for {
@@ -45,7 +45,7 @@ func (g *watchGroup) Run(ctx context.Context) {
 	}
 }
 
-func (g *watchGroup) take() []*groupedWatch {
+func (g *WatchGroup) take() []*groupedWatch {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	taken := g.waiting

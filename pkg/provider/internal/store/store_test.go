@@ -1,15 +1,13 @@
-package provider
+package store
 
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	testingclock "k8s.io/utils/clock/testing"
 )
 
 func podAt(name, uid, resourceVersion string) *corev1.Pod {
@@ -22,66 +20,66 @@ func TestObjectsNeverGoBack(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		reason string
-		steps  func(*objects[*corev1.Pod]) error
+		steps  func(*Store[*corev1.Pod]) error
 		want   map[string]string // name → resourceVersion
 	}{
 		"put before the watch": {
 			reason: "what a write returned is known at once",
-			steps:  func(o *objects[*corev1.Pod]) error { o.put(podAt("a", "1", "5")); return nil },
+			steps:  func(o *Store[*corev1.Pod]) error { o.Put(podAt("a", "1", "5")); return nil },
 			want:   map[string]string{"a": "5"},
 		},
 		"put after the watch saw the deletion": {
 			reason: "a late answer to a write does not raise the dead",
-			steps: func(o *objects[*corev1.Pod]) error {
+			steps: func(o *Store[*corev1.Pod]) error {
 				if err := o.Add(podAt("a", "1", "5")); err != nil {
 					return err
 				}
 				if err := o.Delete(podAt("a", "1", "9")); err != nil {
 					return err
 				}
-				o.put(podAt("a", "1", "5"))
+				o.Put(podAt("a", "1", "5"))
 				return nil
 			},
 			want: map[string]string{},
 		},
 		"drop": {
 			reason: "what a write deleted is gone at once",
-			steps: func(o *objects[*corev1.Pod]) error {
-				o.put(podAt("a", "1", "5"))
-				o.put(podAt("b", "2", "6"))
-				o.drop(podAt("a", "1", "5"))
+			steps: func(o *Store[*corev1.Pod]) error {
+				o.Put(podAt("a", "1", "5"))
+				o.Put(podAt("b", "2", "6"))
+				o.Drop(podAt("a", "1", "5"))
 				return nil
 			},
 			want: map[string]string{"b": "6"},
 		},
 		"drop of another": {
 			reason: "the successor under the name is not the deleted one",
-			steps: func(o *objects[*corev1.Pod]) error {
-				o.put(podAt("a", "2", "9"))
-				o.drop(podAt("a", "1", "5"))
+			steps: func(o *Store[*corev1.Pod]) error {
+				o.Put(podAt("a", "2", "9"))
+				o.Drop(podAt("a", "1", "5"))
 				return nil
 			},
 			want: map[string]string{"a": "9"},
 		},
 		"watch lags behind a put": {
 			reason: "an event older than the write's answer changes nothing",
-			steps: func(o *objects[*corev1.Pod]) error {
-				o.put(podAt("a", "1", "10"))
+			steps: func(o *Store[*corev1.Pod]) error {
+				o.Put(podAt("a", "1", "10"))
 				return o.Update(podAt("a", "1", "7"))
 			},
 			want: map[string]string{"a": "10"},
 		},
 		"list older than a put": {
 			reason: "a list that the write is not in yet does not remove it",
-			steps: func(o *objects[*corev1.Pod]) error {
-				o.put(podAt("a", "1", "100"))
+			steps: func(o *Store[*corev1.Pod]) error {
+				o.Put(podAt("a", "1", "100"))
 				return o.Replace([]any{podAt("b", "2", "50")}, "99")
 			},
 			want: map[string]string{"a": "100", "b": "50"},
 		},
 		"list newer than the object": {
 			reason: "what a newer list lacks has gone",
-			steps: func(o *objects[*corev1.Pod]) error {
+			steps: func(o *Store[*corev1.Pod]) error {
 				if err := o.Add(podAt("a", "1", "5")); err != nil {
 					return err
 				}
@@ -91,7 +89,7 @@ func TestObjectsNeverGoBack(t *testing.T) {
 		},
 		"versions are numbers": {
 			reason: "as text, 9 would be later than 10",
-			steps: func(o *objects[*corev1.Pod]) error {
+			steps: func(o *Store[*corev1.Pod]) error {
 				if err := o.Add(podAt("a", "1", "9")); err != nil {
 					return err
 				}
@@ -103,12 +101,12 @@ func TestObjectsNeverGoBack(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := newObjects(handlers[*corev1.Pod]{})
+			o := New(Handlers[*corev1.Pod]{})
 			if err := tc.steps(o); err != nil {
 				t.Fatal(err)
 			}
 			got := map[string]string{}
-			for _, pod := range o.all() {
+			for _, pod := range o.All() {
 				got[pod.Name] = pod.ResourceVersion
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
@@ -122,8 +120,8 @@ func TestObjectsNeverGoBack(t *testing.T) {
 // a further question.
 func TestObjectsTellDeletionsApart(t *testing.T) {
 	t.Parallel()
-	var got []change[*corev1.Pod]
-	o := newObjects(handlers[*corev1.Pod]{Changed: func(c change[*corev1.Pod]) { got = append(got, c) }})
+	var got []Change[*corev1.Pod]
+	o := New(Handlers[*corev1.Pod]{Changed: func(c Change[*corev1.Pod]) { got = append(got, c) }})
 	a, b := podAt("a", "1", "1"), podAt("b", "2", "2")
 	if err := o.Replace([]any{a, b}, "3"); err != nil {
 		t.Fatal(err)
@@ -135,8 +133,8 @@ func TestObjectsTellDeletionsApart(t *testing.T) {
 	if err := o.Replace(nil, "9"); err != nil {
 		t.Fatal(err)
 	}
-	want := []change[*corev1.Pod]{{old: a, watched: true}, {old: b}}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(change[*corev1.Pod]{})); diff != "" {
+	want := []Change[*corev1.Pod]{{Old: a, Watched: true}, {Old: b}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Change[*corev1.Pod]{})); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
 	}
 }
@@ -146,8 +144,8 @@ func TestObjectsTellDeletionsApart(t *testing.T) {
 func TestObjectsTellEachStateOnce(t *testing.T) {
 	t.Parallel()
 	var got []string
-	o := newObjects(handlers[*corev1.Pod]{Changed: func(c change[*corev1.Pod]) { got = append(got, string(c.new.UID)+"@"+c.new.ResourceVersion) }})
-	o.put(podAt("a", "1", "5"))
+	o := New(Handlers[*corev1.Pod]{Changed: func(c Change[*corev1.Pod]) { got = append(got, string(c.New.UID)+"@"+c.New.ResourceVersion) }})
+	o.Put(podAt("a", "1", "5"))
 	err := errors.Join(
 		o.Update(podAt("a", "1", "5")),
 		o.Replace([]any{podAt("a", "1", "5")}, "6"),
@@ -165,37 +163,13 @@ func TestObjectsTellEachStateOnce(t *testing.T) {
 func TestObjectsTellOnceWhenRead(t *testing.T) {
 	t.Parallel()
 	times := 0
-	o := newObjects(handlers[*corev1.Pod]{Ready: func() { times++ }})
+	o := New(Handlers[*corev1.Pod]{Ready: func() { times++ }})
 	for range 2 {
 		if err := o.Replace(nil, "1"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if times != 1 || !o.hasSynced() {
-		t.Errorf("told %d times, synced %v; want once and true", times, o.hasSynced())
-	}
-}
-
-// A released pod is not released again while its deletion is on its way, but is
-// when it never comes.
-func TestCooldown(t *testing.T) {
-	t.Parallel()
-	clock := testingclock.NewFakePassiveClock(time.Unix(0, 0))
-	p := newCooldown(clock, 10*time.Second)
-	if wait := p.wait("1"); wait != 0 {
-		t.Errorf("nothing was done: wait %s, want none", wait)
-	}
-	p.start("1")
-	clock.SetTime(clock.Now().Add(4 * time.Second))
-	if wait := p.wait("1"); wait != 6*time.Second {
-		t.Errorf("done 4 s ago: wait %s, want 6 s", wait)
-	}
-	clock.SetTime(clock.Now().Add(6 * time.Second))
-	if wait := p.wait("1"); wait != 0 {
-		t.Errorf("done 10 s ago: wait %s, want none", wait)
-	}
-	p.start("1")
-	if p.end("1"); p.wait("1") != 0 || len(p.until) != 0 {
-		t.Error("the effect was seen, and it is still remembered")
+	if times != 1 || !o.HasSynced() {
+		t.Errorf("told %d times, synced %v; want once and true", times, o.HasSynced())
 	}
 }
