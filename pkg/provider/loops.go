@@ -16,7 +16,9 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/tick"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -33,7 +35,7 @@ type Controller struct {
 	local    *localCluster
 	remote   *remoteCluster
 	logger   *slog.Logger
-	queue    workqueue.TypedRateLimitingInterface[key]
+	queue    workqueue.TypedRateLimitingInterface[queue.Key]
 	recorder *recorder
 
 	pods       *store.Store[*corev1.Pod]
@@ -51,7 +53,7 @@ type Controller struct {
 	events     *eventMirror
 	guard      *orphanGuard
 	reconciler *reconciler
-	workers    *workers
+	workers    *queue.Workers
 }
 
 // Config is the configuration of a Controller.
@@ -76,14 +78,14 @@ func New(local *localCluster, remote *remoteCluster, config Config, logger *slog
 		local:    local,
 		remote:   remote,
 		logger:   logger,
-		queue:    newQueue(config.QueueMetrics),
+		queue:    queue.New(config.QueueMetrics),
 		recorder: newRecorder(local),
 	}
 	interner := store.NewInterner()
 	c.followLocal(interner)
 	c.followRemote(interner)
 	c.reconciler = c.newReconciler()
-	c.workers = newWorkers(workersConfig{
+	c.workers = queue.NewWorkers(queue.WorkersConfig{
 		Queue:     c.queue,
 		Reconcile: c.reconciler.reconcile,
 		Observe:   config.Observe,
@@ -98,10 +100,10 @@ func (c *Controller) followLocal(interner *store.Interner) {
 	c.index = newPodIndex(c.config.Clock)
 	c.pods = store.New(store.Handlers[*corev1.Pod]{Changed: c.localPodChanged, Trim: func(pod *corev1.Pod) { interner.Share(pod) }})
 	c.admission = newAdmission(c.pods, c.local.ownNode)
-	c.configMaps = newObjectWatcher[*corev1.ConfigMap](c.local.configMap, c.changed(kindConfigMap), c.config.Linger)
-	c.secrets = newObjectWatcher[*corev1.Secret](c.local.secret, c.changed(kindSecret), c.config.Linger)
+	c.configMaps = newObjectWatcher[*corev1.ConfigMap](c.local.configMap, c.changed(queue.ConfigMap), c.config.Linger)
+	c.secrets = newObjectWatcher[*corev1.Secret](c.local.secret, c.changed(queue.Secret), c.config.Linger)
 	c.bundles = newBundles(c.local, c.bundlesChanged)
-	c.certificates = newCertificates(c.local, c.recorder, c.config.Clock, c.changed(kindPod))
+	c.certificates = newCertificates(c.local, c.recorder, c.config.Clock, c.changed(queue.Pod))
 }
 
 // followRemote makes what reads the remote cluster, and mirrors Services into it.
@@ -162,7 +164,7 @@ func (c *Controller) newReconciler() *reconciler {
 }
 
 // changed returns what queues an object of that kind.
-func (c *Controller) changed(kind kind) func(namespace, name string) {
+func (c *Controller) changed(kind queue.Kind) func(namespace, name string) {
 	return func(namespace, name string) { c.queue.Add(kind.Key(namespace, name)) }
 }
 
@@ -185,18 +187,18 @@ func (c *Controller) localPodChanged(change store.Change[*corev1.Pod]) {
 		c.certificates.Need()
 	}
 	if change.New == nil || change.Old != nil && change.Old.UID != change.New.UID {
-		c.queue.Add(kindSecret.Key(pod.Namespace, contract.TokenSecretName(change.Old.UID)))
+		c.queue.Add(queue.Secret.Key(pod.Namespace, contract.TokenSecretName(change.Old.UID)))
 		c.reconciler.forget(change.Old.UID)
 		c.certificates.Forget(change.Old.UID)
 	}
-	c.queue.Add(kindPod.Key(pod.Namespace, pod.Name))
+	c.queue.Add(queue.Pod.Key(pod.Namespace, pod.Name))
 }
 
 // bundlesChanged queues the pods that mount trust anchors.
 func (c *Controller) bundlesChanged() {
 	for _, pod := range c.pods.All() {
 		if translate.HasBundles(pod) {
-			c.queue.Add(kindPod.Key(pod.Namespace, pod.Name))
+			c.queue.Add(queue.Pod.Key(pod.Namespace, pod.Name))
 		}
 	}
 }
@@ -207,10 +209,10 @@ func (c *Controller) NodeChanged(node *corev1.Node) { c.admission.nodeChanged(no
 
 // keys returns what to look at once a namespace can be used: its local pods,
 // and whatever is already there remotely.
-func (c *Controller) keys(localNamespace string) []key {
-	var keys []key
+func (c *Controller) keys(localNamespace string) []queue.Key {
+	var keys []queue.Key
 	for _, pod := range c.pods.In(localNamespace) {
-		keys = append(keys, kindPod.Key(localNamespace, pod.Name))
+		keys = append(keys, queue.Pod.Key(localNamespace, pod.Name))
 	}
 	opened := c.namespaces.Get(localNamespace)
 	keys = append(keys, c.services.Keys(localNamespace, opened)...)
@@ -218,13 +220,13 @@ func (c *Controller) keys(localNamespace string) []key {
 		return keys
 	}
 	for _, pod := range opened.Pods.All() {
-		keys = append(keys, kindPod.Key(localNamespace, pod.Name))
+		keys = append(keys, queue.Pod.Key(localNamespace, pod.Name))
 	}
 	for _, configMap := range opened.ConfigMaps.All() {
-		keys = append(keys, kindConfigMap.Key(localNamespace, contract.LocalConfigMapName(configMap.Name)))
+		keys = append(keys, queue.ConfigMap.Key(localNamespace, contract.LocalConfigMapName(configMap.Name)))
 	}
 	for _, secret := range opened.Secrets.All() {
-		keys = append(keys, kindSecret.Key(localNamespace, secret.Name))
+		keys = append(keys, queue.Secret.Key(localNamespace, secret.Name))
 	}
 	return keys
 }
@@ -323,7 +325,7 @@ func (c *Controller) resync(ctx context.Context) {
 	if c.config.Resync == 0 {
 		return
 	}
-	every(ctx, c.config.Clock, c.config.Resync, func(context.Context) {
+	tick.Every(ctx, c.config.Clock, c.config.Resync, func(context.Context) {
 		for _, namespace := range c.namespaces.All() {
 			for _, key := range c.keys(namespace.Local) {
 				c.queue.Add(key)
@@ -338,7 +340,7 @@ func (c *Controller) collectGarbage(ctx context.Context) {
 	used := func(namespace *remoteNamespace) bool {
 		return len(c.pods.In(namespace.Local)) > 0 || c.services.Uses(namespace.Local)
 	}
-	every(ctx, c.config.Clock, interval, func(ctx context.Context) {
+	tick.Every(ctx, c.config.Clock, interval, func(ctx context.Context) {
 		c.index.prune()
 		err := c.opener.DeleteUnused(ctx, c.config.Clock.Now(), c.config.UnusedTTL, used)
 		if err != nil && !apierrors.IsForbidden(err) {

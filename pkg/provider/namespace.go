@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -47,28 +48,28 @@ func (o *opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *
 	n := &remoteNamespace{Local: local, Name: namespace.Name, UID: namespace.UID}
 	ready := func() { o.selectionRead(n) }
 	n.Pods = store.New(store.Handlers[*corev1.Pod]{
-		Changed: func(c store.Change[*corev1.Pod]) { o.queue.Add(kindPod.Key(local, c.Object().Name)) },
+		Changed: func(c store.Change[*corev1.Pod]) { o.queue.Add(queue.Pod.Key(local, c.Object().Name)) },
 		Ready:   ready,
 		Trim:    func(pod *corev1.Pod) { translate.TrimRemote(pod); o.interner.Share(pod) },
 	})
 	n.ConfigMaps = store.New(store.Handlers[*corev1.ConfigMap]{
 		Changed: func(c store.Change[*corev1.ConfigMap]) {
-			o.queue.Add(kindConfigMap.Key(local, contract.LocalConfigMapName(c.Object().Name)))
+			o.queue.Add(queue.ConfigMap.Key(local, contract.LocalConfigMapName(c.Object().Name)))
 		},
 		Ready: ready,
 	})
 	n.Secrets = store.New(store.Handlers[*corev1.Secret]{
-		Changed: func(c store.Change[*corev1.Secret]) { o.queue.Add(kindSecret.Key(local, c.Object().Name)) },
+		Changed: func(c store.Change[*corev1.Secret]) { o.queue.Add(queue.Secret.Key(local, c.Object().Name)) },
 		Ready:   ready,
 		Trim:    func(secret *corev1.Secret) { translate.TrimSecret(secret); o.interner.Share(secret) },
 	})
 	n.Services = store.New(store.Handlers[*corev1.Service]{
-		Changed: func(c store.Change[*corev1.Service]) { o.queue.Add(kindService.Key(local, c.Object().Name)) },
+		Changed: func(c store.Change[*corev1.Service]) { o.queue.Add(queue.Service.Key(local, c.Object().Name)) },
 		Ready:   ready,
 	})
 	n.EndpointSlices = store.New(store.Handlers[*discoveryv1.EndpointSlice]{
 		Changed: func(c store.Change[*discoveryv1.EndpointSlice]) {
-			o.queue.Add(kindEndpointSlice.Key(local, c.Object().Name))
+			o.queue.Add(queue.EndpointSlice.Key(local, c.Object().Name))
 		},
 		Ready: ready,
 	})

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -40,10 +41,10 @@ type openerConfig struct {
 	mapper     *translate.Mapper
 	remote     *remoteCluster
 	namespaces *namespaces
-	queue      queue
+	queue      queue.Adder
 	interner   *store.Interner // whose texts cached objects share
 	// keys returns the keys to look at once a namespace can be used.
-	keys func(localNamespace string) []key
+	keys func(localNamespace string) []queue.Key
 	// opened follows what else is to be followed of an open namespace, until its
 	// context ends.
 	opened func(context.Context, *remoteNamespace)

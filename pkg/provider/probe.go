@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"k8s.io/utils/clock"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/tick"
 )
 
 const (
@@ -43,7 +45,7 @@ func newProbe(remote *remoteCluster, timeout time.Duration, clock clock.WithTick
 // Run probes until ctx ends.
 func (p *probe) Run(ctx context.Context) {
 	p.once(ctx)
-	every(ctx, p.clock, probeInterval, p.once)
+	tick.Every(ctx, p.clock, probeInterval, p.once)
 }
 
 func (p *probe) once(ctx context.Context) {

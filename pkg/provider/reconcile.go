@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -49,7 +50,7 @@ type reconcilerConfig struct {
 	configMaps *referencedMirror[*corev1.ConfigMap]
 	secrets    *referencedMirror[*corev1.Secret]
 	recorder   record.EventRecorder
-	queue      queue
+	queue      queue.Adder
 	clock      clock.PassiveClock
 }
 
@@ -69,7 +70,7 @@ func (r *reconciler) forget(pod types.UID) {
 
 // pair is a local pod and its remote counterpart; either may be nil.
 type pair struct {
-	key             key
+	key             queue.Key
 	remoteNamespace *remoteNamespace
 	local           *corev1.Pod
 	remote          *corev1.Pod
@@ -82,7 +83,7 @@ func (p pair) belongTogether() bool {
 }
 
 // reconcile handles one key of the queue. attempts is how often it failed in a row.
-func (r *reconciler) reconcile(ctx context.Context, k key, attempts int) error {
+func (r *reconciler) reconcile(ctx context.Context, k queue.Key, attempts int) error {
 	err := r.reconcileKind(ctx, k, attempts)
 	if apierrors.IsForbidden(err) {
 		if opened := r.namespaces.Get(k.Namespace); opened != nil {
@@ -92,22 +93,22 @@ func (r *reconciler) reconcile(ctx context.Context, k key, attempts int) error {
 	return err
 }
 
-func (r *reconciler) reconcileKind(ctx context.Context, k key, attempts int) error {
+func (r *reconciler) reconcileKind(ctx context.Context, k queue.Key, attempts int) error {
 	switch k.Kind {
-	case kindConfigMap:
+	case queue.ConfigMap:
 		return r.reconcileConfigMap(ctx, k)
-	case kindSecret:
+	case queue.Secret:
 		return r.reconcileSecret(ctx, k)
-	case kindService:
+	case queue.Service:
 		return r.services.ReconcileService(ctx, k, attempts)
-	case kindEndpointSlice:
+	case queue.EndpointSlice:
 		return r.services.ReconcileSlice(ctx, k, attempts)
 	default:
 		return r.reconcilePod(ctx, k, attempts)
 	}
 }
 
-func (r *reconciler) reconcileConfigMap(ctx context.Context, k key) error {
+func (r *reconciler) reconcileConfigMap(ctx context.Context, k queue.Key) error {
 	opened := r.namespaces.Get(k.Namespace)
 	if opened == nil {
 		return nil
@@ -117,7 +118,7 @@ func (r *reconciler) reconcileConfigMap(ctx context.Context, k key) error {
 
 // reconcileSecret handles mirrored Secrets and, in their own remote names, the
 // Secrets that hold a pod's tokens.
-func (r *reconciler) reconcileSecret(ctx context.Context, k key) error {
+func (r *reconciler) reconcileSecret(ctx context.Context, k queue.Key) error {
 	opened := r.namespaces.Get(k.Namespace)
 	if opened == nil {
 		return nil
@@ -132,7 +133,7 @@ func (r *reconciler) reconcileSecret(ctx context.Context, k key) error {
 	return r.tokens.Remove(ctx, opened, have)
 }
 
-func (r *reconciler) reconcilePod(ctx context.Context, k key, attempts int) error {
+func (r *reconciler) reconcilePod(ctx context.Context, k queue.Key, attempts int) error {
 	local := r.pods.Get(k.Namespace, k.Name)
 	opened := r.namespaces.Get(k.Namespace)
 	if opened == nil {

@@ -8,6 +8,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -18,41 +19,41 @@ type referencedMirror[T store.Object] struct {
 	syncer[T]
 
 	watcher    *objectWatcher[T]
-	queue      queue
+	queue      queue.Adder
 	remoteName func(local string) string
 	translate  func(local T) T
 
 	mu      sync.Mutex
-	waiting map[key]map[key]bool // pods that wait for a copy
+	waiting map[queue.Key]map[queue.Key]bool // pods that wait for a copy
 }
 
 // newConfigMapMirror returns the mirror of the ConfigMaps that watcher watches.
 func newConfigMapMirror(
-	mapper *translate.Mapper, remote *remoteCluster, watcher *objectWatcher[*corev1.ConfigMap], queue queue,
+	mapper *translate.Mapper, remote *remoteCluster, watcher *objectWatcher[*corev1.ConfigMap], adder queue.Adder,
 ) *referencedMirror[*corev1.ConfigMap] {
 	return &referencedMirror[*corev1.ConfigMap]{
 		syncer: syncer[*corev1.ConfigMap]{
-			kind:   kindConfigMap,
+			kind:   queue.ConfigMap,
 			writer: remote.ConfigMapWriter(),
 			copied: func(n *remoteNamespace) *store.Store[*corev1.ConfigMap] { return n.ConfigMaps },
 			inSync: translate.SameConfigMap,
 			fixed:  func(have, _ *corev1.ConfigMap) bool { return ptr.Deref(have.Immutable, false) },
 		},
 		watcher:    watcher,
-		queue:      queue,
+		queue:      adder,
 		remoteName: contract.ConfigMapName,
 		translate:  mapper.ConfigMap,
-		waiting:    map[key]map[key]bool{},
+		waiting:    map[queue.Key]map[queue.Key]bool{},
 	}
 }
 
 // newSecretMirror returns the mirror of the Secrets that watcher watches.
 func newSecretMirror(
-	mapper *translate.Mapper, remote *remoteCluster, watcher *objectWatcher[*corev1.Secret], queue queue,
+	mapper *translate.Mapper, remote *remoteCluster, watcher *objectWatcher[*corev1.Secret], adder queue.Adder,
 ) *referencedMirror[*corev1.Secret] {
 	return &referencedMirror[*corev1.Secret]{
 		syncer: syncer[*corev1.Secret]{
-			kind:   kindSecret,
+			kind:   queue.Secret,
 			writer: remote.SecretWriter(),
 			copied: func(n *remoteNamespace) *store.Store[*corev1.Secret] { return n.Secrets },
 			inSync: translate.SameSecret,
@@ -61,10 +62,10 @@ func newSecretMirror(
 			},
 		},
 		watcher:    watcher,
-		queue:      queue,
+		queue:      adder,
 		remoteName: func(name string) string { return name },
 		translate:  mapper.Secret,
-		waiting:    map[key]map[key]bool{},
+		waiting:    map[queue.Key]map[queue.Key]bool{},
 	}
 }
 
@@ -75,11 +76,11 @@ func (m *referencedMirror[T]) Local(namespace, name string) T {
 
 // InSync reports whether the remote copy is what the local object asks for, or
 // none if there is none. Otherwise the pod is queued again once it is.
-func (m *referencedMirror[T]) InSync(namespace *remoteNamespace, name string, pod key) bool {
+func (m *referencedMirror[T]) InSync(namespace *remoteNamespace, name string, pod queue.Key) bool {
 	id := m.kind.Key(namespace.Local, name)
 	m.mu.Lock()
 	if m.waiting[id] == nil {
-		m.waiting[id] = map[key]bool{}
+		m.waiting[id] = map[queue.Key]bool{}
 	}
 	m.waiting[id][pod] = true
 	m.mu.Unlock()

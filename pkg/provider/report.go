@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -29,10 +30,10 @@ func (r *reconciler) handleError(ctx context.Context, p pair, err error, attempt
 		r.queue.AddAfter(p.key, refusalRetry)
 		return r.recordRefusal(ctx, p, refusal.Reason, refusal.Message)
 	}
-	if attempts < quietAttempts {
+	if attempts < queue.QuietAttempts {
 		return err
 	}
-	if p.started() && attempts > quietAttempts {
+	if p.started() && attempts > queue.QuietAttempts {
 		return err // its owner has been told
 	}
 	return errors.Join(err, r.recordRefusal(ctx, p, reasonFor(err), r.mapper.LocalText(p.local, err.Error())))

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"k8s.io/utils/clock"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/tick"
 )
 
 const (
@@ -28,7 +30,7 @@ type scavenger struct {
 // run looks at intervals until ctx ends. It releases once for each burst.
 func (s *scavenger) run(ctx context.Context) {
 	last, used := s.reconciles(), true // the start reads everything
-	every(ctx, s.clock, scavengeInterval, func(context.Context) {
+	tick.Every(ctx, s.clock, scavengeInterval, func(context.Context) {
 		now := s.reconciles()
 		quiet := now-last <= quietRate*uint64(scavengeInterval/time.Second)
 		if quiet && used {

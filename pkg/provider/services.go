@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -41,7 +42,7 @@ type serviceMirrorConfig struct {
 	local    *localCluster
 	remote   *remoteCluster
 	opener   *opener
-	queue    queue
+	queue    queue.Adder
 	recorder record.EventRecorder
 }
 
@@ -50,14 +51,14 @@ func newServiceMirror(config serviceMirrorConfig) *serviceMirror {
 	m.services = store.New(store.Handlers[*corev1.Service]{Changed: m.serviceChanged})
 	m.slices = store.New(store.Handlers[*discoveryv1.EndpointSlice]{Changed: m.sliceChanged})
 	m.syncServices = syncer[*corev1.Service]{
-		kind:   kindService,
+		kind:   queue.Service,
 		writer: config.remote.ServiceWriter(),
 		copied: func(n *remoteNamespace) *store.Store[*corev1.Service] { return n.Services },
 		inSync: translate.SameService,
 		fixed:  translate.FixedService,
 	}
 	m.syncSlices = syncer[*discoveryv1.EndpointSlice]{
-		kind:   kindEndpointSlice,
+		kind:   queue.EndpointSlice,
 		writer: config.remote.EndpointSliceWriter(),
 		copied: func(n *remoteNamespace) *store.Store[*discoveryv1.EndpointSlice] { return n.EndpointSlices },
 		inSync: translate.SameEndpointSlice,
@@ -86,17 +87,17 @@ func (m *serviceMirror) serviceChanged(c store.Change[*corev1.Service]) {
 		return
 	}
 	service := c.Object()
-	m.queue.Add(kindService.Key(service.Namespace, service.Name))
+	m.queue.Add(queue.Service.Key(service.Namespace, service.Name))
 	for _, slice := range m.slices.In(service.Namespace) {
 		if translate.ServiceOf(slice) == service.Name {
-			m.queue.Add(kindEndpointSlice.Key(slice.Namespace, slice.Name))
+			m.queue.Add(queue.EndpointSlice.Key(slice.Namespace, slice.Name))
 		}
 	}
 }
 
 func (m *serviceMirror) sliceChanged(c store.Change[*discoveryv1.EndpointSlice]) {
 	slice := c.Object()
-	m.queue.Add(kindEndpointSlice.Key(slice.Namespace, slice.Name))
+	m.queue.Add(queue.EndpointSlice.Key(slice.Namespace, slice.Name))
 }
 
 // HasSynced reports whether all that is mirrored has been read.
@@ -118,26 +119,26 @@ func (m *serviceMirror) Uses(namespace string) bool {
 }
 
 // Keys returns what to look at once a namespace can be used.
-func (m *serviceMirror) Keys(local string, namespace *remoteNamespace) []key {
+func (m *serviceMirror) Keys(local string, namespace *remoteNamespace) []queue.Key {
 	if !m.enabled {
 		return nil
 	}
-	var keys []key
+	var keys []queue.Key
 	services, slices := m.services.In(local), m.slices.In(local)
 	if namespace != nil {
 		services, slices = append(services, namespace.Services.All()...), append(slices, namespace.EndpointSlices.All()...)
 	}
 	for _, service := range services {
-		keys = append(keys, kindService.Key(local, service.Name))
+		keys = append(keys, queue.Service.Key(local, service.Name))
 	}
 	for _, slice := range slices {
-		keys = append(keys, kindEndpointSlice.Key(local, slice.Name))
+		keys = append(keys, queue.EndpointSlice.Key(local, slice.Name))
 	}
 	return keys
 }
 
 // ReconcileService makes the remote copy of a Service like the local one.
-func (m *serviceMirror) ReconcileService(ctx context.Context, k key, attempts int) error {
+func (m *serviceMirror) ReconcileService(ctx context.Context, k queue.Key, attempts int) error {
 	var want *corev1.Service
 	local := m.services.Get(k.Namespace, k.Name)
 	if local != nil {
@@ -153,13 +154,13 @@ func (m *serviceMirror) ReconcileService(ctx context.Context, k key, attempts in
 
 // recordEvent says on a local Service why pods do not reach it, once that lasts.
 func (m *serviceMirror) recordEvent(local *corev1.Service, attempts int, err error) {
-	if err != nil && local != nil && attempts == quietAttempts {
+	if err != nil && local != nil && attempts == queue.QuietAttempts {
 		m.recorder.Eventf(local, corev1.EventTypeWarning, reasonServiceNotMirrored, "pods on node %s do not reach this service: %v", m.mapper.Node, err)
 	}
 }
 
 // ReconcileSlice makes the remote copy of an EndpointSlice like the local one.
-func (m *serviceMirror) ReconcileSlice(ctx context.Context, k key, attempts int) error {
+func (m *serviceMirror) ReconcileSlice(ctx context.Context, k queue.Key, attempts int) error {
 	var (
 		want *discoveryv1.EndpointSlice
 		of   *corev1.Service

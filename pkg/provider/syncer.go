@@ -6,13 +6,14 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
 // syncer makes remote objects of one kind as they should be: it compares before
 // it writes, and writes the difference only.
 type syncer[T store.Object] struct {
-	kind   kind
+	kind   queue.Kind
 	writer writer[T]
 	copied func(*remoteNamespace) *store.Store[T]
 	inSync func(have, want T) bool

@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/metrics"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -41,7 +42,7 @@ type tokensConfig struct {
 	remote       *remoteCluster
 	bundles      *bundles
 	certificates *certificates
-	queue        queue
+	queue        queue.Adder
 	clock        clock.PassiveClock
 	count        func(result string) // counts renewals, "success" or "error"
 }
@@ -113,7 +114,7 @@ func (t *tokens) comeBack(pod *corev1.Pod, renew time.Time, credentials map[stri
 	if wait <= 0 {
 		wait = requestInterval // a certificate that is overdue, and asked for
 	}
-	t.queue.AddAfter(kindPod.Key(pod.Namespace, pod.Name), wait)
+	t.queue.AddAfter(queue.Pod.Key(pod.Namespace, pod.Name), wait)
 }
 
 // resultOf is how a renewal is counted.

@@ -1,4 +1,4 @@
-package provider
+package tick
 
 import (
 	"context"
@@ -7,10 +7,10 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// every calls do after each interval until ctx ends. A call that takes longer
+// Every calls do after each interval until ctx ends. A call that takes longer
 // than the interval delays the next one. client-go's wait.UntilWithContext does
 // the same, but takes no clock.
-func every(ctx context.Context, clock clock.WithTicker, interval time.Duration, do func(context.Context)) {
+func Every(ctx context.Context, clock clock.WithTicker, interval time.Duration, do func(context.Context)) {
 	ticker := clock.NewTicker(interval)
 	defer ticker.Stop()
 	for {

@@ -1,4 +1,4 @@
-package provider
+package queue
 
 // fairQueue is the order in which keys are taken: pods and what they refer to on one
 // side, Services and EndpointSlices on the other, taking turns while both wait.
@@ -12,10 +12,10 @@ type fairQueue struct {
 }
 
 // Touch implements workqueue.Queue: who waits keeps its place.
-func (*fairQueue) Touch(key) {}
+func (*fairQueue) Touch(Key) {}
 
 // Push implements workqueue.Queue.
-func (q *fairQueue) Push(k key) {
+func (q *fairQueue) Push(k Key) {
 	if isService(k.Kind) {
 		q.services.push(k)
 		return
@@ -27,7 +27,7 @@ func (q *fairQueue) Push(k key) {
 func (q *fairQueue) Len() int { return q.pods.len() + q.services.len() }
 
 // Pop implements workqueue.Queue. It is not called when nobody waits.
-func (q *fairQueue) Pop() key {
+func (q *fairQueue) Pop() Key {
 	services := q.pods.len() == 0 || q.servicesNext && q.services.len() > 0
 	q.servicesNext = !services
 	if services {
@@ -36,19 +36,19 @@ func (q *fairQueue) Pop() key {
 	return q.pods.pop()
 }
 
-func isService(k kind) bool { return k == kindService || k == kindEndpointSlice }
+func isService(k Kind) bool { return k == Service || k == EndpointSlice }
 
 // fifo is a queue. What has been taken is let go of when half of it is.
 type fifo struct {
-	keys  []key
+	keys  []Key
 	taken int
 }
 
 func (f *fifo) len() int { return len(f.keys) - f.taken }
 
-func (f *fifo) push(k key) { f.keys = append(f.keys, k) }
+func (f *fifo) push(k Key) { f.keys = append(f.keys, k) }
 
-func (f *fifo) pop() key {
+func (f *fifo) pop() Key {
 	k := f.keys[f.taken]
 	f.taken++
 	if 2*f.taken >= len(f.keys) {

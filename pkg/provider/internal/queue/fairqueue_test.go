@@ -1,4 +1,4 @@
-package provider
+package queue
 
 import (
 	"fmt"
@@ -9,10 +9,10 @@ import (
 
 // A thousand Services wait when akd starts: a pod must not wait for them all.
 func TestFairQueue(t *testing.T) {
-	type push = []key
-	many := func(kind kind, n int) (keys []key) {
+	type push = []Key
+	many := func(kind Kind, n int) (keys []Key) {
 		for i := range n {
-			keys = append(keys, key{Kind: kind, Name: fmt.Sprint(i)})
+			keys = append(keys, Key{Kind: kind, Name: fmt.Sprint(i)})
 		}
 		return keys
 	}
@@ -22,17 +22,17 @@ func TestFairQueue(t *testing.T) {
 		want   []string
 	}{
 		"pods alone": {
-			reason: "their order is kept", pushed: many(kindPod, 3), want: []string{"pod 0", "pod 1", "pod 2"},
+			reason: "their order is kept", pushed: many(Pod, 3), want: []string{"pod 0", "pod 1", "pod 2"},
 		},
 		"services alone": {
-			reason: "nothing waits for pods that are not there", pushed: many(kindService, 3), want: []string{"service 0", "service 1", "service 2"},
+			reason: "nothing waits for pods that are not there", pushed: many(Service, 3), want: []string{"service 0", "service 1", "service 2"},
 		},
 		"a pod after services": {
-			reason: "it is next", pushed: append(many(kindService, 3), key{Kind: kindPod, Name: "0"}),
+			reason: "it is next", pushed: append(many(Service, 3), Key{Kind: Pod, Name: "0"}),
 			want: []string{"pod 0", "service 0", "service 1", "service 2"},
 		},
 		"taking turns": {
-			reason: "services go on while pods come", pushed: append(many(kindEndpointSlice, 2), append(many(kindSecret, 1), many(kindPod, 3)...)...),
+			reason: "services go on while pods come", pushed: append(many(EndpointSlice, 2), append(many(Secret, 1), many(Pod, 3)...)...),
 			want: []string{"secret 0", "endpointslice 0", "pod 0", "endpointslice 1", "pod 1", "pod 2"},
 		},
 	}
@@ -56,10 +56,10 @@ func TestFairQueue(t *testing.T) {
 
 // What comes while others are taken is neither lost nor taken twice.
 func TestFairQueueInterleaved(t *testing.T) {
-	l, pushed, popped := &fairQueue{}, 0, map[key]int{}
+	l, pushed, popped := &fairQueue{}, 0, map[Key]int{}
 	for round := range 500 {
 		for range round % 7 {
-			l.Push(key{Kind: []kind{kindPod, kindService}[pushed%2], Name: fmt.Sprint(pushed)})
+			l.Push(Key{Kind: []Kind{Pod, Service}[pushed%2], Name: fmt.Sprint(pushed)})
 			pushed++
 		}
 		for range min(round%5, l.Len()) {

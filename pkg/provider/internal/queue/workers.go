@@ -1,4 +1,4 @@
-package provider
+package queue
 
 import (
 	"context"
@@ -21,40 +21,40 @@ const (
 	stepTimeout = time.Minute
 )
 
-// workers take keys from the queue and have them reconciled.
-type workers struct {
-	workersConfig
+// Workers take keys from the queue and have them reconciled.
+type Workers struct {
+	WorkersConfig
 
 	taken atomic.Uint64 // keys so far
 }
 
-// workersConfig is what workers work with.
-type workersConfig struct {
-	Queue workqueue.TypedRateLimitingInterface[key]
+// WorkersConfig is what workers work with.
+type WorkersConfig struct {
+	Queue workqueue.TypedRateLimitingInterface[Key]
 	// Reconcile handles a key. attempts is how often it failed in a row.
-	Reconcile func(ctx context.Context, k key, attempts int) error
+	Reconcile func(ctx context.Context, k Key, attempts int) error
 	// Observe is told of the end of each attempt.
 	Observe func(result string, took time.Duration)
 	Clock   clock.PassiveClock
 	Logger  *slog.Logger
 }
 
-func newWorkers(config workersConfig) *workers { return &workers{workersConfig: config} }
+func NewWorkers(config WorkersConfig) *Workers { return &Workers{WorkersConfig: config} }
 
 // Taken returns how many keys have been taken so far.
-func (w *workers) Taken() uint64 { return w.taken.Load() }
+func (w *Workers) Taken() uint64 { return w.taken.Load() }
 
-// newQueue makes a queue that retries each key with its own back-off and
+// New makes a queue that retries each key with its own back-off and
 // never forgets one; see fairQueue for whose turn it is. There is no overall limit:
 // what limits akd is the API servers' own priority and fairness.
-func newQueue(metrics workqueue.MetricsProvider) workqueue.TypedRateLimitingInterface[key] {
+func New(metrics workqueue.MetricsProvider) workqueue.TypedRateLimitingInterface[Key] {
 	const name = "pods"
 	return workqueue.NewTypedRateLimitingQueueWithConfig(
-		workqueue.NewTypedItemExponentialFailureRateLimiter[key](retryFirst, retryLongest),
-		workqueue.TypedRateLimitingQueueConfig[key]{
-			DelayingQueue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[key]{
+		workqueue.NewTypedItemExponentialFailureRateLimiter[Key](retryFirst, retryLongest),
+		workqueue.TypedRateLimitingQueueConfig[Key]{
+			DelayingQueue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[Key]{
 				Name: name, MetricsProvider: metrics,
-				Queue: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[key]{Name: name, MetricsProvider: metrics, Queue: &fairQueue{}}),
+				Queue: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[Key]{Name: name, MetricsProvider: metrics, Queue: &fairQueue{}}),
 			}),
 		},
 	)
@@ -62,7 +62,7 @@ func newQueue(metrics workqueue.MetricsProvider) workqueue.TypedRateLimitingInte
 
 // Run works with that many workers until ctx ends, and returns when all have
 // finished what they were at.
-func (w *workers) Run(ctx context.Context, number int) {
+func (w *Workers) Run(ctx context.Context, number int) {
 	var running sync.WaitGroup
 	for range number {
 		running.Go(func() {
@@ -75,7 +75,7 @@ func (w *workers) Run(ctx context.Context, number int) {
 	running.Wait()
 }
 
-func (w *workers) next(ctx context.Context) bool {
+func (w *Workers) next(ctx context.Context) bool {
 	k, shutdown := w.Queue.Get()
 	if shutdown {
 		return false
@@ -97,7 +97,7 @@ func (w *workers) next(ctx context.Context) bool {
 	}
 	w.Observe("error", w.Clock.Since(began))
 	level := slog.LevelDebug
-	if attempts == quietAttempts {
+	if attempts == QuietAttempts {
 		level = slog.LevelWarn
 	}
 	w.Logger.Log(ctx, level, "reconcile will be retried",
