@@ -19,6 +19,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/kubeletapi"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/metrics"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
@@ -26,7 +27,7 @@ import (
 
 // akd is all that serves a node, wired together.
 type akd struct {
-	local      *localCluster
+	local      *cluster.Local
 	controller *Controller
 	node       *node
 	kubelet    *kubeletapi.Server
@@ -184,7 +185,7 @@ func (s assembler) leadership() (leadership, error) {
 func (s assembler) warnOfNode(ctx context.Context, reason, message string) {
 	now := metav1.NewTime(s.clock.Now())
 	node := s.cfg.NodeName
-	err := s.clients.local.createEvent(ctx, &corev1.Event{
+	err := s.clients.local.CreateEvent(ctx, &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: fmt.Sprintf("%s.%x", node, now.UnixNano())},
 		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node, UID: types.UID(node)},
 		Source:         corev1.EventSource{Component: contract.UserAgent, Host: node},

@@ -3,6 +3,7 @@ package provider
 import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -15,8 +16,8 @@ type bundles struct {
 
 // newBundles calls changed when any of them has changed, and once when they
 // have been read, or are known to be none that akd may read.
-func newBundles(local *localCluster, changed func()) *bundles {
-	return &bundles{store.NewLazy(local.trustBundles, store.Handlers[*certificatesv1.ClusterTrustBundle]{
+func newBundles(local *cluster.Local, changed func()) *bundles {
+	return &bundles{store.NewLazy(local.TrustBundles, store.Handlers[*certificatesv1.ClusterTrustBundle]{
 		Changed: func(store.Change[*certificatesv1.ClusterTrustBundle]) { changed() },
 		Ready:   changed,
 	})}

@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -43,7 +44,7 @@ const (
 // certificates, as a kubelet does, with keys that akd makes. What is under way
 // is known in memory only: after a restart it is asked for anew.
 type certificates struct {
-	local    *localCluster
+	local    *cluster.Local
 	recorder record.EventRecorder
 	clock    clock.PassiveClock
 	requests *store.Lazy[*certificatesv1.PodCertificateRequest]
@@ -65,13 +66,13 @@ type pendingCertificate struct {
 // newCertificates returns certificates that call changed for a pod when one of
 // its requests has changed.
 func newCertificates(
-	local *localCluster, recorder record.EventRecorder, clock clock.PassiveClock, changed func(namespace, pod string),
+	local *cluster.Local, recorder record.EventRecorder, clock clock.PassiveClock, changed func(namespace, pod string),
 ) *certificates {
 	return &certificates{
 		local:    local,
 		recorder: recorder,
 		clock:    clock,
-		requests: store.NewLazy(local.certificateRequests, store.Handlers[*certificatesv1.PodCertificateRequest]{
+		requests: store.NewLazy(local.CertificateRequests, store.Handlers[*certificatesv1.PodCertificateRequest]{
 			Changed: func(c store.Change[*certificatesv1.PodCertificateRequest]) {
 				request := c.Object()
 				changed(request.Namespace, request.Spec.PodName)
@@ -173,7 +174,7 @@ func (c *certificates) request(ctx context.Context, pod *corev1.Pod, want transl
 	if err != nil {
 		return fmt.Errorf("make a key of type %s for a certificate of local pod %s/%s: %w", want.KeyType, pod.Namespace, pod.Name, err)
 	}
-	created, err := c.local.requestCertificate(ctx, pod, want, proof)
+	created, err := c.local.RequestCertificate(ctx, pod, want, proof)
 	if err != nil {
 		return err
 	}

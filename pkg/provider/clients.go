@@ -13,6 +13,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/metrics"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -31,8 +32,8 @@ type clients struct {
 	own          kubernetes.Interface // the local cluster, as akd itself
 	node         kubernetes.Interface // the local cluster, as the node or as configured
 	remoteConfig *rest.Config
-	local        *localCluster
-	remote       *remoteCluster
+	local        *cluster.Local
+	remote       *cluster.Remote
 	credential   *credential // nil for kubeconfigs in files, or akd's own service account
 	facts        facts
 }
@@ -82,8 +83,8 @@ func (c connector) connect(ctx context.Context) (*clients, error) {
 		own:          made[0],
 		node:         made[1],
 		remoteConfig: ways.remote,
-		local:        newLocalCluster(made[1], made[2], c.cfg.NodeName),
-		remote:       newRemoteCluster(made[3], c.cfg.NodeName),
+		local:        cluster.NewLocal(made[1], made[2], c.cfg.NodeName),
+		remote:       cluster.NewRemote(made[3], c.cfg.NodeName),
 		credential:   ways.credential,
 	}
 	if connected.facts, err = c.askBoth(ctx, connected, made[3], ways.local); err != nil {
@@ -180,10 +181,10 @@ func (c connector) askBoth(ctx context.Context, connected *clients, remote kuber
 		found facts
 		err   error
 	)
-	if found.localUID, err = clusterUID(ctx, sideLocal, connected.own); err != nil {
+	if found.localUID, err = cluster.UID(ctx, sideLocal, connected.own); err != nil {
 		return facts{}, err
 	}
-	if found.remoteUID, err = clusterUID(ctx, sideRemote, remote); err != nil {
+	if found.remoteUID, err = cluster.UID(ctx, sideRemote, remote); err != nil {
 		return facts{}, err
 	}
 	// A cluster that was its own remote would be given each of its pods again,
@@ -209,7 +210,7 @@ func (c connector) askBoth(ctx context.Context, connected *clients, remote kuber
 // askServices asks for what mirroring needs: the right to follow Services, which
 // is kube-proxy's, and the address under which every pod of the local cluster
 // knows its API server.
-func (c connector) askServices(ctx context.Context, local *localCluster, found *facts) error {
+func (c connector) askServices(ctx context.Context, local *cluster.Local, found *facts) error {
 	if err := local.CanFollowEndpoints(ctx); err != nil {
 		if apierrors.IsForbidden(err) {
 			return usagef("akd may not follow the endpoints of local services, which services: mirror needs: "+

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -37,8 +38,8 @@ const (
 // not retried, and what an earlier akd has repeated is not repeated.
 type eventMirror struct {
 	mapper *translate.Mapper
-	local  *localCluster
-	remote *remoteCluster
+	local  *cluster.Local
+	remote *cluster.Remote
 	pod    func(namespace, name string) *corev1.Pod // the local pod, or nil
 	logger *slog.Logger
 
@@ -59,7 +60,7 @@ type mirroredEvent struct {
 }
 
 func newEventMirror(
-	mapper *translate.Mapper, local *localCluster, remote *remoteCluster, pods *store.Store[*corev1.Pod], logger *slog.Logger,
+	mapper *translate.Mapper, local *cluster.Local, remote *cluster.Remote, pods *store.Store[*corev1.Pod], logger *slog.Logger,
 ) *eventMirror {
 	return &eventMirror{
 		mapper: mapper, local: local, remote: remote, pod: pods.Get, logger: logger,
@@ -125,7 +126,7 @@ func (m *eventMirror) isOld(event *corev1.Event) bool {
 
 // watch hands the events of a remote namespace over until ctx ends.
 func (m *eventMirror) watch(ctx context.Context, namespace *remoteNamespace) {
-	src := m.remote.events(namespace.Name)
+	src := m.remote.Events(namespace.Name)
 	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{ListWithContextFunc: src.List, WatchFuncWithContext: src.Watch}, src.Client)
 	cache.NewReflectorWithOptions(lw, &corev1.Event{}, &eventSink{mirror: m, namespace: namespace}, cache.ReflectorOptions{
 		Name:    src.Name,
@@ -145,11 +146,11 @@ func (m *eventMirror) mirror(ctx context.Context, next mirroredEvent) error {
 		return nil
 	}
 	event := m.mapper.Event(next.event, local)
-	err := m.local.createEvent(ctx, event)
+	err := m.local.CreateEvent(ctx, event)
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	return m.local.repeatEvent(ctx, event)
+	return m.local.RepeatEvent(ctx, event)
 }
 
 // localPod returns the local pod whose remote pod the event is about. Either the

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
@@ -50,7 +51,7 @@ func TestEventsWait(t *testing.T) {
 			local.Put(pod)
 		}
 		client := fake.NewClientset()
-		m := newEventMirror(mapper, newLocalCluster(client, client, scenarioNode), newRemoteCluster(client, scenarioNode), local, slog.New(slog.DiscardHandler))
+		m := newEventMirror(mapper, cluster.NewLocal(client, client, scenarioNode), cluster.NewRemote(client, scenarioNode), local, slog.New(slog.DiscardHandler))
 		sink := &eventSink{mirror: m, namespace: namespace}
 		done := make(chan struct{})
 		go func() { m.run(ctx); close(done) }()

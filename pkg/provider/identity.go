@@ -14,6 +14,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/internal/loopback"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -108,7 +109,7 @@ func impersonateProxy(cfg *rest.Config) *rest.Config {
 
 // apiServer finds where remote pods reach the local API server: as configured,
 // or as the cluster itself publishes it, or as akd itself reaches it.
-func apiServer(ctx context.Context, configured string, local *localCluster, cfg *rest.Config) (translate.APIServer, error) {
+func apiServer(ctx context.Context, configured string, local *cluster.Local, cfg *rest.Config) (translate.APIServer, error) {
 	if configured != "" {
 		return parseAPIServer(configured)
 	}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/tick"
@@ -32,11 +33,11 @@ const CopyLinger = time.Minute
 // remote only, so that tests can give fake ones.
 type Controller struct {
 	config   Config
-	local    *localCluster
-	remote   *remoteCluster
+	local    *cluster.Local
+	remote   *cluster.Remote
 	logger   *slog.Logger
 	queue    workqueue.TypedRateLimitingInterface[queue.Key]
-	recorder *recorder
+	recorder *cluster.Recorder
 
 	pods       *store.Store[*corev1.Pod]
 	index      *podIndex
@@ -72,14 +73,14 @@ type Config struct {
 }
 
 // New returns a Controller between the two clusters; it starts nothing.
-func New(local *localCluster, remote *remoteCluster, config Config, logger *slog.Logger) *Controller {
+func New(local *cluster.Local, remote *cluster.Remote, config Config, logger *slog.Logger) *Controller {
 	c := &Controller{
 		config:   config,
 		local:    local,
 		remote:   remote,
 		logger:   logger,
 		queue:    queue.New(config.QueueMetrics),
-		recorder: newRecorder(local),
+		recorder: cluster.NewRecorder(local),
 	}
 	interner := store.NewInterner()
 	c.followLocal(interner)
@@ -99,9 +100,9 @@ func New(local *localCluster, remote *remoteCluster, config Config, logger *slog
 func (c *Controller) followLocal(interner *store.Interner) {
 	c.index = newPodIndex(c.config.Clock)
 	c.pods = store.New(store.Handlers[*corev1.Pod]{Changed: c.localPodChanged, Trim: func(pod *corev1.Pod) { interner.Share(pod) }})
-	c.admission = newAdmission(c.pods, c.local.ownNode)
-	c.configMaps = newObjectWatcher[*corev1.ConfigMap](c.local.configMap, c.changed(queue.ConfigMap), c.config.Linger)
-	c.secrets = newObjectWatcher[*corev1.Secret](c.local.secret, c.changed(queue.Secret), c.config.Linger)
+	c.admission = newAdmission(c.pods, c.local.GetNode)
+	c.configMaps = newObjectWatcher[*corev1.ConfigMap](c.local.ConfigMap, c.changed(queue.ConfigMap), c.config.Linger)
+	c.secrets = newObjectWatcher[*corev1.Secret](c.local.Secret, c.changed(queue.Secret), c.config.Linger)
 	c.bundles = newBundles(c.local, c.bundlesChanged)
 	c.certificates = newCertificates(c.local, c.recorder, c.config.Clock, c.changed(queue.Pod))
 }
@@ -239,7 +240,7 @@ func (c *Controller) Run(ctx context.Context, synced func()) error {
 	defer stopRecorder()
 	group, ctx := errgroup.WithContext(ctx)
 	for _, run := range []func(context.Context){
-		func(ctx context.Context) { c.pods.Run(ctx, c.local.pods()) },
+		func(ctx context.Context) { c.pods.Run(ctx, c.local.Pods()) },
 		c.services.Run,
 		c.events.run,
 		c.configMaps.Run,

@@ -79,14 +79,14 @@ func (o *opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *
 // selections are what is watched of a namespace, the events excepted.
 func (o *opener) selections(n *remoteNamespace) []func(context.Context) {
 	watched := []func(context.Context){
-		func(ctx context.Context) { n.Pods.Run(ctx, o.remote.pods(n.Name)) },
-		func(ctx context.Context) { n.ConfigMaps.Run(ctx, o.remote.configMaps(n.Name)) },
-		func(ctx context.Context) { n.Secrets.Run(ctx, o.remote.secrets(n.Name)) },
+		func(ctx context.Context) { n.Pods.Run(ctx, o.remote.Pods(n.Name)) },
+		func(ctx context.Context) { n.ConfigMaps.Run(ctx, o.remote.ConfigMaps(n.Name)) },
+		func(ctx context.Context) { n.Secrets.Run(ctx, o.remote.Secrets(n.Name)) },
 	}
 	if o.mirrorServices {
 		watched = append(watched,
-			func(ctx context.Context) { n.Services.Run(ctx, o.remote.services(n.Name)) },
-			func(ctx context.Context) { n.EndpointSlices.Run(ctx, o.remote.endpointSlices(n.Name)) })
+			func(ctx context.Context) { n.Services.Run(ctx, o.remote.Services(n.Name)) },
+			func(ctx context.Context) { n.EndpointSlices.Run(ctx, o.remote.EndpointSlices(n.Name)) })
 	}
 	return watched
 }

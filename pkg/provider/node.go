@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/kubeletapi"
 )
 
@@ -49,7 +50,7 @@ func (s nodeSpec) Addresses() []corev1.NodeAddress {
 // nodeConfig is what a node works with.
 type nodeConfig struct {
 	Spec   nodeSpec
-	Remote *remoteCluster
+	Remote *cluster.Remote
 	Probe  *probe
 	// OrphansKept reports whether remote pods without a local pod are kept because
 	// they are too many.
@@ -111,8 +112,8 @@ func (n *node) NotifyNodeStatus(_ context.Context, notify func(*corev1.Node)) {
 
 // Adopt takes over the conditions of the Node that an earlier akd left, so that
 // a restart is no transition of what stays as it is.
-func (n *node) Adopt(ctx context.Context, local *localCluster) {
-	left, err := local.ownNode(ctx)
+func (n *node) Adopt(ctx context.Context, local *cluster.Local) {
+	left, err := local.GetNode(ctx)
 	if err != nil {
 		if !apierrors.IsNotFound(err) {
 			n.Logger.Warn("the node's conditions start anew", "error", err)
@@ -195,13 +196,13 @@ func (n *node) ReadRemote(ctx context.Context) error {
 	}
 	n.due = now.Add(capacityRetry)
 	n.mu.Unlock()
-	nodes, err := n.Remote.nodes(ctx)
+	nodes, err := n.Remote.ListNodes(ctx)
 	if err != nil && (!apierrors.IsForbidden(err) || len(n.Spec.Capacity) == 0) {
 		return err
 	}
 	total := sum(nodes)
 	if err != nil {
-		if total.info, err = n.Remote.version(ctx); err != nil {
+		if total.info, err = n.Remote.ServerVersion(ctx); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/kubeletapi"
 )
 
@@ -76,7 +77,7 @@ func TestNodeCapacity(t *testing.T) {
 
 func testNode() *node {
 	clock := testingclock.NewFakeClock(time.Unix(0, 0))
-	remote := newRemoteCluster(fake.NewClientset(), "ak")
+	remote := cluster.NewRemote(fake.NewClientset(), "ak")
 	return newNode(nodeConfig{
 		Spec:        nodeSpec{Name: "ak", Hostname: "ak", Address: "192.0.2.5", Port: 10250},
 		Remote:      remote,
@@ -129,7 +130,7 @@ func TestNodeAdoptsConditions(t *testing.T) {
 		{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastTransitionTime: since},
 		{Type: corev1.NodeDiskPressure, Status: corev1.ConditionUnknown, LastTransitionTime: since},
 	}}}
-	n.Adopt(t.Context(), newLocalCluster(fake.NewClientset(left), nil, "ak"))
+	n.Adopt(t.Context(), cluster.NewLocal(fake.NewClientset(left), nil, "ak"))
 	times := map[corev1.NodeConditionType]metav1.Time{}
 	for _, condition := range n.Object().Status.Conditions {
 		times[condition.Type] = condition.LastTransitionTime
@@ -164,7 +165,7 @@ func TestProbe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			clock := testingclock.NewFakeClock(time.Unix(0, 0))
-			p := newProbe(newRemoteCluster(fake.NewClientset(), "ak"), 40*time.Second, clock)
+			p := newProbe(cluster.NewRemote(fake.NewClientset(), "ak"), 40*time.Second, clock)
 			for _, answer := range tc.answers {
 				clock.SetTime(clock.Now().Add(10 * time.Second))
 				p.record(answer)

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
@@ -39,7 +40,7 @@ type opener struct {
 // openerConfig is what an opener works with.
 type openerConfig struct {
 	mapper     *translate.Mapper
-	remote     *remoteCluster
+	remote     *cluster.Remote
 	namespaces *namespaces
 	queue      queue.Adder
 	interner   *store.Interner // whose texts cached objects share
@@ -100,7 +101,7 @@ func (o *opener) Restore(ctx context.Context) error {
 // listExisting returns the remote namespaces that may be ours: by a list, or,
 // if akd may not list them, by its record.
 func (o *opener) listExisting(ctx context.Context) ([]corev1.Namespace, error) {
-	found, err := store.RetryForbidden(ctx, func() ([]corev1.Namespace, error) { return o.remote.mapped(ctx) })
+	found, err := store.RetryForbidden(ctx, func() ([]corev1.Namespace, error) { return o.remote.ListMappedNamespaces(ctx) })
 	if !apierrors.IsForbidden(err) {
 		o.setAccess(administrator{})
 		return found, err
@@ -154,7 +155,7 @@ func (o *opener) finishOpening(local string) {
 func (o *opener) getOrCreate(ctx context.Context, local string) (*corev1.Namespace, error) {
 	access := o.currentAccess()
 	want := o.mapper.Namespace(local)
-	namespace, err := o.remote.namespace(ctx, want.Name)
+	namespace, err := o.remote.GetNamespace(ctx, want.Name)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return nil, err
 	}
@@ -167,7 +168,7 @@ func (o *opener) getOrCreate(ctx context.Context, local string) (*corev1.Namespa
 	if err := access.record(ctx, want.Name, local); err != nil {
 		return nil, err
 	}
-	if namespace, err = o.remote.createNamespace(ctx, want); err != nil {
+	if namespace, err = o.remote.CreateNamespace(ctx, want); err != nil {
 		return nil, err
 	}
 	return namespace, o.checkUsable(namespace, local)
@@ -178,7 +179,7 @@ func (o *opener) prepare(ctx context.Context, namespace *corev1.Namespace) error
 	if err := o.currentAccess().enter(ctx, namespace.Name); err != nil {
 		return err
 	}
-	return o.remote.createLimits(ctx, o.mapper.Limits(namespace.Labels[contract.LabelNamespace]))
+	return o.remote.CreateLimits(ctx, o.mapper.Limits(namespace.Labels[contract.LabelNamespace]))
 }
 
 // checkUsable returns nil when a namespace is ours and stays.

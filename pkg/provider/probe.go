@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/utils/clock"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/tick"
 )
 
@@ -25,7 +26,7 @@ const (
 
 // probe asks the remote API server time and again whether it reads and writes.
 type probe struct {
-	remote  *remoteCluster
+	remote  *cluster.Remote
 	timeout time.Duration // how long it may be silent before the node is not ready
 	clock   clock.WithTicker
 
@@ -38,7 +39,7 @@ type probe struct {
 
 // newProbe returns a probe that takes a remote that is silent for that long for
 // unreachable.
-func newProbe(remote *remoteCluster, timeout time.Duration, clock clock.WithTicker) *probe {
+func newProbe(remote *cluster.Remote, timeout time.Duration, clock clock.WithTicker) *probe {
 	return &probe{remote: remote, timeout: timeout, clock: clock, answered: clock.Now()}
 }
 
@@ -51,7 +52,7 @@ func (p *probe) Run(ctx context.Context) {
 func (p *probe) once(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	err := p.remote.answers(bounded)
+	err := p.remote.Probe(bounded)
 	if ctx.Err() == nil {
 		p.record(err)
 	}

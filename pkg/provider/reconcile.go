@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
@@ -36,8 +37,8 @@ type reconciler struct {
 // reconcilerConfig is what a reconciler works with.
 type reconcilerConfig struct {
 	mapper     *translate.Mapper
-	local      *localCluster
-	remote     *remoteCluster
+	local      *cluster.Local
+	remote     *cluster.Remote
 	namespaces *namespaces
 	opener     *opener
 	pods       *store.Store[*corev1.Pod]
@@ -228,7 +229,7 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 func (r *reconciler) createWith(ctx context.Context, p pair, secret *corev1.Secret, wanted *corev1.Pod) error {
 	stored := make(chan error, 1)
 	go func() { stored <- r.tokens.Store(ctx, p.remoteNamespace, secret) }()
-	created, err := r.remote.createPod(ctx, wanted)
+	created, err := r.remote.CreatePod(ctx, wanted)
 	return errors.Join(<-stored, r.created(ctx, p, created, err))
 }
 
@@ -289,7 +290,7 @@ func (r *reconciler) podContext(pod *corev1.Pod) translate.PodContext {
 // reread takes the remote pod from the API server into the cache, because a
 // write found another state than the cache holds.
 func (r *reconciler) reread(ctx context.Context, p pair) error {
-	found, err := r.remote.pod(ctx, p.remoteNamespace.Name, p.key.Name)
+	found, err := r.remote.GetPod(ctx, p.remoteNamespace.Name, p.key.Name)
 	if err != nil {
 		return err
 	}
@@ -312,7 +313,7 @@ func (r *reconciler) update(ctx context.Context, p pair) error {
 	}
 	var refused []error
 	for _, patch := range patches {
-		patched, err := r.remote.patchPod(ctx, podRefTo(remote), patch)
+		patched, err := r.remote.PatchPod(ctx, cluster.RefTo(remote), patch)
 		if err != nil {
 			refused = append(refused, err)
 			continue
@@ -337,7 +338,7 @@ func (r *reconciler) fullRemotePod(ctx context.Context, p pair) (*corev1.Pod, er
 	if !translate.AddsEphemeral(p.local, p.remote) {
 		return p.remote, nil
 	}
-	return r.remote.pod(ctx, p.remote.Namespace, p.remote.Name)
+	return r.remote.GetPod(ctx, p.remote.Namespace, p.remote.Name)
 }
 
 func (r *reconciler) copyStatus(ctx context.Context, p pair) error {
@@ -359,7 +360,7 @@ func (r *reconciler) copyStatus(ctx context.Context, p pair) error {
 	return r.patch(ctx, p.local, patch)
 }
 
-// patchStatus writes the difference between the local pod and status, if any.
+// PatchPodStatus writes the difference between the local pod and status, if any.
 func (r *reconciler) patchStatus(ctx context.Context, local *corev1.Pod, status *corev1.PodStatus, annotations map[string]string) error {
 	patch, err := translate.StatusPatch(local, status, annotations)
 	if err != nil || patch == nil {
@@ -369,8 +370,8 @@ func (r *reconciler) patchStatus(ctx context.Context, local *corev1.Pod, status 
 }
 
 func (r *reconciler) patch(ctx context.Context, local *corev1.Pod, patch []byte) error {
-	patched, err := r.local.patchStatus(ctx, podRefTo(local), patch)
-	if isNotFoundOrConflict(err) {
+	patched, err := r.local.PatchPodStatus(ctx, cluster.RefTo(local), patch)
+	if cluster.IsNotFoundOrConflict(err) {
 		return nil // the watch tells what became of it
 	}
 	if err != nil {
@@ -384,7 +385,7 @@ func (r *reconciler) patch(ctx context.Context, local *corev1.Pod, patch []byte)
 // remote API server itself: a cache may lag, and this cannot be undone.
 func (r *reconciler) fail(ctx context.Context, p pair, step translate.Step) error {
 	if step.Reason != translate.ReasonRemotePodInvalid {
-		found, err := r.remote.pod(ctx, p.remoteNamespace.Name, p.key.Name)
+		found, err := r.remote.GetPod(ctx, p.remoteNamespace.Name, p.key.Name)
 		if err == nil {
 			p.remoteNamespace.Pods.Put(found)
 			return fmt.Errorf("remote pod %s/%s is there, but was not seen", p.remoteNamespace.Name, p.key.Name)
@@ -409,7 +410,7 @@ func (r *reconciler) deleteRemote(ctx context.Context, p pair, step translate.St
 			return err
 		}
 	}
-	if err := r.remote.deletePod(ctx, podRefTo(p.remote), step.GracePeriodSeconds); err != nil {
+	if err := r.remote.DeletePod(ctx, cluster.RefTo(p.remote), step.GracePeriodSeconds); err != nil {
 		return err
 	}
 	return r.copyStatus(ctx, p)
@@ -423,7 +424,7 @@ func (r *reconciler) mayDeleteOrphan(ctx context.Context, p pair) (bool, error) 
 	if r.index.hasTombstone(uid) {
 		return true, nil
 	}
-	there, err := r.local.hasPod(ctx, podRef{Namespace: p.key.Namespace, Name: p.key.Name, UID: uid})
+	there, err := r.local.HasPod(ctx, cluster.PodRef{Namespace: p.key.Namespace, Name: p.key.Name, UID: uid})
 	if err != nil || there {
 		return false, err
 	}
@@ -443,7 +444,7 @@ func (r *reconciler) release(ctx context.Context, p pair) error {
 		r.queue.AddAfter(p.key, wait)
 		return nil
 	}
-	if err := r.local.release(ctx, podRefTo(p.local)); err != nil {
+	if err := r.local.ReleasePod(ctx, cluster.RefTo(p.local)); err != nil {
 		return err
 	}
 	r.released.start(p.local.UID)

@@ -8,6 +8,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
@@ -29,7 +30,7 @@ type referencedMirror[T store.Object] struct {
 
 // newConfigMapMirror returns the mirror of the ConfigMaps that watcher watches.
 func newConfigMapMirror(
-	mapper *translate.Mapper, remote *remoteCluster, watcher *objectWatcher[*corev1.ConfigMap], adder queue.Adder,
+	mapper *translate.Mapper, remote *cluster.Remote, watcher *objectWatcher[*corev1.ConfigMap], adder queue.Adder,
 ) *referencedMirror[*corev1.ConfigMap] {
 	return &referencedMirror[*corev1.ConfigMap]{
 		syncer: syncer[*corev1.ConfigMap]{
@@ -49,7 +50,7 @@ func newConfigMapMirror(
 
 // newSecretMirror returns the mirror of the Secrets that watcher watches.
 func newSecretMirror(
-	mapper *translate.Mapper, remote *remoteCluster, watcher *objectWatcher[*corev1.Secret], adder queue.Adder,
+	mapper *translate.Mapper, remote *cluster.Remote, watcher *objectWatcher[*corev1.Secret], adder queue.Adder,
 ) *referencedMirror[*corev1.Secret] {
 	return &referencedMirror[*corev1.Secret]{
 		syncer: syncer[*corev1.Secret]{

@@ -18,7 +18,7 @@ func (o *opener) DeleteUnused(ctx context.Context, now time.Time, ttl time.Durat
 		}
 		o.logger.Info("delete a remote namespace that no pod uses", "namespace", namespace.Name, "localNamespace", namespace.Local)
 		o.namespaces.Forget(namespace)
-		if err := o.remote.deleteNamespace(ctx, namespace.Name, namespace.UID); err != nil {
+		if err := o.remote.DeleteNamespace(ctx, namespace.Name, namespace.UID); err != nil {
 			return err
 		}
 	}
@@ -62,7 +62,7 @@ func (o *opener) recheckRecorded(ctx context.Context, remote, local string) erro
 		return nil // somebody opens it, or has opened it
 	}
 	defer o.finishOpening(local)
-	namespace, err := o.remote.namespace(ctx, remote)
+	namespace, err := o.remote.GetNamespace(ctx, remote)
 	if apierrors.IsNotFound(err) {
 		return o.currentAccess().forget(ctx, remote)
 	}
@@ -85,7 +85,7 @@ func (o *opener) recheckForbidden(ctx context.Context, forbidden *remoteNamespac
 	if !access.keepsRecord() {
 		return nil
 	}
-	namespace, err := o.remote.namespace(ctx, forbidden.Name)
+	namespace, err := o.remote.GetNamespace(ctx, forbidden.Name)
 	switch {
 	case apierrors.IsNotFound(err):
 	case err != nil:

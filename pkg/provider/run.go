@@ -81,7 +81,7 @@ func (a *akd) runNode(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { a.node.Run(ctx); return nil })
 	group.Go(func() error {
-		store.New(store.Handlers[*corev1.Node]{Changed: a.nodeChanged}).Run(ctx, a.local.self())
+		store.New(store.Handlers[*corev1.Node]{Changed: a.nodeChanged}).Run(ctx, a.local.NodeListWatch())
 		return nil
 	})
 	group.Go(func() error {
@@ -106,5 +106,5 @@ func (a *akd) nodeChanged(change store.Change[*corev1.Node]) {
 }
 
 func (a *akd) nodeDeleted() {
-	a.logger.Warn("the node was deleted and is registered anew", "node", a.local.Node())
+	a.logger.Warn("the node was deleted and is registered anew", "node", a.local.NodeName())
 }

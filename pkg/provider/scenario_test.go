@@ -39,6 +39,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -94,12 +95,12 @@ func setFile(archive *txtar.Archive, name, content string) {
 	archive.Files = append(archive.Files, txtar.File{Name: name, Data: []byte(content)})
 }
 
-// stage is where a scenario plays.
-type stage struct {
+// scenario is where a scenario plays.
+type scenario struct {
 	t       *testing.T
 	archive *txtar.Archive
-	local   *cluster
-	remote  *cluster
+	local   *fakeServer
+	remote  *fakeServer
 	mirror  bool // akd mirrors Services
 	out     strings.Builder
 	stop    func()
@@ -107,7 +108,7 @@ type stage struct {
 
 func play(t *testing.T, archive *txtar.Archive) string {
 	t.Helper()
-	s := &stage{t: t, archive: archive, local: newCluster("local"), remote: newCluster("remote")}
+	s := &scenario{t: t, archive: archive, local: newFakeServer("local"), remote: newFakeServer("remote")}
 	s.start()
 	for number, line := range strings.Split(string(archive.Comment), "\n") {
 		line, _, _ = strings.Cut(line, "#")
@@ -124,10 +125,10 @@ func play(t *testing.T, archive *txtar.Archive) string {
 }
 
 // start runs akd's loops as a fresh process would.
-func (s *stage) start() {
+func (s *scenario) start() {
 	ctx, cancel := context.WithCancel(s.t.Context())
-	local := newLocalCluster(s.local.client, s.local.client, scenarioNode)
-	c := New(local, newRemoteCluster(s.remote.client, scenarioNode), Config{
+	local := cluster.NewLocal(s.local.client, s.local.client, scenarioNode)
+	c := New(local, cluster.NewRemote(s.remote.client, scenarioNode), Config{
 		Mapper:         scenarioMapper(),
 		MirrorServices: s.mirror,
 		Workers:        1, // so that UIDs come in the order of the script
@@ -160,7 +161,7 @@ func settle() {
 	synctest.Wait()
 }
 
-func (s *stage) do(words []string) error {
+func (s *scenario) do(words []string) error {
 	switch words[0] {
 	case "settle":
 		settle()
@@ -200,7 +201,7 @@ func (s *stage) do(words []string) error {
 }
 
 // act plays somebody else than akd: a user, a kubelet, an administrator.
-func (s *stage) act(c *cluster, namespace string, words []string) error {
+func (s *scenario) act(c *fakeServer, namespace string, words []string) error {
 	ctx := s.t.Context()
 	name := ""
 	if len(words) > 1 {
@@ -236,7 +237,7 @@ func (s *stage) act(c *cluster, namespace string, words []string) error {
 	return fmt.Errorf("unknown act %q", words[0])
 }
 
-func (s *stage) pod(namespace, name string) *corev1.Pod {
+func (s *scenario) pod(namespace, name string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Generation: 1},
 		Spec: corev1.PodSpec{
@@ -274,8 +275,8 @@ func setPhase(pod *corev1.Pod, phase string) {
 }
 
 // show prints what both clusters hold, in a form that diffs well.
-func (s *stage) show() {
-	for _, c := range []*cluster{s.local, s.remote} {
+func (s *scenario) show() {
+	for _, c := range []*fakeServer{s.local, s.remote} {
 		for _, line := range c.lines() {
 			_, _ = fmt.Fprintf(&s.out, "%s\n", line)
 		}
@@ -283,10 +284,10 @@ func (s *stage) show() {
 	s.out.WriteString("\n")
 }
 
-// cluster is a fake API server with the few habits of a real one that the
+// fakeServer is a fake API server with the few habits of a real one that the
 // lifecycle depends on: it gives UIDs and resource versions, deletes pods
 // gracefully, and can be told to refuse.
-type cluster struct {
+type fakeServer struct {
 	name   string
 	client *fake.Clientset
 
@@ -299,14 +300,14 @@ type cluster struct {
 	writes     map[string]int
 }
 
-func newCluster(name string) *cluster {
-	c := &cluster{name: name, client: fake.NewClientset(), refusals: map[string]error{}, writes: map[string]int{}}
+func newFakeServer(name string) *fakeServer {
+	c := &fakeServer{name: name, client: fake.NewClientset(), refusals: map[string]error{}, writes: map[string]int{}}
 	c.client.PrependReactor("*", "*", c.react)
 	return c
 }
 
 // react counts, refuses, and does what the fake's tracker does not.
-func (c *cluster) react(action clienttesting.Action) (bool, runtime.Object, error) {
+func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, error) {
 	resource := action.GetResource().Resource
 	if sub := action.GetSubresource(); sub != "" {
 		resource += "/" + sub
@@ -345,7 +346,7 @@ func (c *cluster) react(action clienttesting.Action) (bool, runtime.Object, erro
 }
 
 // patch applies the patch as the fake would, and gives the result a version.
-func (c *cluster) patch(action clienttesting.PatchActionImpl) (bool, runtime.Object, error) {
+func (c *fakeServer) patch(action clienttesting.PatchActionImpl) (bool, runtime.Object, error) {
 	_, patched, err := clienttesting.ObjectReaction(c.client.Tracker())(action)
 	if err != nil {
 		return true, nil, err
@@ -355,7 +356,7 @@ func (c *cluster) patch(action clienttesting.PatchActionImpl) (bool, runtime.Obj
 	return true, patched, c.client.Tracker().Update(action.GetResource(), patched, action.GetNamespace())
 }
 
-func (c *cluster) note(verb, resource string) error {
+func (c *fakeServer) note(verb, resource string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.refusals[verb+" "+resource]; err != nil {
@@ -370,14 +371,14 @@ func (c *cluster) note(verb, resource string) error {
 	return nil
 }
 
-func (c *cluster) next(counter *int) int {
+func (c *fakeServer) next(counter *int) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	*counter++
 	return *counter
 }
 
-func (c *cluster) stamp(obj runtime.Object, created bool) {
+func (c *fakeServer) stamp(obj runtime.Object, created bool) {
 	meta, ok := obj.(metav1.Object)
 	if !ok {
 		return
@@ -399,7 +400,7 @@ func (c *cluster) stamp(obj runtime.Object, created bool) {
 
 // deleteGracefully does as an API server: a grace period marks the pod, none
 // removes it, and a UID precondition must hold.
-func (c *cluster) deleteGracefully(action clienttesting.DeleteActionImpl) error {
+func (c *fakeServer) deleteGracefully(action clienttesting.DeleteActionImpl) error {
 	pods := corev1.SchemeGroupVersion.WithResource("pods")
 	obj, err := c.client.Tracker().Get(pods, action.Namespace, action.Name)
 	if err != nil {
@@ -422,12 +423,12 @@ func (c *cluster) deleteGracefully(action clienttesting.DeleteActionImpl) error 
 	return c.client.Tracker().Update(pods, pod, pod.Namespace)
 }
 
-func (c *cluster) add(obj runtime.Object) error {
+func (c *fakeServer) add(obj runtime.Object) error {
 	c.stamp(obj, true)
 	return c.client.Tracker().Add(obj)
 }
 
-func (c *cluster) applyYAML(content string) error {
+func (c *fakeServer) applyYAML(content string) error {
 	obj, _, err := scheme.Codecs.UniversalDeserializer().Decode([]byte(content), nil, nil)
 	if err != nil {
 		return err
@@ -445,7 +446,7 @@ func (c *cluster) applyYAML(content string) error {
 
 // sign answers all requests for certificates as a signer does: with one that is
 // to be refreshed after an hour, or, with a reason, not at all.
-func (c *cluster) sign(reason []string) error {
+func (c *fakeServer) sign(reason []string) error {
 	requests := resourceOf("podcertificaterequests")
 	list, err := c.client.Tracker().List(requests, requests.GroupVersion().WithKind("PodCertificateRequest"), metav1.NamespaceAll)
 	if err != nil {
@@ -472,8 +473,8 @@ func (c *cluster) sign(reason []string) error {
 	return nil
 }
 
-// deletePod deletes as a user does: gracefully, or with the given grace period.
-func (c *cluster) deletePod(namespace, name string, words []string) error {
+// DeletePod deletes as a user does: gracefully, or with the given grace period.
+func (c *fakeServer) deletePod(namespace, name string, words []string) error {
 	action := clienttesting.DeleteActionImpl{Name: name}
 	action.Namespace = namespace
 	if len(words) > 0 {
@@ -486,7 +487,7 @@ func (c *cluster) deletePod(namespace, name string, words []string) error {
 	return c.deleteGracefully(action)
 }
 
-func (c *cluster) edit(_ context.Context, namespace, name string, change func(*corev1.Pod)) error {
+func (c *fakeServer) edit(_ context.Context, namespace, name string, change func(*corev1.Pod)) error {
 	pods := corev1.SchemeGroupVersion.WithResource("pods")
 	obj, err := c.client.Tracker().Get(pods, namespace, name)
 	if err != nil {
@@ -498,7 +499,7 @@ func (c *cluster) edit(_ context.Context, namespace, name string, change func(*c
 	return c.client.Tracker().Update(pods, pod, namespace)
 }
 
-func (c *cluster) refuse(verb, resource, message string) {
+func (c *fakeServer) refuse(verb, resource, message string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if verb == "all" {
@@ -510,14 +511,14 @@ func (c *cluster) refuse(verb, resource, message string) {
 
 // confine makes akd a tenant: it may not list namespaces, and in a namespace do
 // nothing before it has bound its role.
-func (c *cluster) confine() {
+func (c *fakeServer) confine() {
 	c.refuse("list", "namespaces", "a tenant")
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tenant = true
 }
 
-func (c *cluster) isConfined(action clienttesting.Action) bool {
+func (c *fakeServer) isConfined(action clienttesting.Action) bool {
 	c.mu.Lock()
 	tenant := c.tenant
 	c.mu.Unlock()
@@ -529,14 +530,14 @@ func (c *cluster) isConfined(action clienttesting.Action) bool {
 	return err != nil
 }
 
-func (c *cluster) accept() {
+func (c *fakeServer) accept() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.refusals)
 }
 
 // report prints the writes since the last report.
-func (c *cluster) report(out io.Writer) {
+func (c *fakeServer) report(out io.Writer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, write := range slices.Sorted(maps.Keys(c.writes)) {
@@ -546,7 +547,7 @@ func (c *cluster) report(out io.Writer) {
 }
 
 // lines describes all objects.
-func (c *cluster) lines() []string {
+func (c *fakeServer) lines() []string {
 	var lines []string
 	for _, kind := range []string{"namespaces", "rolebindings", "pods", "configmaps", "secrets", "services", "endpointslices"} {
 		gvr := resourceOf(kind)

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
@@ -39,8 +40,8 @@ type serviceMirrorConfig struct {
 	// the environment of pods.
 	enabled  bool
 	mapper   *translate.Mapper
-	local    *localCluster
-	remote   *remoteCluster
+	local    *cluster.Local
+	remote   *cluster.Remote
 	opener   *opener
 	queue    queue.Adder
 	recorder record.EventRecorder
@@ -72,9 +73,9 @@ func newServiceMirror(config serviceMirrorConfig) *serviceMirror {
 func (m *serviceMirror) Run(ctx context.Context) {
 	var watches sync.WaitGroup
 	defer watches.Wait()
-	watches.Go(func() { m.services.Run(ctx, m.local.services()) })
+	watches.Go(func() { m.services.Run(ctx, m.local.Services()) })
 	if m.enabled {
-		watches.Go(func() { m.slices.Run(ctx, m.local.endpointSlices()) })
+		watches.Go(func() { m.slices.Run(ctx, m.local.EndpointSlices()) })
 	}
 }
 

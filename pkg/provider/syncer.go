@@ -6,6 +6,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
@@ -14,7 +15,7 @@ import (
 // it writes, and writes the difference only.
 type syncer[T store.Object] struct {
 	kind   queue.Kind
-	writer writer[T]
+	writer cluster.Writer[T]
 	copied func(*remoteNamespace) *store.Store[T]
 	inSync func(have, want T) bool
 	fixed  func(have, want T) bool // no update leads from have to want

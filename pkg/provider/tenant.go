@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 )
 
 // tenantWorkers bounds how many of a tenant's namespaces are looked at together.
@@ -24,7 +25,7 @@ type access interface {
 	enter(ctx context.Context, remote string) error
 	// keepsRecord reports whether a record says which namespaces are akd's own.
 	keepsRecord() bool
-	// readRecord reads the record and returns a copy: local namespaces by remote.
+	// ReadRecord reads the record and returns a copy: local namespaces by remote.
 	readRecord(ctx context.Context) (map[string]string, error)
 	// record records a remote namespace that is about to be used.
 	record(ctx context.Context, remote, local string) error
@@ -55,7 +56,7 @@ func (administrator) forget(context.Context, string) error { return nil }
 // The record is written before the namespace: what is recorded and does not
 // exist costs a look, what exists and is not recorded would never be found again.
 type tenant struct {
-	remote  *remoteCluster
+	remote  *cluster.Remote
 	node    string
 	subject rbacv1.Subject // akd itself
 	roles   []string       // the cluster roles that it binds
@@ -66,14 +67,14 @@ type tenant struct {
 }
 
 // newTenant learns who akd is and which roles it may bind.
-func newTenant(ctx context.Context, remote *remoteCluster, node string, logger *slog.Logger) (*tenant, error) {
-	subject, err := remote.self(ctx)
+func newTenant(ctx context.Context, remote *cluster.Remote, node string, logger *slog.Logger) (*tenant, error) {
+	subject, err := remote.Self(ctx)
 	if err != nil {
 		return nil, err
 	}
 	roles := []string{contract.TenantRole}
 	for _, role := range []string{contract.TenantMetricsRole, contract.TenantServicesRole} {
-		optional, err := remote.mayBind(ctx, role)
+		optional, err := remote.MayBind(ctx, role)
 		if err != nil {
 			return nil, err
 		}
@@ -98,7 +99,7 @@ func (t *tenant) namespaces(ctx context.Context) ([]corev1.Namespace, error) {
 	group.SetLimit(tenantWorkers)
 	for name := range recorded {
 		group.Go(func() error {
-			namespace, err := t.remote.namespace(ctx, name)
+			namespace, err := t.remote.GetNamespace(ctx, name)
 			if apierrors.IsNotFound(err) {
 				return nil
 			}
@@ -116,9 +117,9 @@ func (t *tenant) namespaces(ctx context.Context) ([]corev1.Namespace, error) {
 
 func (t *tenant) keepsRecord() bool { return true }
 
-// readRecord makes the record anew, of what is known, if it is lost.
+// ReadRecord makes the record anew, of what is known, if it is lost.
 func (t *tenant) readRecord(ctx context.Context) (map[string]string, error) {
-	read, err := t.remote.readRecord(ctx)
+	read, err := t.remote.ReadRecord(ctx)
 	if apierrors.IsNotFound(err) {
 		return t.known(), t.makeRecord(ctx)
 	}
@@ -135,7 +136,7 @@ func (t *tenant) makeRecord(ctx context.Context) error {
 	t.logger.Warn("the record of this node's remote namespaces was lost and is made anew: "+
 		"akd will not find those that no local pod uses; look for them in the remote cluster by their label",
 		"record", contract.SystemNamespace+"/"+contract.RecordName(t.node), "label", contract.LabelNodeName+"="+t.node)
-	return t.remote.createRecord(ctx, t.known())
+	return t.remote.CreateRecord(ctx, t.known())
 }
 
 // known returns a copy of the record, as far as it is known.
@@ -149,7 +150,7 @@ func (t *tenant) record(ctx context.Context, remote, local string) error {
 	t.mu.Lock()
 	t.recorded[remote] = local
 	t.mu.Unlock()
-	err := t.remote.patchRecord(ctx, map[string]*string{remote: &local})
+	err := t.remote.PatchRecord(ctx, map[string]*string{remote: &local})
 	if apierrors.IsNotFound(err) {
 		return t.makeRecord(ctx)
 	}
@@ -157,7 +158,7 @@ func (t *tenant) record(ctx context.Context, remote, local string) error {
 }
 
 func (t *tenant) forget(ctx context.Context, remote string) error {
-	if err := t.remote.patchRecord(ctx, map[string]*string{remote: nil}); err != nil && !apierrors.IsNotFound(err) {
+	if err := t.remote.PatchRecord(ctx, map[string]*string{remote: nil}); err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}
 	t.mu.Lock()
@@ -168,7 +169,7 @@ func (t *tenant) forget(ctx context.Context, remote string) error {
 
 func (t *tenant) enter(ctx context.Context, remote string) error {
 	for _, role := range t.roles {
-		if err := t.remote.bindRole(ctx, remote, role, t.subject); err != nil {
+		if err := t.remote.BindRole(ctx, remote, role, t.subject); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/metrics"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
@@ -32,14 +33,14 @@ const (
 type tokens struct {
 	tokensConfig
 
-	secrets writer[*corev1.Secret]
+	secrets cluster.Writer[*corev1.Secret]
 }
 
 // tokensConfig is what tokens work with.
 type tokensConfig struct {
 	mapper       *translate.Mapper
-	local        *localCluster
-	remote       *remoteCluster
+	local        *cluster.Local
+	remote       *cluster.Remote
 	bundles      *bundles
 	certificates *certificates
 	queue        queue.Adder
@@ -147,7 +148,7 @@ func (t *tokens) request(ctx context.Context, pod *corev1.Pod, wanted []translat
 	group, groupCtx := errgroup.WithContext(ctx)
 	for i, want := range wanted {
 		group.Go(func() (err error) {
-			granted[i], err = t.local.token(groupCtx, pod, want)
+			granted[i], err = t.local.RequestToken(groupCtx, pod, want)
 			return err
 		})
 	}

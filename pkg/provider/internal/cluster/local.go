@@ -1,4 +1,4 @@
-package provider
+package cluster
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -7,51 +7,51 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
-// localCluster reads and writes the cluster where users create pods.
-type localCluster struct {
+// Local reads and writes the cluster where users create pods.
+type Local struct {
 	client kubernetes.Interface // acts as the node
 	proxy  kubernetes.Interface // acts as kube-proxy
 	node   string
 }
 
-// newLocalCluster returns the local cluster of a node. The client has a
+// NewLocal returns the local cluster of a node. The client has a
 // kubelet's rights; proxy may follow EndpointSlices, and is used for nothing
 // else.
-func newLocalCluster(client, proxy kubernetes.Interface, node string) *localCluster {
-	return &localCluster{client: client, proxy: proxy, node: node}
+func NewLocal(client, proxy kubernetes.Interface, node string) *Local {
+	return &Local{client: client, proxy: proxy, node: node}
 }
 
-// Node is the name of the node.
-func (c *localCluster) Node() string { return c.node }
+// NodeName is the name of the node.
+func (c *Local) NodeName() string { return c.node }
 
-// pods selects this node's pods of all namespaces; the Node authorizer allows
+// Pods selects this node's pods of all namespaces; the Node authorizer allows
 // no other list.
-func (c *localCluster) pods() store.ListWatch {
+func (c *Local) Pods() store.ListWatch {
 	return store.NewListWatch("local pods", c.client, c.client.CoreV1().Pods(metav1.NamespaceAll), store.ByField("spec.nodeName", c.node))
 }
 
-// endpointSlices selects all of them, which is kube-proxy's right and not a
+// EndpointSlices selects all of them, which is kube-proxy's right and not a
 // node's.
-func (c *localCluster) endpointSlices() store.ListWatch {
+func (c *Local) EndpointSlices() store.ListWatch {
 	return store.NewListWatch("local endpointslices", c.proxy, c.proxy.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), store.Everything)
 }
 
-func (c *localCluster) services() store.ListWatch {
+func (c *Local) Services() store.ListWatch {
 	return store.NewListWatch("local services", c.client, c.client.CoreV1().Services(metav1.NamespaceAll), store.Everything)
 }
 
-// configMap selects one ConfigMap. A node may watch Secrets and ConfigMaps by
+// ConfigMap selects one ConfigMap. A node may watch Secrets and ConfigMaps by
 // name only, and only those that its pods refer to.
-func (c *localCluster) configMap(namespace, name string) store.ListWatch {
+func (c *Local) ConfigMap(namespace, name string) store.ListWatch {
 	return store.NewListWatch("local configmap "+namespace+"/"+name, c.client, c.client.CoreV1().ConfigMaps(namespace), store.ByField(metav1.ObjectNameField, name))
 }
 
-// secret selects one Secret; see configMap.
-func (c *localCluster) secret(namespace, name string) store.ListWatch {
+// Secret selects one Secret; see ConfigMap.
+func (c *Local) Secret(namespace, name string) store.ListWatch {
 	return store.NewListWatch("local secret "+namespace+"/"+name, c.client, c.client.CoreV1().Secrets(namespace), store.ByField(metav1.ObjectNameField, name))
 }
 
-// trustBundles selects all of them, as a kubelet does.
-func (c *localCluster) trustBundles() store.ListWatch {
+// TrustBundles selects all of them, as a kubelet does.
+func (c *Local) TrustBundles() store.ListWatch {
 	return store.NewListWatch("local clustertrustbundles", c.client, c.client.CertificatesV1().ClusterTrustBundles(), store.Everything)
 }

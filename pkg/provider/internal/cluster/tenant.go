@@ -1,4 +1,4 @@
-package provider
+package cluster
 
 import (
 	"strings"
@@ -19,8 +19,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-// createRecord makes the record of the node's remote namespaces; see tenant.
-func (c *remoteCluster) createRecord(ctx context.Context, recorded map[string]string) error {
+// CreateRecord makes the record of the node's remote namespaces; see tenant.
+func (c *Remote) CreateRecord(ctx context.Context, recorded map[string]string) error {
 	record := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: contract.SystemNamespace, Name: c.recordName(), Labels: map[string]string{contract.LabelNodeName: c.node},
@@ -33,8 +33,8 @@ func (c *remoteCluster) createRecord(ctx context.Context, recorded map[string]st
 	return nil
 }
 
-// patchRecord sets entries of the record, and removes those that are nil.
-func (c *remoteCluster) patchRecord(ctx context.Context, entries map[string]*string) error {
+// PatchRecord sets entries of the record, and removes those that are nil.
+func (c *Remote) PatchRecord(ctx context.Context, entries map[string]*string) error {
 	patch, err := json.Marshal(map[string]any{"data": entries})
 	if err != nil {
 		return fmt.Errorf("write the record of remote namespaces: %w", err)
@@ -47,9 +47,9 @@ func (c *remoteCluster) patchRecord(ctx context.Context, entries map[string]*str
 	return nil
 }
 
-// bindRole gives the subject a cluster role in one namespace. One that is there
+// BindRole gives the subject a cluster role in one namespace. One that is there
 // already is left as it is: a tenant may change none.
-func (c *remoteCluster) bindRole(ctx context.Context, namespace, role string, subject rbacv1.Subject) error {
+func (c *Remote) BindRole(ctx context.Context, namespace, role string, subject rbacv1.Subject) error {
 	binding := &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: role, Labels: map[string]string{contract.LabelNodeName: c.node}},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
@@ -64,9 +64,9 @@ func (c *remoteCluster) bindRole(ctx context.Context, namespace, role string, su
 
 // recordName is the name of the ConfigMap, in the namespace
 // contract.SystemNamespace, that records the node's remote namespaces.
-func (c *remoteCluster) recordName() string { return contract.RecordName(c.node) }
+func (c *Remote) recordName() string { return contract.RecordName(c.node) }
 
-func (c *remoteCluster) readRecord(ctx context.Context) (map[string]string, error) {
+func (c *Remote) ReadRecord(ctx context.Context) (map[string]string, error) {
 	record, err := c.client.CoreV1().ConfigMaps(contract.SystemNamespace).Get(ctx, c.recordName(), metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("read the record of remote namespaces, configmap %s/%s: %w", contract.SystemNamespace, c.recordName(), err)
@@ -77,8 +77,8 @@ func (c *remoteCluster) readRecord(ctx context.Context) (map[string]string, erro
 	return record.Data, nil
 }
 
-// self returns who akd is in the remote cluster, as the subject of a binding.
-func (c *remoteCluster) self(ctx context.Context) (rbacv1.Subject, error) {
+// Self returns who akd is in the remote cluster, as the subject of a binding.
+func (c *Remote) Self(ctx context.Context) (rbacv1.Subject, error) {
 	const serviceAccount = "system:serviceaccount:"
 	review, err := c.client.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
 	if err != nil {
@@ -92,9 +92,9 @@ func (c *remoteCluster) self(ctx context.Context) (rbacv1.Subject, error) {
 	return rbacv1.Subject{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}, nil
 }
 
-// mayBind reports whether akd may bind a cluster role somewhere: the optional
+// MayBind reports whether akd may bind a cluster role somewhere: the optional
 // ones are switched on by that right.
-func (c *remoteCluster) mayBind(ctx context.Context, role string) (bool, error) {
+func (c *Remote) MayBind(ctx context.Context, role string) (bool, error) {
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
 		ResourceAttributes: &authorizationv1.ResourceAttributes{Group: rbacv1.GroupName, Resource: "clusterroles", Verb: "bind", Name: role},
 	}}

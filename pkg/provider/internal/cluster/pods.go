@@ -1,4 +1,4 @@
-package provider
+package cluster
 
 import (
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -19,11 +19,11 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// hasPod asks the API server itself whether the pod of that UID still exists:
+// HasPod asks the API server itself whether the pod of that UID still exists:
 // what must be known before something is destroyed for want of it. It lists,
 // because the Node authorizer answers the get of a pod that does not exist with
 // 403 and not with 404: no such pod is bound to the node.
-func (c *localCluster) hasPod(ctx context.Context, pod podRef) (bool, error) {
+func (c *Local) HasPod(ctx context.Context, pod PodRef) (bool, error) {
 	selector := fields.Set{metav1.ObjectNameField: pod.Name, "spec.nodeName": c.node}
 	found, err := c.client.CoreV1().Pods(pod.Namespace).List(ctx, metav1.ListOptions{FieldSelector: selector.String()})
 	if err != nil {
@@ -32,8 +32,8 @@ func (c *localCluster) hasPod(ctx context.Context, pod podRef) (bool, error) {
 	return slices.ContainsFunc(found.Items, func(p corev1.Pod) bool { return p.UID == pod.UID }), nil
 }
 
-// patchStatus applies a patch of translate.StatusPatch.
-func (c *localCluster) patchStatus(ctx context.Context, pod podRef, patch []byte) (*corev1.Pod, error) {
+// PatchPodStatus applies a patch of translate.StatusPatch.
+func (c *Local) PatchPodStatus(ctx context.Context, pod PodRef, patch []byte) (*corev1.Pod, error) {
 	patched, err := c.client.CoreV1().Pods(pod.Namespace).
 		Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 	if err != nil {
@@ -42,21 +42,21 @@ func (c *localCluster) patchStatus(ctx context.Context, pod podRef, patch []byte
 	return patched, nil
 }
 
-// release removes the local pod's record, as a kubelet does once nothing of
+// ReleasePod removes the local pod's record, as a kubelet does once nothing of
 // the pod runs any more.
-func (c *localCluster) release(ctx context.Context, pod podRef) error {
+func (c *Local) ReleasePod(ctx context.Context, pod PodRef) error {
 	err := c.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
 		GracePeriodSeconds: ptr.To[int64](0),
 		Preconditions:      &metav1.Preconditions{UID: &pod.UID},
 	})
-	if err != nil && !isNotFoundOrConflict(err) {
+	if err != nil && !IsNotFoundOrConflict(err) {
 		return fmt.Errorf("release local pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	return nil
 }
 
-// token asks for a token of the pod's service account that is bound to the pod.
-func (c *localCluster) token(ctx context.Context, pod *corev1.Pod, want translate.Token) (*authenticationv1.TokenRequestStatus, error) {
+// RequestToken asks for a token of the pod's service account that is bound to the pod.
+func (c *Local) RequestToken(ctx context.Context, pod *corev1.Pod, want translate.Token) (*authenticationv1.TokenRequestStatus, error) {
 	account := translate.ServiceAccount(pod)
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		ExpirationSeconds: new(want.ExpirationSeconds),
@@ -79,26 +79,26 @@ func deleteExactly(uid types.UID) metav1.DeleteOptions {
 	return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}
 }
 
-// isNotFoundOrConflict says that a write found no object, or another one under that name.
+// IsNotFoundOrConflict says that a write found no object, or another one under that name.
 // A failed UID precondition is a conflict.
-func isNotFoundOrConflict(err error) bool {
+func IsNotFoundOrConflict(err error) bool {
 	return apierrors.IsNotFound(err) || apierrors.IsConflict(err)
 }
 
-// certificateRequests selects those of this node's pods; a node may see no other.
-func (c *localCluster) certificateRequests() store.ListWatch {
+// CertificateRequests selects those of this node's pods; a node may see no other.
+func (c *Local) CertificateRequests() store.ListWatch {
 	return store.NewListWatch("local podcertificaterequests", c.client, c.client.CertificatesV1().PodCertificateRequests(metav1.NamespaceAll), store.ByField("spec.nodeName", c.node))
 }
 
-// requestCertificate creates a request for the pod's own certificate, which
+// RequestCertificate creates a request for the pod's own certificate, which
 // goes when the pod goes.
-func (c *localCluster) requestCertificate(ctx context.Context, pod *corev1.Pod, want translate.Certificate, proof []byte) (*certificatesv1.PodCertificateRequest, error) {
+func (c *Local) RequestCertificate(ctx context.Context, pod *corev1.Pod, want translate.Certificate, proof []byte) (*certificatesv1.PodCertificateRequest, error) {
 	name := translate.ServiceAccount(pod)
 	account, err := c.client.CoreV1().ServiceAccounts(pod.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("request a certificate: get local service account %s/%s: %w", pod.Namespace, name, err)
 	}
-	node, err := c.ownNode(ctx)
+	node, err := c.GetNode(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("request a certificate: %w", err)
 	}
@@ -120,14 +120,14 @@ func (c *localCluster) requestCertificate(ctx context.Context, pod *corev1.Pod, 
 	return created, nil
 }
 
-// podRef is one pod of one cluster; the UID is what identifies it.
-type podRef struct {
+// PodRef is one pod of one cluster; the UID is what identifies it.
+type PodRef struct {
 	Namespace string
 	Name      string
 	UID       types.UID
 }
 
-// podRefTo returns the reference to a pod.
-func podRefTo(pod *corev1.Pod) podRef {
-	return podRef{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}
+// RefTo returns the reference to a pod.
+func RefTo(pod *corev1.Pod) PodRef {
+	return PodRef{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}
 }

@@ -1,4 +1,4 @@
-package provider
+package cluster
 
 import (
 	"time"
@@ -16,12 +16,12 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
-// self selects this node's Node object.
-func (c *localCluster) self() store.ListWatch {
+// NodeListWatch selects this node's Node object.
+func (c *Local) NodeListWatch() store.ListWatch {
 	return store.NewListWatch("local node "+c.node, c.client, c.client.CoreV1().Nodes(), store.ByField(metav1.ObjectNameField, c.node))
 }
 
-func (c *localCluster) ownNode(ctx context.Context) (*corev1.Node, error) {
+func (c *Local) GetNode(ctx context.Context) (*corev1.Node, error) {
 	node, err := c.client.CoreV1().Nodes().Get(ctx, c.node, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("read local node %s: %w", c.node, err)
@@ -29,7 +29,7 @@ func (c *localCluster) ownNode(ctx context.Context) (*corev1.Node, error) {
 	return node, nil
 }
 
-func (c *remoteCluster) nodes(ctx context.Context) ([]corev1.Node, error) {
+func (c *Remote) ListNodes(ctx context.Context) ([]corev1.Node, error) {
 	list, err := c.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 	if err != nil {
 		return nil, fmt.Errorf("list remote nodes: %w", err)
@@ -37,8 +37,8 @@ func (c *remoteCluster) nodes(ctx context.Context) ([]corev1.Node, error) {
 	return list.Items, nil
 }
 
-// version is what is known of the nodes where they may not be listed.
-func (c *remoteCluster) version(ctx context.Context) (corev1.NodeSystemInfo, error) {
+// ServerVersion is what is known of the nodes where they may not be listed.
+func (c *Remote) ServerVersion(ctx context.Context) (corev1.NodeSystemInfo, error) {
 	version, err := c.client.Discovery().ServerVersionWithContext(ctx)
 	if err != nil {
 		return corev1.NodeSystemInfo{}, fmt.Errorf("read version of the remote API server: %w", err)
@@ -46,12 +46,12 @@ func (c *remoteCluster) version(ctx context.Context) (corev1.NodeSystemInfo, err
 	return corev1.NodeSystemInfo{KubeletVersion: version.GitVersion}, nil
 }
 
-// answers makes one read that needs storage and one write that needs
+// Probe makes one read that needs storage and one write that needs
 // authorization. Neither leaves a trace, and a tenant may do both: the read is
 // what akd knows the cluster by, the write is open to all who are known. Where
 // an administrator has closed that, the refusal is an answer as well.
-func (c *remoteCluster) answers(ctx context.Context) error {
-	if _, err := c.namespace(ctx, metav1.NamespaceSystem); err != nil {
+func (c *Remote) Probe(ctx context.Context) error {
+	if _, err := c.GetNamespace(ctx, metav1.NamespaceSystem); err != nil {
 		return err
 	}
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
@@ -66,7 +66,7 @@ func (c *remoteCluster) answers(ctx context.Context) error {
 
 // LastRenewed returns when the node's lease was last renewed, or zero when it
 // never was, or cannot be read.
-func (c *localCluster) LastRenewed(ctx context.Context) time.Time {
+func (c *Local) LastRenewed(ctx context.Context) time.Time {
 	lease, err := c.client.CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(ctx, c.node, metav1.GetOptions{})
 	if err != nil || lease.Spec.RenewTime == nil {
 		return time.Time{}
@@ -77,7 +77,7 @@ func (c *localCluster) LastRenewed(ctx context.Context) time.Time {
 // NodeController returns what registers the Node and keeps its status and its
 // lease. object is the Node as it should be now; deleted is called when somebody
 // has deleted it, before it is created anew.
-func (c *localCluster) NodeController(
+func (c *Local) NodeController(
 	provider vknode.NodeProvider, object func() *corev1.Node, deleted func(),
 ) (*vknode.NodeController, error) {
 	nodes := c.client.CoreV1().Nodes()

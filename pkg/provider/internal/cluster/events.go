@@ -1,4 +1,4 @@
-package provider
+package cluster
 
 import (
 	"k8s.io/client-go/kubernetes/scheme"
@@ -16,7 +16,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-func (c *localCluster) createEvent(ctx context.Context, event *corev1.Event) error {
+func (c *Local) CreateEvent(ctx context.Context, event *corev1.Event) error {
 	_, err := c.client.CoreV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("create local event %s/%s: %w", event.Namespace, event.Name, err)
@@ -24,8 +24,8 @@ func (c *localCluster) createEvent(ctx context.Context, event *corev1.Event) err
 	return nil
 }
 
-// repeatEvent updates what changes when an event happens again.
-func (c *localCluster) repeatEvent(ctx context.Context, event *corev1.Event) error {
+// RepeatEvent updates what changes when an event happens again.
+func (c *Local) RepeatEvent(ctx context.Context, event *corev1.Event) error {
 	patch, err := json.Marshal(map[string]any{
 		"count": event.Count, "lastTimestamp": event.LastTimestamp, "message": event.Message, "series": event.Series,
 	})
@@ -40,18 +40,18 @@ func (c *localCluster) repeatEvent(ctx context.Context, event *corev1.Event) err
 	return nil
 }
 
-// recorder records akd's own events about local objects.
-type recorder struct {
+// Recorder records akd's own events about local objects.
+type Recorder struct {
 	record.EventRecorder
 
 	broadcaster record.EventBroadcaster
 	sink        record.EventSink
 }
 
-// newRecorder returns a recorder whose events are written once it runs.
-func newRecorder(local *localCluster) *recorder {
+// NewRecorder returns a recorder whose events are written once it runs.
+func NewRecorder(local *Local) *Recorder {
 	broadcaster := record.NewBroadcaster()
-	return &recorder{
+	return &Recorder{
 		EventRecorder: broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: contract.UserAgent, Host: local.node}),
 		broadcaster:   broadcaster,
 		sink:          &typedcorev1.EventSinkImpl{Interface: local.client.CoreV1().Events(metav1.NamespaceAll)},
@@ -59,7 +59,7 @@ func newRecorder(local *localCluster) *recorder {
 }
 
 // Run writes the events until ctx ends.
-func (r *recorder) Run(ctx context.Context) {
+func (r *Recorder) Run(ctx context.Context) {
 	writing := r.broadcaster.StartRecordingToSink(r.sink)
 	<-ctx.Done()
 	writing.Stop()

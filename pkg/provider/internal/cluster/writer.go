@@ -1,4 +1,4 @@
-package provider
+package cluster
 
 import (
 	"context"
@@ -11,9 +11,9 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
-// writer writes one kind of mirrored object in the remote cluster. Its errors
+// Writer writes one kind of mirrored object in the remote cluster. Its errors
 // name the object and wrap the API server's.
-type writer[T store.Object] struct {
+type Writer[T store.Object] struct {
 	kind string
 	in   func(namespace string) writable[T]
 }
@@ -26,7 +26,7 @@ type writable[T store.Object] interface {
 }
 
 // Create creates the object and returns it as the API server stored it.
-func (w writer[T]) Create(ctx context.Context, want T) (T, error) {
+func (w Writer[T]) Create(ctx context.Context, want T) (T, error) {
 	created, err := w.in(want.GetNamespace()).Create(ctx, want, metav1.CreateOptions{})
 	if err != nil {
 		return created, fmt.Errorf("create remote %s %s/%s: %w", w.kind, want.GetNamespace(), want.GetName(), err)
@@ -35,7 +35,7 @@ func (w writer[T]) Create(ctx context.Context, want T) (T, error) {
 }
 
 // Update replaces the object at the resourceVersion that it carries.
-func (w writer[T]) Update(ctx context.Context, want T) (T, error) {
+func (w Writer[T]) Update(ctx context.Context, want T) (T, error) {
 	updated, err := w.in(want.GetNamespace()).Update(ctx, want, metav1.UpdateOptions{})
 	if err != nil {
 		return updated, fmt.Errorf("update remote %s %s/%s: %w", w.kind, want.GetNamespace(), want.GetName(), err)
@@ -45,38 +45,38 @@ func (w writer[T]) Update(ctx context.Context, want T) (T, error) {
 
 // Delete deletes the object of that UID and no other. It is no error when that
 // has gone.
-func (w writer[T]) Delete(ctx context.Context, have T) error {
+func (w Writer[T]) Delete(ctx context.Context, have T) error {
 	err := w.in(have.GetNamespace()).Delete(ctx, have.GetName(), deleteExactly(have.GetUID()))
-	if err != nil && !isNotFoundOrConflict(err) {
+	if err != nil && !IsNotFoundOrConflict(err) {
 		return fmt.Errorf("delete remote %s %s/%s: %w", w.kind, have.GetNamespace(), have.GetName(), err)
 	}
 	return nil
 }
 
 // ConfigMapWriter writes ConfigMaps.
-func (c *remoteCluster) ConfigMapWriter() writer[*corev1.ConfigMap] {
-	return writer[*corev1.ConfigMap]{kind: "configmap", in: func(namespace string) writable[*corev1.ConfigMap] {
+func (c *Remote) ConfigMapWriter() Writer[*corev1.ConfigMap] {
+	return Writer[*corev1.ConfigMap]{kind: "configmap", in: func(namespace string) writable[*corev1.ConfigMap] {
 		return c.client.CoreV1().ConfigMaps(namespace)
 	}}
 }
 
 // SecretWriter writes Secrets.
-func (c *remoteCluster) SecretWriter() writer[*corev1.Secret] {
-	return writer[*corev1.Secret]{kind: "secret", in: func(namespace string) writable[*corev1.Secret] {
+func (c *Remote) SecretWriter() Writer[*corev1.Secret] {
+	return Writer[*corev1.Secret]{kind: "secret", in: func(namespace string) writable[*corev1.Secret] {
 		return c.client.CoreV1().Secrets(namespace)
 	}}
 }
 
 // ServiceWriter writes Services.
-func (c *remoteCluster) ServiceWriter() writer[*corev1.Service] {
-	return writer[*corev1.Service]{kind: "service", in: func(namespace string) writable[*corev1.Service] {
+func (c *Remote) ServiceWriter() Writer[*corev1.Service] {
+	return Writer[*corev1.Service]{kind: "service", in: func(namespace string) writable[*corev1.Service] {
 		return c.client.CoreV1().Services(namespace)
 	}}
 }
 
 // EndpointSliceWriter writes EndpointSlices.
-func (c *remoteCluster) EndpointSliceWriter() writer[*discoveryv1.EndpointSlice] {
-	return writer[*discoveryv1.EndpointSlice]{kind: "endpointslice", in: func(namespace string) writable[*discoveryv1.EndpointSlice] {
+func (c *Remote) EndpointSliceWriter() Writer[*discoveryv1.EndpointSlice] {
+	return Writer[*discoveryv1.EndpointSlice]{kind: "endpointslice", in: func(namespace string) writable[*discoveryv1.EndpointSlice] {
 		return c.client.DiscoveryV1().EndpointSlices(namespace)
 	}}
 }

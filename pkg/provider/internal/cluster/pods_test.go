@@ -1,4 +1,4 @@
-package provider
+package cluster
 
 import (
 	"errors"
@@ -49,9 +49,9 @@ func TestTokenOfFreshPod(t *testing.T) {
 					}
 					return true, &authenticationv1.TokenRequest{}, nil
 				})
-				local := newLocalCluster(client, client, "ak")
+				local := NewLocal(client, client, "ak")
 				pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", UID: "u"}}
-				if _, err := local.token(t.Context(), pod, translate.Token{}); !tc.want(err) {
+				if _, err := local.RequestToken(t.Context(), pod, translate.Token{}); !tc.want(err) {
 					t.Errorf("%s: after %d requests: %v", tc.reason, asked, err)
 				}
 			})

@@ -1,4 +1,4 @@
-package provider
+package cluster
 
 import (
 	"context"
@@ -17,41 +17,41 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// remoteCluster reads and writes the cluster where the containers run.
-type remoteCluster struct {
+// Remote reads and writes the cluster where the containers run.
+type Remote struct {
 	client kubernetes.Interface
 	node   string
 }
 
-// newRemoteCluster returns the remote cluster of a node.
-func newRemoteCluster(client kubernetes.Interface, node string) *remoteCluster {
-	return &remoteCluster{client: client, node: node}
+// NewRemote returns the remote cluster of a node.
+func NewRemote(client kubernetes.Interface, node string) *Remote {
+	return &Remote{client: client, node: node}
 }
 
-// pods selects all pods of a remote namespace, foreign ones included, so that
+// Pods selects all pods of a remote namespace, foreign ones included, so that
 // a foreign pod in the way is seen, and seen to go.
-func (c *remoteCluster) pods(namespace string) store.ListWatch {
+func (c *Remote) Pods(namespace string) store.ListWatch {
 	return store.NewListWatch("remote pods of "+namespace, c.client, c.client.CoreV1().Pods(namespace), store.Everything)
 }
 
-func (c *remoteCluster) configMaps(namespace string) store.ListWatch {
+func (c *Remote) ConfigMaps(namespace string) store.ListWatch {
 	return store.NewListWatch("remote configmaps of "+namespace, c.client, c.client.CoreV1().ConfigMaps(namespace), c.ours)
 }
 
-func (c *remoteCluster) secrets(namespace string) store.ListWatch {
+func (c *Remote) Secrets(namespace string) store.ListWatch {
 	return store.NewListWatch("remote secrets of "+namespace, c.client, c.client.CoreV1().Secrets(namespace), c.ours)
 }
 
-func (c *remoteCluster) services(namespace string) store.ListWatch {
+func (c *Remote) Services(namespace string) store.ListWatch {
 	return store.NewListWatch("remote services of "+namespace, c.client, c.client.CoreV1().Services(namespace), c.ours)
 }
 
-func (c *remoteCluster) endpointSlices(namespace string) store.ListWatch {
+func (c *Remote) EndpointSlices(namespace string) store.ListWatch {
 	return store.NewListWatch("remote endpointslices of "+namespace, c.client, c.client.DiscoveryV1().EndpointSlices(namespace), c.ours)
 }
 
-// events selects those that are repeated; see contract.ReasonScheduled.
-func (c *remoteCluster) events(namespace string) store.ListWatch {
+// Events selects those that are repeated; see contract.ReasonScheduled.
+func (c *Remote) Events(namespace string) store.ListWatch {
 	wanted := fields.AndSelectors(fields.OneTermEqualSelector("involvedObject.kind", "Pod"), fields.OneTermNotEqualSelector("reason", contract.ReasonScheduled))
 	return store.NewListWatch("remote events of "+namespace, c.client, c.client.CoreV1().Events(namespace), func(opts *metav1.ListOptions) {
 		opts.FieldSelector = wanted.String()
@@ -59,13 +59,13 @@ func (c *remoteCluster) events(namespace string) store.ListWatch {
 }
 
 // ours selects what akd created for this node.
-func (c *remoteCluster) ours(opts *metav1.ListOptions) {
+func (c *Remote) ours(opts *metav1.ListOptions) {
 	opts.LabelSelector = labels.Set{contract.LabelNodeName: c.node}.String()
 }
 
-// mapped lists the remote namespaces that carry this node's label: what an
+// ListMappedNamespaces lists the remote namespaces that carry this node's label: what an
 // earlier akd may have left behind.
-func (c *remoteCluster) mapped(ctx context.Context) ([]corev1.Namespace, error) {
+func (c *Remote) ListMappedNamespaces(ctx context.Context) ([]corev1.Namespace, error) {
 	var opts metav1.ListOptions
 	c.ours(&opts)
 	list, err := c.client.CoreV1().Namespaces().List(ctx, opts)
@@ -75,7 +75,7 @@ func (c *remoteCluster) mapped(ctx context.Context) ([]corev1.Namespace, error) 
 	return list.Items, nil
 }
 
-func (c *remoteCluster) namespace(ctx context.Context, name string) (*corev1.Namespace, error) {
+func (c *Remote) GetNamespace(ctx context.Context, name string) (*corev1.Namespace, error) {
 	namespace, err := c.client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("get remote namespace %s: %w", name, err)
@@ -83,7 +83,7 @@ func (c *remoteCluster) namespace(ctx context.Context, name string) (*corev1.Nam
 	return namespace, nil
 }
 
-func (c *remoteCluster) createNamespace(ctx context.Context, namespace *corev1.Namespace) (*corev1.Namespace, error) {
+func (c *Remote) CreateNamespace(ctx context.Context, namespace *corev1.Namespace) (*corev1.Namespace, error) {
 	created, err := c.client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("create remote namespace %s: %w", namespace.Name, err)
@@ -91,16 +91,16 @@ func (c *remoteCluster) createNamespace(ctx context.Context, namespace *corev1.N
 	return created, nil
 }
 
-func (c *remoteCluster) deleteNamespace(ctx context.Context, name string, uid types.UID) error {
+func (c *Remote) DeleteNamespace(ctx context.Context, name string, uid types.UID) error {
 	err := c.client.CoreV1().Namespaces().Delete(ctx, name, deleteExactly(uid))
-	if err != nil && !isNotFoundOrConflict(err) {
+	if err != nil && !IsNotFoundOrConflict(err) {
 		return fmt.Errorf("delete remote namespace %s: %w", name, err)
 	}
 	return nil
 }
 
-// createLimits creates what there is none of: a tenant may change none.
-func (c *remoteCluster) createLimits(ctx context.Context, limits translate.Limits) error {
+// CreateLimits creates what there is none of: a tenant may change none.
+func (c *Remote) CreateLimits(ctx context.Context, limits translate.Limits) error {
 	var err error
 	if quota := limits.ResourceQuota; quota != nil {
 		if _, err = c.client.CoreV1().ResourceQuotas(quota.Namespace).Create(ctx, quota, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
@@ -120,7 +120,7 @@ func (c *remoteCluster) createLimits(ctx context.Context, limits translate.Limit
 	return nil
 }
 
-func (c *remoteCluster) pod(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
+func (c *Remote) GetPod(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
 	pod, err := c.client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("get remote pod %s/%s: %w", namespace, name, err)
@@ -128,7 +128,7 @@ func (c *remoteCluster) pod(ctx context.Context, namespace, name string) (*corev
 	return pod, nil
 }
 
-func (c *remoteCluster) createPod(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
+func (c *Remote) CreatePod(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
 	created, err := c.client.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("create remote pod %s/%s: %w", pod.Namespace, pod.Name, err)
@@ -136,7 +136,7 @@ func (c *remoteCluster) createPod(ctx context.Context, pod *corev1.Pod) (*corev1
 	return created, nil
 }
 
-func (c *remoteCluster) patchPod(ctx context.Context, pod podRef, patch translate.Patch) (*corev1.Pod, error) {
+func (c *Remote) PatchPod(ctx context.Context, pod PodRef, patch translate.Patch) (*corev1.Pod, error) {
 	var subresources []string
 	if patch.Subresource != "" {
 		subresources = []string{patch.Subresource}
@@ -149,13 +149,13 @@ func (c *remoteCluster) patchPod(ctx context.Context, pod podRef, patch translat
 	return patched, nil
 }
 
-// deletePod deletes with the given grace period in seconds, nil for the pod's own.
-func (c *remoteCluster) deletePod(ctx context.Context, pod podRef, gracePeriodSeconds *int64) error {
+// DeletePod deletes with the given grace period in seconds, nil for the pod's own.
+func (c *Remote) DeletePod(ctx context.Context, pod PodRef, gracePeriodSeconds *int64) error {
 	err := c.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
 		GracePeriodSeconds: gracePeriodSeconds,
 		Preconditions:      &metav1.Preconditions{UID: &pod.UID},
 	})
-	if err != nil && !isNotFoundOrConflict(err) {
+	if err != nil && !IsNotFoundOrConflict(err) {
 		return fmt.Errorf("delete remote pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package provider
+package cluster
 
 import (
 	"context"
@@ -16,9 +16,9 @@ import (
 // the Endpoints that lead to a cluster's API server.
 const apiServerService = "kubernetes"
 
-// clusterUID identifies a cluster by the UID of its kube-system namespace,
+// UID identifies a cluster by the UID of its kube-system namespace,
 // which no cluster lives without. side is local or remote, for messages.
-func clusterUID(ctx context.Context, side string, client kubernetes.Interface) (types.UID, error) {
+func UID(ctx context.Context, side string, client kubernetes.Interface) (types.UID, error) {
 	namespace, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 	if err != nil {
 		return "", fmt.Errorf("identify the %s cluster by its namespace %s: %w", side, metav1.NamespaceSystem, err)
@@ -31,7 +31,7 @@ func clusterUID(ctx context.Context, side string, client kubernetes.Interface) (
 // is one object under a known name, so that the right to get it is enough,
 // whereas EndpointSlices have to be listed.
 // https://kubernetes.io/blog/2025/04/24/endpoints-deprecation/
-func (c *localCluster) PublishedAPIServers(ctx context.Context) ([]translate.APIServer, error) {
+func (c *Local) PublishedAPIServers(ctx context.Context) ([]translate.APIServer, error) {
 	published, err := c.client.CoreV1().Endpoints(metav1.NamespaceDefault).Get(ctx, apiServerService, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("get local endpoints %s/%s: %w", metav1.NamespaceDefault, apiServerService, err)
@@ -54,7 +54,7 @@ func addressesOf(endpoints *corev1.Endpoints) []translate.APIServer {
 
 // APIServerService returns the address under which every pod of the local
 // cluster knows its API server.
-func (c *localCluster) APIServerService(ctx context.Context) (translate.APIServer, error) {
+func (c *Local) APIServerService(ctx context.Context) (translate.APIServer, error) {
 	service, err := c.client.CoreV1().Services(metav1.NamespaceDefault).Get(ctx, apiServerService, metav1.GetOptions{})
 	if err != nil {
 		return translate.APIServer{}, fmt.Errorf("find the local service of the API server: %w", err)
@@ -64,7 +64,7 @@ func (c *localCluster) APIServerService(ctx context.Context) (translate.APIServe
 
 // CanFollowEndpoints returns nil when akd may list the EndpointSlices of the
 // local cluster, which mirrored Services need.
-func (c *localCluster) CanFollowEndpoints(ctx context.Context) error {
+func (c *Local) CanFollowEndpoints(ctx context.Context) error {
 	_, err := c.proxy.DiscoveryV1().EndpointSlices(metav1.NamespaceAll).List(ctx, metav1.ListOptions{Limit: 1})
 	if err != nil {
 		return fmt.Errorf("list local endpointslices: %w", err)
