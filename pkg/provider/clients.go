@@ -14,6 +14,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/credential"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/metrics"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -34,7 +35,7 @@ type clients struct {
 	remoteConfig *rest.Config
 	local        *cluster.Local
 	remote       *cluster.Remote
-	credential   *credential // nil for kubeconfigs in files, or akd's own service account
+	credential   *credential.Credential // nil for kubeconfigs in files, or akd's own service account
 	facts        facts
 }
 
@@ -97,7 +98,7 @@ func (c connector) connect(ctx context.Context) (*clients, error) {
 type ways struct {
 	local      *rest.Config // akd's own, before it acts as the node
 	remote     *rest.Config
-	credential *credential // nil for kubeconfigs in files
+	credential *credential.Credential // nil for kubeconfigs in files
 }
 
 func (c connector) ways(ctx context.Context) (w ways, err error) {
@@ -131,12 +132,12 @@ func (c connector) fromFile(side, kubeconfig, kubeContext string) (*rest.Config,
 
 // fromSecret reads the credential for one side from a Secret of the other one,
 // which home leads to.
-func (c connector) fromSecret(ctx context.Context, side, secret string, home *rest.Config) (*rest.Config, *credential, error) {
+func (c connector) fromSecret(ctx context.Context, side, secret string, home *rest.Config) (*rest.Config, *credential.Credential, error) {
 	client, err := kubernetes.NewForConfig(home)
 	if err != nil {
 		return nil, nil, usagef("the cluster with secret %s: %w", secret, err)
 	}
-	opened, err := newCredential(ctx, credentialConfig{
+	opened, err := credential.New(ctx, credential.Config{
 		Side:   side,
 		Secret: secret,
 		Home:   client,
@@ -146,7 +147,7 @@ func (c connector) fromSecret(ctx context.Context, side, secret string, home *re
 		Clock:  c.clock,
 		Logger: c.logger,
 	})
-	if invalid, ok := errors.AsType[*InvalidCredential](err); ok {
+	if invalid, ok := errors.AsType[*credential.InvalidError](err); ok {
 		return nil, nil, &UsageError{invalid}
 	}
 	if err != nil {

@@ -1,4 +1,4 @@
-package provider
+package credential
 
 import (
 	"bytes"
@@ -90,7 +90,7 @@ func newVault(life time.Duration) *vault {
 	v := &vault{far: fake.NewClientset()}
 	v.home = fake.NewClientset(&corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "actual-system", Name: "ak"},
-		Data:       map[string][]byte{credentialKey: []byte(kubeconfig("https://remote", jwt(0, time.Now(), life)))},
+		Data:       map[string][]byte{secretKey: []byte(kubeconfig("https://remote", jwt(0, time.Now(), life)))},
 	})
 	v.far.PrependReactor("create", "serviceaccounts", func(action clienttesting.Action) (bool, runtime.Object, error) {
 		v.mu.Lock()
@@ -112,17 +112,17 @@ func newVault(life time.Duration) *vault {
 	return v
 }
 
-func (v *vault) open(t *testing.T) *credential {
+func (v *vault) open(t *testing.T) *Credential {
 	t.Helper()
-	c, err := newCredential(t.Context(), v.config())
+	c, err := New(t.Context(), v.config())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-func (v *vault) config() credentialConfig {
-	return credentialConfig{
+func (v *vault) config() Config {
+	return Config{
 		Side:      "remote",
 		Secret:    "actual-system/ak",
 		Home:      v.home,
@@ -150,7 +150,7 @@ func (v *vault) stored(t *testing.T) *corev1.Secret {
 func (v *vault) store(t *testing.T, content string) {
 	t.Helper()
 	secret := v.stored(t).DeepCopy()
-	secret.Data[credentialKey] = []byte(content)
+	secret.Data[secretKey] = []byte(content)
 	if _, err := v.home.CoreV1().Secrets("actual-system").Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestCredentialIsRenewed(t *testing.T) {
 			t.Fatalf("%d tokens were granted after 85%% of the first one's life, want 1", granted)
 		}
 		secret := v.stored(t)
-		if !strings.Contains(string(secret.Data[credentialKey]), c.bearerToken()) {
+		if !strings.Contains(string(secret.Data[secretKey]), c.bearerToken()) {
 			t.Error("the token in use was not stored")
 		}
 		want := c.Expires().UTC().Format(time.RFC3339)
@@ -209,7 +209,7 @@ func TestCredentialOfTheOthers(t *testing.T) {
 }
 
 // notRenewed is a credential whose renewal was refused, for a minute by now.
-func notRenewed(t *testing.T) (*vault, *credential) {
+func notRenewed(t *testing.T) (*vault, *Credential) {
 	t.Helper()
 	v := newVault(10 * time.Minute)
 	v.answer(errors.New("no"))
@@ -296,7 +296,7 @@ func TestCredentialProblemEnds(t *testing.T) {
 		if err := c.Problem(); err != nil {
 			t.Errorf("the token was rotated, and the node still says %v", err)
 		}
-		good := string(v.stored(t).Data[credentialKey])
+		good := string(v.stored(t).Data[secretKey])
 		v.store(t, "not a kubeconfig: [")
 		time.Sleep(10 * time.Minute) // in fake time
 		synctest.Wait()
@@ -422,8 +422,8 @@ func TestCredentialIsSelfContained(t *testing.T) {
 			t.Parallel()
 			v := newVault(time.Hour)
 			v.store(t, tc.content)
-			_, err := newCredential(t.Context(), v.config())
-			if _, invalid := errors.AsType[*InvalidCredential](err); !invalid || !strings.Contains(err.Error(), tc.want) {
+			_, err := New(t.Context(), v.config())
+			if _, invalid := errors.AsType[*InvalidError](err); !invalid || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("%s: error %v, want one that says %q", tc.reason, err, tc.want)
 			}
 		})

@@ -1,0 +1,124 @@
+package credential
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// parsedCredential is what a kubeconfig in a Secret says.
+type parsedCredential struct {
+	kubeconfig []byte
+	config     *rest.Config
+	token      claims
+	renewAt    time.Time // zero for a token that does not expire
+}
+
+// claims are those of a service account token. They are not verified: the
+// server does that, and only akd's own timing follows from them.
+type claims struct {
+	Subject  string   `json:"sub"`
+	Audience audience `json:"aud"`
+	IssuedAt int64    `json:"iat"`
+	Expires  int64    `json:"exp"`
+}
+
+// audience is one string or a list of them.
+// https://www.rfc-editor.org/rfc/rfc7519#section-4.1.3
+type audience []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (a *audience) UnmarshalJSON(data []byte) error {
+	var one string
+	if json.Unmarshal(data, &one) == nil {
+		*a = audience{one}
+		return nil
+	}
+	return json.Unmarshal(data, (*[]string)(a))
+}
+
+// parse takes nothing that would read files or run programs of this machine:
+// whoever may write the Secret must gain no more than its credential is worth.
+func (c *Credential) parse(secret *corev1.Secret) (parsedCredential, error) {
+	content := secret.Data[secretKey]
+	if len(content) == 0 {
+		return parsedCredential{}, fmt.Errorf("secret %s has no key %s: want a kubeconfig there, as kubectl actual install writes it", c.secret, secretKey)
+	}
+	kubeconfig, err := clientcmd.Load(content)
+	if err != nil {
+		return parsedCredential{}, fmt.Errorf("secret %s, key %s: the value is not a kubeconfig", c.secret, secretKey) // err may quote it
+	}
+	for _, cluster := range kubeconfig.Clusters {
+		if cluster.CertificateAuthority != "" {
+			return parsedCredential{}, c.externalRef("a file")
+		}
+	}
+	for _, user := range kubeconfig.AuthInfos {
+		if user.ClientCertificate != "" || user.ClientKey != "" || user.TokenFile != "" {
+			return parsedCredential{}, c.externalRef("a file")
+		}
+		if user.Exec != nil || user.AuthProvider != nil {
+			return parsedCredential{}, c.externalRef("a program")
+		}
+	}
+	config, err := clientcmd.NewDefaultClientConfig(*kubeconfig, &clientcmd.ConfigOverrides{}).ClientConfig()
+	if err != nil {
+		return parsedCredential{}, fmt.Errorf("secret %s, key %s: the kubeconfig is incomplete", c.secret, secretKey)
+	}
+	parsed := parsedCredential{kubeconfig: content, config: config, token: claimsOf(config.BearerToken)}
+	if life := parsed.token.life(); life > 0 {
+		share := renewFraction - rand.Float64()*jitter //nolint:gosec // spreads load, nothing secret depends on it
+		parsed.renewAt = time.Unix(parsed.token.IssuedAt, 0).Add(time.Duration(float64(life) * share))
+	}
+	return parsed, nil
+}
+
+func (c *Credential) externalRef(what string) error {
+	return fmt.Errorf("secret %s, key %s: it names %s, which akd's pod does not have: want a kubeconfig with everything in it", c.secret, secretKey, what)
+}
+
+// claimsOf returns the claims of a token, or none when it is not a JWT.
+func claimsOf(token string) claims {
+	const parts = 3
+	var found claims
+	split := strings.Split(token, ".")
+	if len(split) != parts {
+		return found
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(split[1])
+	if err != nil || json.Unmarshal(payload, &found) != nil {
+		return claims{}
+	}
+	return found
+}
+
+// life is how long the token was granted for, or 0 when it does not expire.
+func (c claims) life() time.Duration {
+	if c.IssuedAt == 0 || c.Expires <= c.IssuedAt {
+		return 0
+	}
+	return time.Duration(c.Expires-c.IssuedAt) * time.Second
+}
+
+// withToken returns the kubeconfig with another token.
+func withToken(kubeconfig []byte, token string) ([]byte, error) {
+	parsed, err := clientcmd.Load(kubeconfig)
+	if err != nil {
+		return nil, errors.New("the credential in use is no kubeconfig")
+	}
+	current := parsed.Contexts[parsed.CurrentContext]
+	if current == nil || parsed.AuthInfos[current.AuthInfo] == nil {
+		return nil, errors.New("the credential in use has no user")
+	}
+	parsed.AuthInfos[current.AuthInfo] = &clientcmdapi.AuthInfo{Token: token}
+	return clientcmd.Write(*parsed)
+}
