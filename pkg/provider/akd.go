@@ -20,6 +20,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/node"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/kubeletapi"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/metrics"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
@@ -29,7 +30,7 @@ import (
 type akd struct {
 	local      *cluster.Local
 	controller *Controller
-	node       *node
+	node       *node.Node
 	kubelet    *kubeletapi.Server
 	leadership leadership
 	// always are what every akd of the node runs, those too that stand by.
@@ -53,20 +54,23 @@ func (s assembler) assemble(ctx context.Context) (*akd, error) {
 		return nil, err
 	}
 	controller := s.controller()
-	probe := newProbe(s.clients.remote, s.cfg.Sync.RemoteGracePeriod.Duration, s.clock)
+	probe := node.NewProbe(s.clients.remote, s.cfg.Sync.RemoteGracePeriod.Duration, s.clock)
 	spec := s.nodeSpec()
 	certificates, err := s.certificates(spec)
 	if err != nil {
 		return nil, err
 	}
-	node, err := s.node(ctx, nodeConfig{
+	node, err := s.node(ctx, node.Config{
 		Spec:        spec,
 		Remote:      s.clients.remote,
 		Probe:       probe,
 		OrphansKept: controller.OrphansKept,
-		Certificate: certificates.State,
-		Clock:       s.clock,
-		Logger:      s.logger,
+		CertificateSigned: func() (bool, string) {
+			state := certificates.State()
+			return !state.SelfSigned && state.Message == "", state.Message
+		},
+		Clock:  s.clock,
+		Logger: s.logger,
 	})
 	if err != nil {
 		return nil, err
@@ -135,8 +139,8 @@ func (s assembler) mapper() *translate.Mapper {
 	}
 }
 
-func (s assembler) nodeSpec() nodeSpec {
-	return nodeSpec{
+func (s assembler) nodeSpec() node.Spec {
+	return node.Spec{
 		Name:     s.cfg.NodeName,
 		Hostname: cmp.Or(s.cfg.Node.Hostname, s.cfg.NodeName),
 		Address:  s.clients.facts.address,
@@ -147,11 +151,11 @@ func (s assembler) nodeSpec() nodeSpec {
 	}
 }
 
-func (s assembler) node(ctx context.Context, nodeConfig nodeConfig) (*node, error) {
+func (s assembler) node(ctx context.Context, nodeConfig node.Config) (*node.Node, error) {
 	if s.clients.credential != nil {
 		nodeConfig.Credential = s.clients.credential
 	}
-	node := newNode(nodeConfig)
+	node := node.New(nodeConfig)
 	if err := node.ReadRemote(ctx); err != nil {
 		if apierrors.IsForbidden(err) {
 			return nil, usagef("akd may not list the remote nodes to learn their capacity: "+
@@ -202,7 +206,7 @@ func (s assembler) warnOfNode(ctx context.Context, reason, message string) {
 }
 
 // watch lets metrics ask the parts.
-func (s assembler) watch(a *akd, probe *probe) {
+func (s assembler) watch(a *akd, probe *node.Probe) {
 	s.metrics.CountPods(a.controller.CountPhases)
 	s.metrics.CountMirrored(a.controller.CountMirrored)
 	s.metrics.WatchRemote(probe.LastAnswered)
@@ -212,7 +216,7 @@ func (s assembler) watch(a *akd, probe *probe) {
 	}
 }
 
-func (s assembler) metricsServer(a *akd, probe *probe) (*metrics.Server, error) {
+func (s assembler) metricsServer(a *akd, probe *node.Probe) (*metrics.Server, error) {
 	// An akd that stands by is ready to take over: a rollout goes on only when its
 	// new akd is.
 	synced := func(ctx context.Context) error {
@@ -230,7 +234,7 @@ func (s assembler) metricsServer(a *akd, probe *probe) (*metrics.Server, error) 
 	})
 }
 
-func (s assembler) certificates(spec nodeSpec) (*kubeletapi.Certificates, error) {
+func (s assembler) certificates(spec node.Spec) (*kubeletapi.Certificates, error) {
 	settings := s.cfg.KubeletAPI.Certificate
 	certificates, err := kubeletapi.NewCertificates(kubeletapi.CertificateConfig{
 		Mode:      kubeletapi.CertificateMode(settings.Mode),

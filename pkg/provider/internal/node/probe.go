@@ -1,4 +1,4 @@
-package provider
+package node
 
 import (
 	"context"
@@ -24,8 +24,8 @@ const (
 	probesToRecover = 2
 )
 
-// probe asks the remote API server time and again whether it reads and writes.
-type probe struct {
+// Probe asks the remote API server time and again whether it reads and writes.
+type Probe struct {
 	remote  *cluster.Remote
 	timeout time.Duration // how long it may be silent before the node is not ready
 	clock   clock.WithTicker
@@ -37,19 +37,19 @@ type probe struct {
 	down      bool
 }
 
-// newProbe returns a probe that takes a remote that is silent for that long for
+// NewProbe returns a probe that takes a remote that is silent for that long for
 // unreachable.
-func newProbe(remote *cluster.Remote, timeout time.Duration, clock clock.WithTicker) *probe {
-	return &probe{remote: remote, timeout: timeout, clock: clock, answered: clock.Now()}
+func NewProbe(remote *cluster.Remote, timeout time.Duration, clock clock.WithTicker) *Probe {
+	return &Probe{remote: remote, timeout: timeout, clock: clock, answered: clock.Now()}
 }
 
 // Run probes until ctx ends.
-func (p *probe) Run(ctx context.Context) {
+func (p *Probe) Run(ctx context.Context) {
 	p.once(ctx)
 	tick.Every(ctx, p.clock, probeInterval, p.once)
 }
 
-func (p *probe) once(ctx context.Context) {
+func (p *Probe) once(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	err := p.remote.Probe(bounded)
@@ -58,7 +58,7 @@ func (p *probe) once(ctx context.Context) {
 	}
 }
 
-func (p *probe) record(err error) {
+func (p *Probe) record(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lastError = err
@@ -77,7 +77,7 @@ func (p *probe) record(err error) {
 
 // ready reports whether the remote can be relied on, or since when it cannot
 // and why.
-func (p *probe) ready() (bool, string) {
+func (p *Probe) ready() (bool, string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.down {
@@ -87,14 +87,14 @@ func (p *probe) ready() (bool, string) {
 }
 
 // LastAnswered returns when the remote last answered a probe.
-func (p *probe) LastAnswered() time.Time {
+func (p *Probe) LastAnswered() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.answered
 }
 
 // Check is ready as a readiness check.
-func (p *probe) Check(context.Context) error {
+func (p *Probe) Check(context.Context) error {
 	if ok, reason := p.ready(); !ok {
 		return errors.New(reason)
 	}

@@ -1,4 +1,4 @@
-package provider
+package node
 
 import (
 	"context"
@@ -16,7 +16,6 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/kubeletapi"
 )
 
 func remoteNode(cpu string, ready corev1.ConditionStatus, unschedulable bool) corev1.Node {
@@ -75,17 +74,17 @@ func TestNodeCapacity(t *testing.T) {
 	}
 }
 
-func testNode() *node {
+func testNode() *Node {
 	clock := testingclock.NewFakeClock(time.Unix(0, 0))
 	remote := cluster.NewRemote(fake.NewClientset(), "ak")
-	return newNode(nodeConfig{
-		Spec:        nodeSpec{Name: "ak", Hostname: "ak", Address: "192.0.2.5", Port: 10250},
-		Remote:      remote,
-		Probe:       newProbe(remote, 40*time.Second, clock),
-		OrphansKept: func() bool { return false },
-		Certificate: func() kubeletapi.CertificateState { return kubeletapi.CertificateState{} },
-		Clock:       clock,
-		Logger:      slog.New(slog.DiscardHandler),
+	return New(Config{
+		Spec:              Spec{Name: "ak", Hostname: "ak", Address: "192.0.2.5", Port: 10250},
+		Remote:            remote,
+		Probe:             NewProbe(remote, 40*time.Second, clock),
+		OrphansKept:       func() bool { return false },
+		CertificateSigned: func() (bool, string) { return true, "" },
+		Clock:             clock,
+		Logger:            slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -165,7 +164,7 @@ func TestProbe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			clock := testingclock.NewFakeClock(time.Unix(0, 0))
-			p := newProbe(cluster.NewRemote(fake.NewClientset(), "ak"), 40*time.Second, clock)
+			p := NewProbe(cluster.NewRemote(fake.NewClientset(), "ak"), 40*time.Second, clock)
 			for _, answer := range tc.answers {
 				clock.SetTime(clock.Now().Add(10 * time.Second))
 				p.record(answer)
