@@ -17,6 +17,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -52,7 +53,7 @@ type eventMirror struct {
 
 // mirroredEvent is a remote event that is to be repeated.
 type mirroredEvent struct {
-	namespace *remoteNamespace
+	namespace *namespaces.Namespace
 	event     *corev1.Event
 	// local is the pod that it is about, as it was when the event came: it may
 	// be gone when its turn has come. It is nil where the pod was not known then.
@@ -125,7 +126,7 @@ func (m *eventMirror) isOld(event *corev1.Event) bool {
 }
 
 // watch hands the events of a remote namespace over until ctx ends.
-func (m *eventMirror) watch(ctx context.Context, namespace *remoteNamespace) {
+func (m *eventMirror) watch(ctx context.Context, namespace *namespaces.Namespace) {
 	src := m.remote.Events(namespace.Name)
 	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{ListWithContextFunc: src.List, WatchFuncWithContext: src.Watch}, src.Client)
 	cache.NewReflectorWithOptions(lw, &corev1.Event{}, &eventSink{mirror: m, namespace: namespace}, cache.ReflectorOptions{
@@ -177,7 +178,7 @@ func (m *eventMirror) localPod(next mirroredEvent) *corev1.Pod {
 // eventSink is the reflector's store of events, which stores none.
 type eventSink struct {
 	mirror    *eventMirror
-	namespace *remoteNamespace
+	namespace *namespaces.Namespace
 	newest    string // the highest resourceVersion seen; only the reflector's goroutine uses it
 }
 

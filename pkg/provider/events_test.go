@@ -16,12 +16,13 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
 // remoteEvent is a remote event about the remote pod that was made for the
 // local pod of that name.
-func remoteEvent(namespace *remoteNamespace, pod, name string, count int32) *corev1.Event {
+func remoteEvent(namespace *namespaces.Namespace, pod, name string, count int32) *corev1.Event {
 	return &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{Namespace: namespace.Name, Name: name, CreationTimestamp: metav1.Now()},
 		InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: namespace.Name, Name: pod, UID: types.UID("remote-" + pod)},
@@ -44,7 +45,7 @@ func TestEventsWait(t *testing.T) {
 		defer stop()
 		mapper := scenarioMapper()
 		local := store.New(store.Handlers[*corev1.Pod]{})
-		namespace := &remoteNamespace{Local: "ns", Name: contract.RemoteNamespace(scenarioNode, "ns"), Pods: store.New(store.Handlers[*corev1.Pod]{})}
+		namespace := &namespaces.Namespace{Local: "ns", Name: contract.RemoteNamespace(scenarioNode, "ns"), Pods: store.New(store.Handlers[*corev1.Pod]{})}
 		for _, name := range []string{"web", "brief"} {
 			pod := eventPod(name)
 			pod.Annotations = map[string]string{contract.AnnotationRemoteUID: "remote-" + name}

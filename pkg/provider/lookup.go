@@ -4,13 +4,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
 // Lookup answers the kubelet API from the caches.
 type Lookup struct {
 	local      *store.Store[*corev1.Pod]
-	namespaces *namespaces
+	namespaces *namespaces.Set
 }
 
 // Pod implements kubeletapi.Pods.

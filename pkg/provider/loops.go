@@ -17,6 +17,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/tick"
@@ -49,8 +50,8 @@ type Controller struct {
 	bundles      *bundles
 	certificates *certificates
 
-	namespaces *namespaces
-	opener     *opener
+	namespaces *namespaces.Set
+	opener     *namespaces.Opener
 	events     *eventMirror
 	guard      *orphanGuard
 	reconciler *reconciler
@@ -110,17 +111,17 @@ func (c *Controller) followLocal(interner *store.Interner) {
 // followRemote makes what reads the remote cluster, and mirrors Services into it.
 func (c *Controller) followRemote(interner *store.Interner) {
 	c.events = newEventMirror(c.config.Mapper, c.local, c.remote, c.pods, c.logger)
-	c.namespaces = newNamespaces()
-	c.opener = newOpener(openerConfig{
-		mapper:         c.config.Mapper,
-		remote:         c.remote,
-		namespaces:     c.namespaces,
-		queue:          c.queue,
-		interner:       interner,
-		keys:           c.keys,
-		opened:         c.events.watch,
-		mirrorServices: c.config.MirrorServices,
-		logger:         c.logger,
+	c.namespaces = namespaces.NewSet()
+	c.opener = namespaces.NewOpener(namespaces.OpenerConfig{
+		Mapper:         c.config.Mapper,
+		Remote:         c.remote,
+		Namespaces:     c.namespaces,
+		Queue:          c.queue,
+		Interner:       interner,
+		Keys:           c.keys,
+		Opened:         c.events.watch,
+		MirrorServices: c.config.MirrorServices,
+		Logger:         c.logger,
 	})
 	c.services = newServiceMirror(serviceMirrorConfig{
 		enabled:  c.config.MirrorServices,
@@ -338,7 +339,7 @@ func (c *Controller) resync(ctx context.Context) {
 // collectGarbage deletes unused namespaces and forgets what is long past.
 func (c *Controller) collectGarbage(ctx context.Context) {
 	interval := min(max(c.config.UnusedTTL/5, time.Second), time.Minute)
-	used := func(namespace *remoteNamespace) bool {
+	used := func(namespace *namespaces.Namespace) bool {
 		return len(c.pods.In(namespace.Local)) > 0 || c.services.Uses(namespace.Local)
 	}
 	tick.Every(ctx, c.config.Clock, interval, func(ctx context.Context) {

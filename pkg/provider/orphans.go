@@ -10,6 +10,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
@@ -84,7 +85,7 @@ func (i *podIndex) prune() {
 // pointed at the wrong cluster.
 type orphanGuard struct {
 	local      *podIndex
-	namespaces *namespaces
+	namespaces *namespaces.Set
 	limit      float64 // the share of remote pods that may go at once
 	logger     *slog.Logger
 
@@ -92,7 +93,7 @@ type orphanGuard struct {
 	paused bool
 }
 
-func newOrphanGuard(local *podIndex, namespaces *namespaces, limit float64, logger *slog.Logger) *orphanGuard {
+func newOrphanGuard(local *podIndex, namespaces *namespaces.Set, limit float64, logger *slog.Logger) *orphanGuard {
 	return &orphanGuard{local: local, namespaces: namespaces, limit: limit, logger: logger}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
@@ -39,8 +40,8 @@ type reconcilerConfig struct {
 	mapper     *translate.Mapper
 	local      *cluster.Local
 	remote     *cluster.Remote
-	namespaces *namespaces
-	opener     *opener
+	namespaces *namespaces.Set
+	opener     *namespaces.Opener
 	pods       *store.Store[*corev1.Pod]
 	index      *podIndex
 	guard      *orphanGuard
@@ -72,7 +73,7 @@ func (r *reconciler) forget(pod types.UID) {
 // pair is a local pod and its remote counterpart; either may be nil.
 type pair struct {
 	key             queue.Key
-	remoteNamespace *remoteNamespace
+	remoteNamespace *namespaces.Namespace
 	local           *corev1.Pod
 	remote          *corev1.Pod
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
@@ -36,7 +37,7 @@ func newConfigMapMirror(
 		syncer: syncer[*corev1.ConfigMap]{
 			kind:   queue.ConfigMap,
 			writer: remote.ConfigMapWriter(),
-			copied: func(n *remoteNamespace) *store.Store[*corev1.ConfigMap] { return n.ConfigMaps },
+			copied: func(n *namespaces.Namespace) *store.Store[*corev1.ConfigMap] { return n.ConfigMaps },
 			inSync: translate.SameConfigMap,
 			fixed:  func(have, _ *corev1.ConfigMap) bool { return ptr.Deref(have.Immutable, false) },
 		},
@@ -56,7 +57,7 @@ func newSecretMirror(
 		syncer: syncer[*corev1.Secret]{
 			kind:   queue.Secret,
 			writer: remote.SecretWriter(),
-			copied: func(n *remoteNamespace) *store.Store[*corev1.Secret] { return n.Secrets },
+			copied: func(n *namespaces.Namespace) *store.Store[*corev1.Secret] { return n.Secrets },
 			inSync: translate.SameSecret,
 			fixed: func(have, want *corev1.Secret) bool {
 				return ptr.Deref(have.Immutable, false) || have.Type != want.Type
@@ -77,7 +78,7 @@ func (m *referencedMirror[T]) Local(namespace, name string) T {
 
 // InSync reports whether the remote copy is what the local object asks for, or
 // none if there is none. Otherwise the pod is queued again once it is.
-func (m *referencedMirror[T]) InSync(namespace *remoteNamespace, name string, pod queue.Key) bool {
+func (m *referencedMirror[T]) InSync(namespace *namespaces.Namespace, name string, pod queue.Key) bool {
 	id := m.kind.Key(namespace.Local, name)
 	m.mu.Lock()
 	if m.waiting[id] == nil {
@@ -98,7 +99,7 @@ func (m *referencedMirror[T]) InSync(namespace *remoteNamespace, name string, po
 	return true
 }
 
-func (m *referencedMirror[T]) isInSync(namespace *remoteNamespace, name string) bool {
+func (m *referencedMirror[T]) isInSync(namespace *namespaces.Namespace, name string) bool {
 	var none T
 	local := m.watcher.Observe(namespace.Local, name)
 	have := m.copied(namespace).Get(namespace.Name, m.remoteName(name))
@@ -116,7 +117,7 @@ func (m *referencedMirror[T]) isInSync(namespace *remoteNamespace, name string) 
 
 // Reconcile makes the remote copy like the local object, and removes it when
 // the local one is gone or nothing refers to it any more.
-func (m *referencedMirror[T]) Reconcile(ctx context.Context, namespace *remoteNamespace, name string) error {
+func (m *referencedMirror[T]) Reconcile(ctx context.Context, namespace *namespaces.Namespace, name string) error {
 	var want T
 	local := m.watcher.Observe(namespace.Local, name)
 	if local.Used && (!local.Read || local.Refused != nil) {
@@ -137,7 +138,7 @@ func (m *referencedMirror[T]) Reconcile(ctx context.Context, namespace *remoteNa
 }
 
 // wake queues the pods that wait for the copy.
-func (m *referencedMirror[T]) wake(namespace *remoteNamespace, name string) {
+func (m *referencedMirror[T]) wake(namespace *namespaces.Namespace, name string) {
 	id := m.kind.Key(namespace.Local, name)
 	m.mu.Lock()
 	pods := m.waiting[id]

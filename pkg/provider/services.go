@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
@@ -42,7 +43,7 @@ type serviceMirrorConfig struct {
 	mapper   *translate.Mapper
 	local    *cluster.Local
 	remote   *cluster.Remote
-	opener   *opener
+	opener   *namespaces.Opener
 	queue    queue.Adder
 	recorder record.EventRecorder
 }
@@ -54,14 +55,14 @@ func newServiceMirror(config serviceMirrorConfig) *serviceMirror {
 	m.syncServices = syncer[*corev1.Service]{
 		kind:   queue.Service,
 		writer: config.remote.ServiceWriter(),
-		copied: func(n *remoteNamespace) *store.Store[*corev1.Service] { return n.Services },
+		copied: func(n *namespaces.Namespace) *store.Store[*corev1.Service] { return n.Services },
 		inSync: translate.SameService,
 		fixed:  translate.FixedService,
 	}
 	m.syncSlices = syncer[*discoveryv1.EndpointSlice]{
 		kind:   queue.EndpointSlice,
 		writer: config.remote.EndpointSliceWriter(),
-		copied: func(n *remoteNamespace) *store.Store[*discoveryv1.EndpointSlice] { return n.EndpointSlices },
+		copied: func(n *namespaces.Namespace) *store.Store[*discoveryv1.EndpointSlice] { return n.EndpointSlices },
 		inSync: translate.SameEndpointSlice,
 		fixed:  translate.FixedEndpointSlice,
 	}
@@ -120,7 +121,7 @@ func (m *serviceMirror) Uses(namespace string) bool {
 }
 
 // Keys returns what to look at once a namespace can be used.
-func (m *serviceMirror) Keys(local string, namespace *remoteNamespace) []queue.Key {
+func (m *serviceMirror) Keys(local string, namespace *namespaces.Namespace) []queue.Key {
 	if !m.enabled {
 		return nil
 	}
@@ -179,9 +180,9 @@ func (m *serviceMirror) ReconcileSlice(ctx context.Context, k queue.Key, attempt
 	return err
 }
 
-// remoteNamespace returns the remote namespace of a local one. It is not ready
+// Namespace returns the remote namespace of a local one. It is not ready
 // while there is none; one that is wanted comes, and brings the key back.
-func (m *serviceMirror) remoteNamespace(ctx context.Context, local string, wanted bool) (*remoteNamespace, bool, error) {
+func (m *serviceMirror) remoteNamespace(ctx context.Context, local string, wanted bool) (*namespaces.Namespace, bool, error) {
 	if found := m.opener.Get(local); found != nil || !wanted {
 		return found, found != nil, nil
 	}

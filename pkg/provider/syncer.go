@@ -7,6 +7,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
@@ -16,7 +17,7 @@ import (
 type syncer[T store.Object] struct {
 	kind   queue.Kind
 	writer cluster.Writer[T]
-	copied func(*remoteNamespace) *store.Store[T]
+	copied func(*namespaces.Namespace) *store.Store[T]
 	inSync func(have, want T) bool
 	fixed  func(have, want T) bool // no update leads from have to want
 }
@@ -24,7 +25,7 @@ type syncer[T store.Object] struct {
 // sync makes the remote object of that name like want, or removes it where want
 // is nil. It is done when nothing is left to do; otherwise the watch tells when
 // there is, or that there is not.
-func (s *syncer[T]) sync(ctx context.Context, namespace *remoteNamespace, name string, want T) (done bool, err error) {
+func (s *syncer[T]) sync(ctx context.Context, namespace *namespaces.Namespace, name string, want T) (done bool, err error) {
 	var none T
 	have := s.copied(namespace).Get(namespace.Name, name)
 	switch {
@@ -42,7 +43,7 @@ func (s *syncer[T]) sync(ctx context.Context, namespace *remoteNamespace, name s
 	}
 }
 
-func (s *syncer[T]) create(ctx context.Context, namespace *remoteNamespace, want T) error {
+func (s *syncer[T]) create(ctx context.Context, namespace *namespaces.Namespace, want T) error {
 	created, err := s.writer.Create(ctx, want)
 	if apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("one that akd did not make is in the way of remote %s %s/%s: delete or rename it: %w",
@@ -57,7 +58,7 @@ func (s *syncer[T]) create(ctx context.Context, namespace *remoteNamespace, want
 
 // update replaces what the API server would refuse to update in two steps: the
 // copy is deleted, and created anew when the deletion is seen.
-func (s *syncer[T]) update(ctx context.Context, namespace *remoteNamespace, have, want T) error {
+func (s *syncer[T]) update(ctx context.Context, namespace *namespaces.Namespace, have, want T) error {
 	if s.fixed(have, want) {
 		return s.writer.Delete(ctx, have)
 	}

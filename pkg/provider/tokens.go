@@ -13,6 +13,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/metrics"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
@@ -56,7 +57,7 @@ func newTokens(config tokensConfig) *tokens {
 // certificates that have been issued, and queues the pod again for when one of
 // them is to be renewed. It is false while the local cluster's bundles are not
 // known; the pod is queued once they are.
-func (t *tokens) Ensure(ctx context.Context, namespace *remoteNamespace, pod *corev1.Pod) (bool, error) {
+func (t *tokens) Ensure(ctx context.Context, namespace *namespaces.Namespace, pod *corev1.Pod) (bool, error) {
 	want, ready, err := t.Prepare(ctx, namespace, pod)
 	if err != nil || !ready {
 		return false, err
@@ -69,7 +70,7 @@ func (t *tokens) Ensure(ctx context.Context, namespace *remoteNamespace, pod *co
 
 // Prepare is Ensure up to the write: it returns the Secret that is to be
 // stored, or nil where it is as it should be.
-func (t *tokens) Prepare(ctx context.Context, namespace *remoteNamespace, pod *corev1.Pod) (want *corev1.Secret, ready bool, err error) {
+func (t *tokens) Prepare(ctx context.Context, namespace *namespaces.Namespace, pod *corev1.Pod) (want *corev1.Secret, ready bool, err error) {
 	needs := translate.NeedsOf(pod)
 	if len(needs.Tokens)+len(needs.Bundles)+len(needs.Certificates) == 0 {
 		return nil, true, nil
@@ -171,7 +172,7 @@ func (t *tokens) request(ctx context.Context, pod *corev1.Pod, wanted []translat
 }
 
 // Store writes what Prepare has returned.
-func (t *tokens) Store(ctx context.Context, namespace *remoteNamespace, want *corev1.Secret) error {
+func (t *tokens) Store(ctx context.Context, namespace *namespaces.Namespace, want *corev1.Secret) error {
 	if want == nil {
 		return nil
 	}
@@ -189,7 +190,7 @@ func (t *tokens) Store(ctx context.Context, namespace *remoteNamespace, want *co
 }
 
 // Remove deletes the pod's Secret: tokens die with their pod.
-func (t *tokens) Remove(ctx context.Context, namespace *remoteNamespace, have *corev1.Secret) error {
+func (t *tokens) Remove(ctx context.Context, namespace *namespaces.Namespace, have *corev1.Secret) error {
 	if err := t.secrets.Delete(ctx, have); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package provider
+package namespaces
 
 import (
 	"context"
@@ -27,49 +27,49 @@ const (
 	reopenDelay = time.Second
 )
 
-// opener opens remote namespaces, and closes those that nobody needs. A
+// Opener opens remote namespaces, and closes those that nobody needs. A
 // namespace is proved ours before anything in it is watched or written.
-type opener struct {
-	openerConfig
+type Opener struct {
+	OpenerConfig
 
 	watches *store.WatchGroup
 	// access is an administrator's until Restore has found out.
 	access atomic.Pointer[access]
 }
 
-// openerConfig is what an opener works with.
-type openerConfig struct {
-	mapper     *translate.Mapper
-	remote     *cluster.Remote
-	namespaces *namespaces
-	queue      queue.Adder
-	interner   *store.Interner // whose texts cached objects share
+// OpenerConfig is what an opener works with.
+type OpenerConfig struct {
+	Mapper     *translate.Mapper
+	Remote     *cluster.Remote
+	Namespaces *Set
+	Queue      queue.Adder
+	Interner   *store.Interner // whose texts cached objects share
 	// keys returns the keys to look at once a namespace can be used.
-	keys func(localNamespace string) []queue.Key
+	Keys func(localNamespace string) []queue.Key
 	// opened follows what else is to be followed of an open namespace, until its
 	// context ends.
-	opened func(context.Context, *remoteNamespace)
-	// mirrorServices says that Services are mirrored, and so to be watched.
-	mirrorServices bool
-	logger         *slog.Logger
+	Opened func(context.Context, *Namespace)
+	// MirrorServices says that Services are mirrored, and so to be watched.
+	MirrorServices bool
+	Logger         *slog.Logger
 }
 
-func newOpener(config openerConfig) *opener {
-	o := &opener{openerConfig: config, watches: store.NewWatchGroup()}
+func NewOpener(config OpenerConfig) *Opener {
+	o := &Opener{OpenerConfig: config, watches: store.NewWatchGroup()}
 	o.setAccess(administrator{})
 	return o
 }
 
-func (o *opener) currentAccess() access { return *o.access.Load() }
+func (o *Opener) currentAccess() access { return *o.access.Load() }
 
-func (o *opener) setAccess(access access) { o.access.Store(&access) }
+func (o *Opener) setAccess(access access) { o.access.Store(&access) }
 
 // Run watches the open namespaces until ctx ends.
-func (o *opener) Run(ctx context.Context) { o.watches.Run(ctx) }
+func (o *Opener) Run(ctx context.Context) { o.watches.Run(ctx) }
 
 // Restore opens the namespaces that an earlier akd left behind, so that what
 // became superfluous meanwhile is found.
-func (o *opener) Restore(ctx context.Context) error {
+func (o *Opener) Restore(ctx context.Context) error {
 	found, err := o.listExisting(ctx)
 	if err != nil {
 		return err
@@ -79,8 +79,8 @@ func (o *opener) Restore(ctx context.Context) error {
 	group.SetLimit(tenantWorkers)
 	for i := range found {
 		namespace := &found[i]
-		if err := o.mapper.OwnsNamespace(namespace, namespace.Labels[contract.LabelNamespace]); err != nil {
-			o.logger.Warn("leave a remote namespace alone that seems to be this node's", "namespace", namespace.Name, "reason", err)
+		if err := o.Mapper.OwnsNamespace(namespace, namespace.Labels[contract.LabelNamespace]); err != nil {
+			o.Logger.Warn("leave a remote namespace alone that seems to be this node's", "namespace", namespace.Name, "reason", err)
 			continue
 		}
 		if namespace.DeletionTimestamp != nil {
@@ -100,30 +100,30 @@ func (o *opener) Restore(ctx context.Context) error {
 
 // listExisting returns the remote namespaces that may be ours: by a list, or,
 // if akd may not list them, by its record.
-func (o *opener) listExisting(ctx context.Context) ([]corev1.Namespace, error) {
-	found, err := store.RetryForbidden(ctx, func() ([]corev1.Namespace, error) { return o.remote.ListMappedNamespaces(ctx) })
+func (o *Opener) listExisting(ctx context.Context) ([]corev1.Namespace, error) {
+	found, err := store.RetryForbidden(ctx, func() ([]corev1.Namespace, error) { return o.Remote.ListMappedNamespaces(ctx) })
 	if !apierrors.IsForbidden(err) {
 		o.setAccess(administrator{})
 		return found, err
 	}
-	tenant, err := newTenant(ctx, o.remote, o.mapper.Node, o.logger)
+	tenant, err := newTenant(ctx, o.Remote, o.Mapper.Node, o.Logger)
 	if err != nil {
 		return nil, err
 	}
 	o.setAccess(tenant)
-	o.logger.Info("akd is a tenant of the remote cluster: a record says which namespaces are its own",
-		"record", contract.SystemNamespace+"/"+contract.RecordName(o.mapper.Node), "as", tenant.subject.Name)
+	o.Logger.Info("akd is a tenant of the remote cluster: a record says which namespaces are its own",
+		"record", contract.SystemNamespace+"/"+contract.RecordName(o.Mapper.Node), "as", tenant.subject.Name)
 	return tenant.namespaces(ctx)
 }
 
 // Ensure returns the remote namespace of a local one, and creates it when there
 // is none. It is not ready while it is on its way: its keys are queued when it
 // has come.
-func (o *opener) Ensure(ctx context.Context, local string) (namespace *remoteNamespace, ready bool, err error) {
-	if found := o.namespaces.Get(local); found != nil {
+func (o *Opener) Ensure(ctx context.Context, local string) (namespace *Namespace, ready bool, err error) {
+	if found := o.Namespaces.Get(local); found != nil {
 		return found, true, nil
 	}
-	if !o.namespaces.startOpening(local) {
+	if !o.Namespaces.startOpening(local) {
 		return nil, false, nil
 	}
 	defer o.finishOpening(local)
@@ -141,21 +141,21 @@ func (o *opener) Ensure(ctx context.Context, local string) (namespace *remoteNam
 
 // finishOpening wakes those who came meanwhile and found the opening claimed:
 // they have nobody else to wake them when it failed.
-func (o *opener) finishOpening(local string) {
-	if o.namespaces.finishOpening(local) {
+func (o *Opener) finishOpening(local string) {
+	if o.Namespaces.finishOpening(local) {
 		return
 	}
-	for _, key := range o.keys(local) {
-		o.queue.AddAfter(key, reopenDelay)
+	for _, key := range o.Keys(local) {
+		o.Queue.AddAfter(key, reopenDelay)
 	}
 }
 
 // getOrCreate returns the remote namespace of a local one, which was proved ours
 // and recorded.
-func (o *opener) getOrCreate(ctx context.Context, local string) (*corev1.Namespace, error) {
+func (o *Opener) getOrCreate(ctx context.Context, local string) (*corev1.Namespace, error) {
 	access := o.currentAccess()
-	want := o.mapper.Namespace(local)
-	namespace, err := o.remote.GetNamespace(ctx, want.Name)
+	want := o.Mapper.Namespace(local)
+	namespace, err := o.Remote.GetNamespace(ctx, want.Name)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return nil, err
 	}
@@ -168,23 +168,23 @@ func (o *opener) getOrCreate(ctx context.Context, local string) (*corev1.Namespa
 	if err := access.record(ctx, want.Name, local); err != nil {
 		return nil, err
 	}
-	if namespace, err = o.remote.CreateNamespace(ctx, want); err != nil {
+	if namespace, err = o.Remote.CreateNamespace(ctx, want); err != nil {
 		return nil, err
 	}
 	return namespace, o.checkUsable(namespace, local)
 }
 
 // prepare makes a namespace that was proved ours ready for what akd does in it.
-func (o *opener) prepare(ctx context.Context, namespace *corev1.Namespace) error {
+func (o *Opener) prepare(ctx context.Context, namespace *corev1.Namespace) error {
 	if err := o.currentAccess().enter(ctx, namespace.Name); err != nil {
 		return err
 	}
-	return o.remote.CreateLimits(ctx, o.mapper.Limits(namespace.Labels[contract.LabelNamespace]))
+	return o.Remote.CreateLimits(ctx, o.Mapper.Limits(namespace.Labels[contract.LabelNamespace]))
 }
 
 // checkUsable returns nil when a namespace is ours and stays.
-func (o *opener) checkUsable(namespace *corev1.Namespace, local string) error {
-	if err := o.mapper.OwnsNamespace(namespace, local); err != nil {
+func (o *Opener) checkUsable(namespace *corev1.Namespace, local string) error {
+	if err := o.Mapper.OwnsNamespace(namespace, local); err != nil {
 		return &translate.Refusal{Reason: "RemoteNamespaceRefused", Message: err.Error()}
 	}
 	if namespace.DeletionTimestamp != nil {
@@ -194,7 +194,7 @@ func (o *opener) checkUsable(namespace *corev1.Namespace, local string) error {
 }
 
 // open watches what a namespace that is ours holds.
-func (o *opener) open(namespace *corev1.Namespace, local string) {
+func (o *Opener) open(namespace *corev1.Namespace, local string) {
 	opened := o.newRemoteNamespace(namespace, local)
 	selections := o.selections(opened)
 	opened.unread.Store(int32(len(selections)) + 1) //nolint:gosec // a handful
@@ -203,24 +203,24 @@ func (o *opener) open(namespace *corev1.Namespace, local string) {
 		for _, watch := range selections {
 			watches.Go(func() { watch(ctx) })
 		}
-		o.opened(ctx, opened)
+		o.Opened(ctx, opened)
 		watches.Wait()
 	})
-	o.namespaces.add(opened)
+	o.Namespaces.add(opened)
 	o.selectionRead(opened) // the one more: nothing is queued before all find the namespace
 }
 
 // selectionRead queues all that a namespace holds, or is to hold, when the last
 // of its selections has been read.
-func (o *opener) selectionRead(namespace *remoteNamespace) {
+func (o *Opener) selectionRead(namespace *Namespace) {
 	if namespace.unread.Add(-1) > 0 {
 		return
 	}
-	for _, key := range o.keys(namespace.Local) {
-		o.queue.Add(key)
+	for _, key := range o.Keys(namespace.Local) {
+		o.Queue.Add(key)
 	}
 }
 
 // Get returns the remote namespace of a local one once what it holds has been
 // read, and nil before.
-func (o *opener) Get(local string) *remoteNamespace { return o.namespaces.Get(local) }
+func (o *Opener) Get(local string) *Namespace { return o.Namespaces.Get(local) }

@@ -1,24 +1,24 @@
-package provider
+package namespaces
 
 import (
 	"sync"
 	"time"
 )
 
-// namespaces are the mapped namespaces that are open: proved ours, and watched.
-type namespaces struct {
+// Set are the mapped namespaces that are open: proved ours, and watched.
+type Set struct {
 	mu      sync.Mutex
-	open    map[string]*remoteNamespace // by local namespace
-	opening map[string]bool             // local namespaces whose opening has begun
+	open    map[string]*Namespace // by local namespace
+	opening map[string]bool       // local namespaces whose opening has begun
 }
 
-func newNamespaces() *namespaces {
-	return &namespaces{open: map[string]*remoteNamespace{}, opening: map[string]bool{}}
+func NewSet() *Set {
+	return &Set{open: map[string]*Namespace{}, opening: map[string]bool{}}
 }
 
 // Get returns the remote namespace of a local one once what it holds has been
 // read, and nil before.
-func (n *namespaces) Get(local string) *remoteNamespace {
+func (n *Set) Get(local string) *Namespace {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if found := n.open[local]; found != nil && found.read() {
@@ -28,10 +28,10 @@ func (n *namespaces) Get(local string) *remoteNamespace {
 }
 
 // All returns every open namespace, read or not.
-func (n *namespaces) All() []*remoteNamespace {
+func (n *Set) All() []*Namespace {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	all := make([]*remoteNamespace, 0, len(n.open))
+	all := make([]*Namespace, 0, len(n.open))
 	for _, namespace := range n.open {
 		all = append(all, namespace)
 	}
@@ -39,7 +39,7 @@ func (n *namespaces) All() []*remoteNamespace {
 }
 
 // Read reports whether every open namespace has been read.
-func (n *namespaces) Read() bool {
+func (n *Set) Read() bool {
 	for _, namespace := range n.All() {
 		if !namespace.read() {
 			return false
@@ -50,7 +50,7 @@ func (n *namespaces) Read() bool {
 
 // Forget stops watching a namespace, which is looked up anew when it is needed:
 // somebody deleted it.
-func (n *namespaces) Forget(gone *remoteNamespace) {
+func (n *Set) Forget(gone *Namespace) {
 	n.mu.Lock()
 	if n.open[gone.Local] == gone {
 		delete(n.open, gone.Local)
@@ -59,7 +59,7 @@ func (n *namespaces) Forget(gone *remoteNamespace) {
 	gone.end()
 }
 
-func (n *namespaces) add(opened *remoteNamespace) {
+func (n *Set) add(opened *Namespace) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.open[opened.Local] = opened
@@ -67,7 +67,7 @@ func (n *namespaces) add(opened *remoteNamespace) {
 
 // startOpening claims the opening of a namespace. It is false for one that is
 // open, or that somebody else opens.
-func (n *namespaces) startOpening(local string) bool {
+func (n *Set) startOpening(local string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.open[local] != nil || n.opening[local] {
@@ -78,7 +78,7 @@ func (n *namespaces) startOpening(local string) bool {
 }
 
 // finishOpening gives the claim back, and reports whether the namespace is open.
-func (n *namespaces) finishOpening(local string) bool {
+func (n *Set) finishOpening(local string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.opening, local)
@@ -86,7 +86,7 @@ func (n *namespaces) finishOpening(local string) bool {
 }
 
 // expired reports whether no pod has used a namespace for ttl.
-func (n *namespaces) expired(namespace *remoteNamespace, now time.Time, ttl time.Duration, used bool) bool {
+func (n *Set) expired(namespace *Namespace, now time.Time, ttl time.Duration, used bool) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if used || !namespace.read() || namespace.Pods.Len() != 0 || namespace.Pods.Refusal() != nil {
@@ -101,7 +101,7 @@ func (n *namespaces) expired(namespace *remoteNamespace, now time.Time, ttl time
 
 // checkIsDue reports whether a namespace in which akd was forbidden something
 // is to be looked at, and notes that it is looked at now.
-func (n *namespaces) checkIsDue(namespace *remoteNamespace, now time.Time) bool {
+func (n *Set) checkIsDue(namespace *Namespace, now time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if now.Sub(namespace.checked) < checkInterval {

@@ -1,4 +1,4 @@
-package provider
+package namespaces
 
 import (
 	"context"
@@ -11,14 +11,14 @@ import (
 // node may not read namespaces, so that the end of a local one shows in its pods
 // alone. used reports whether a local pod is, or may come to be, in the
 // namespace.
-func (o *opener) DeleteUnused(ctx context.Context, now time.Time, ttl time.Duration, used func(*remoteNamespace) bool) error {
-	for _, namespace := range o.namespaces.All() {
-		if !o.namespaces.expired(namespace, now, ttl, used(namespace)) {
+func (o *Opener) DeleteUnused(ctx context.Context, now time.Time, ttl time.Duration, used func(*Namespace) bool) error {
+	for _, namespace := range o.Namespaces.All() {
+		if !o.Namespaces.expired(namespace, now, ttl, used(namespace)) {
 			continue
 		}
-		o.logger.Info("delete a remote namespace that no pod uses", "namespace", namespace.Name, "localNamespace", namespace.Local)
-		o.namespaces.Forget(namespace)
-		if err := o.remote.DeleteNamespace(ctx, namespace.Name, namespace.UID); err != nil {
+		o.Logger.Info("delete a remote namespace that no pod uses", "namespace", namespace.Name, "localNamespace", namespace.Local)
+		o.Namespaces.Forget(namespace)
+		if err := o.Remote.DeleteNamespace(ctx, namespace.Name, namespace.UID); err != nil {
 			return err
 		}
 	}
@@ -28,13 +28,13 @@ func (o *opener) DeleteUnused(ctx context.Context, now time.Time, ttl time.Durat
 // SyncRecord keeps a tenant's record true: it holds each open namespace, and
 // none that is gone. One that is recorded, exists and is not open is what an
 // opening that failed half-way has left.
-func (o *opener) SyncRecord(ctx context.Context) error {
+func (o *Opener) SyncRecord(ctx context.Context) error {
 	access := o.currentAccess()
 	recorded, err := access.readRecord(ctx)
 	if err != nil || !access.keepsRecord() {
 		return err
 	}
-	for _, namespace := range o.namespaces.All() {
+	for _, namespace := range o.Namespaces.All() {
 		if namespace.Pods.Refusal() != nil {
 			if err := o.recheckForbidden(ctx, namespace); err != nil {
 				return err
@@ -57,12 +57,12 @@ func (o *opener) SyncRecord(ctx context.Context) error {
 }
 
 // recheckRecorded finds out what became of a recorded namespace that is not open.
-func (o *opener) recheckRecorded(ctx context.Context, remote, local string) error {
-	if !o.namespaces.startOpening(local) {
+func (o *Opener) recheckRecorded(ctx context.Context, remote, local string) error {
+	if !o.Namespaces.startOpening(local) {
 		return nil // somebody opens it, or has opened it
 	}
 	defer o.finishOpening(local)
-	namespace, err := o.remote.GetNamespace(ctx, remote)
+	namespace, err := o.Remote.GetNamespace(ctx, remote)
 	if apierrors.IsNotFound(err) {
 		return o.currentAccess().forget(ctx, remote)
 	}
@@ -80,12 +80,12 @@ func (o *opener) recheckRecorded(ctx context.Context, remote, local string) erro
 // tenant's rights end with its namespace, so that it hears of its end by
 // refusals: the namespace is then forgotten. Rights that somebody took away are
 // bound again.
-func (o *opener) recheckForbidden(ctx context.Context, forbidden *remoteNamespace) error {
+func (o *Opener) recheckForbidden(ctx context.Context, forbidden *Namespace) error {
 	access := o.currentAccess()
 	if !access.keepsRecord() {
 		return nil
 	}
-	namespace, err := o.remote.GetNamespace(ctx, forbidden.Name)
+	namespace, err := o.Remote.GetNamespace(ctx, forbidden.Name)
 	switch {
 	case apierrors.IsNotFound(err):
 	case err != nil:
@@ -93,14 +93,14 @@ func (o *opener) recheckForbidden(ctx context.Context, forbidden *remoteNamespac
 	case namespace.UID == forbidden.UID && namespace.DeletionTimestamp == nil:
 		return o.prepare(ctx, namespace)
 	}
-	o.namespaces.Forget(forbidden)
+	o.Namespaces.Forget(forbidden)
 	return nil
 }
 
 // RecheckForbidden is recheckForbidden, at most once in a while, because most
 // refusals are about one pod: a quota's, or an admission policy's.
-func (o *opener) RecheckForbidden(ctx context.Context, forbidden *remoteNamespace, now time.Time) error {
-	if !o.namespaces.checkIsDue(forbidden, now) {
+func (o *Opener) RecheckForbidden(ctx context.Context, forbidden *Namespace, now time.Time) error {
+	if !o.Namespaces.checkIsDue(forbidden, now) {
 		return nil
 	}
 	return o.recheckForbidden(ctx, forbidden)

@@ -1,4 +1,4 @@
-package provider
+package namespaces
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// remoteNamespace serves one local namespace, and knows what it holds.
-type remoteNamespace struct {
+// Namespace serves one local namespace, and knows what it holds.
+type Namespace struct {
 	// Local and Name are the names of the two namespaces, UID is the remote one's.
 	Local string
 	Name  string
@@ -36,40 +36,40 @@ type remoteNamespace struct {
 }
 
 // Pod returns the remote pod of that local name, or nil.
-func (n *remoteNamespace) Pod(name string) *corev1.Pod { return n.Pods.Get(n.Name, name) }
+func (n *Namespace) Pod(name string) *corev1.Pod { return n.Pods.Get(n.Name, name) }
 
 // read reports whether what the namespace holds has been read.
-func (n *remoteNamespace) read() bool { return n.unread.Load() == 0 }
+func (n *Namespace) read() bool { return n.unread.Load() == 0 }
 
 // newRemoteNamespace returns a namespace that nothing is known of yet. Each
 // change in it queues a key, and all of its keys are queued once it has been
 // read.
-func (o *opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *remoteNamespace {
-	n := &remoteNamespace{Local: local, Name: namespace.Name, UID: namespace.UID}
+func (o *Opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *Namespace {
+	n := &Namespace{Local: local, Name: namespace.Name, UID: namespace.UID}
 	ready := func() { o.selectionRead(n) }
 	n.Pods = store.New(store.Handlers[*corev1.Pod]{
-		Changed: func(c store.Change[*corev1.Pod]) { o.queue.Add(queue.Pod.Key(local, c.Object().Name)) },
+		Changed: func(c store.Change[*corev1.Pod]) { o.Queue.Add(queue.Pod.Key(local, c.Object().Name)) },
 		Ready:   ready,
-		Trim:    func(pod *corev1.Pod) { translate.TrimRemote(pod); o.interner.Share(pod) },
+		Trim:    func(pod *corev1.Pod) { translate.TrimRemote(pod); o.Interner.Share(pod) },
 	})
 	n.ConfigMaps = store.New(store.Handlers[*corev1.ConfigMap]{
 		Changed: func(c store.Change[*corev1.ConfigMap]) {
-			o.queue.Add(queue.ConfigMap.Key(local, contract.LocalConfigMapName(c.Object().Name)))
+			o.Queue.Add(queue.ConfigMap.Key(local, contract.LocalConfigMapName(c.Object().Name)))
 		},
 		Ready: ready,
 	})
 	n.Secrets = store.New(store.Handlers[*corev1.Secret]{
-		Changed: func(c store.Change[*corev1.Secret]) { o.queue.Add(queue.Secret.Key(local, c.Object().Name)) },
+		Changed: func(c store.Change[*corev1.Secret]) { o.Queue.Add(queue.Secret.Key(local, c.Object().Name)) },
 		Ready:   ready,
-		Trim:    func(secret *corev1.Secret) { translate.TrimSecret(secret); o.interner.Share(secret) },
+		Trim:    func(secret *corev1.Secret) { translate.TrimSecret(secret); o.Interner.Share(secret) },
 	})
 	n.Services = store.New(store.Handlers[*corev1.Service]{
-		Changed: func(c store.Change[*corev1.Service]) { o.queue.Add(queue.Service.Key(local, c.Object().Name)) },
+		Changed: func(c store.Change[*corev1.Service]) { o.Queue.Add(queue.Service.Key(local, c.Object().Name)) },
 		Ready:   ready,
 	})
 	n.EndpointSlices = store.New(store.Handlers[*discoveryv1.EndpointSlice]{
 		Changed: func(c store.Change[*discoveryv1.EndpointSlice]) {
-			o.queue.Add(queue.EndpointSlice.Key(local, c.Object().Name))
+			o.Queue.Add(queue.EndpointSlice.Key(local, c.Object().Name))
 		},
 		Ready: ready,
 	})
@@ -77,16 +77,16 @@ func (o *opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *
 }
 
 // selections are what is watched of a namespace, the events excepted.
-func (o *opener) selections(n *remoteNamespace) []func(context.Context) {
+func (o *Opener) selections(n *Namespace) []func(context.Context) {
 	watched := []func(context.Context){
-		func(ctx context.Context) { n.Pods.Run(ctx, o.remote.Pods(n.Name)) },
-		func(ctx context.Context) { n.ConfigMaps.Run(ctx, o.remote.ConfigMaps(n.Name)) },
-		func(ctx context.Context) { n.Secrets.Run(ctx, o.remote.Secrets(n.Name)) },
+		func(ctx context.Context) { n.Pods.Run(ctx, o.Remote.Pods(n.Name)) },
+		func(ctx context.Context) { n.ConfigMaps.Run(ctx, o.Remote.ConfigMaps(n.Name)) },
+		func(ctx context.Context) { n.Secrets.Run(ctx, o.Remote.Secrets(n.Name)) },
 	}
-	if o.mirrorServices {
+	if o.MirrorServices {
 		watched = append(watched,
-			func(ctx context.Context) { n.Services.Run(ctx, o.remote.Services(n.Name)) },
-			func(ctx context.Context) { n.EndpointSlices.Run(ctx, o.remote.EndpointSlices(n.Name)) })
+			func(ctx context.Context) { n.Services.Run(ctx, o.Remote.Services(n.Name)) },
+			func(ctx context.Context) { n.EndpointSlices.Run(ctx, o.Remote.EndpointSlices(n.Name)) })
 	}
 	return watched
 }
