@@ -115,8 +115,16 @@ func (s assembler) controller() *Controller {
 		Clock:          s.clock,
 		QueueMetrics:   s.metrics.Queues(),
 		Observe:        s.metrics.ObserveReconcile,
-		CountToken:     s.metrics.CountTokenRenewal,
+		CountToken:     s.countToken,
 	}, s.logger)
+}
+
+func (s assembler) countToken(err error) {
+	result := metrics.ResultSuccess
+	if err != nil {
+		result = metrics.ResultError
+	}
+	s.metrics.CountTokenRenewal(result)
 }
 
 func (s assembler) mapper() *translate.Mapper {

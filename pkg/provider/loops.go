@@ -18,6 +18,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/podsecret"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/tick"
@@ -47,8 +48,8 @@ type Controller struct {
 	configMaps *objectWatcher[*corev1.ConfigMap]
 	secrets    *objectWatcher[*corev1.Secret]
 
-	bundles      *bundles
-	certificates *certificates
+	bundles      *podsecret.Bundles
+	certificates *podsecret.Certificates
 
 	namespaces *namespaces.Set
 	opener     *namespaces.Opener
@@ -70,7 +71,7 @@ type Config struct {
 	Clock          clock.WithTicker
 	QueueMetrics   workqueue.MetricsProvider
 	Observe        func(result string, took time.Duration) // told of each reconcile
-	CountToken     func(result string)                     // counts renewals of tokens
+	CountToken     func(error)                             // told of each renewal of a pod's tokens
 }
 
 // New returns a Controller between the two clusters; it starts nothing.
@@ -104,8 +105,8 @@ func (c *Controller) followLocal(interner *store.Interner) {
 	c.admission = newAdmission(c.pods, c.local.GetNode)
 	c.configMaps = newObjectWatcher[*corev1.ConfigMap](c.local.ConfigMap, c.changed(queue.ConfigMap), c.config.Linger)
 	c.secrets = newObjectWatcher[*corev1.Secret](c.local.Secret, c.changed(queue.Secret), c.config.Linger)
-	c.bundles = newBundles(c.local, c.bundlesChanged)
-	c.certificates = newCertificates(c.local, c.recorder, c.config.Clock, c.changed(queue.Pod))
+	c.bundles = podsecret.NewBundles(c.local, c.bundlesChanged)
+	c.certificates = podsecret.NewCertificates(c.local, c.recorder, c.config.Clock, c.changed(queue.Pod))
 }
 
 // followRemote makes what reads the remote cluster, and mirrors Services into it.
@@ -146,15 +147,15 @@ func (c *Controller) newReconciler() *reconciler {
 		index:      c.index,
 		guard:      c.guard,
 		admission:  c.admission,
-		tokens: newTokens(tokensConfig{
-			mapper:       c.config.Mapper,
-			local:        c.local,
-			remote:       c.remote,
-			bundles:      c.bundles,
-			certificates: c.certificates,
-			queue:        c.queue,
-			clock:        c.config.Clock,
-			count:        c.config.CountToken,
+		tokens: podsecret.New(podsecret.Config{
+			Mapper:       c.config.Mapper,
+			Local:        c.local,
+			Remote:       c.remote,
+			Bundles:      c.bundles,
+			Certificates: c.certificates,
+			Queue:        c.queue,
+			Clock:        c.config.Clock,
+			Count:        c.config.CountToken,
 		}),
 		services:   c.services,
 		configMaps: newConfigMapMirror(c.config.Mapper, c.remote, c.configMaps, c.queue),

@@ -16,6 +16,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/podsecret"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
@@ -47,7 +48,7 @@ type reconcilerConfig struct {
 	guard      *orphanGuard
 	// admission decides whether a pod that is new may run.
 	admission  *admission
-	tokens     *tokens
+	tokens     *podsecret.Manager
 	services   *serviceMirror
 	configMaps *referencedMirror[*corev1.ConfigMap]
 	secrets    *referencedMirror[*corev1.Secret]

@@ -136,7 +136,7 @@ func (s *scenario) start() {
 		MaxOrphanShare: MaxOrphanShare,
 		Clock:          clock.RealClock{},
 		Observe:        func(string, time.Duration) {},
-		CountToken:     func(string) {},
+		CountToken:     func(error) {},
 	}, slog.New(slog.DiscardHandler))
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx, func() {}) }()

@@ -1,4 +1,4 @@
-package provider
+package podsecret
 
 import (
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -8,16 +8,16 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// bundles are the local cluster's ClusterTrustBundles. They are watched from
+// Bundles are the local cluster's ClusterTrustBundles. They are watched from
 // when the first pod mounts one.
-type bundles struct {
+type Bundles struct {
 	*store.Lazy[*certificatesv1.ClusterTrustBundle]
 }
 
-// newBundles calls changed when any of them has changed, and once when they
+// NewBundles calls changed when any of them has changed, and once when they
 // have been read, or are known to be none that akd may read.
-func newBundles(local *cluster.Local, changed func()) *bundles {
-	return &bundles{store.NewLazy(local.TrustBundles, store.Handlers[*certificatesv1.ClusterTrustBundle]{
+func NewBundles(local *cluster.Local, changed func()) *Bundles {
+	return &Bundles{store.NewLazy(local.TrustBundles, store.Handlers[*certificatesv1.ClusterTrustBundle]{
 		Changed: func(store.Change[*certificatesv1.ClusterTrustBundle]) { changed() },
 		Ready:   changed,
 	})}
@@ -25,7 +25,7 @@ func newBundles(local *cluster.Local, changed func()) *bundles {
 
 // files returns the contents of those bundles' files; false means that they are
 // not known yet.
-func (b *bundles) files(wanted []translate.Bundle) (map[string]string, bool, error) {
+func (b *Bundles) files(wanted []translate.Bundle) (map[string]string, bool, error) {
 	if len(wanted) == 0 {
 		return nil, true, nil
 	}

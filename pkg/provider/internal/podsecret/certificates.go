@@ -1,4 +1,4 @@
-package provider
+package podsecret
 
 import (
 	"context"
@@ -40,10 +40,10 @@ const (
 	refreshJitter = 5 * time.Minute
 )
 
-// certificates asks signers of the local cluster for the pods' own
+// Certificates asks signers of the local cluster for the pods' own
 // certificates, as a kubelet does, with keys that akd makes. What is under way
 // is known in memory only: after a restart it is asked for anew.
-type certificates struct {
+type Certificates struct {
 	local    *cluster.Local
 	recorder record.EventRecorder
 	clock    clock.PassiveClock
@@ -63,12 +63,12 @@ type pendingCertificate struct {
 	refused    bool
 }
 
-// newCertificates returns certificates that call changed for a pod when one of
+// NewCertificates returns certificates that call changed for a pod when one of
 // its requests has changed.
-func newCertificates(
+func NewCertificates(
 	local *cluster.Local, recorder record.EventRecorder, clock clock.PassiveClock, changed func(namespace, pod string),
-) *certificates {
-	return &certificates{
+) *Certificates {
+	return &Certificates{
 		local:    local,
 		recorder: recorder,
 		clock:    clock,
@@ -83,13 +83,13 @@ func newCertificates(
 }
 
 // Need begins to watch requests, if that has not begun.
-func (c *certificates) Need() { c.requests.Need() }
+func (c *Certificates) Need() { c.requests.Need() }
 
 // Run watches requests until ctx ends, once they are needed.
-func (c *certificates) Run(ctx context.Context) { c.requests.Run(ctx) }
+func (c *Certificates) Run(ctx context.Context) { c.requests.Run(ctx) }
 
 // Forget drops what is under way for a pod that is gone.
-func (c *certificates) Forget(pod types.UID) {
+func (c *Certificates) Forget(pod types.UID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.pending, pod)
@@ -98,7 +98,7 @@ func (c *certificates) Forget(pod types.UID) {
 // credentials returns the certificates that there are: those that the pod's
 // Secret holds, and those newly issued. It asks for what is missing or due, and
 // does not wait: a request that is answered queues its pod.
-func (c *certificates) credentials(ctx context.Context, pod *corev1.Pod, secret *corev1.Secret) (map[string]*translate.Credential, error) {
+func (c *Certificates) credentials(ctx context.Context, pod *corev1.Pod, secret *corev1.Secret) (map[string]*translate.Credential, error) {
 	found := map[string]*translate.Credential{}
 	for _, want := range translate.NeedsOf(pod).Certificates {
 		held := translate.HeldCredential(secret, want.Key)
@@ -120,7 +120,7 @@ func (c *certificates) credentials(ctx context.Context, pod *corev1.Pod, secret 
 
 // advance takes the next step towards a certificate, and returns it once it is
 // issued.
-func (c *certificates) advance(ctx context.Context, pod *corev1.Pod, want translate.Certificate) (*translate.Credential, error) {
+func (c *Certificates) advance(ctx context.Context, pod *corev1.Pod, want translate.Certificate) (*translate.Credential, error) {
 	pending := c.pendingFor(pod.UID, want.Key)
 	if pending == nil {
 		return nil, c.request(ctx, pod, want)
@@ -159,7 +159,7 @@ func (p *pendingCertificate) issued(request *certificatesv1.PodCertificateReques
 }
 
 // refuse tells the pod's owner, once, that there will be no certificate.
-func (c *certificates) refuse(pod *corev1.Pod, pending *pendingCertificate, condition *metav1.Condition) {
+func (c *Certificates) refuse(pod *corev1.Pod, pending *pendingCertificate, condition *metav1.Condition) {
 	if pending.refused {
 		return
 	}
@@ -169,7 +169,7 @@ func (c *certificates) refuse(pod *corev1.Pod, pending *pendingCertificate, cond
 }
 
 // request makes a key and asks for its certificate.
-func (c *certificates) request(ctx context.Context, pod *corev1.Pod, want translate.Certificate) error {
+func (c *Certificates) request(ctx context.Context, pod *corev1.Pod, want translate.Certificate) error {
 	key, proof, err := newKey(want.KeyType)
 	if err != nil {
 		return fmt.Errorf("make a key of type %s for a certificate of local pod %s/%s: %w", want.KeyType, pod.Namespace, pod.Name, err)
@@ -185,13 +185,13 @@ func (c *certificates) request(ctx context.Context, pod *corev1.Pod, want transl
 	return nil
 }
 
-func (c *certificates) pendingFor(pod types.UID, key string) *pendingCertificate {
+func (c *Certificates) pendingFor(pod types.UID, key string) *pendingCertificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.pending[pod][key]
 }
 
-func (c *certificates) set(pod types.UID, key string, pending *pendingCertificate) {
+func (c *Certificates) set(pod types.UID, key string, pending *pendingCertificate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pending[pod] == nil {

@@ -1,4 +1,4 @@
-package provider
+package podsecret
 
 import (
 	"crypto/x509"
