@@ -17,6 +17,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/mirror"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/podsecret"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
@@ -44,9 +45,9 @@ type Controller struct {
 	pods       *store.Store[*corev1.Pod]
 	index      *podIndex
 	admission  *admission
-	services   *serviceMirror
-	configMaps *objectWatcher[*corev1.ConfigMap]
-	secrets    *objectWatcher[*corev1.Secret]
+	services   *mirror.Services
+	configMaps *mirror.Watcher[*corev1.ConfigMap]
+	secrets    *mirror.Watcher[*corev1.Secret]
 
 	bundles      *podsecret.Bundles
 	certificates *podsecret.Certificates
@@ -103,8 +104,8 @@ func (c *Controller) followLocal(interner *store.Interner) {
 	c.index = newPodIndex(c.config.Clock)
 	c.pods = store.New(store.Handlers[*corev1.Pod]{Changed: c.localPodChanged, Trim: func(pod *corev1.Pod) { interner.Share(pod) }})
 	c.admission = newAdmission(c.pods, c.local.GetNode)
-	c.configMaps = newObjectWatcher[*corev1.ConfigMap](c.local.ConfigMap, c.changed(queue.ConfigMap), c.config.Linger)
-	c.secrets = newObjectWatcher[*corev1.Secret](c.local.Secret, c.changed(queue.Secret), c.config.Linger)
+	c.configMaps = mirror.NewWatcher[*corev1.ConfigMap](c.local.ConfigMap, c.changed(queue.ConfigMap), c.config.Linger)
+	c.secrets = mirror.NewWatcher[*corev1.Secret](c.local.Secret, c.changed(queue.Secret), c.config.Linger)
 	c.bundles = podsecret.NewBundles(c.local, c.bundlesChanged)
 	c.certificates = podsecret.NewCertificates(c.local, c.recorder, c.config.Clock, c.changed(queue.Pod))
 }
@@ -124,14 +125,14 @@ func (c *Controller) followRemote(interner *store.Interner) {
 		MirrorServices: c.config.MirrorServices,
 		Logger:         c.logger,
 	})
-	c.services = newServiceMirror(serviceMirrorConfig{
-		enabled:  c.config.MirrorServices,
-		mapper:   c.config.Mapper,
-		local:    c.local,
-		remote:   c.remote,
-		opener:   c.opener,
-		queue:    c.queue,
-		recorder: c.recorder,
+	c.services = mirror.NewServices(mirror.ServicesConfig{
+		Enabled:  c.config.MirrorServices,
+		Mapper:   c.config.Mapper,
+		Local:    c.local,
+		Remote:   c.remote,
+		Opener:   c.opener,
+		Queue:    c.queue,
+		Recorder: c.recorder,
 	})
 	c.guard = newOrphanGuard(c.index, c.namespaces, c.config.MaxOrphanShare, c.logger)
 }
@@ -158,8 +159,8 @@ func (c *Controller) newReconciler() *reconciler {
 			Count:        c.config.CountToken,
 		}),
 		services:   c.services,
-		configMaps: newConfigMapMirror(c.config.Mapper, c.remote, c.configMaps, c.queue),
-		secrets:    newSecretMirror(c.config.Mapper, c.remote, c.secrets, c.queue),
+		configMaps: mirror.NewConfigMaps(c.config.Mapper, c.remote, c.configMaps, c.queue),
+		secrets:    mirror.NewSecrets(c.config.Mapper, c.remote, c.secrets, c.queue),
 		recorder:   c.recorder,
 		queue:      c.queue,
 		clock:      c.config.Clock,

@@ -15,6 +15,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/mirror"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/podsecret"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
@@ -49,9 +50,9 @@ type reconcilerConfig struct {
 	// admission decides whether a pod that is new may run.
 	admission  *admission
 	tokens     *podsecret.Manager
-	services   *serviceMirror
-	configMaps *referencedMirror[*corev1.ConfigMap]
-	secrets    *referencedMirror[*corev1.Secret]
+	services   *mirror.Services
+	configMaps *mirror.Referenced[*corev1.ConfigMap]
+	secrets    *mirror.Referenced[*corev1.Secret]
 	recorder   record.EventRecorder
 	queue      queue.Adder
 	clock      clock.PassiveClock

@@ -1,4 +1,4 @@
-package provider
+package mirror
 
 import (
 	"context"
@@ -22,11 +22,11 @@ const dnsService = "kube-dns"
 // reasonServiceNotMirrored is the reason of an event on a local Service.
 const reasonServiceNotMirrored = "ServiceNotMirrored"
 
-// serviceMirror keeps remote copies of the local cluster's Services and of their
+// Services keeps remote copies of the local cluster's Services and of their
 // EndpointSlices, as kube-proxy follows them on a node: all of them, whichever
 // namespaces have pods here. It is off where no copies are made.
-type serviceMirror struct {
-	serviceMirrorConfig
+type Services struct {
+	ServicesConfig
 
 	services *store.Store[*corev1.Service]            // local
 	slices   *store.Store[*discoveryv1.EndpointSlice] // local
@@ -35,33 +35,33 @@ type serviceMirror struct {
 	syncSlices   syncer[*discoveryv1.EndpointSlice]
 }
 
-// serviceMirrorConfig is what a serviceMirror works with.
-type serviceMirrorConfig struct {
+// ServicesConfig is what a Services works with.
+type ServicesConfig struct {
 	// enabled says that copies are made. Otherwise Services are only read, for
 	// the environment of pods.
-	enabled  bool
-	mapper   *translate.Mapper
-	local    *cluster.Local
-	remote   *cluster.Remote
-	opener   *namespaces.Opener
-	queue    queue.Adder
-	recorder record.EventRecorder
+	Enabled  bool
+	Mapper   *translate.Mapper
+	Local    *cluster.Local
+	Remote   *cluster.Remote
+	Opener   *namespaces.Opener
+	Queue    queue.Adder
+	Recorder record.EventRecorder
 }
 
-func newServiceMirror(config serviceMirrorConfig) *serviceMirror {
-	m := &serviceMirror{serviceMirrorConfig: config}
+func NewServices(config ServicesConfig) *Services {
+	m := &Services{ServicesConfig: config}
 	m.services = store.New(store.Handlers[*corev1.Service]{Changed: m.serviceChanged})
 	m.slices = store.New(store.Handlers[*discoveryv1.EndpointSlice]{Changed: m.sliceChanged})
 	m.syncServices = syncer[*corev1.Service]{
 		kind:   queue.Service,
-		writer: config.remote.ServiceWriter(),
+		writer: config.Remote.ServiceWriter(),
 		copied: func(n *namespaces.Namespace) *store.Store[*corev1.Service] { return n.Services },
 		inSync: translate.SameService,
 		fixed:  translate.FixedService,
 	}
 	m.syncSlices = syncer[*discoveryv1.EndpointSlice]{
 		kind:   queue.EndpointSlice,
-		writer: config.remote.EndpointSliceWriter(),
+		writer: config.Remote.EndpointSliceWriter(),
 		copied: func(n *namespaces.Namespace) *store.Store[*discoveryv1.EndpointSlice] { return n.EndpointSlices },
 		inSync: translate.SameEndpointSlice,
 		fixed:  translate.FixedEndpointSlice,
@@ -71,49 +71,49 @@ func newServiceMirror(config serviceMirrorConfig) *serviceMirror {
 
 // Run reads the local Services, and their EndpointSlices if copies are made,
 // until ctx ends.
-func (m *serviceMirror) Run(ctx context.Context) {
+func (m *Services) Run(ctx context.Context) {
 	var watches sync.WaitGroup
 	defer watches.Wait()
-	watches.Go(func() { m.services.Run(ctx, m.local.Services()) })
-	if m.enabled {
-		watches.Go(func() { m.slices.Run(ctx, m.local.EndpointSlices()) })
+	watches.Go(func() { m.services.Run(ctx, m.Local.Services()) })
+	if m.Enabled {
+		watches.Go(func() { m.slices.Run(ctx, m.Local.EndpointSlices()) })
 	}
 }
 
 // In returns the Services of a local namespace. They are read-only.
-func (m *serviceMirror) In(namespace string) []*corev1.Service { return m.services.In(namespace) }
+func (m *Services) In(namespace string) []*corev1.Service { return m.services.In(namespace) }
 
 // serviceChanged queues a Service, and the slices that follow from it.
-func (m *serviceMirror) serviceChanged(c store.Change[*corev1.Service]) {
-	if !m.enabled {
+func (m *Services) serviceChanged(c store.Change[*corev1.Service]) {
+	if !m.Enabled {
 		return
 	}
 	service := c.Object()
-	m.queue.Add(queue.Service.Key(service.Namespace, service.Name))
+	m.Queue.Add(queue.Service.Key(service.Namespace, service.Name))
 	for _, slice := range m.slices.In(service.Namespace) {
 		if translate.ServiceOf(slice) == service.Name {
-			m.queue.Add(queue.EndpointSlice.Key(slice.Namespace, slice.Name))
+			m.Queue.Add(queue.EndpointSlice.Key(slice.Namespace, slice.Name))
 		}
 	}
 }
 
-func (m *serviceMirror) sliceChanged(c store.Change[*discoveryv1.EndpointSlice]) {
+func (m *Services) sliceChanged(c store.Change[*discoveryv1.EndpointSlice]) {
 	slice := c.Object()
-	m.queue.Add(queue.EndpointSlice.Key(slice.Namespace, slice.Name))
+	m.Queue.Add(queue.EndpointSlice.Key(slice.Namespace, slice.Name))
 }
 
 // HasSynced reports whether all that is mirrored has been read.
-func (m *serviceMirror) HasSynced() bool {
-	return m.services.HasSynced() && (!m.enabled || m.slices.HasSynced())
+func (m *Services) HasSynced() bool {
+	return m.services.HasSynced() && (!m.Enabled || m.slices.HasSynced())
 }
 
 // Uses reports whether a local namespace has a Service with a copy.
-func (m *serviceMirror) Uses(namespace string) bool {
-	if !m.enabled {
+func (m *Services) Uses(namespace string) bool {
+	if !m.Enabled {
 		return false
 	}
 	for _, service := range m.services.In(namespace) {
-		if m.mapper.Service(service) != nil {
+		if m.Mapper.Service(service) != nil {
 			return true
 		}
 	}
@@ -121,8 +121,8 @@ func (m *serviceMirror) Uses(namespace string) bool {
 }
 
 // Keys returns what to look at once a namespace can be used.
-func (m *serviceMirror) Keys(local string, namespace *namespaces.Namespace) []queue.Key {
-	if !m.enabled {
+func (m *Services) Keys(local string, namespace *namespaces.Namespace) []queue.Key {
+	if !m.Enabled {
 		return nil
 	}
 	var keys []queue.Key
@@ -140,11 +140,11 @@ func (m *serviceMirror) Keys(local string, namespace *namespaces.Namespace) []qu
 }
 
 // ReconcileService makes the remote copy of a Service like the local one.
-func (m *serviceMirror) ReconcileService(ctx context.Context, k queue.Key, attempts int) error {
+func (m *Services) ReconcileService(ctx context.Context, k queue.Key, attempts int) error {
 	var want *corev1.Service
 	local := m.services.Get(k.Namespace, k.Name)
 	if local != nil {
-		want = m.mapper.Service(local)
+		want = m.Mapper.Service(local)
 	}
 	namespace, ready, err := m.remoteNamespace(ctx, k.Namespace, want != nil)
 	if ready {
@@ -155,21 +155,21 @@ func (m *serviceMirror) ReconcileService(ctx context.Context, k queue.Key, attem
 }
 
 // recordEvent says on a local Service why pods do not reach it, once that lasts.
-func (m *serviceMirror) recordEvent(local *corev1.Service, attempts int, err error) {
+func (m *Services) recordEvent(local *corev1.Service, attempts int, err error) {
 	if err != nil && local != nil && attempts == queue.QuietAttempts {
-		m.recorder.Eventf(local, corev1.EventTypeWarning, reasonServiceNotMirrored, "pods on node %s do not reach this service: %v", m.mapper.Node, err)
+		m.Recorder.Eventf(local, corev1.EventTypeWarning, reasonServiceNotMirrored, "pods on node %s do not reach this service: %v", m.Mapper.Node, err)
 	}
 }
 
 // ReconcileSlice makes the remote copy of an EndpointSlice like the local one.
-func (m *serviceMirror) ReconcileSlice(ctx context.Context, k queue.Key, attempts int) error {
+func (m *Services) ReconcileSlice(ctx context.Context, k queue.Key, attempts int) error {
 	var (
 		want *discoveryv1.EndpointSlice
 		of   *corev1.Service
 	)
 	if local := m.slices.Get(k.Namespace, k.Name); local != nil {
 		of = m.services.Get(k.Namespace, translate.ServiceOf(local))
-		want = m.mapper.EndpointSlice(local, of)
+		want = m.Mapper.EndpointSlice(local, of)
 	}
 	namespace, ready, err := m.remoteNamespace(ctx, k.Namespace, want != nil)
 	if err != nil || !ready {
@@ -182,17 +182,17 @@ func (m *serviceMirror) ReconcileSlice(ctx context.Context, k queue.Key, attempt
 
 // Namespace returns the remote namespace of a local one. It is not ready
 // while there is none; one that is wanted comes, and brings the key back.
-func (m *serviceMirror) remoteNamespace(ctx context.Context, local string, wanted bool) (*namespaces.Namespace, bool, error) {
-	if found := m.opener.Get(local); found != nil || !wanted {
+func (m *Services) remoteNamespace(ctx context.Context, local string, wanted bool) (*namespaces.Namespace, bool, error) {
+	if found := m.Opener.Get(local); found != nil || !wanted {
 		return found, found != nil, nil
 	}
-	return m.opener.Ensure(ctx, local)
+	return m.Opener.Ensure(ctx, local)
 }
 
 // Nameservers are the addresses of the local cluster's DNS, where pods reach
 // them.
-func (m *serviceMirror) Nameservers() []string {
-	if !m.enabled {
+func (m *Services) Nameservers() []string {
+	if !m.Enabled {
 		return nil
 	}
 	return translate.ClusterDNS(m.services.Get(metav1.NamespaceSystem, dnsService))

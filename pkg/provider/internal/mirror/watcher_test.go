@@ -1,4 +1,4 @@
-package provider
+package mirror
 
 import (
 	"context"
@@ -44,7 +44,7 @@ func TestWatcherLingers(t *testing.T) {
 					reads++
 					return settingsSource(namespace, name)
 				}
-				r := newObjectWatcher[*corev1.ConfigMap](source, func(string, string) {}, linger)
+				r := NewWatcher[*corev1.ConfigMap](source, func(string, string) {}, linger)
 				done := make(chan struct{})
 				go func() { r.Run(ctx); close(done) }()
 				pod, next := types.NamespacedName{Namespace: "ns", Name: "a"}, types.NamespacedName{Namespace: "ns", Name: "b"}

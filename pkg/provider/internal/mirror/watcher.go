@@ -1,4 +1,4 @@
-package provider
+package mirror
 
 import (
 	"context"
@@ -11,10 +11,10 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
-// objectWatcher watches the local objects of one kind that pods refer to. Each
+// Watcher watches the local objects of one kind that pods refer to. Each
 // is watched by itself, as a kubelet does, and only while a pod refers to it:
 // nothing else is ever read.
-type objectWatcher[T store.Object] struct {
+type Watcher[T store.Object] struct {
 	source  func(namespace, name string) store.ListWatch
 	changed func(namespace, name string)
 	// linger is how long an object that no pod refers to any more is still
@@ -35,20 +35,20 @@ type watchedObject[T store.Object] struct {
 	lingerTimer *time.Timer // ends the lingering; nil while a pod refers to the object
 }
 
-// observed is what is known of a referenced local object.
-type observed[T store.Object] struct {
+// Observed is what is known of a referenced local object.
+type Observed[T store.Object] struct {
 	Object  T     // nil when there is none, or none that akd may read
 	Read    bool  // the API server has answered, one way or the other
 	Refused error // why it may not be read, nil otherwise
 	Used    bool  // some pod refers to it, or did a moment ago
 }
 
-// newObjectWatcher returns a watcher that calls changed for each object that has
+// NewWatcher returns a watcher that calls changed for each object that has
 // changed, was read first, is refused, or is not referred to any more.
-func newObjectWatcher[T store.Object](
+func NewWatcher[T store.Object](
 	source func(namespace, name string) store.ListWatch, changed func(namespace, name string), linger time.Duration,
-) *objectWatcher[T] {
-	return &objectWatcher[T]{
+) *Watcher[T] {
+	return &Watcher[T]{
 		source:  source,
 		changed: changed,
 		linger:  linger,
@@ -59,11 +59,11 @@ func newObjectWatcher[T store.Object](
 }
 
 // Run watches until ctx ends.
-func (w *objectWatcher[T]) Run(ctx context.Context) { w.watches.Run(ctx) }
+func (w *Watcher[T]) Run(ctx context.Context) { w.watches.Run(ctx) }
 
 // Use says that the pod refers to exactly these names, which are sorted. It
 // begins and ends watches accordingly.
-func (w *objectWatcher[T]) Use(pod types.NamespacedName, names []string) {
+func (w *Watcher[T]) Use(pod types.NamespacedName, names []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	before := w.pods[pod]
@@ -85,7 +85,7 @@ func (w *objectWatcher[T]) Use(pod types.NamespacedName, names []string) {
 	w.pods[pod] = names
 }
 
-func (w *objectWatcher[T]) addLocked(id types.NamespacedName, pod string) {
+func (w *Watcher[T]) addLocked(id types.NamespacedName, pod string) {
 	found := w.objects[id]
 	if found != nil && found.lingerTimer != nil {
 		found.lingerTimer.Stop()
@@ -103,14 +103,14 @@ func (w *objectWatcher[T]) addLocked(id types.NamespacedName, pod string) {
 	found.users[pod] = true
 }
 
-func (w *objectWatcher[T]) watch(id types.NamespacedName) *watchedObject[T] {
+func (w *Watcher[T]) watch(id types.NamespacedName) *watchedObject[T] {
 	changed := func() { w.changed(id.Namespace, id.Name) }
 	objects := store.New(store.Handlers[T]{Changed: func(store.Change[T]) { changed() }, Ready: changed})
 	end := w.watches.Begin(func(ctx context.Context) { objects.Run(ctx, w.source(id.Namespace, id.Name)) })
 	return &watchedObject[T]{users: map[string]bool{}, objects: objects, end: end}
 }
 
-func (w *objectWatcher[T]) dropLocked(id types.NamespacedName, pod string) {
+func (w *Watcher[T]) dropLocked(id types.NamespacedName, pod string) {
 	found := w.objects[id]
 	if found == nil {
 		return
@@ -127,7 +127,7 @@ func (w *objectWatcher[T]) dropLocked(id types.NamespacedName, pod string) {
 }
 
 // expire stops watching an object that no pod has come back to.
-func (w *objectWatcher[T]) expire(id types.NamespacedName, left *watchedObject[T]) {
+func (w *Watcher[T]) expire(id types.NamespacedName, left *watchedObject[T]) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.objects[id] != left || len(left.users) > 0 {
@@ -137,21 +137,21 @@ func (w *objectWatcher[T]) expire(id types.NamespacedName, left *watchedObject[T
 	w.changed(id.Namespace, id.Name)
 }
 
-func (w *objectWatcher[T]) endLocked(id types.NamespacedName, left *watchedObject[T]) {
+func (w *Watcher[T]) endLocked(id types.NamespacedName, left *watchedObject[T]) {
 	left.end()
 	delete(w.objects, id)
 }
 
 // Observe returns what is known of a local object.
-func (w *objectWatcher[T]) Observe(namespace, name string) observed[T] {
+func (w *Watcher[T]) Observe(namespace, name string) Observed[T] {
 	w.mu.Lock()
 	found := w.objects[types.NamespacedName{Namespace: namespace, Name: name}]
 	w.mu.Unlock()
 	if found == nil {
-		return observed[T]{}
+		return Observed[T]{}
 	}
 	refused := found.objects.Refusal()
-	return observed[T]{
+	return Observed[T]{
 		Object:  found.objects.Get(namespace, name),
 		Read:    found.objects.HasSynced() || refused != nil,
 		Refused: refused,

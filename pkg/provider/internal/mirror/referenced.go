@@ -1,4 +1,4 @@
-package provider
+package mirror
 
 import (
 	"context"
@@ -15,12 +15,12 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// referencedMirror keeps the remote copies of one kind of referenced objects in
+// Referenced keeps the remote copies of one kind of referenced objects in
 // sync with the local ones, which always win.
-type referencedMirror[T store.Object] struct {
+type Referenced[T store.Object] struct {
 	syncer[T]
 
-	watcher    *objectWatcher[T]
+	watcher    *Watcher[T]
 	queue      queue.Adder
 	remoteName func(local string) string
 	translate  func(local T) T
@@ -29,11 +29,11 @@ type referencedMirror[T store.Object] struct {
 	waiting map[queue.Key]map[queue.Key]bool // pods that wait for a copy
 }
 
-// newConfigMapMirror returns the mirror of the ConfigMaps that watcher watches.
-func newConfigMapMirror(
-	mapper *translate.Mapper, remote *cluster.Remote, watcher *objectWatcher[*corev1.ConfigMap], adder queue.Adder,
-) *referencedMirror[*corev1.ConfigMap] {
-	return &referencedMirror[*corev1.ConfigMap]{
+// NewConfigMaps returns the mirror of the ConfigMaps that watcher watches.
+func NewConfigMaps(
+	mapper *translate.Mapper, remote *cluster.Remote, watcher *Watcher[*corev1.ConfigMap], adder queue.Adder,
+) *Referenced[*corev1.ConfigMap] {
+	return &Referenced[*corev1.ConfigMap]{
 		syncer: syncer[*corev1.ConfigMap]{
 			kind:   queue.ConfigMap,
 			writer: remote.ConfigMapWriter(),
@@ -49,11 +49,11 @@ func newConfigMapMirror(
 	}
 }
 
-// newSecretMirror returns the mirror of the Secrets that watcher watches.
-func newSecretMirror(
-	mapper *translate.Mapper, remote *cluster.Remote, watcher *objectWatcher[*corev1.Secret], adder queue.Adder,
-) *referencedMirror[*corev1.Secret] {
-	return &referencedMirror[*corev1.Secret]{
+// NewSecrets returns the mirror of the Secrets that watcher watches.
+func NewSecrets(
+	mapper *translate.Mapper, remote *cluster.Remote, watcher *Watcher[*corev1.Secret], adder queue.Adder,
+) *Referenced[*corev1.Secret] {
+	return &Referenced[*corev1.Secret]{
 		syncer: syncer[*corev1.Secret]{
 			kind:   queue.Secret,
 			writer: remote.SecretWriter(),
@@ -72,13 +72,13 @@ func newSecretMirror(
 }
 
 // Local returns the local object, or nil when there is none that akd may read.
-func (m *referencedMirror[T]) Local(namespace, name string) T {
+func (m *Referenced[T]) Local(namespace, name string) T {
 	return m.watcher.Observe(namespace, name).Object
 }
 
 // InSync reports whether the remote copy is what the local object asks for, or
 // none if there is none. Otherwise the pod is queued again once it is.
-func (m *referencedMirror[T]) InSync(namespace *namespaces.Namespace, name string, pod queue.Key) bool {
+func (m *Referenced[T]) InSync(namespace *namespaces.Namespace, name string, pod queue.Key) bool {
 	id := m.kind.Key(namespace.Local, name)
 	m.mu.Lock()
 	if m.waiting[id] == nil {
@@ -99,7 +99,7 @@ func (m *referencedMirror[T]) InSync(namespace *namespaces.Namespace, name strin
 	return true
 }
 
-func (m *referencedMirror[T]) isInSync(namespace *namespaces.Namespace, name string) bool {
+func (m *Referenced[T]) isInSync(namespace *namespaces.Namespace, name string) bool {
 	var none T
 	local := m.watcher.Observe(namespace.Local, name)
 	have := m.copied(namespace).Get(namespace.Name, m.remoteName(name))
@@ -117,7 +117,7 @@ func (m *referencedMirror[T]) isInSync(namespace *namespaces.Namespace, name str
 
 // Reconcile makes the remote copy like the local object, and removes it when
 // the local one is gone or nothing refers to it any more.
-func (m *referencedMirror[T]) Reconcile(ctx context.Context, namespace *namespaces.Namespace, name string) error {
+func (m *Referenced[T]) Reconcile(ctx context.Context, namespace *namespaces.Namespace, name string) error {
 	var want T
 	local := m.watcher.Observe(namespace.Local, name)
 	if local.Used && (!local.Read || local.Refused != nil) {
@@ -138,7 +138,7 @@ func (m *referencedMirror[T]) Reconcile(ctx context.Context, namespace *namespac
 }
 
 // wake queues the pods that wait for the copy.
-func (m *referencedMirror[T]) wake(namespace *namespaces.Namespace, name string) {
+func (m *Referenced[T]) wake(namespace *namespaces.Namespace, name string) {
 	id := m.kind.Key(namespace.Local, name)
 	m.mu.Lock()
 	pods := m.waiting[id]
