@@ -21,6 +21,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/node"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/podsync"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/kubeletapi"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/metrics"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
@@ -29,7 +30,7 @@ import (
 // akd is all that serves a node, wired together.
 type akd struct {
 	local      *cluster.Local
-	controller *Controller
+	controller *podsync.Controller
 	node       *node.Node
 	kubelet    *kubeletapi.Server
 	leadership leadership
@@ -103,15 +104,15 @@ func (s assembler) assemble(ctx context.Context) (*akd, error) {
 	return a, nil
 }
 
-func (s assembler) controller() *Controller {
-	return New(s.clients.local, s.clients.remote, Config{
+func (s assembler) controller() *podsync.Controller {
+	return podsync.New(s.clients.local, s.clients.remote, podsync.Config{
 		Mapper:         s.mapper(),
 		MirrorServices: s.cfg.Services == config.ServicesMirror,
 		Workers:        int(s.cfg.Sync.ConcurrentSyncs),
 		Resync:         s.cfg.Sync.ResyncPeriod.Duration,
 		UnusedTTL:      s.cfg.Sync.UnusedNamespaceTTL.Duration,
-		Linger:         CopyLinger,
-		MaxOrphanShare: MaxOrphanShare,
+		Linger:         podsync.CopyLinger,
+		MaxOrphanShare: podsync.MaxOrphanShare,
 		Clock:          s.clock,
 		QueueMetrics:   s.metrics.Queues(),
 		Observe:        s.metrics.ObserveReconcile,
@@ -260,7 +261,7 @@ func (s assembler) certificates(spec node.Spec) (*kubeletapi.Certificates, error
 	return certificates, nil
 }
 
-func (s assembler) kubelet(controller *Controller, certificates *kubeletapi.Certificates) (*kubeletapi.Server, error) {
+func (s assembler) kubelet(controller *podsync.Controller, certificates *kubeletapi.Certificates) (*kubeletapi.Server, error) {
 	auth, err := kubeletapi.NewAuth(kubeletapi.AuthConfig{
 		NodeName: s.cfg.NodeName,
 		Reviews:  s.clients.node,

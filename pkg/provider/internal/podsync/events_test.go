@@ -1,4 +1,4 @@
-package provider
+package podsync
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
 // remoteEvent is a remote event about the remote pod that was made for the
@@ -43,16 +44,22 @@ func TestEventsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
-		mapper := scenarioMapper()
+		const node = "ak"
+		mapper := &translate.Mapper{Owner: contract.Owner{Node: node, ClusterUID: "local-cluster"}}
 		local := store.New(store.Handlers[*corev1.Pod]{})
-		namespace := &namespaces.Namespace{Local: "ns", Name: contract.RemoteNamespace(scenarioNode, "ns"), Pods: store.New(store.Handlers[*corev1.Pod]{})}
+		namespace := &namespaces.Namespace{
+			Local: "ns",
+			Name:  contract.RemoteNamespace(node, "ns"),
+			Pods:  store.New(store.Handlers[*corev1.Pod]{}),
+		}
 		for _, name := range []string{"web", "brief"} {
 			pod := eventPod(name)
 			pod.Annotations = map[string]string{contract.AnnotationRemoteUID: "remote-" + name}
 			local.Put(pod)
 		}
 		client := fake.NewClientset()
-		m := newEventMirror(mapper, cluster.NewLocal(client, client, scenarioNode), cluster.NewRemote(client, scenarioNode), local, slog.New(slog.DiscardHandler))
+		m := newEventMirror(
+			mapper, cluster.NewLocal(client, client, node), cluster.NewRemote(client, node), local, slog.New(slog.DiscardHandler))
 		sink := &eventSink{mirror: m, namespace: namespace}
 		done := make(chan struct{})
 		go func() { m.run(ctx); close(done) }()

@@ -1,0 +1,130 @@
+package scenario
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// report prints the writes since the last report.
+func (c *fakeServer) report(out io.Writer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, write := range slices.Sorted(maps.Keys(c.writes)) {
+		_, _ = fmt.Fprintf(out, "%s %s: %d\n", c.name, write, c.writes[write])
+	}
+	clear(c.writes)
+}
+
+// lines describes all objects.
+func (c *fakeServer) lines() []string {
+	var lines []string
+	for _, kind := range []string{"namespaces", "rolebindings", "pods", "configmaps", "secrets", "services", "endpointslices"} {
+		gvr := resourceOf(kind)
+		list, err := c.client.Tracker().List(gvr, gvr.GroupVersion().WithKind(kindOf(kind)), metav1.NamespaceAll)
+		if err != nil {
+			lines = append(lines, err.Error())
+			continue
+		}
+		var found []string
+		switch list := list.(type) {
+		case *corev1.NamespaceList:
+			for _, item := range list.Items {
+				found = append(found, fmt.Sprintf("%s namespace %s", c.name, item.Name))
+			}
+		case *rbacv1.RoleBindingList:
+			for _, item := range list.Items {
+				found = append(found, fmt.Sprintf("%s rolebinding %s/%s %s to %s/%s", c.name, item.Namespace, item.Name,
+					item.RoleRef.Name, item.Subjects[0].Namespace, item.Subjects[0].Name))
+			}
+		case *corev1.PodList:
+			for _, item := range list.Items {
+				found = append(found, c.name+" "+describePod(&item))
+			}
+		case *corev1.ConfigMapList:
+			for _, item := range list.Items {
+				found = append(found, fmt.Sprintf("%s configmap %s/%s %v", c.name, item.Namespace, item.Name, item.Data))
+			}
+		case *corev1.SecretList:
+			for _, item := range list.Items {
+				found = append(found, fmt.Sprintf("%s secret %s/%s type=%s %s", c.name, item.Namespace, item.Name, item.Type, describeData(item.Data)))
+			}
+		case *corev1.ServiceList:
+			for _, item := range list.Items {
+				found = append(found, fmt.Sprintf("%s service %s/%s %s", c.name, item.Namespace, item.Name, item.Spec.ClusterIP))
+			}
+		case *discoveryv1.EndpointSliceList:
+			for _, item := range list.Items {
+				line := fmt.Sprintf("%s endpointslice %s/%s of %s:", c.name, item.Namespace, item.Name, translate.ServiceOf(&item))
+				for _, endpoint := range item.Endpoints {
+					line += fmt.Sprintf(" %s ready=%t", endpoint.Addresses[0], ptr.Deref(endpoint.Conditions.Ready, false))
+				}
+				found = append(found, line)
+			}
+		}
+		slices.Sort(found)
+		lines = append(lines, found...)
+	}
+	return lines
+}
+
+func describeData(data map[string][]byte) string {
+	var values []string
+	for _, name := range slices.Sorted(maps.Keys(data)) {
+		value, private := string(data[name]), ""
+		if key, rest, found := strings.Cut(value, "-----END PRIVATE KEY-----\n"); found {
+			value, private = rest, strings.SplitAfter(key, "\n")[0] // the key itself is another one each time
+		}
+		values = append(values, name+"="+private+value)
+	}
+	return strings.Join(values, ",")
+}
+
+func resourceOf(name string) schema.GroupVersionResource {
+	switch name {
+	case "rolebindings":
+		return rbacv1.SchemeGroupVersion.WithResource(name)
+	case "clustertrustbundles", "podcertificaterequests":
+		return certificatesv1.SchemeGroupVersion.WithResource(name)
+	case "endpointslices":
+		return discoveryv1.SchemeGroupVersion.WithResource(name)
+	}
+	return corev1.SchemeGroupVersion.WithResource(name)
+}
+
+func kindOf(resource string) string {
+	return map[string]string{"namespaces": "Namespace", "rolebindings": "RoleBinding", "pods": "Pod", "configmaps": "ConfigMap", "secrets": "Secret",
+		"services": "Service", "endpointslices": "EndpointSlice"}[resource]
+}
+
+func describePod(pod *corev1.Pod) string {
+	line := fmt.Sprintf("pod %s/%s uid=%s %s", pod.Namespace, pod.Name, pod.UID, pod.Status.Phase)
+	if image := pod.Spec.Containers[0].Image; image != "busybox" {
+		line += " image=" + image
+	}
+	if pod.DeletionTimestamp != nil {
+		line += fmt.Sprintf(" terminating=%ds", *pod.DeletionGracePeriodSeconds)
+	}
+	if pod.Status.Reason != "" {
+		line += " reason=" + pod.Status.Reason
+	}
+	for _, condition := range pod.Status.Conditions {
+		line += fmt.Sprintf(" %s=%s", condition.Type, condition.Status)
+		if condition.Reason != "" {
+			line += "(" + condition.Reason + ")"
+		}
+	}
+	return line
+}

@@ -1,0 +1,227 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/tools/txtar"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/podsync"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// Node is the name of the node that akd serves.
+const Node = "ak"
+
+// scenario is where a scenario plays.
+type scenario struct {
+	t       *testing.T
+	archive *txtar.Archive
+	local   *fakeServer
+	remote  *fakeServer
+	mirror  bool // akd mirrors Services
+	out     strings.Builder
+	stop    func()
+}
+
+// Play plays the script in the comment of an archive and returns what its show
+// and writes commands print. It is called within testing/synctest: time is fake.
+func Play(t *testing.T, archive *txtar.Archive) string {
+	t.Helper()
+	s := &scenario{t: t, archive: archive, local: newFakeServer("local"), remote: newFakeServer("remote")}
+	s.start()
+	for number, line := range strings.Split(string(archive.Comment), "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		if err := s.do(words); err != nil {
+			t.Errorf("line %d: %s: %v", number+1, strings.Join(words, " "), err)
+		}
+	}
+	s.stop()
+	return s.out.String()
+}
+
+// start runs akd's loops as a fresh process would.
+func (s *scenario) start() {
+	ctx, cancel := context.WithCancel(s.t.Context())
+	local := cluster.NewLocal(s.local.client, s.local.client, Node)
+	c := podsync.New(local, cluster.NewRemote(s.remote.client, Node), podsync.Config{
+		Mapper:         mapper(),
+		MirrorServices: s.mirror,
+		Workers:        1, // so that UIDs come in the order of the script
+		UnusedTTL:      5 * time.Minute,
+		MaxOrphanShare: podsync.MaxOrphanShare,
+		Clock:          clock.RealClock{},
+		Observe:        func(string, time.Duration) {},
+		CountToken:     func(error) {},
+	}, slog.New(slog.DiscardHandler))
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx, func() {}) }()
+	s.stop = func() {
+		cancel()
+		if err := <-done; err != nil {
+			s.t.Errorf("the loops ended: %v", err)
+		}
+	}
+	settle()
+}
+
+func mapper() *translate.Mapper {
+	return &translate.Mapper{Owner: contract.Owner{Node: Node, ClusterUID: "local-cluster"}, ClusterDomain: "cluster.local", PodSecurity: "baseline",
+		APIServer: translate.APIServer{Host: "192.0.2.1", Port: 6443},
+	}
+}
+
+// settle lets everything happen that happens within two seconds.
+func settle() {
+	time.Sleep(2 * time.Second) // in fake time
+	synctest.Wait()
+}
+
+func (s *scenario) do(words []string) error {
+	switch words[0] {
+	case "settle":
+		settle()
+		return nil
+	case "wait":
+		period, err := time.ParseDuration(words[1])
+		time.Sleep(period) // in fake time
+		synctest.Wait()
+		return err
+	case "restart":
+		s.stop()
+		s.start()
+		return nil
+	case "stop":
+		s.stop()
+		s.stop = func() {}
+		return nil
+	case "start":
+		s.start()
+		return nil
+	case "mirror": // from the next start on
+		s.mirror = true
+		return nil
+	case "show":
+		s.show()
+		return nil
+	case "writes":
+		s.local.report(&s.out)
+		s.remote.report(&s.out)
+		return nil
+	case "local":
+		return s.act(s.local, "default", words[1:])
+	case "remote":
+		return s.act(s.remote, contract.RemoteNamespace(Node, "default"), words[1:])
+	}
+	return fmt.Errorf("unknown command %q", words[0])
+}
+
+// act plays somebody else than akd: a user, a kubelet, an administrator.
+func (s *scenario) act(c *fakeServer, namespace string, words []string) error {
+	ctx := s.t.Context()
+	name := ""
+	if len(words) > 1 {
+		name = words[1]
+	}
+	switch words[0] {
+	case "create":
+		return c.add(s.pod(namespace, name))
+	case "apply":
+		return c.applyYAML(Section(s.archive, name))
+	case "delete":
+		return c.deletePod(namespace, name, words[2:])
+	case "remove":
+		return c.client.Tracker().Delete(resourceOf(name), namespace, words[2])
+	case "image":
+		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { pod.Spec.Containers[0].Image = words[2] })
+	case "status":
+		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { setPhase(pod, words[2]) })
+	case "in":
+		return s.act(c, strings.Trim(words[1], "-"), words[2:]) // - for no namespace
+	case "sign":
+		return c.sign(words[1:])
+	case "confine":
+		c.confine()
+		return nil
+	case "refuse":
+		c.refuse(words[1], words[2], strings.Join(words[3:], " "))
+		return nil
+	case "accept":
+		c.accept()
+		return nil
+	}
+	return fmt.Errorf("unknown act %q", words[0])
+}
+
+func (s *scenario) pod(namespace, name string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Generation: 1},
+		Spec: corev1.PodSpec{
+			NodeName:   Node,
+			Containers: []corev1.Container{{Name: "main", Image: "busybox"}},
+		},
+		Status: corev1.PodStatus{Phase: corev1.PodPending},
+	}
+}
+
+// setPhase gives a pod the status that a kubelet would report.
+func setPhase(pod *corev1.Pod, phase string) {
+	now := metav1.Now()
+	pod.Status.StartTime = &now
+	pod.Status.Phase = corev1.PodPhase(phase)
+	pod.Status.PodIP = "10.0.0.1"
+	ready := corev1.ConditionFalse
+	var state corev1.ContainerState
+	switch pod.Status.Phase {
+	case corev1.PodRunning:
+		ready, state.Running = corev1.ConditionTrue, &corev1.ContainerStateRunning{StartedAt: now}
+	case corev1.PodSucceeded:
+		state.Terminated = &corev1.ContainerStateTerminated{Reason: "Completed"}
+	case corev1.PodFailed:
+		state.Terminated = &corev1.ContainerStateTerminated{Reason: "Error", ExitCode: 1}
+	default:
+		state.Waiting = &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}
+	}
+	pod.Status.Conditions = []corev1.PodCondition{
+		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: now},
+		{Type: corev1.ContainersReady, Status: ready, LastTransitionTime: now},
+		{Type: corev1.PodReady, Status: ready, LastTransitionTime: now},
+	}
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: state, Ready: ready == corev1.ConditionTrue, Image: "busybox"}}
+}
+
+// show prints what both clusters hold, in a form that diffs well.
+func (s *scenario) show() {
+	for _, c := range []*fakeServer{s.local, s.remote} {
+		for _, line := range c.lines() {
+			_, _ = fmt.Fprintf(&s.out, "%s\n", line)
+		}
+	}
+	s.out.WriteString("\n")
+}
+
+// Section returns the content of that file of an archive, or nothing.
+func Section(archive *txtar.Archive, name string) string {
+	for _, file := range archive.Files {
+		if file.Name == name {
+			return string(file.Data)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,281 @@
+package scenario
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/kubernetes/scheme"
+	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/utils/ptr"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+)
+
+// fakeServer is a fake API server with the few habits of a real one that the
+// lifecycle depends on: it gives UIDs and resource versions, deletes pods
+// gracefully, and can be told to refuse.
+type fakeServer struct {
+	name   string
+	client *fake.Clientset
+
+	mu         sync.Mutex
+	uids       int
+	secretUIDs int
+	versions   int
+	tenant     bool             // see confine
+	refusals   map[string]error // "verb resource" → error
+	writes     map[string]int
+}
+
+func newFakeServer(name string) *fakeServer {
+	c := &fakeServer{name: name, client: fake.NewClientset(), refusals: map[string]error{}, writes: map[string]int{}}
+	c.client.PrependReactor("*", "*", c.react)
+	return c
+}
+
+// react counts, refuses, and does what the fake's tracker does not.
+func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, error) {
+	resource := action.GetResource().Resource
+	if sub := action.GetSubresource(); sub != "" {
+		resource += "/" + sub
+	}
+	if err := c.note(action.GetVerb(), resource); err != nil {
+		return true, nil, err
+	}
+	if c.isConfined(action) {
+		return true, nil, apierrors.NewForbidden(action.GetResource().GroupResource(), "", errors.New("no role is bound there"))
+	}
+	switch action := action.(type) {
+	case clienttesting.CreateActionImpl:
+		if resource == "serviceaccounts/token" {
+			return true, &authenticationv1.TokenRequest{Status: authenticationv1.TokenRequestStatus{
+				Token: fmt.Sprintf("token-%d", c.next(&c.versions)), ExpirationTimestamp: metav1.NewTime(time.Now().Add(time.Hour)),
+			}}, nil
+		}
+		switch review := action.Object.(type) {
+		case *authenticationv1.SelfSubjectReview:
+			review.Status.UserInfo.Username = "system:serviceaccount:actual-system:" + Node
+			return true, review, nil
+		case *authorizationv1.SelfSubjectAccessReview:
+			return true, review, nil // not allowed
+		}
+		c.stamp(action.Object, true)
+	case clienttesting.UpdateActionImpl:
+		c.stamp(action.Object, false)
+	case clienttesting.PatchActionImpl:
+		return c.patch(action)
+	case clienttesting.DeleteActionImpl:
+		if resource == "pods" {
+			return true, nil, c.deleteGracefully(action)
+		}
+	}
+	return false, nil, nil
+}
+
+// patch applies the patch as the fake would, and gives the result a version.
+func (c *fakeServer) patch(action clienttesting.PatchActionImpl) (bool, runtime.Object, error) {
+	_, patched, err := clienttesting.ObjectReaction(c.client.Tracker())(action)
+	if err != nil {
+		return true, nil, err
+	}
+	patched = patched.DeepCopyObject()
+	c.stamp(patched, false)
+	return true, patched, c.client.Tracker().Update(action.GetResource(), patched, action.GetNamespace())
+}
+
+func (c *fakeServer) note(verb, resource string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.refusals[verb+" "+resource]; err != nil {
+		return err
+	}
+	if err := c.refusals["all all"]; err != nil {
+		return err
+	}
+	if slices.Contains([]string{"create", "update", "patch", "delete"}, verb) && resource != "events" && !strings.HasPrefix(resource, "selfsubject") {
+		c.writes[verb+" "+resource]++
+	}
+	return nil
+}
+
+func (c *fakeServer) next(counter *int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*counter++
+	return *counter
+}
+
+func (c *fakeServer) stamp(obj runtime.Object, created bool) {
+	meta, ok := obj.(metav1.Object)
+	if !ok {
+		return
+	}
+	if created {
+		// A pod and its Secret are created at the same time: who is first is chance.
+		prefix, counter := c.name, &c.uids
+		if _, ok := obj.(*corev1.Secret); ok {
+			prefix, counter = c.name+"-secret", &c.secretUIDs
+		}
+		meta.SetUID(types.UID(fmt.Sprintf("%s-%d", prefix, c.next(counter))))
+		meta.SetCreationTimestamp(metav1.Now())
+		if prefix := meta.GetGenerateName(); meta.GetName() == "" && prefix != "" {
+			meta.SetName(prefix + string(meta.GetUID()))
+		}
+	}
+	meta.SetResourceVersion(strconv.Itoa(c.next(&c.versions)))
+}
+
+// deleteGracefully does as an API server: a grace period marks the pod, none
+// removes it, and a UID precondition must hold.
+func (c *fakeServer) deleteGracefully(action clienttesting.DeleteActionImpl) error {
+	pods := corev1.SchemeGroupVersion.WithResource("pods")
+	obj, err := c.client.Tracker().Get(pods, action.Namespace, action.Name)
+	if err != nil {
+		return err
+	}
+	pod := obj.(*corev1.Pod).DeepCopy()
+	if p := action.DeleteOptions.Preconditions; p != nil && p.UID != nil && *p.UID != pod.UID {
+		return apierrors.NewConflict(schema.GroupResource{Resource: "pods"}, pod.Name, errors.New("the UID does not match"))
+	}
+	grace := ptr.Deref(action.DeleteOptions.GracePeriodSeconds, 30)
+	if grace == 0 {
+		return c.client.Tracker().Delete(pods, pod.Namespace, pod.Name)
+	}
+	if pod.DeletionGracePeriodSeconds != nil && *pod.DeletionGracePeriodSeconds <= grace {
+		return nil
+	}
+	pod.DeletionTimestamp = new(metav1.NewTime(time.Now().Add(time.Duration(grace) * time.Second)))
+	pod.DeletionGracePeriodSeconds = &grace
+	c.stamp(pod, false)
+	return c.client.Tracker().Update(pods, pod, pod.Namespace)
+}
+
+func (c *fakeServer) add(obj runtime.Object) error {
+	c.stamp(obj, true)
+	return c.client.Tracker().Add(obj)
+}
+
+func (c *fakeServer) applyYAML(content string) error {
+	obj, _, err := scheme.Codecs.UniversalDeserializer().Decode([]byte(content), nil, nil)
+	if err != nil {
+		return err
+	}
+	err = c.add(obj)
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	resource := map[string]string{
+		"*v1.Pod": "pods", "*v1.ConfigMap": "configmaps", "*v1.Secret": "secrets", "*v1.Namespace": "namespaces",
+		"*v1.Service": "services", "*v1.EndpointSlice": "endpointslices", "*v1.ClusterTrustBundle": "clustertrustbundles",
+	}[fmt.Sprintf("%T", obj)]
+	return c.client.Tracker().Update(resourceOf(resource), obj, obj.(metav1.Object).GetNamespace())
+}
+
+// sign answers all requests for certificates as a signer does: with one that is
+// to be refreshed after an hour, or, with a reason, not at all.
+func (c *fakeServer) sign(reason []string) error {
+	requests := resourceOf("podcertificaterequests")
+	list, err := c.client.Tracker().List(requests, requests.GroupVersion().WithKind("PodCertificateRequest"), metav1.NamespaceAll)
+	if err != nil {
+		return err
+	}
+	for _, item := range list.(*certificatesv1.PodCertificateRequestList).Items {
+		request := item.DeepCopy()
+		if len(request.Status.Conditions) > 0 {
+			continue
+		}
+		request.Status.Conditions = []metav1.Condition{{Type: certificatesv1.PodCertificateRequestConditionTypeIssued, Status: metav1.ConditionTrue}}
+		request.Status.CertificateChain = "-----BEGIN CERTIFICATE-----\n" + base64.StdEncoding.EncodeToString([]byte(request.Name)) + "\n-----END CERTIFICATE-----\n"
+		request.Status.BeginRefreshAt = new(metav1.NewTime(time.Now().Add(time.Hour)))
+		if len(reason) > 0 {
+			request.Status = certificatesv1.PodCertificateRequestStatus{Conditions: []metav1.Condition{
+				{Type: certificatesv1.PodCertificateRequestConditionTypeDenied, Status: metav1.ConditionTrue, Reason: reason[0], Message: "no"},
+			}}
+		}
+		c.stamp(request, false)
+		if err := c.client.Tracker().Update(requests, request, request.Namespace); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DeletePod deletes as a user does: gracefully, or with the given grace period.
+func (c *fakeServer) deletePod(namespace, name string, words []string) error {
+	action := clienttesting.DeleteActionImpl{Name: name}
+	action.Namespace = namespace
+	if len(words) > 0 {
+		grace, err := strconv.ParseInt(words[0], 10, 64)
+		if err != nil {
+			return err
+		}
+		action.DeleteOptions.GracePeriodSeconds = &grace
+	}
+	return c.deleteGracefully(action)
+}
+
+func (c *fakeServer) edit(_ context.Context, namespace, name string, change func(*corev1.Pod)) error {
+	pods := corev1.SchemeGroupVersion.WithResource("pods")
+	obj, err := c.client.Tracker().Get(pods, namespace, name)
+	if err != nil {
+		return err
+	}
+	pod := obj.(*corev1.Pod).DeepCopy()
+	change(pod)
+	c.stamp(pod, false)
+	return c.client.Tracker().Update(pods, pod, namespace)
+}
+
+func (c *fakeServer) refuse(verb, resource, message string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if verb == "all" {
+		c.refusals["all all"] = apierrors.NewInternalError(errors.New(message))
+		return
+	}
+	c.refusals[verb+" "+resource] = apierrors.NewForbidden(schema.GroupResource{Resource: resource}, "", errors.New(message))
+}
+
+// confine makes akd a tenant: it may not list namespaces, and in a namespace do
+// nothing before it has bound its role.
+func (c *fakeServer) confine() {
+	c.refuse("list", "namespaces", "a tenant")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tenant = true
+}
+
+func (c *fakeServer) isConfined(action clienttesting.Action) bool {
+	c.mu.Lock()
+	tenant := c.tenant
+	c.mu.Unlock()
+	namespace, resource := action.GetNamespace(), action.GetResource()
+	if !tenant || namespace == "" || namespace == contract.SystemNamespace || resource.Resource == "rolebindings" {
+		return false
+	}
+	_, err := c.client.Tracker().Get(resourceOf("rolebindings"), namespace, contract.TenantRole)
+	return err != nil
+}
+
+func (c *fakeServer) accept() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.refusals)
+}
