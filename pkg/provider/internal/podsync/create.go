@@ -1,0 +1,122 @@
+package podsync
+
+import (
+	"context"
+	"errors"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// create mirrors what the pod needs and then creates it.
+func (r *reconciler) create(ctx context.Context, p pair) error {
+	if !r.services.HasSynced() {
+		return errors.New("services have not been read yet")
+	}
+	// What cannot work is refused before anything is mirrored for it.
+	rejected, err := r.admission.admit(ctx, p.local)
+	if err != nil {
+		return err
+	}
+	if rejected.Reason != "" {
+		return r.fail(ctx, p, translate.Step{Reason: rejected.Reason, Message: rejected.Message})
+	}
+	if _, err := r.mapper.Pod(p.local, translate.PodContext{}); err != nil {
+		return err
+	}
+	inSync := r.needsInSync(p)
+	secret, ready, err := r.tokens.Prepare(ctx, p.remoteNamespace, p.local)
+	if err != nil || !ready {
+		return err
+	}
+	if !inSync {
+		return r.tokens.Store(ctx, p.remoteNamespace, secret)
+	}
+	around := r.podContext(p.local)
+	if around.LocalResources, err = r.admission.localResources(ctx, p.local); err != nil {
+		return err
+	}
+	wanted, err := r.mapper.Pod(p.local, around)
+	if err != nil {
+		return err
+	}
+	return r.createWith(ctx, p, secret, wanted)
+}
+
+// createWith creates the remote pod and, at the same time, the Secret with its
+// tokens: it is there long before a kubelet has been found that asks for it.
+// Where it could not be written, syncStatus writes it.
+func (r *reconciler) createWith(ctx context.Context, p pair, secret *corev1.Secret, wanted *corev1.Pod) error {
+	stored := make(chan error, 1)
+	go func() { stored <- r.tokens.Store(ctx, p.remoteNamespace, secret) }()
+	created, err := r.remote.CreatePod(ctx, wanted)
+	return errors.Join(<-stored, r.created(ctx, p, created, err))
+}
+
+// created takes in the remote API server's answer to the creation of a pod.
+func (r *reconciler) created(ctx context.Context, p pair, created *corev1.Pod, err error) error {
+	switch {
+	case err == nil:
+		p.remoteNamespace.Pods.Put(created)
+		return nil
+	case apierrors.IsAlreadyExists(err):
+		return r.reread(ctx, p)
+	case apierrors.IsInvalid(err):
+		return r.fail(ctx, p, translate.Step{Reason: translate.ReasonRemotePodInvalid, Message: r.mapper.LocalText(p.local, err.Error())})
+	case apierrors.IsNotFound(err):
+		r.namespaces.Forget(p.remoteNamespace)
+		return err
+	}
+	return err
+}
+
+// needsInSync reports whether everything that the pod refers to has been
+// mirrored. It asks for all of it, not just for the first that is missing.
+func (r *reconciler) needsInSync(p pair) bool {
+	needs := translate.NeedsOf(p.local)
+	settled := true
+	for _, name := range needs.ConfigMaps {
+		settled = r.configMaps.InSync(p.remoteNamespace, name, p.key) && settled
+	}
+	for _, name := range needs.Secrets {
+		settled = r.secrets.InSync(p.remoteNamespace, name, p.key) && settled
+	}
+	return settled
+}
+
+// podContext returns the local objects that a kubelet looks at when it makes the
+// pod's environment.
+func (r *reconciler) podContext(pod *corev1.Pod) translate.PodContext {
+	around := translate.PodContext{
+		Services:    r.services.In(pod.Namespace),
+		ConfigMaps:  map[string]*corev1.ConfigMap{},
+		Secrets:     map[string]*corev1.Secret{},
+		Nameservers: r.services.Nameservers(),
+	}
+	needs := translate.NeedsOf(pod)
+	for _, name := range needs.ConfigMaps {
+		if found := r.configMaps.Local(pod.Namespace, name); found != nil {
+			around.ConfigMaps[name] = found
+		}
+	}
+	for _, name := range needs.Secrets {
+		if found := r.secrets.Local(pod.Namespace, name); found != nil {
+			around.Secrets[name] = found
+		}
+	}
+	return around
+}
+
+// reread takes the remote pod from the API server into the cache, because a
+// write found another state than the cache holds.
+func (r *reconciler) reread(ctx context.Context, p pair) error {
+	found, err := r.remote.GetPod(ctx, p.remoteNamespace.Name, p.key.Name)
+	if err != nil {
+		return err
+	}
+	p.remoteNamespace.Pods.Put(found)
+	r.queue.Add(p.key)
+	return nil
+}

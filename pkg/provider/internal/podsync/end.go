@@ -1,0 +1,85 @@
+package podsync
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// fail ends a local pod for good. That its remote pod is gone is asked of the
+// remote API server itself: a cache may lag, and this cannot be undone.
+func (r *reconciler) fail(ctx context.Context, p pair, step translate.Step) error {
+	if step.Reason != translate.ReasonRemotePodInvalid {
+		found, err := r.remote.GetPod(ctx, p.remoteNamespace.Name, p.key.Name)
+		if err == nil {
+			p.remoteNamespace.Pods.Put(found)
+			return fmt.Errorf("remote pod %s/%s is there, but was not seen", p.remoteNamespace.Name, p.key.Name)
+		}
+		if !apierrors.IsNotFound(err) {
+			return err
+		}
+	}
+	status := r.mapper.FailedStatus(p.local, step.Reason, step.Message, metav1.NewTime(r.clock.Now()))
+	if err := r.patchStatus(ctx, p.local, status, nil); err != nil {
+		return err
+	}
+	r.recorder.Event(p.local, corev1.EventTypeWarning, step.Reason, step.Message)
+	return nil
+}
+
+// deleteRemote deletes the remote pod of a local one that ends or has gone.
+func (r *reconciler) deleteRemote(ctx context.Context, p pair, step translate.Step) error {
+	if p.local == nil {
+		allowed, err := r.mayDeleteOrphan(ctx, p)
+		if err != nil || !allowed {
+			return err
+		}
+	}
+	if err := r.remote.DeletePod(ctx, cluster.RefTo(p.remote), step.GracePeriodSeconds); err != nil {
+		return err
+	}
+	return r.copyStatus(ctx, p)
+}
+
+// mayDeleteOrphan decides whether a remote pod without a local one may go. The
+// deletion was watched, or the local API server itself must say that the pod
+// is gone, and the guard must not have paused deletions.
+func (r *reconciler) mayDeleteOrphan(ctx context.Context, p pair) (bool, error) {
+	uid := types.UID(p.remote.Labels[contract.LabelUID])
+	if r.index.hasTombstone(uid) {
+		return true, nil
+	}
+	there, err := r.local.HasPod(ctx, cluster.PodRef{Namespace: p.key.Namespace, Name: p.key.Name, UID: uid})
+	if err != nil || there {
+		return false, err
+	}
+	return r.guard.allows(), nil
+}
+
+// release lets the local pod go, now that nothing of it runs any more.
+func (r *reconciler) release(ctx context.Context, p pair) error {
+	if secret := p.remoteNamespace.Secrets.Get(p.remoteNamespace.Name, contract.TokenSecretName(p.local.UID)); secret != nil {
+		if err := r.tokens.Remove(ctx, p.remoteNamespace, secret); err != nil {
+			return err
+		}
+	}
+	// The API server writes a grace period of 0 before it deletes, and the watch
+	// shows that: a second delete would follow the first.
+	if wait := r.released.wait(p.local.UID); wait > 0 {
+		r.queue.AddAfter(p.key, wait)
+		return nil
+	}
+	if err := r.local.ReleasePod(ctx, cluster.RefTo(p.local)); err != nil {
+		return err
+	}
+	r.released.start(p.local.UID)
+	return nil
+}
