@@ -1,8 +1,8 @@
 // Package manifests is the YAML that installs a node: who akd is in each
 // cluster, what it may do there, and akd itself.
 //
-// It owns those objects and nothing else. It must not talk to a cluster: who
-// calls it applies what it returns, in the order in which it is returned.
+// It owns those objects and nothing else. It must not contact a cluster: its
+// caller applies the objects, in the order in which they are returned.
 //
 //	Values ──→ local/*.yaml  ──→ objects for the cluster that the node joins
 //	       ├─→ remote/*.yaml ──→ objects for the cluster whose kubelets run the pods
@@ -11,7 +11,7 @@
 // The files are meant to be read: they are text/template over Values, with one
 // rule per comment. All values go through quote, so that none is read as YAML.
 //
-// What belongs to one node carries the label actual.vk/node-name. What all
-// nodes share, the namespace actual-system and the tenants' ClusterRoles, lacks
-// it, and goes with the last node.
+// Objects of one node have the label actual.vk/node-name. Objects that all nodes
+// share, the namespace actual-system and the tenants' ClusterRoles, do not have
+// it, and are removed with the last node.
 package manifests

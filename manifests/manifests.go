@@ -42,13 +42,13 @@ type Values struct {
 	// RunIn is the cluster in which akd runs: local, which empty means too, or
 	// remote.
 	RunIn string
-	// Replicas of akd, of which one works and the others wait. 0 means 1.
+	// Replicas of akd: one is active, the others stand by. 0 means 1.
 	Replicas int32
 	// Config is akd's configuration, an AKDConfiguration in YAML.
 	Config string
 
-	// ReadNodes lets akd list the remote cluster's nodes, to learn what the node
-	// can hold. Without, the configuration has to say so.
+	// ReadNodes lets akd list the remote cluster's nodes to find the node's
+	// capacity. Otherwise the configuration has to give it.
 	ReadNodes bool
 	// ReadMetrics lets akd read the usage of its pods from metrics.k8s.io.
 	ReadMetrics bool
@@ -57,23 +57,23 @@ type Values struct {
 	MirrorServices bool
 	// ServiceCIDRs are the local cluster's ranges of service addresses: the remote
 	// cluster gets them as ServiceCIDR objects, and copies have no other
-	// addresses. At least one, where Services are mirrored.
+	// addresses. At least one if Services are mirrored.
 	ServiceCIDRs []string
 	// EndpointCIDRs are the ranges that copies may lead to: those of the pods of
-	// both clusters, and the address of the local API server. At least one, where
+	// both clusters, and the address of the local API server. At least one if
 	// Services are mirrored.
 	EndpointCIDRs []string
-	// Limits lets akd make a ResourceQuota, a LimitRange and a NetworkPolicy in
+	// Limits lets akd create a ResourceQuota, a LimitRange and a NetworkPolicy in
 	// each of its namespaces, as its configuration says.
 	Limits Limits
-	// Unconfined leaves the admission policies out, for remote clusters that
-	// have none (Kubernetes before 1.30). The credential then is worth every
-	// namespace of the remote cluster.
+	// Unconfined leaves out the admission policies, for remote clusters that do
+	// not support them (Kubernetes before 1.30). akd's credential then gives
+	// access to every namespace of the remote cluster.
 	Unconfined bool
 }
 
-// Limits are the kinds of limits that akd may make in the node's remote
-// namespaces. It may only create them.
+// Limits are the kinds of limits that akd may create in the node's remote
+// namespaces. It may not change them.
 type Limits struct {
 	ResourceQuota, LimitRange, NetworkPolicy bool
 }
@@ -81,16 +81,16 @@ type Limits struct {
 //go:embed local/*.yaml remote/*.yaml akd/*.yaml
 var files embed.FS
 
-// Local returns the objects for the local cluster, in the order in which they
-// are to be applied: the node's identity and, where it runs there, akd. Errors
-// say which value is wrong.
+// Local returns the objects for the local cluster in the order in which to apply
+// them: the node's identity and, if it runs there, akd. Errors say which value is
+// wrong.
 func Local(values Values) ([]*unstructured.Unstructured, error) {
 	return render(values, "local", RunInLocal)
 }
 
-// Remote returns the objects for the remote cluster, in the order in which they
-// are to be applied: the tenant and, where it runs there, akd. Errors say which
-// value is wrong.
+// Remote returns the objects for the remote cluster in the order in which to
+// apply them: the tenant and, if it runs there, akd. Errors say which value is
+// wrong.
 func Remote(values Values) ([]*unstructured.Unstructured, error) {
 	if err := values.completeRanges(); err != nil {
 		return nil, err
@@ -98,8 +98,8 @@ func Remote(values Values) ([]*unstructured.Unstructured, error) {
 	return render(values, "remote", RunInRemote)
 }
 
-// render returns the objects of a folder's files, in the files' order, and akd
-// where it runs in that cluster.
+// render returns the objects of a folder's files, in the files' order, and akd if
+// it runs in that cluster.
 func render(values Values, folder, cluster string) ([]*unstructured.Unstructured, error) {
 	if err := values.complete(); err != nil {
 		return nil, err
