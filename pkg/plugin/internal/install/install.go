@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/command"
@@ -144,21 +143,27 @@ func (o *installOptions) prepare(ctx context.Context, steps *output.Steps) (plan
 		if err := checkPolicies(both.Remote, o.unconfined); err != nil {
 			return "", err
 		}
-		if found.capacity, err = o.discoverCapacity(ctx, both.Remote); err != nil {
-			return "", err
+		if o.wantsCapacity() {
+			if found.capacity, err = remoteCapacity(ctx, both.Remote); err != nil {
+				return "", err
+			}
 		}
 		return fmt.Sprintf("local %s, remote %s", both.Local.Version, both.Remote.Version), nil
 	}); err != nil {
 		return installPlan{}, both, err
 	}
-	if err := steps.Do(ctx, "services", func(ctx context.Context) (string, error) { return o.discoverServices(ctx, both, &found) }); err != nil {
+	if err := steps.Do(ctx, "services", func(ctx context.Context) (string, error) {
+		return o.discoverServices(ctx, both, &found)
+	}); err != nil {
 		return installPlan{}, both, err
 	}
 	values, err := o.values(found)
 	if err != nil {
 		return installPlan{}, both, err
 	}
-	if err := steps.Do(ctx, "your rights", func(ctx context.Context) (string, error) { return reviewRights(ctx, both, values) }); err != nil {
+	if err := steps.Do(ctx, "your rights", func(ctx context.Context) (string, error) {
+		return reviewRights(ctx, both, values)
+	}); err != nil {
 		return installPlan{}, both, err
 	}
 	recorded, err := readRecords(ctx, both, o.node)
@@ -169,13 +174,10 @@ func (o *installOptions) prepare(ctx context.Context, steps *output.Steps) (plan
 	return plan, both, err
 }
 
-// discoverCapacity reads the node's capacity from the remote cluster if nobody
-// has given it, and akd cannot read it.
-func (o *nodeOptions) discoverCapacity(ctx context.Context, remote *kubeclient.Cluster) (corev1.ResourceList, error) {
-	if len(o.capacity) > 0 || o.readNodes || o.configFile != "" {
-		return nil, nil //nolint:nilnil // there is nothing to add up
-	}
-	return remoteCapacity(ctx, remote)
+// wantsCapacity reports whether install has to find the node's capacity: nobody
+// has given it, and akd may not read it.
+func (o *nodeOptions) wantsCapacity() bool {
+	return len(o.capacity) == 0 && !o.readNodes && o.configFile == ""
 }
 
 // discoverServices reads what the clusters allow, and decides.

@@ -9,6 +9,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/output"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/rights"
 )
 
 // installer does the steps of a plan.
@@ -90,18 +91,15 @@ func (i *installer) awaitPolicies(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, i.options.timeout)
 	defer cancel()
 	return "", kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
-		err := i.both.Remote.TryForeignNamespace(ctx, i.options.node)
-		switch kubeclient.RefusalOf(err, "namespaces") {
-		case kubeclient.RefusedByPolicy:
+		err := rights.CheckConfinement(ctx, i.both.Remote, i.options.node)
+		switch {
+		case err == nil:
 			return true, "", nil
-		case kubeclient.RefusedToImpersonate:
-			err = fmt.Errorf("your user may not impersonate akd in the remote cluster: %w", err)
-			return false, "", failure.Hintf(err, "ask an administrator of the remote cluster for that right: install tests whether akd is confined")
+		case errors.Is(err, rights.ErrMayNotImpersonate):
+			return false, "", failure.Hintf(err,
+				"ask an administrator of the remote cluster for that right: install tests with it whether akd is confined")
 		default:
-			if err == nil {
-				return false, "akd might still create a namespace that is not its own", nil
-			}
-			return false, err.Error(), nil // its rights may lag behind, too
+			return false, err.Error(), nil // the policies, or akd's rights, lag behind
 		}
 	})
 }

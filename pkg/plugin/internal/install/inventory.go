@@ -48,10 +48,7 @@ func unrecordedKinds() []schema.GroupKind {
 // readKinds reads the record of one side; it is empty if there is none.
 func readKinds(ctx context.Context, c *kubeclient.Cluster, node string) ([]schema.GroupKind, error) {
 	account, err := c.Client.CoreV1().ServiceAccounts(contract.SystemNamespace).Get(ctx, node, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
+	if err != nil && !apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("read the record of what is installed in the %s cluster: %w", c.Side, err)
 	}
 	var kinds []schema.GroupKind

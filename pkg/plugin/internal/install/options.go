@@ -91,6 +91,9 @@ func (o *nodeOptions) addFlags(flags *pflag.FlagSet, version string) {
 		"ranges of the local cluster's service addresses (default: those of its ServiceCIDR objects)")
 	flags.StringSliceVar(&o.endpointCIDRs, "endpoint-cidr", nil,
 		"ranges that mirrored Services may lead to (default: the pod ranges of both clusters and the local API servers)")
+	for _, name := range []string{"resource-quota", "limit-range", "capacity", "label"} {
+		flags.Lookup(name).DefValue = "" // an empty map is nothing to show as a default
+	}
 }
 
 // complete takes the arguments and reads what the flags name.
@@ -153,9 +156,6 @@ func (o *nodeOptions) parse() (err error) {
 
 // quantities reads the value of a flag such as --capacity.
 func quantities(flag string, given map[string]string) (corev1.ResourceList, error) {
-	if len(given) == 0 {
-		return nil, nil //nolint:nilnil // a list without entries
-	}
 	list := corev1.ResourceList{}
 	for name, text := range given {
 		quantity, err := resource.ParseQuantity(text)

@@ -152,7 +152,8 @@ func planUninstall(node string, recorded map[kubeclient.Side][]schema.GroupKind,
 	if len(running) > 0 && !force {
 		const most = 10
 		err := fmt.Errorf("%d pods run on node %s: %s", len(running), node, strings.Join(running[:min(len(running), most)], ", "))
-		return nil, failure.Hintf(err, "move them with kubectl drain %s --ignore-daemonsets --delete-emptydir-data, or end them with --force", node)
+		return nil, failure.Hintf(err,
+			"move them with kubectl drain %s --ignore-daemonsets --delete-emptydir-data, or end them with --force", node)
 	}
 	kinds := func(side kubeclient.Side) []schema.GroupKind {
 		if len(recorded[side]) == 0 {

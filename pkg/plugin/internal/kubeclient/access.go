@@ -29,7 +29,8 @@ type Access struct {
 func NewAccess(env func(string) string) *Access {
 	local := genericclioptions.NewConfigFlags(true)
 	// akd has its namespace, and acts for nobody else.
-	local.Namespace, local.Impersonate, local.ImpersonateGroup, local.ImpersonateUID = nil, nil, nil, nil
+	local.Namespace = nil
+	local.Impersonate, local.ImpersonateGroup, local.ImpersonateUID, local.ImpersonateUserExtra = nil, nil, nil, nil
 	return &Access{Local: local, remoteContext: env("ACTUAL_REMOTE_CONTEXT"), remoteFile: env("ACTUAL_REMOTE_KUBECONFIG")}
 }
 

@@ -77,7 +77,13 @@ func newCluster(side Side, flags *genericclioptions.ConfigFlags) (*Cluster, erro
 	if err != nil {
 		return nil, failure.Usagef("%s cluster: %w", side, err)
 	}
-	return &Cluster{Side: side, Config: config, Client: client, Dynamic: dynamicClient, Mapper: mapper}, nil
+	return &Cluster{
+		Side:    side,
+		Config:  config,
+		Client:  client,
+		Dynamic: dynamicClient,
+		Mapper:  mapper,
+	}, nil
 }
 
 // Identify asks the cluster for its identity and version. Every cluster has a
