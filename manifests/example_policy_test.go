@@ -32,7 +32,8 @@ func TestExampleNetworkPolicy(t *testing.T) {
 	akd := deployment(t, objects)
 	template := akd.Spec.Template
 	if !labels.SelectorFromSet(policy.Spec.PodSelector.MatchLabels).Matches(labels.Set(template.Labels)) || policy.Namespace != akd.Namespace {
-		t.Errorf("the example selects %v in %s, akd's pods are %v in %s", policy.Spec.PodSelector.MatchLabels, policy.Namespace, template.Labels, akd.Namespace)
+		t.Errorf("the example selects %v in %s, akd's pods are %v in %s",
+			policy.Spec.PodSelector.MatchLabels, policy.Namespace, template.Labels, akd.Namespace)
 	}
 	allowed := map[int32]bool{}
 	for _, rule := range policy.Spec.Ingress {

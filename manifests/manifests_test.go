@@ -54,9 +54,14 @@ func TestGolden(t *testing.T) {
 
 func everything(node string) manifests.Values {
 	return manifests.Values{
-		Node: node, PodSecurity: "restricted", ReadNodes: true, ReadMetrics: true, MirrorServices: true,
-		ServiceCIDRs: []string{"10.96.0.0/16", "fd96::/112"}, EndpointCIDRs: []string{"10.245.0.0/16", "10.244.0.0/16", "fd44::/48", "192.0.2.10/32"},
-		Limits: manifests.Limits{ResourceQuota: true, LimitRange: true, NetworkPolicy: true},
+		Node:           node,
+		PodSecurity:    "restricted",
+		ReadNodes:      true,
+		ReadMetrics:    true,
+		MirrorServices: true,
+		ServiceCIDRs:   []string{"10.96.0.0/16", "fd96::/112"},
+		EndpointCIDRs:  []string{"10.245.0.0/16", "10.244.0.0/16", "fd44::/48", "192.0.2.10/32"},
+		Limits:         manifests.Limits{ResourceQuota: true, LimitRange: true, NetworkPolicy: true},
 	}
 }
 
@@ -106,7 +111,12 @@ func TestRemoteLabels(t *testing.T) {
 			t.Errorf("%s %s is of node %s", object.GetKind(), object.GetName(), labels["actual.vk/node-name"])
 		}
 	}
-	want := []string{"Namespace actual-system", "ClusterRole actual.vk:tenant", "ClusterRole actual.vk:tenant-metrics", "ClusterRole actual.vk:tenant-services"}
+	want := []string{
+		"Namespace actual-system",
+		"ClusterRole actual.vk:tenant",
+		"ClusterRole actual.vk:tenant-metrics",
+		"ClusterRole actual.vk:tenant-services",
+	}
 	if diff := cmp.Diff(want, shared); diff != "" {
 		t.Errorf("shared (-want +got):\n%s", diff)
 	}
@@ -127,18 +137,50 @@ func TestBadValues(t *testing.T) {
 		values manifests.Values
 		want   string
 	}{
-		"no node":      {reason: "everything is named after it", want: "DNS label"},
-		"bad node":     {reason: "a name must not become YAML", values: manifests.Values{Node: "a\"\nkind: Pod"}, want: "DNS label"},
-		"dotted node":  {reason: "a dot would let its record be another's object", values: manifests.Values{Node: "a.namespaces"}, want: "DNS label"},
-		"long node":    {reason: "remote namespaces need room for a hash", values: manifests.Values{Node: strings.Repeat("a", 47)}, want: "47 characters"},
-		"bad level":    {reason: "an unknown level would allow nothing", values: manifests.Values{Node: "a", PodSecurity: "none"}, want: "privileged, baseline, restricted"},
-		"bad cluster":  {reason: "there are two", values: manifests.Values{Node: "a", RunIn: "both"}, want: "local or remote"},
-		"no range":     {reason: "any address could be taken", values: mirroring(nil, "10.244.0.0/16"), want: "range of service addresses"},
-		"no endpoints": {reason: "copies could lead anywhere, or nowhere", values: mirroring([]string{"10.96.0.0/16"}), want: "ranges of pod addresses"},
-		"bad range":    {reason: "CEL would refuse everything", values: mirroring([]string{"10.96.0.0"}, "10.244.0.0/16"), want: "such as 10.96.0.0/16"},
-		"bad endpoint": {reason: "a name leads anywhere", values: mirroring([]string{"10.96.0.0/16"}, "example.com"), want: "endpoint range \"example.com\""},
-		"loose range":  {reason: "which of both is meant is not known", values: mirroring([]string{"10.96.0.1/16"}, "10.244.0.0/16"), want: "did you mean 10.96.0.0/16?"},
-		"mapped range": {reason: "CEL knows no such addresses", values: mirroring([]string{"::ffff:10.96.0.0/112"}, "10.244.0.0/16"), want: "as one of IPv4"},
+		"no node":  {reason: "everything is named after it", want: "DNS label"},
+		"bad node": {reason: "a name must not become YAML", values: manifests.Values{Node: "a\"\nkind: Pod"}, want: "DNS label"},
+		"dotted node": {
+			reason: "a dot would let its record be another's object",
+			values: manifests.Values{Node: "a.namespaces"},
+			want:   "DNS label",
+		},
+		"long node": {
+			reason: "remote namespaces need room for a hash",
+			values: manifests.Values{Node: strings.Repeat("a", 47)},
+			want:   "47 characters",
+		},
+		"bad level": {
+			reason: "an unknown level would allow nothing",
+			values: manifests.Values{Node: "a", PodSecurity: "none"},
+			want:   "privileged, baseline, restricted",
+		},
+		"bad cluster": {reason: "there are two", values: manifests.Values{Node: "a", RunIn: "both"}, want: "local or remote"},
+		"no range":    {reason: "any address could be taken", values: mirroring(nil, "10.244.0.0/16"), want: "range of service addresses"},
+		"no endpoints": {
+			reason: "copies could lead anywhere, or nowhere",
+			values: mirroring([]string{"10.96.0.0/16"}),
+			want:   "ranges of pod addresses",
+		},
+		"bad range": {
+			reason: "CEL would refuse everything",
+			values: mirroring([]string{"10.96.0.0"}, "10.244.0.0/16"),
+			want:   "such as 10.96.0.0/16",
+		},
+		"bad endpoint": {
+			reason: "a name leads anywhere",
+			values: mirroring([]string{"10.96.0.0/16"}, "example.com"),
+			want:   "endpoint range \"example.com\"",
+		},
+		"loose range": {
+			reason: "which of both is meant is not known",
+			values: mirroring([]string{"10.96.0.1/16"}, "10.244.0.0/16"),
+			want:   "did you mean 10.96.0.0/16?",
+		},
+		"mapped range": {
+			reason: "CEL knows no such addresses",
+			values: mirroring([]string{"::ffff:10.96.0.0/112"}, "10.244.0.0/16"),
+			want:   "as one of IPv4",
+		},
 		"bad replicas": {reason: "fewer than none", values: manifests.Values{Node: "a", Replicas: -1}, want: "1 or more"},
 	}
 	for name, tc := range cases {

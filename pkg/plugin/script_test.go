@@ -88,7 +88,10 @@ func kubeconfig(server string) string {
 	return `apiVersion: v1
 kind: Config
 current-context: local
-clusters: [{name: local, cluster: {server: "` + server + `"}}, {name: nowhere, cluster: {server: "http://127.0.0.1:1"}}, {name: remote, cluster: {server: "` + server + `/remote"}}]
+clusters:
+- {name: local, cluster: {server: "` + server + `"}}
+- {name: nowhere, cluster: {server: "http://127.0.0.1:1"}}
+- {name: remote, cluster: {server: "` + server + `/remote"}}
 contexts:
 - {name: local, context: {cluster: local, user: me, namespace: shop}}
 - {name: again, context: {cluster: local, user: me}}
@@ -131,8 +134,11 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	err := json.NewEncoder(w).Encode(&metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
-		Status:   metav1.StatusFailure, Reason: metav1.StatusReasonNotFound, Code: http.StatusNotFound,
-		Message: kind + " \"" + object + "\" not found", Details: &metav1.StatusDetails{Name: object, Kind: kind},
+		Status:   metav1.StatusFailure,
+		Reason:   metav1.StatusReasonNotFound,
+		Code:     http.StatusNotFound,
+		Message:  kind + " \"" + object + "\" not found",
+		Details:  &metav1.StatusDetails{Name: object, Kind: kind},
 	})
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)

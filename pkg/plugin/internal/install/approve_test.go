@@ -40,10 +40,14 @@ func TestCheckRequest(t *testing.T) {
 		request x509.CertificateRequest
 		want    string
 	}{
-		"Own":     {reason: "the node's own subject and addresses", request: good},
-		"User":    {reason: "somebody else asks", user: "eve", request: good, want: "it was made by eve"},
-		"Groups":  {reason: "a user of that name is no node", groups: []string{"system:authenticated"}, request: good, want: "not by the node"},
-		"Subject": {reason: "another node's certificate", request: with(func(r *x509.CertificateRequest) { r.Subject.CommonName = "system:node:other" }), want: "not the node's"},
+		"Own":    {reason: "the node's own subject and addresses", request: good},
+		"User":   {reason: "somebody else asks", user: "eve", request: good, want: "it was made by eve"},
+		"Groups": {reason: "a user of that name is no node", groups: []string{"system:authenticated"}, request: good, want: "not by the node"},
+		"Subject": {
+			reason:  "another node's certificate",
+			request: with(func(r *x509.CertificateRequest) { r.Subject.CommonName = "system:node:other" }),
+			want:    "not the node's",
+		},
 		"Masters": {
 			reason: "a group that may do everything", want: "not the node's",
 			request: with(func(r *x509.CertificateRequest) { r.Subject.Organization = []string{"system:masters"} }),
@@ -52,7 +56,11 @@ func TestCheckRequest(t *testing.T) {
 			reason: "the API server's address", want: "it requests 192.0.2.1, which is not an address of the node",
 			request: with(func(r *x509.CertificateRequest) { r.IPAddresses = []net.IP{net.ParseIP("192.0.2.1")} }),
 		},
-		"Name": {reason: "likewise its name", request: with(func(r *x509.CertificateRequest) { r.DNSNames = []string{"kubernetes"} }), want: "it requests kubernetes"},
+		"Name": {
+			reason:  "likewise its name",
+			request: with(func(r *x509.CertificateRequest) { r.DNSNames = []string{"kubernetes"} }),
+			want:    "it requests kubernetes",
+		},
 		"More": {
 			reason: "a URI names somebody, too", want: "more than names and addresses",
 			request: with(func(r *x509.CertificateRequest) { r.URIs = []*url.URL{{Scheme: "spiffe", Host: "eve"}} }),

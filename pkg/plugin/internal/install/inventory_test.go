@@ -45,8 +45,9 @@ func TestWithRecord(t *testing.T) {
 	}{
 		"First": {reason: "what is applied, and the credential", want: installed},
 		"Upgrade": {
-			reason: "what an earlier version installed may still be there", recorded: []schema.GroupKind{{Kind: "Widget", Group: "example.com"}, {Kind: "Secret"}},
-			want: installed + ",Widget.example.com",
+			reason:   "what an earlier version installed may still be there",
+			recorded: []schema.GroupKind{{Kind: "Widget", Group: "example.com"}, {Kind: "Secret"}},
+			want:     installed + ",Widget.example.com",
 		},
 	}
 	for name, tc := range cases {
@@ -110,8 +111,9 @@ func TestRemoval(t *testing.T) {
 		last    bool
 	}{
 		"Another node": {
-			reason: "what nodes share stays, and so does what is another's", objects: slices.Concat(own, shared, []*unstructured.Unstructured{other}),
-			want: []string{"Secret vk", "ClusterRoleBinding actual.vk:vk", "ValidatingAdmissionPolicy namespaces.vk", "ServiceAccount vk"},
+			reason:  "what nodes share stays, and so does what is another's",
+			objects: slices.Concat(own, shared, []*unstructured.Unstructured{other}),
+			want:    []string{"Secret vk", "ClusterRoleBinding actual.vk:vk", "ValidatingAdmissionPolicy namespaces.vk", "ServiceAccount vk"},
 		},
 		"Last node": {
 			reason: "rights go before what confines them; the record and its namespace at last", last: true,

@@ -16,7 +16,13 @@ import (
 
 // options are those of a user who has given none, but for what change says.
 func options(change func(*nodeOptions)) *nodeOptions {
-	o := &nodeOptions{node: "vk", image: "akd", runIn: manifests.RunInLocal, podSecurity: "baseline", replicas: 1}
+	o := &nodeOptions{
+		node:        "vk",
+		image:       "akd",
+		runIn:       manifests.RunInLocal,
+		podSecurity: "baseline",
+		replicas:    1,
+	}
 	if change != nil {
 		change(o)
 	}
@@ -135,10 +141,26 @@ func TestValidate(t *testing.T) {
 		change func(*nodeOptions)
 		want   string
 	}{
-		"Node":         {reason: "everything is named after it", change: func(o *nodeOptions) { o.node = "Not_A_Node" }, want: "is not a DNS label"},
-		"Services":     {reason: "there are two ways", change: func(o *nodeOptions) { o.services = "some" }, want: `--services "some": want mirror or none`},
-		"ServiceCIDR":  {reason: "a range has a length", change: func(o *nodeOptions) { o.serviceCIDRs = []string{"10.96.0.0"} }, want: "--service-cidr: "},
-		"EndpointCIDR": {reason: "likewise", change: func(o *nodeOptions) { o.endpointCIDRs = []string{"10.0.0.1/8"} }, want: "did you mean 10.0.0.0/8?"},
+		"Node": {
+			reason: "everything is named after it",
+			change: func(o *nodeOptions) { o.node = "Not_A_Node" },
+			want:   "is not a DNS label",
+		},
+		"Services": {
+			reason: "there are two ways",
+			change: func(o *nodeOptions) { o.services = "some" },
+			want:   `--services "some": want mirror or none`,
+		},
+		"ServiceCIDR": {
+			reason: "a range has a length",
+			change: func(o *nodeOptions) { o.serviceCIDRs = []string{"10.96.0.0"} },
+			want:   "--service-cidr: ",
+		},
+		"EndpointCIDR": {
+			reason: "likewise",
+			change: func(o *nodeOptions) { o.endpointCIDRs = []string{"10.0.0.1/8"} },
+			want:   "did you mean 10.0.0.0/8?",
+		},
 		"Capacity": {
 			reason: "a capacity is a quantity", change: func(o *nodeOptions) { o.capacity = map[string]string{"cpu": "lots"} },
 			want: `--capacity cpu="lots": want a quantity such as 4, 500m or 16Gi`,
@@ -147,9 +169,17 @@ func TestValidate(t *testing.T) {
 			reason: "a taint has an effect", change: func(o *nodeOptions) { o.taints = []string{"nonsense"} },
 			want: `--taint "nonsense": want KEY=VALUE:EFFECT or KEY:EFFECT`,
 		},
-		"Effect":      {reason: "and a known one", change: func(o *nodeOptions) { o.taints = []string{"a=b:Maybe"} }, want: "node.taints[0].effect"},
-		"PodSecurity": {reason: "a level that is not known allows nothing", change: func(o *nodeOptions) { o.podSecurity = "none" }, want: "pods.podSecurity"},
-		"RunIn":       {reason: "there are two clusters", change: func(o *nodeOptions) { o.runIn = "nowhere" }, want: `"nowhere"`},
+		"Effect": {
+			reason: "and a known one",
+			change: func(o *nodeOptions) { o.taints = []string{"a=b:Maybe"} },
+			want:   "node.taints[0].effect",
+		},
+		"PodSecurity": {
+			reason: "a level that is not known allows nothing",
+			change: func(o *nodeOptions) { o.podSecurity = "none" },
+			want:   "pods.podSecurity",
+		},
+		"RunIn": {reason: "there are two clusters", change: func(o *nodeOptions) { o.runIn = "nowhere" }, want: `"nowhere"`},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -53,7 +53,8 @@ func TestPlanInstall(t *testing.T) {
 	}{
 		"Local": {
 			reason: "rights come with their policies, the credential when these are in force, akd at last",
-			values: manifests.Values{Node: "vk", Image: "akd"}, chosen: choices{wait: true},
+			values: manifests.Values{Node: "vk", Image: "akd"},
+			chosen: choices{wait: true},
 			changes: []string{
 				"remote rights | apply remote: " + remoteRights,
 				"local rights | apply local: " + localRights + " ConfigMap",
@@ -66,7 +67,8 @@ func TestPlanInstall(t *testing.T) {
 		},
 		"Remote": {
 			reason: "the sides change places; the node stays a local one",
-			values: manifests.Values{Node: "vk", Image: "akd", RunIn: manifests.RunInRemote}, chosen: choices{wait: true},
+			values: manifests.Values{Node: "vk", Image: "akd", RunIn: manifests.RunInRemote},
+			chosen: choices{wait: true},
 			changes: []string{
 				"local rights | apply local: " + localRights,
 				"remote rights | apply remote: " + remoteRights + " ConfigMap Role RoleBinding",
@@ -171,7 +173,9 @@ func TestPlanUninstall(t *testing.T) {
 			hint:    "move them with kubectl drain vk --ignore-daemonsets --delete-emptydir-data, or end them with --force",
 		},
 		"Forced": {
-			reason: "unless the user says so", running: []string{"shop/web-0"}, force: true,
+			reason:   "unless the user says so",
+			running:  []string{"shop/web-0"},
+			force:    true,
 			recorded: map[kubeclient.Side][]schema.GroupKind{kubeclient.Local: kinds[:1]},
 			want:     []string{"local akd | stop akd local", "local node | remove node local", "local rights | remove objects local: Secret"},
 		},

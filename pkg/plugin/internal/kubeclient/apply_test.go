@@ -20,16 +20,22 @@ func TestUnchanged(t *testing.T) {
 		}})
 		return o
 	}
-	applied := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"containers": []any{map[string]any{"name": "akd", "image": "new"}}}}}
+	containers := []any{map[string]any{"name": "akd", "image": "new"}}
+	applied := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"containers": containers}}}
 	cases := map[string]struct {
 		reason        string
 		before, after *unstructured.Unstructured
 		want          bool
 	}{
-		"Same":    {reason: "nothing has changed", before: object("{}", "new", nil), after: object("{}", "new", nil), want: true},
-		"Value":   {reason: "a value has", before: object("{}", "old", nil), after: object("{}", "new", nil)},
-		"Field":   {reason: "a field is ours now, or no longer", before: object("{}", "new", nil), after: object(`{"f:spec":{}}`, "new", nil)},
-		"Another": {reason: "somebody else's field has", before: object("{}", "new", map[string]any{"tty": true}), after: object("{}", "new", nil), want: true},
+		"Same":  {reason: "nothing has changed", before: object("{}", "new", nil), after: object("{}", "new", nil), want: true},
+		"Value": {reason: "a value has", before: object("{}", "old", nil), after: object("{}", "new", nil)},
+		"Field": {reason: "a field is ours now, or no longer", before: object("{}", "new", nil), after: object(`{"f:spec":{}}`, "new", nil)},
+		"Another": {
+			reason: "somebody else's field has",
+			before: object("{}", "new", map[string]any{"tty": true}),
+			after:  object("{}", "new", nil),
+			want:   true,
+		},
 	}
 	for title, tc := range cases {
 		t.Run(title, func(t *testing.T) {

@@ -53,8 +53,12 @@ func TestParagraph(t *testing.T) {
 		width  int
 		want   string
 	}{
-		"Terminal": {reason: "no line is broken within a word that fits", width: 24, want: "  ✓ akd runs: a pod of a\n    very_long_name_indeed_it_is\n    is there\n"},
-		"File":     {reason: "a line of a file is as long as it is", want: "  ✓ akd runs: a pod of a very_long_name_indeed_it_is is there\n"},
+		"Terminal": {
+			reason: "no line is broken within a word that fits",
+			width:  24,
+			want:   "  ✓ akd runs: a pod of a\n    very_long_name_indeed_it_is\n    is there\n",
+		},
+		"File": {reason: "a line of a file is as long as it is", want: "  ✓ akd runs: a pod of a very_long_name_indeed_it_is is there\n"},
 	}
 	for title, tc := range cases {
 		t.Run(title, func(t *testing.T) {

@@ -31,8 +31,12 @@ func serviceCIDR(name, node string, cidrs ...string) *networkingv1.ServiceCIDR {
 
 func nodeWith(name, address string, podCIDRs ...string) *corev1.Node {
 	return &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{PodCIDRs: podCIDRs},
-		Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: address}, {Type: corev1.NodeHostName, Address: name}}},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       corev1.NodeSpec{PodCIDRs: podCIDRs},
+		Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{{
+			Type:    corev1.NodeInternalIP,
+			Address: address,
+		}, {Type: corev1.NodeHostName, Address: name}}},
 	}
 }
 
@@ -50,9 +54,13 @@ func serviceAt(name string, addresses ...string) *corev1.Service {
 // apiServerSlice is where the local API servers say they are.
 func apiServerSlice(addresses ...string) *discoveryv1.EndpointSlice {
 	return &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "kubernetes", Labels: map[string]string{discoveryv1.LabelServiceName: "kubernetes"}},
-		Endpoints:  []discoveryv1.Endpoint{{Addresses: addresses}},
-		Ports:      []discoveryv1.EndpointPort{{Name: new("https"), Port: new(int32(6443))}},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "default",
+			Name:      "kubernetes",
+			Labels:    map[string]string{discoveryv1.LabelServiceName: "kubernetes"},
+		},
+		Endpoints: []discoveryv1.Endpoint{{Addresses: addresses}},
+		Ports:     []discoveryv1.EndpointPort{{Name: new("https"), Port: new(int32(6443))}},
 	}
 }
 
@@ -97,7 +105,10 @@ func TestFind(t *testing.T) {
 		Unsupported, Overlap, Unknown, Colliding string // parts of them
 	}
 	free := summary{
-		Local: []string{"10.96.0.0/16"}, Pods: []string{"10.244.0.0/24", "10.245.0.0/24"}, Servers: []string{"192.0.2.10/32"}, Missing: []string{"10.96.0.0/16"},
+		Local:   []string{"10.96.0.0/16"},
+		Pods:    []string{"10.244.0.0/24", "10.245.0.0/24"},
+		Servers: []string{"192.0.2.10/32"},
+		Missing: []string{"10.96.0.0/16"},
 	}
 	with := func(change func(*summary)) summary {
 		s := free
@@ -118,18 +129,34 @@ func TestFind(t *testing.T) {
 			want: with(func(s *summary) { s.Object, s.Ready, s.Missing = "services.a.actual.vk", true, nil }),
 		},
 		"old remote": {
-			reason: "before 1.33 there are no such objects", local: local(), remote: remote(), oldRemote: true,
-			want: summary{Unsupported: "v1.32.0 has no ServiceCIDR objects, which Kubernetes has since 1.33: upgrade the remote cluster"},
+			reason:    "before 1.33 there are no such objects",
+			local:     local(),
+			remote:    remote(),
+			oldRemote: true,
+			want:      summary{Unsupported: "v1.32.0 has no ServiceCIDR objects, which Kubernetes has since 1.33: upgrade the remote cluster"},
 		},
 		"old local": {
-			reason: "somebody has to say the range", local: local(), remote: remote(), oldLocal: true,
-			want: summary{Unsupported: "give it with --service-cidr"},
+			reason:   "somebody has to say the range",
+			local:    local(),
+			remote:   remote(),
+			oldLocal: true,
+			want:     summary{Unsupported: "give it with --service-cidr"},
 		},
-		"old local, given": {reason: "then it is known", local: local(), remote: remote(), oldLocal: true, given: []string{"10.96.0.0/16"}, want: free},
+		"old local, given": {
+			reason:   "then it is known",
+			local:    local(),
+			remote:   remote(),
+			oldLocal: true,
+			given:    []string{"10.96.0.0/16"},
+			want:     free,
+		},
 		"two stacks": {
-			reason: "every range counts", remote: remote(),
+			reason: "every range counts",
+			remote: remote(),
 			local: []runtime.Object{
-				serviceCIDR("kubernetes", "", "10.96.0.0/16", "fd96::/112"), nodeWith("local-1", "192.0.2.11", "10.244.0.0/24", "fd44::/64"), apiServerSlice("192.0.2.10"),
+				serviceCIDR("kubernetes", "", "10.96.0.0/16", "fd96::/112"),
+				nodeWith("local-1", "192.0.2.11", "10.244.0.0/24", "fd44::/64"),
+				apiServerSlice("192.0.2.10"),
 			},
 			want: with(func(s *summary) {
 				s.Local, s.Missing = []string{"10.96.0.0/16", "fd96::/112"}, []string{"10.96.0.0/16", "fd96::/112"}
@@ -137,23 +164,32 @@ func TestFind(t *testing.T) {
 			}),
 		},
 		"kubeadm": {
-			reason: "its record holds for nodes that come later", local: local(kubeadmConfig("10.244.0.0/16")), remote: remote(kubeadmConfig("10.245.0.0/16,fd45::/48")),
-			want: with(func(s *summary) { s.Pods = []string{"10.244.0.0/15", "fd45::/48"} }),
+			reason: "its record holds for nodes that come later",
+			local:  local(kubeadmConfig("10.244.0.0/16")),
+			remote: remote(kubeadmConfig("10.245.0.0/16,fd45::/48")),
+			want:   with(func(s *summary) { s.Pods = []string{"10.244.0.0/15", "fd45::/48"} }),
 		},
 		"same range": {
-			reason: "an address cannot mean two things", local: local(), remote: remote(serviceCIDR("more", "", "10.96.128.0/24")),
+			reason: "an address cannot mean two things",
+			local:  local(),
+			remote: remote(serviceCIDR("more", "", "10.96.128.0/24")),
 			want: with(func(s *summary) {
-				s.Overlap = "service range 10.96.0.0/16 overlaps the remote cluster's own, 10.96.128.0/24 (ServiceCIDR more): create one of the clusters with another --service-cluster-ip-range"
+				s.Overlap = "service range 10.96.0.0/16 overlaps the remote cluster's own, 10.96.128.0/24 (ServiceCIDR more): " +
+					"create one of the clusters with another --service-cluster-ip-range"
 			}),
 		},
 		"another node": {
-			reason: "two local clusters with the same range cannot both mirror", local: local(), remote: remote(serviceCIDR("services.b.actual.vk", "b", "10.96.0.0/16")),
+			reason: "two local clusters with the same range cannot both mirror",
+			local:  local(),
+			remote: remote(serviceCIDR("services.b.actual.vk", "b", "10.96.0.0/16")),
 			want: with(func(s *summary) {
 				s.Overlap = "node b already mirrors services with addresses in 10.96.0.0/16 (ServiceCIDR services.b.actual.vk)"
 			}),
 		},
 		"pods": {
-			reason: "a pod's address would be taken", local: local(), remote: []runtime.Object{nodeWith("remote-1", "198.51.100.11", "10.96.5.0/24")},
+			reason: "a pod's address would be taken",
+			local:  local(),
+			remote: []runtime.Object{nodeWith("remote-1", "198.51.100.11", "10.96.5.0/24")},
 			want: with(func(s *summary) {
 				s.Overlap, s.Pods = "overlaps the remote cluster's pod ranges 10.96.5.0/24", []string{"10.244.0.0/24", "10.96.5.0/24"}
 			}),
@@ -197,9 +233,16 @@ func TestFind(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := summary{
-				Local: Strings(found.Local), Pods: Strings(found.Pods), Servers: Strings(found.Servers), Missing: Strings(found.Missing), Object: found.Object, Ready: found.Ready,
-				Unsupported: part(found.Unsupported, tc.want.Unsupported), Overlap: part(found.Overlap, tc.want.Overlap),
-				Unknown: part(found.PodsUnknown, tc.want.Unknown), Colliding: strings.Join(found.Colliding, ","),
+				Local:       Strings(found.Local),
+				Pods:        Strings(found.Pods),
+				Servers:     Strings(found.Servers),
+				Missing:     Strings(found.Missing),
+				Object:      found.Object,
+				Ready:       found.Ready,
+				Unsupported: part(found.Unsupported, tc.want.Unsupported),
+				Overlap:     part(found.Overlap, tc.want.Overlap),
+				Unknown:     part(found.PodsUnknown, tc.want.Unknown),
+				Colliding:   strings.Join(found.Colliding, ","),
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
@@ -229,14 +272,30 @@ func TestMerged(t *testing.T) {
 		given  []string
 		want   []string
 	}{
-		"none":     {reason: "nothing is nothing"},
-		"halves":   {reason: "two halves are a whole", given: []string{"10.244.1.0/24", "10.244.0.0/24"}, want: []string{"10.244.0.0/23"}},
-		"beside":   {reason: "neighbours of different wholes stay", given: []string{"10.244.1.0/24", "10.244.2.0/24"}, want: []string{"10.244.1.0/24", "10.244.2.0/24"}},
-		"inside":   {reason: "a part adds nothing", given: []string{"10.244.0.0/16", "10.244.3.0/24", "10.244.0.0/16"}, want: []string{"10.244.0.0/16"}},
-		"upwards":  {reason: "wholes can be halves", given: []string{"10.0.0.0/10", "10.64.0.0/10", "10.128.0.0/9"}, want: []string{"10.0.0.0/8"}},
+		"none":   {reason: "nothing is nothing"},
+		"halves": {reason: "two halves are a whole", given: []string{"10.244.1.0/24", "10.244.0.0/24"}, want: []string{"10.244.0.0/23"}},
+		"beside": {
+			reason: "neighbours of different wholes stay",
+			given:  []string{"10.244.1.0/24", "10.244.2.0/24"},
+			want:   []string{"10.244.1.0/24", "10.244.2.0/24"},
+		},
+		"inside": {
+			reason: "a part adds nothing",
+			given:  []string{"10.244.0.0/16", "10.244.3.0/24", "10.244.0.0/16"},
+			want:   []string{"10.244.0.0/16"},
+		},
+		"upwards": {
+			reason: "wholes can be halves",
+			given:  []string{"10.0.0.0/10", "10.64.0.0/10", "10.128.0.0/9"},
+			want:   []string{"10.0.0.0/8"},
+		},
 		"families": {reason: "they share no whole", given: []string{"0.0.0.0/0", "::/0"}, want: []string{"0.0.0.0/0", "::/0"}},
 		"nodes":    {reason: "many nodes, few ranges", given: nodes, want: []string{"10.244.0.0/17", "10.244.128.0/18", "10.244.192.0/21"}},
-		"IPv6":     {reason: "likewise", given: []string{"fd44:0:0:1::/64", "fd44::/64", "fd44:0:0:2::/64"}, want: []string{"fd44:0:0:2::/64", "fd44::/63"}},
+		"IPv6": {
+			reason: "likewise",
+			given:  []string{"fd44:0:0:1::/64", "fd44::/64", "fd44:0:0:2::/64"},
+			want:   []string{"fd44:0:0:2::/64", "fd44::/63"},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

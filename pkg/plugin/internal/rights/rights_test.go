@@ -32,7 +32,11 @@ func TestReviewInstall(t *testing.T) {
 		allowed func(*authorizationv1.ResourceAttributes) bool
 		want    []string
 	}{
-		"Administrator": {reason: "who may do everything may install", side: kubeclient.Remote, allowed: func(*authorizationv1.ResourceAttributes) bool { return true }},
+		"Administrator": {
+			reason:  "who may do everything may install",
+			side:    kubeclient.Remote,
+			allowed: func(*authorizationv1.ResourceAttributes) bool { return true },
+		},
 		"Viewer": {
 			reason: "what a viewer lacks is named as rules of RBAC", side: kubeclient.Local,
 			allowed: func(a *authorizationv1.ResourceAttributes) bool { return a.Verb != "patch" && a.Verb != "impersonate" },
