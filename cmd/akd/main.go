@@ -1,5 +1,5 @@
-// Command akd serves one node of the local cluster from the kubelets of the
-// remote one. See docs/configuration.md for its flags and its file.
+// Command akd serves one node of the local cluster with the kubelets of the remote
+// cluster. See docs/configuration.md for its flags and its configuration file.
 package main
 
 import (
@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := pflag.NewFlagSet("akd", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	bound := config.BindFlags(flags)
-	showVersion := flags.Bool("version", false, "print the version and exit")
+	showVersion := flags.Bool("version", false, "Print the version and exit")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, pflag.ErrHelp):
 		printHelp(stdout, flags)
@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		return fail(stderr, &provider.UsageError{Err: fmt.Errorf("%w: see akd --help", err)})
 	case flags.NArg() > 0:
-		return fail(stderr, &provider.UsageError{Err: fmt.Errorf("unexpected argument %q: akd takes flags only, see akd --help", flags.Arg(0))})
+		return fail(stderr, &provider.UsageError{Err: fmt.Errorf("unexpected argument %q: akd accepts flags only, see akd --help", flags.Arg(0))})
 	case *showVersion:
 		_, _ = fmt.Fprintln(stdout, "akd", currentVersion())
 		return exitOK
@@ -59,26 +59,36 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return fail(stderr, err)
 	}
 	logger := newLogger(cfg.Logging, stderr)
-	// client-go logs through klog; without this its lines have another form.
+	// client-go logs through klog, which would use another format.
 	klog.SetSlogLogger(logger)
 	return fail(stderr, provider.Run(ctx, cfg, provider.Build{Version: currentVersion(), Revision: revision()}, logger))
 }
 
 func printHelp(out io.Writer, flags *pflag.FlagSet) {
-	_, _ = fmt.Fprintf(out, `akd joins the local cluster as one virtual node and runs the node's pods in
-the remote cluster.
+	_, _ = fmt.Fprintf(out, `Join the local cluster as a virtual node, and run the pods of the node in the
+remote cluster.
 
 Usage:
   akd --node-name NAME --local-kubeconfig FILE --remote-kubeconfig FILE [flags]
   akd --config FILE [flags]
 
+Examples:
+  # Serve the node vk-ak-example, with a kubeconfig for each cluster
+  akd --node-name vk-ak-example --local-kubeconfig local.yaml --remote-kubeconfig remote.yaml
+
+  # Read the configuration from a file, but log every step
+  akd --config akd.yaml --log-level debug
+
 Flags:
 %s
-Exit codes: 0 stopped by a signal, 1 failed, 2 wrong flags, file or clusters.
+Exit codes:
+  0  stopped by a signal
+  1  failed
+  2  the flags, the file or the clusters are not valid
 `, flags.FlagUsages())
 }
 
-// fail says in one sentence what went wrong, and returns the exit code.
+// fail prints the error, and returns the exit code.
 func fail(stderr io.Writer, err error) int {
 	if err == nil {
 		return exitOK
@@ -103,7 +113,7 @@ func newLogger(cfg config.LoggingConfiguration, out io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(out, options))
 }
 
-// revision is the commit that akd was built from, where Go recorded it.
+// revision is the commit that akd was built from, if Go recorded it.
 func revision() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, setting := range info.Settings {

@@ -17,34 +17,34 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/internal/spelling"
 )
 
-// enum is a type with a few allowed values.
+// enum is a type with a fixed set of values.
 type enum interface{ values() []string }
 
-// longestValue of a number, quantity or duration, in bytes. Nothing longer
-// means anything.
+// longestValue is the limit of a number, quantity or duration, in bytes. No valid
+// value is longer.
 const longestValue = 64
 
-// unusable are the fields of Kubernetes' own types that a configuration cannot
-// use, with the reason.
+// unusable reports whether a configuration cannot use a field of a type of
+// Kubernetes, and what to do instead.
 func unusable(owner reflect.Type, name string) (reason string, is bool) {
 	switch {
 	case owner == reflect.TypeFor[corev1.EnvVar]() && name == "valueFrom":
 		return "want a value: a source would have to exist in every namespace", true
 	case owner == reflect.TypeFor[corev1.Taint]() && name == "timeAdded":
-		return "want it left out: Kubernetes sets it", true
+		return "remove it: Kubernetes sets it", true
 	}
 	return "", false
 }
 
-// decode writes the node into the value, which holds the defaults.
+// decode sets the value, which has the defaults, to the content of the node.
 func decode(node *yaml.Node, into reflect.Value, found *problems) {
 	decoder{found}.value(node, into, "")
 }
 
 type decoder struct{ found *problems }
 
-// value decodes by the Go type. How deep it goes is bounded by the types, so
-// an alias that contains itself does no harm.
+// value decodes by the Go type. The types limit the depth, so an alias that contains
+// itself does no harm.
 func (d decoder) value(node *yaml.Node, into reflect.Value, path string) {
 	if path != "" {
 		d.found.origins[path] = origin{line: node.Line}
@@ -53,7 +53,7 @@ func (d decoder) value(node *yaml.Node, into reflect.Value, path string) {
 		node = node.Alias
 	}
 	if node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null" && path != "" {
-		return // as good as left out
+		return // the same as no field
 	}
 	if isScalar(into.Type()) {
 		d.scalar(node, into, path)
@@ -115,18 +115,18 @@ func (d decoder) items(node *yaml.Node, into reflect.Value, path string) {
 	into.Set(items)
 }
 
-// element decodes what is in a list or a map, where nothing is no default but
-// a mistake: a capacity of 0, a label without a value.
+// element decodes an element of a list or map. An empty element is a mistake there,
+// not a default: it would mean a capacity of 0, or a label without a value.
 func (d decoder) element(node *yaml.Node, into reflect.Value, path string) {
 	if node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null" {
-		d.found.add(path, node.Line, "found nothing", "want a value, or the line left out")
+		d.found.add(path, node.Line, "found nothing", "want a value, or remove the line")
 		return
 	}
 	d.value(node, into, path)
 }
 
-// pairs visits the keys and values of a mapping, each key once. name gives the
-// path of a key.
+// pairs visits the keys and values of a mapping, each key once. name returns the path
+// of a key.
 func (d decoder) pairs(node *yaml.Node, path string, name func(key string) string, visit func(key, value *yaml.Node)) {
 	if node.Kind != yaml.MappingNode {
 		want := "want fields, each as name: value"
@@ -144,7 +144,7 @@ func (d decoder) pairs(node *yaml.Node, path string, name func(key string) strin
 			continue
 		}
 		if first, again := seen[key.Value]; again {
-			d.found.add(name(key.Value), key.Line, "found a second time", fmt.Sprintf("want it once: it is already on line %d", first))
+			d.found.add(name(key.Value), key.Line, "found twice", fmt.Sprintf("want it once: it is also on line %d", first))
 			continue
 		}
 		seen[key.Value] = key.Line
@@ -167,7 +167,7 @@ func (d decoder) scalar(node *yaml.Node, into reflect.Value, path string) {
 	d.found.at(path, "found "+describe(node, path), want)
 }
 
-// isScalar: one word in YAML, one argument of a flag.
+// isScalar reports whether the type is a scalar in YAML, and one argument of a flag.
 func isScalar(t reflect.Type) bool {
 	switch t {
 	case reflect.TypeFor[metav1.Duration](), reflect.TypeFor[resource.Quantity](), reflect.TypeFor[*int64]():
@@ -180,8 +180,8 @@ func isScalar(t reflect.Type) bool {
 	return false
 }
 
-// accepts says which YAML types can be this Go type. Text that looks like a
-// number is not text: it may have lost its zeros before anybody reads it.
+// accepts reports whether a YAML type can be decoded into a Go type. A number is not
+// text: YAML may have dropped its zeros.
 func accepts(t reflect.Type, tag string) bool {
 	switch {
 	case t == reflect.TypeFor[resource.Quantity]():
@@ -238,8 +238,8 @@ func parseScalar(t reflect.Type, text string) (reflect.Value, bool) {
 	}
 }
 
-// smallExponent keeps 1e-9999999 from resource.ParseQuantity, which would take
-// seconds over it.
+// smallExponent keeps values such as 1e-9999999 from resource.ParseQuantity, which
+// would take seconds for them.
 func smallExponent(text string) bool {
 	at := strings.LastIndexAny(text, "eE")
 	if at < 0 {
@@ -248,7 +248,7 @@ func smallExponent(text string) bool {
 	return len(strings.TrimLeft(text[at+1:], "+-")) <= 2
 }
 
-// wantOf says what a scalar may be.
+// wantOf says which scalars are allowed.
 func wantOf(t reflect.Type) string {
 	if allowed, limited := reflect.TypeAssert[enum](reflect.Zero(t)); limited {
 		return "want " + list(allowed.values())
@@ -267,8 +267,7 @@ func wantOf(t reflect.Type) string {
 	}
 }
 
-// describe names what a node is, with its value unless the field is one that
-// may hold a secret.
+// describe describes a node, with its value unless that may be secret.
 func describe(node *yaml.Node, path string) string {
 	kind := kindOf(node)
 	if node.Kind != yaml.ScalarNode || node.ShortTag() == "!!null" {
@@ -309,7 +308,7 @@ func kindOf(node *yaml.Node) string {
 	}
 }
 
-// jsonFields gives the index of each field by its name in YAML.
+// jsonFields returns the index of each field by its name in YAML.
 func jsonFields(t reflect.Type) map[string]int {
 	known := map[string]int{}
 	for i := range t.NumField() {
@@ -333,7 +332,7 @@ func join(path, name string) string {
 	return path + "." + name
 }
 
-// wantField names the nearest field, or all of them.
+// wantField suggests the field with the most similar name, or lists all fields.
 func wantField(name string, owner reflect.Type) string {
 	var names []string
 	for field := range owner.Fields() {

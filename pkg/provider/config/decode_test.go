@@ -30,8 +30,8 @@ func TestDecode(t *testing.T) {
 		"Nothing":  {reason: "the defaults and edit are enough", edit: complete, want: config.ServicesNone},
 		"Header": {
 			reason: "without edit it must say what it is", data: "services: mirror\n",
-			err: "akd.yaml: apiVersion: no text found; want actual.vk/v1alpha1\n" +
-				"akd.yaml: kind: no text found; want AKDConfiguration",
+			err: "akd.yaml: apiVersion: not set; want actual.vk/v1alpha1\n" +
+				"akd.yaml: kind: not set; want AKDConfiguration",
 		},
 		"Unknown": {
 			reason: "a line of the data is named", data: header + "servces: mirror\n", edit: complete,
@@ -44,7 +44,7 @@ func TestDecode(t *testing.T) {
 				cfg.NodeName = "Not_A_Node"
 			},
 			err: "akd.yaml: nodeName: found \"Not_A_Node\"; want at most 46 characters: " +
-				"lower-case letters, digits and -, a letter or digit first and last",
+				"lowercase letters, digits and -, a letter or digit first and last",
 		},
 	}
 	for name, tc := range cases {

@@ -6,8 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Default returns the configuration of an akd that was told nothing. It lacks
-// a node name.
+// Default returns the default configuration. It has no node name.
 func Default() *Configuration {
 	return &Configuration{
 		APIVersion: APIVersion,
@@ -27,8 +26,8 @@ func Default() *Configuration {
 			ResyncPeriod:       metav1.Duration{Duration: 10 * time.Minute},
 			ConcurrentSyncs:    16,
 			UnusedNamespaceTTL: metav1.Duration{Duration: 5 * time.Minute},
-			// As kube-controller-manager's --node-monitor-grace-period once was:
-			// the control plane then treats the node as it treats any lost one.
+			// The former default of --node-monitor-grace-period in
+			// kube-controller-manager: a lost node is lost after the same time.
 			RemoteGracePeriod: metav1.Duration{Duration: 40 * time.Second},
 		},
 		Logging: LoggingConfiguration{Level: LogLevelInfo, Format: LogFormatText},

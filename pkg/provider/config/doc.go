@@ -1,11 +1,11 @@
-// Package config is akd's configuration: one YAML file, and the flags that
+// Package config is the configuration of akd: one YAML file, and the flags that
 // override it.
 //
-// It owns the file's format (apiVersion actual.vk/v1alpha1, kind
-// AKDConfiguration), the defaults, what is allowed, and the sentences that
-// tell what is wrong and where. It must not touch a network, a cluster or the
-// environment, and it opens no file but the configuration itself: that a
-// kubeconfig works is for those who use it to find out.
+// It owns the format of the file (apiVersion actual.vk/v1alpha1, kind
+// AKDConfiguration), the defaults, the validation, and the messages about
+// mistakes. It must not use the network, a cluster or the environment. It reads no
+// file except the configuration itself: it does not check, for example, whether a
+// kubeconfig works.
 //
 //	akd.yaml ─→ read ─→ YAML nodes ─→ decode ─┐        every value remembers
 //	           (size, UTF-8)  (lines)         ├─→ Configuration ─→ Validate
@@ -14,7 +14,7 @@
 //	                                             *Error: all problems, each with
 //	                                             file:line or flag, field, found, want
 //
-// The Go doc comments of the types are the documentation: go generate makes
+// The doc comments of the types are the documentation: go generate writes
 // docs/configuration.md and the usage of the flags from them.
 package config
 

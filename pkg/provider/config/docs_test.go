@@ -121,8 +121,8 @@ func referenceText(example string) string {
 	b.WriteString(introduction)
 	b.WriteString("```yaml\n" + example + "```\n\n## Fields\n\n")
 	section(&b, reflect.TypeFor[Configuration](), "")
-	b.WriteString("## Flags\n\nA flag that is given overrides the field of the file, whole lists and maps included. " +
-		"`--config` names the file; a flag's paths are relative to the working directory.\n\n| flag | field |\n|---|---|\n")
+	b.WriteString("## Flags\n\nA flag overrides the field of the file, including whole lists and maps. `--config` is the path of the file. " +
+		"Relative paths in flags are relative to the working directory.\n\n| flag | field |\n|---|---|\n")
 	for _, known := range fields() {
 		if known.flag != "" {
 			fmt.Fprintf(&b, "| `--%s` | `%s` |\n", known.flag, known.path)
@@ -131,24 +131,24 @@ func referenceText(example string) string {
 	return b.String()
 }
 
-const introduction = `akd reads one YAML (or JSON) file, named by ` + "`--config`" + `, in UTF-8, of at most 1 MiB, with one document in it.
-Everything has a default but the node's name, so a file is not needed: each flag below works without one too.
+const introduction = `akd reads one YAML or JSON file in UTF-8, named by ` + "`--config`" + `, of at most 1 MiB and with one document in it.
+All fields except the name of the node have defaults, so a file is optional: the flags below work without one.
 
-The file is read strictly. A field that is not known, is given twice, or has a value of the wrong type stops akd with
-exit code 2, and one line for each problem, all of them at once:
+akd reads the file strictly. If a field is unknown, appears twice, or has a value of the wrong type, akd ends with exit code 2. It prints one
+line for each problem, and all problems at once:
 
     akd.yaml:5: local.identity: found "nod"; want node or client
     akd.yaml:8: node.capacity[cpu]: found "lots"; want a quantity such as 4, 500m or 16Gi
     akd.yaml:10: node.adress: unknown field; did you mean address?
 
-A duration is written as 30s, 5m or 1h30m. A quantity is one of
-[Kubernetes'](https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/): 4, 500m, 16Gi. Text that looks
-like a number or a boolean needs quotes. Relative paths in the file are seen from the folder of the file. An empty
-value (` + "`field:`" + `) is the same as leaving the field out; ` + "`field: \"\"`" + ` sets it to nothing.
+A duration has the form 30s, 5m or 1h30m. A quantity is one of
+[Kubernetes](https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/): 4, 500m, 16Gi. Quote text that looks like a
+number or a boolean. Relative paths in the file are relative to its folder. A field without a value (` + "`field:`" + `) has its default;
+` + "`field: \"\"`" + ` sets it to the empty value.
 
 ## Example
 
-Every field:
+This file sets every field:
 
 `
 

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// leaf is a field of the configuration that holds a value, not more fields.
+// leaf is a field of the configuration that has a value instead of fields.
 type leaf struct {
 	path   string
 	index  []int
@@ -42,7 +42,7 @@ func leaves(owner reflect.Type, path string, index []int) []leaf {
 	return all
 }
 
-// sentence is the first of a text.
+// sentence returns the first sentence of a text.
 func sentence(text string) string {
 	first, _, _ := strings.Cut(text, ". ")
 	return strings.TrimSuffix(strings.ReplaceAll(first, "\n", " "), ".")

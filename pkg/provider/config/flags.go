@@ -13,19 +13,20 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Flags are the command line's part of the configuration. Make them with
-// BindFlags.
+// Flags are the part of the configuration that comes from the command line. Make
+// them with BindFlags.
 type Flags struct {
-	// File that --config named; empty when none was.
+	// File is the value of --config, or empty.
 	File   string
 	values []*flagValue
 }
 
-// BindFlags adds --config and a flag for each field that has one. Load reads
-// them after the flag set has parsed its arguments.
+// BindFlags adds --config and the flags of fields to a flag set. Call Load after the
+// flag set has parsed its arguments.
 func BindFlags(flags *pflag.FlagSet) *Flags {
 	bound := &Flags{}
-	flags.StringVar(&bound.File, "config", "", "Configuration file, apiVersion "+APIVersion+", kind "+Kind+"; the other flags override it")
+	flags.StringVar(&bound.File, "config", "",
+		"Path of a configuration file of kind "+Kind+", apiVersion "+APIVersion+"; other flags override it")
 	defaults := reflect.ValueOf(Default()).Elem()
 	for _, known := range fields() {
 		if known.flag == "" {
@@ -42,17 +43,15 @@ func BindFlags(flags *pflag.FlagSet) *Flags {
 	return bound
 }
 
-// Load reads the file of --config, when there is one, lets the flags that were
-// given override it, and validates the whole. Its error is an *Error.
+// Load reads the file of --config, if any, applies the flags, and validates the
+// result. Its error is an *Error.
 func (f *Flags) Load() (*Configuration, error) {
 	return load(f.File, f)
 }
 
-// apply sets what was given. A flag mends what the file has wrong.
+// apply sets the fields whose flags were given. A flag overrides mistakes of the
+// file, too.
 func (f *Flags) apply(cfg *Configuration, found *problems) {
-	if f == nil {
-		return
-	}
 	for _, value := range f.values {
 		if value.given {
 			reflect.ValueOf(cfg).Elem().FieldByIndex(value.index).Set(value.value)
@@ -85,7 +84,7 @@ func (f *flagValue) Set(text string) error {
 	case f.typ.Kind() == reflect.Map:
 		return f.setEntries(text)
 	case f.typ == reflect.TypeFor[[]corev1.EnvVar]():
-		// One a flag: a value may hold commas.
+		// One per flag: a value may contain commas.
 		name, value, ok := strings.Cut(text, "=")
 		if !ok {
 			return errors.New("found no =; want NAME=VALUE")
@@ -104,7 +103,7 @@ func (f *flagValue) setEntries(text string) error {
 	for _, item := range split(text) {
 		key, value, ok := strings.Cut(item, "=")
 		if !ok {
-			return fmt.Errorf("found %s; want NAME=VALUE, more after commas", quote(item))
+			return fmt.Errorf("found %s; want NAME=VALUE, separated by commas", quote(item))
 		}
 		entry := reflect.New(f.typ.Elem()).Elem()
 		if err := setScalar(entry, value); err != nil {
@@ -123,7 +122,7 @@ func (f *flagValue) setItems(text string) error {
 		}
 		taint, err := ParseTaint(item)
 		if err != nil {
-			return fmt.Errorf("found %s; %w, more after commas", quote(item), err)
+			return fmt.Errorf("found %s; %w, separated by commas", quote(item), err)
 		}
 		f.append(reflect.ValueOf(taint))
 	}
@@ -134,7 +133,7 @@ func (f *flagValue) append(item reflect.Value) {
 	f.value.Set(reflect.Append(f.value, item))
 }
 
-// Type implements pflag.Value: the placeholder in the usage.
+// Type implements pflag.Value. It is the placeholder in --help.
 func (f *flagValue) Type() string {
 	switch {
 	case f.typ.Kind() == reflect.Bool:
@@ -151,8 +150,8 @@ func (f *flagValue) Type() string {
 	return typeName(f.typ)
 }
 
-// ParseTaint reads KEY[=VALUE]:EFFECT, as kubectl taint and the kubelet's
-// --register-with-taints write it. Its error says what it wants.
+// ParseTaint parses KEY[=VALUE]:EFFECT, the format of kubectl taint and of the flag
+// --register-with-taints of the kubelet. Its error says what is expected.
 func ParseTaint(text string) (corev1.Taint, error) {
 	rest, effect, ok := strings.Cut(text, ":")
 	if !ok {
@@ -164,13 +163,13 @@ func ParseTaint(text string) (corev1.Taint, error) {
 
 func split(text string) []string {
 	if text == "" {
-		return nil // --node-labels= takes away what the file has
+		return nil // --node-labels= removes those of the file
 	}
 	return strings.Split(text, ",")
 }
 
-// render shows a scalar as a person writes it. Lists and maps are empty by
-// default and not shown.
+// render formats a scalar as a person writes it. Lists and maps have no text: they
+// are empty by default.
 func render(value reflect.Value) string {
 	switch known := value.Interface().(type) {
 	case metav1.Duration:
@@ -184,7 +183,7 @@ func render(value reflect.Value) string {
 	return fmt.Sprint(value.Interface())
 }
 
-// duration without the zeros of Go's own: 10m, not 10m0s.
+// duration formats without the zeros of Go: 10m, not 10m0s.
 func duration(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
@@ -196,7 +195,7 @@ func duration(d time.Duration) string {
 	return text
 }
 
-// typeName is how the usage and the reference call a type.
+// typeName is the name of a type in --help and in the reference.
 func typeName(t reflect.Type) string {
 	switch {
 	case t == reflect.TypeFor[resource.Quantity]():

@@ -69,14 +69,14 @@ sync: {resyncPeriod: 1h}
 			reason: "An error says which flag is wrong; the file is not to blame.",
 			file:   minimal,
 			args:   []string{"--node-name=VK", "--node-taints=a:No"},
-			err: `--node-name: nodeName: found "VK"; want at most 46 characters: lower-case letters, digits and -, a letter or digit first and last
+			err: `--node-name: nodeName: found "VK"; want at most 46 characters: lowercase letters, digits and -, a letter or digit first and last
 --node-taints: node.taints[0].effect: found "No"; want NoSchedule, PreferNoSchedule or NoExecute`,
 		},
 		"Nothing": {
 			reason: "Without a file the sentences stand alone.",
-			err: `nodeName: not set; want a name for the virtual node, here or with --node-name
-remote.kubeconfig: not set; want the kubeconfig of the remote cluster, here or with --remote-kubeconfig, or that of the local one: only ` +
-				`one can be akd's own service account`,
+			err: `nodeName: not set; want the name of the virtual node, here or in --node-name
+remote.kubeconfig: not set; want the kubeconfig of the remote cluster, here or in --remote-kubeconfig, or that of the local ` +
+				`cluster: akd can use its own service account for one of them only`,
 		},
 	}
 	for name, tc := range cases {
@@ -126,9 +126,9 @@ func TestFlagsRefuse(t *testing.T) {
 		"Quantity": {"The resource is a quantity.", "--node-capacity=cpu=x",
 			`invalid argument "cpu=x" for "--node-capacity" flag: found "x"; want a quantity such as 4, 500m or 16Gi`},
 		"Map": {"A label without = is a mistake.", "--node-labels=a",
-			`invalid argument "a" for "--node-labels" flag: found "a"; want NAME=VALUE, more after commas`},
+			`invalid argument "a" for "--node-labels" flag: found "a"; want NAME=VALUE, separated by commas`},
 		"Taint": {"A taint has an effect.", "--node-taints=a",
-			`invalid argument "a" for "--node-taints" flag: found "a"; want KEY=VALUE:EFFECT or KEY:EFFECT, more after commas`},
+			`invalid argument "a" for "--node-taints" flag: found "a"; want KEY=VALUE:EFFECT or KEY:EFFECT, separated by commas`},
 		"Env": {"A variable has a value.", "--pod-env=A", `invalid argument "A" for "--pod-env" flag: found no =; want NAME=VALUE`},
 	}
 	for name, tc := range cases {
@@ -149,7 +149,7 @@ func TestUsage(t *testing.T) {
 	BindFlags(set)
 	help := set.FlagUsages()
 	for _, want := range []string{
-		`Who akd is in the local cluster (node or client) (default "node")`,
+		`Identity of akd in the local cluster (node or client) (default "node")`,
 		`(default 10m)`,
 		`--profiling `,
 	} {

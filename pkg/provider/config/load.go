@@ -19,22 +19,22 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// maxBytes of a configuration file: what etcd takes of one object, and far
+// maxBytes is the limit of a configuration file: that of etcd for one object, far
 // more than anybody writes by hand.
 const maxBytes = 1 << 20
 
 const wantHeader = "want apiVersion: " + APIVersion + " and kind: " + Kind
 
-// Load reads the configuration in the file, over the defaults, and validates
-// it. Its error is an *Error with every problem that was found.
+// Load reads the configuration in the file, over the defaults, and validates it.
+// Its error is an *Error with all problems.
 func Load(path string) (*Configuration, error) {
-	return load(path, nil)
+	return load(path, &Flags{})
 }
 
 // Decode reads a configuration from data, over the defaults, and validates it.
-// Errors call the data by its name. edit, if it is not nil, changes what was
-// read before it is validated; it may complete data without a header. Relative
-// paths stay as they are.
+// Errors refer to the data by name. If edit is not nil, it modifies the
+// configuration before the validation; it can add a missing header. Relative paths
+// stay unchanged.
 func Decode(name string, data []byte, edit func(*Configuration)) (*Configuration, error) {
 	cfg, found := Default(), newProblems(name)
 	if len(data) > 0 {
@@ -54,7 +54,7 @@ func Decode(name string, data []byte, edit func(*Configuration)) (*Configuration
 	return validated(cfg, found)
 }
 
-// load reads the file, when one is named, applies the flags and validates.
+// load reads the file, if any, applies the flags and validates.
 func load(path string, flags *Flags) (*Configuration, error) {
 	cfg, found := Default(), newProblems(path)
 	if path != "" {
@@ -74,17 +74,16 @@ func load(path string, flags *Flags) (*Configuration, error) {
 	return validated(cfg, found)
 }
 
-// unreadable reports whether nothing was read: what is missing is then no news.
+// unreadable reports whether nothing was read. Missing fields are not reported then.
 func unreadable(found *problems) bool {
 	return len(found.list) > 0 && found.list[0].Field == ""
 }
 
-// validated adds what is wrong with the values to what could not be read.
+// validated adds the invalid values to the problems found while reading.
 func validated(cfg *Configuration, found *problems) (*Configuration, error) {
 	unread := slices.Clone(found.list)
 	for _, problem := range cfg.Validate() {
-		// What could not be read still has its default, of which there is
-		// nothing to say.
+		// A field that could not be read still has its default: report it once.
 		if !slices.ContainsFunc(unread, func(p Problem) bool { return below(problem.Field, p.Field) }) {
 			found.at(problem.Field, foundIn(problem), problem.Detail)
 		}
@@ -102,14 +101,14 @@ func foundIn(problem *field.Error) string {
 	case field.ErrorTypeForbidden:
 		return "not allowed"
 	case field.ErrorTypeDuplicate:
-		return "found " + quote(fmt.Sprint(problem.BadValue)) + " a second time"
+		return "found " + quote(fmt.Sprint(problem.BadValue)) + " twice"
 	default:
 		return "found " + quote(fmt.Sprint(problem.BadValue))
 	}
 }
 
-// foreign reports a file that is no configuration of akd. Its other problems
-// would then mislead.
+// foreign reports a file that is not a configuration of akd. Its other problems
+// would be misleading.
 func foreign(cfg *Configuration, found *problems) bool {
 	if cfg.APIVersion == APIVersion && cfg.Kind == Kind {
 		return false
@@ -122,7 +121,7 @@ func foreign(cfg *Configuration, found *problems) bool {
 		switch header.have {
 		case header.want:
 		case "":
-			found.at(header.field, "no text found", "want "+header.want)
+			found.at(header.field, "not set", "want "+header.want)
 		default:
 			found.at(header.field, "found "+quote(header.have), "want "+header.want)
 		}
@@ -130,7 +129,7 @@ func foreign(cfg *Configuration, found *problems) bool {
 	return true
 }
 
-// read returns the file's text.
+// read returns the content of the file.
 func read(path string, found *problems) []byte {
 	file, err := os.Open(path)
 	if err == nil {
@@ -142,7 +141,7 @@ func read(path string, found *problems) []byte {
 		}
 	}
 	if cause, ok := errors.AsType[*fs.PathError](err); ok {
-		err = cause.Err // the path is already at the head of the sentence
+		err = cause.Err // the sentence begins with the path
 	}
 	found.add("", 0, "cannot be read: "+err.Error(), "want a readable YAML file")
 	return nil
@@ -195,16 +194,16 @@ func parse(data []byte, cfg *Configuration, found *problems) {
 		}
 	}
 	if document == nil {
-		found.add("", 0, "found nothing in it", wantHeader)
+		found.add("", 0, "the file is empty", wantHeader)
 		return
 	}
-	// A file states both; the defaults are for those who use no file.
+	// A file must have both; the defaults are for use without a file.
 	cfg.APIVersion, cfg.Kind = "", ""
 	decode(document, reflect.ValueOf(cfg).Elem(), found)
 }
 
-// syntax reports what the YAML parser refused. The parser gives its line only
-// inside of its text.
+// syntax reports an error of the YAML parser. The parser gives the line only as part
+// of its text.
 func syntax(err error, data []byte, found *problems) {
 	text, line := strings.TrimPrefix(err.Error(), "yaml: "), 0
 	if match := regexp.MustCompile(`^line (\d+): (.*)`).FindStringSubmatch(text); match != nil {
@@ -212,13 +211,13 @@ func syntax(err error, data []byte, found *problems) {
 		text = match[2]
 	}
 	if tab := tabbed(data); tab > 0 && (line == 0 || tab <= line+1) {
-		found.add("", tab, "found a tab in the indentation", "want spaces: YAML does not allow tabs there")
+		found.add("", tab, "found a tab in the indentation", "want spaces: YAML does not allow tabs for indentation")
 		return
 	}
-	found.add("", line, "found text that is not YAML: "+text, "want indentation, quotes and brackets put right there")
+	found.add("", line, "not valid YAML: "+text, "check indentation, quotes and brackets there")
 }
 
-// tabbed is the first line that is indented with a tab, or 0.
+// tabbed returns the first line that is indented with a tab, or 0.
 func tabbed(data []byte) int {
 	for i, line := range strings.Split(string(data), "\n") {
 		indent := line[:len(line)-len(strings.TrimLeft(line, " \t"))]
@@ -229,8 +228,8 @@ func tabbed(data []byte) int {
 	return 0
 }
 
-// resolve makes relative paths those that are seen from the folder of the
-// file, as in a kubeconfig or a KubeletConfiguration.
+// resolve makes relative paths relative to the folder of the file, as in a
+// kubeconfig or a KubeletConfiguration.
 func resolve(cfg *Configuration, folder string) {
 	for _, known := range fields() {
 		if !known.isPath {

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// Error is a configuration that akd cannot run with. A program that meets it
-// ends with exit code 2: another try will not help.
+// Error means that akd cannot run with the configuration. The program ends with exit
+// code 2: retrying does not help.
 type Error struct {
-	// Problems are all that were found, in the order of the file.
+	// Problems has all problems, in the order of the file.
 	Problems []Problem
 }
 
-// Error gives one sentence a line.
+// Error returns one line per problem.
 func (e *Error) Error() string {
 	lines := make([]string, len(e.Problems))
 	for i, problem := range e.Problems {
@@ -24,22 +24,23 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Problem is one thing that is wrong.
+// Problem is one mistake in a configuration.
 type Problem struct {
-	// File as it was named to Load; empty when the value did not come from one.
+	// File is the path that was passed to Load, or empty if the value is not from a
+	// file.
 	File string
-	// Line in File, from 1; 0 when there is none, as for what is missing.
+	// Line is the line in File, from 1, or 0 if there is none, as for a missing field.
 	Line int
-	// Flag that gave the value, without its dashes; empty for a file.
+	// Flag is the name of the flag with the value, or empty if it is from a file.
 	Flag string
-	// Field is the path of the field, such as node.taints[0].effect; empty when
-	// the problem is of the whole file.
+	// Field is the path of the field, such as node.taints[0].effect, or empty if the
+	// problem concerns the whole file.
 	Field string
-	// Found is what is there, Want what is allowed or to be done.
+	// Found is what the configuration has, Want what is allowed or what to do.
 	Found, Want string
 }
 
-// String gives the problem as one sentence:
+// String returns the problem as one sentence:
 //
 //	akd.yaml:12: pods.podSecurity: found "strict"; want privileged, baseline or restricted
 func (p Problem) String() string {
@@ -58,14 +59,14 @@ func (p Problem) String() string {
 	return strings.Join(append(parts, p.Found+"; "+p.Want), ": ")
 }
 
-// problems collects what is wrong, and where each value came from.
+// problems collects problems, and the origins of all values.
 type problems struct {
 	file    string
 	list    []Problem
 	origins map[string]origin
 }
 
-// origin is where a value came from: a line of the file, or a flag.
+// origin is where a value is from: a line of the file, or a flag.
 type origin struct {
 	line int
 	flag string
@@ -85,8 +86,8 @@ func (p *problems) add(field string, line int, found, want string) {
 	})
 }
 
-// at adds a problem of a field whose origin is known, or that of the nearest
-// field around it.
+// at adds a problem with the origin of the field, or of the nearest field that
+// contains it.
 func (p *problems) at(field, found, want string) {
 	from := p.origin(field)
 	problem := Problem{
@@ -113,7 +114,7 @@ func (p *problems) origin(field string) origin {
 	return origin{}
 }
 
-// err is nil, or an *Error with all of them in the order of the file.
+// err returns nil, or an *Error with all problems in the order of the file.
 func (p *problems) err() error {
 	if len(p.list) == 0 {
 		return nil
@@ -122,10 +123,10 @@ func (p *problems) err() error {
 	return &Error{Problems: slices.Compact(p.list)}
 }
 
-// longestQuote is how much of a value an error repeats, in bytes.
+// longestQuote is how much of a value an error quotes, in bytes.
 const longestQuote = 64
 
-// quote shows a value in an error, on one line and not at any length.
+// quote formats a value for an error, on one line and of limited length.
 func quote(value string) string {
 	if len(value) > longestQuote {
 		return fmt.Sprintf("%.*q…", longestQuote, value)
@@ -133,7 +134,7 @@ func quote(value string) string {
 	return strconv.Quote(value)
 }
 
-// list names alternatives: a, b or c.
+// list formats alternatives: a, b or c.
 func list(values []string) string {
 	if len(values) < 2 {
 		return strings.Join(values, "")
@@ -142,7 +143,8 @@ func list(values []string) string {
 	return strings.Join(values[:last], ", ") + " or " + values[last]
 }
 
-// overridden forgets what the file has at the field and below: the flag counts.
+// overridden removes the problems and origins of a field that a flag overrides, and
+// of everything in it.
 func (p *problems) overridden(field, flag string) {
 	p.list = slices.DeleteFunc(p.list, func(problem Problem) bool { return below(problem.Field, field) })
 	for path := range p.origins {
@@ -153,7 +155,7 @@ func (p *problems) overridden(field, flag string) {
 	p.origins[field] = origin{flag: flag}
 }
 
-// below says whether the path is that of the field, or of something in it.
+// below reports whether path is the field or is in it.
 func below(path, field string) bool {
 	rest, ok := strings.CutPrefix(path, field)
 	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')

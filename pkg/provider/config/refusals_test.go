@@ -18,7 +18,7 @@ func TestLoadRefuses(t *testing.T) {
 		"Empty": {
 			reason: "An empty file is a mistake, not a wish for defaults.",
 			text:   "# nothing yet\n",
-			want:   []string{`akd.yaml: found nothing in it; want apiVersion: actual.vk/v1alpha1 and kind: AKDConfiguration`},
+			want:   []string{`akd.yaml: the file is empty; want apiVersion: actual.vk/v1alpha1 and kind: AKDConfiguration`},
 		},
 		"Scalar": {
 			reason: "A file that is not even a mapping.",
@@ -37,23 +37,23 @@ func TestLoadRefuses(t *testing.T) {
 			reason: "A file says what it is.",
 			text:   "nodeName: vk\n",
 			want: []string{
-				`akd.yaml: apiVersion: no text found; want actual.vk/v1alpha1`,
-				`akd.yaml: kind: no text found; want AKDConfiguration`,
+				`akd.yaml: apiVersion: not set; want actual.vk/v1alpha1`,
+				`akd.yaml: kind: not set; want AKDConfiguration`,
 			},
 		},
 		"Required": {
 			reason: "What is missing has no line.",
 			text:   header,
 			want: []string{
-				`akd.yaml: nodeName: not set; want a name for the virtual node, here or with --node-name`,
-				`akd.yaml: remote.kubeconfig: not set; want the kubeconfig of the remote cluster, here or with --remote-kubeconfig, or that of the ` +
-					`local one: only one can be akd's own service account`,
+				`akd.yaml: nodeName: not set; want the name of the virtual node, here or in --node-name`,
+				`akd.yaml: remote.kubeconfig: not set; want the kubeconfig of the remote cluster, here or in --remote-kubeconfig, or that of the ` +
+					`local cluster: akd can use its own service account for one of them only`,
 			},
 		},
 		"SameCluster": {
 			reason: "akd must not proxy a cluster to itself.",
 			text:   minimal + "local: {kubeconfig: /remote}\n",
-			want:   []string{`akd.yaml:4: remote.kubeconfig: found "/remote"; want another kubeconfig or context than the local cluster's`},
+			want:   []string{`akd.yaml:4: remote.kubeconfig: found "/remote"; want a kubeconfig or context other than those of the local cluster`},
 		},
 		"TwoDocuments": {
 			reason: "The second one would be ignored in silence.",
@@ -63,13 +63,13 @@ func TestLoadRefuses(t *testing.T) {
 		"Tab": {
 			reason: "The commonest mistake of syntax has a sentence of its own.",
 			text:   minimal + "node:\n\taddress: 192.0.2.1\n",
-			want:   []string{`akd.yaml:6: found a tab in the indentation; want spaces: YAML does not allow tabs there`},
+			want:   []string{`akd.yaml:6: found a tab in the indentation; want spaces: YAML does not allow tabs for indentation`},
 		},
 		"Syntax": {
 			reason: "The parser's own words, with its line.",
 			text:   minimal + "node: [\n",
 			want: []string{
-				`akd.yaml:5: found text that is not YAML: did not find expected node content; want indentation, quotes and brackets put right there`,
+				`akd.yaml:5: not valid YAML: did not find expected node content; check indentation, quotes and brackets there`,
 			},
 		},
 		"NotUTF8": {
@@ -100,8 +100,8 @@ func TestLoadRefuses(t *testing.T) {
 			reason: "YAML forbids them, and the last one winning surprises.",
 			text:   minimal + "nodeName: other\nnode: {labels: {a: b, a: c}}\n",
 			want: []string{
-				`akd.yaml:5: nodeName: found a second time; want it once: it is already on line 3`,
-				`akd.yaml:6: node.labels[a]: found a second time; want it once: it is already on line 6`,
+				`akd.yaml:5: nodeName: found twice; want it once: it is also on line 3`,
+				`akd.yaml:6: node.labels[a]: found twice; want it once: it is also on line 6`,
 			},
 		},
 		"WrongTypes": {
@@ -168,25 +168,26 @@ logging: {level: warn}
 `,
 			want: []string{
 				`akd.yaml:5: local.identity: found "admin"; want node or client`,
-				`akd.yaml:5: local.apiServer: found "localhost:6443"; want an address that pods in the remote cluster reach, not this machine's own`,
+				`akd.yaml:5: local.apiServer: found "localhost:6443"; want an address that pods in the remote cluster can reach, not a loopback ` +
+					`address`,
 				`akd.yaml:7: node.address: found "nowhere"; want an IP address`,
 				`akd.yaml:9: node.capacity[cpu]: found "lots"; want a quantity such as 4, 500m or 16Gi`,
 				`akd.yaml:10: node.capacity[memory]: found "-1"; want 0 or more`,
 				`akd.yaml:11: node.capacity[pods]: found "1500m"; want a whole number: only cpu has fractions`,
 				`akd.yaml:12: node.capacity[gpu]: found "gpu"; want cpu, memory, pods, ephemeral-storage, hugepages-SIZE or an extended resource ` +
 					`such as example.com/gpu`,
-				`akd.yaml:14: node.labels[actual.vk/node-name]: not allowed; want another prefix: labels of actual.vk are akd's own`,
+				`akd.yaml:14: node.labels[actual.vk/node-name]: not allowed; want another prefix: actual.vk is reserved for akd`,
 				`akd.yaml:17: node.labels[example.com/a]: found "a b"; want at most 63 characters: letters, digits, -, _ and ., a letter or digit ` +
 					`first and last`,
 				`akd.yaml:19: node.taints[0].effect: found "No"; want NoSchedule, PreferNoSchedule or NoExecute`,
-				`akd.yaml:21: node.taints[2]: found "b:NoSchedule" a second time; want one taint for each key and effect`,
-				`akd.yaml:24: pods.env[0].name: found "KUBERNETES_SERVICE_HOST"; want local.apiServer instead: akd makes this variable from it`,
-				`akd.yaml:26: pods.env[2].name: found "A" a second time; want each name once`,
+				`akd.yaml:21: node.taints[2]: found "b:NoSchedule" twice; want one taint per key and effect`,
+				`akd.yaml:24: pods.env[0].name: found "KUBERNETES_SERVICE_HOST"; set local.apiServer instead: akd derives this variable from it`,
+				`akd.yaml:26: pods.env[2].name: found "A" twice; want each name once`,
 				`akd.yaml:28: pods.tolerations[0].effect: found "NoSchedule"; want NoExecute with tolerationSeconds`,
 				`akd.yaml:29: pods.podSecurity: found "strict"; want privileged, baseline or restricted`,
 				`akd.yaml:31: kubeletAPI.port: found "99999"; want 1 to 65535`,
-				`akd.yaml:32: kubeletAPI.certificate.keyFile: not set; want a path with mode files`,
-				`akd.yaml:33: metrics.address: found "10254"; want HOST:PORT or :PORT, or nothing to turn it off`,
+				`akd.yaml:32: kubeletAPI.certificate.keyFile: not set; want a path, because mode is files`,
+				`akd.yaml:33: metrics.address: found "10254"; want HOST:PORT or :PORT, or nothing to disable the server`,
 				`akd.yaml:35: sync.resyncPeriod: found the number "10"; want a duration such as 30s, 5m or 1h30m`,
 				`akd.yaml:36: sync.concurrentSyncs: found "0"; want 1 to 1000`,
 				`akd.yaml:37: sync.unusedNamespaceTTL: found "-1s"; want 0s or more`,
@@ -198,8 +199,8 @@ logging: {level: warn}
 			reason: "A label that NodeRestriction refuses would stop the node from registering.",
 			text:   minimal + "node:\n  labels:\n    node-restriction.kubernetes.io/a: b\n",
 			want: []string{
-				`akd.yaml:7: node.labels[node-restriction.kubernetes.io/a]: not allowed; want it set with kubectl: NodeRestriction keeps ` +
-					`node-restriction.kubernetes.io from nodes`,
+				`akd.yaml:7: node.labels[node-restriction.kubernetes.io/a]: not allowed; set it with kubectl: NodeRestriction does ` +
+					`not allow nodes to set labels of node-restriction.kubernetes.io`,
 			},
 		},
 		"Quantities": {
@@ -215,9 +216,9 @@ logging: {level: warn}
 			reason: "In a list or a map, nothing would become a capacity of 0 or an empty label.",
 			text:   minimal + "node:\n  capacity: {cpu: }\n  labels: {a: ~}\n  clusterDNS: [null]\n",
 			want: []string{
-				`akd.yaml:6: node.capacity[cpu]: found nothing; want a value, or the line left out`,
-				`akd.yaml:7: node.labels[a]: found nothing; want a value, or the line left out`,
-				`akd.yaml:8: node.clusterDNS[0]: found nothing; want a value, or the line left out`,
+				`akd.yaml:6: node.capacity[cpu]: found nothing; want a value, or remove the line`,
+				`akd.yaml:7: node.labels[a]: found nothing; want a value, or remove the line`,
+				`akd.yaml:8: node.clusterDNS[0]: found nothing; want a value, or remove the line`,
 			},
 		},
 		"NoFollowUps": {
@@ -232,7 +233,7 @@ logging: {level: warn}
 			reason: "Every pod would be refused.",
 			text:   minimal + "node:\n  clusterDNS: [192.0.2.1, 192.0.2.2, 192.0.2.3, dns]\n",
 			want: []string{
-				`akd.yaml:6: node.clusterDNS: found "4"; want at most 3 addresses: a pod's DNS configuration takes no more`,
+				`akd.yaml:6: node.clusterDNS: found "4"; want at most 3 addresses, the limit of the DNS configuration of a pod`,
 				`akd.yaml:6: node.clusterDNS[3]: found "dns"; want an IP address`,
 			},
 		},
@@ -274,7 +275,7 @@ logging: {level: warn}
 // dropLine removes the problem of a line, of which there must be one.
 func dropLine(problems []string, line int) []string {
 	for i, problem := range problems {
-		if strings.HasPrefix(problem, "akd.yaml:15: node.labels[node-role.kubernetes.io/worker]: not allowed; want it set with kubectl") &&
+		if strings.HasPrefix(problem, "akd.yaml:15: node.labels[node-role.kubernetes.io/worker]: not allowed; set it with kubectl") &&
 			line == 15 {
 			return append(problems[:i:i], problems[i+1:]...)
 		}

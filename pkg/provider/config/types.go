@@ -16,242 +16,242 @@ const (
 	Kind = "AKDConfiguration"
 )
 
-// Configuration is everything that akd can be told. A field that is left out
-// keeps its default; a field that is set, even to an empty value, is taken at
-// its word.
+// Configuration is the configuration of akd. A field that is not set has its
+// default. A field that is set, even to an empty value, has that value.
 type Configuration struct {
-	// Version of this format: actual.vk/v1alpha1. Required in a file.
+	// Version of the format: actual.vk/v1alpha1. Required in a file.
 	APIVersion string `json:"apiVersion"`
-	// Kind of this document: AKDConfiguration. Required in a file.
+	// Kind of the document: AKDConfiguration. Required in a file.
 	Kind string `json:"kind"`
-	// Name of the virtual node in the local cluster: a DNS-1123 label of at
-	// most 46 characters, because remote namespaces are named after it.
-	// Required. Once pods have run under it, another name is another node.
+	// Name of the virtual node in the local cluster. Required. A DNS-1123 label of
+	// at most 46 characters, because it is the prefix of remote namespaces. Do not
+	// change it once pods have run: another name is another node.
 	NodeName string `json:"nodeName" flag:"node-name"`
-	// Local is the cluster that the node joins, where users create pods.
+	// Local is the cluster that the node joins, and where users create pods.
 	Local LocalConfiguration `json:"local"`
 	// Remote is the cluster whose kubelets run the pods.
 	Remote RemoteConfiguration `json:"remote"`
 	// Node describes the virtual node to the local cluster.
 	Node NodeConfiguration `json:"node"`
-	// How pods reach the Services of the local cluster. With mirror, akd keeps
-	// copies of all Services and their endpoints in the remote cluster, with the
-	// same addresses, and pods use the local cluster's DNS: names and addresses
-	// are those of the local cluster. The remote cluster needs a ServiceCIDR
-	// object with the local cluster's range of service addresses, which
-	// Kubernetes has since 1.33, and which kubectl actual install makes. With
-	// none, pods reach the local API server alone, by its environment variables
-	// and names.
+	// How pods reach the Services of the local cluster. With mirror, akd copies all
+	// Services and their endpoints to the remote cluster, with the same addresses,
+	// and pods use the DNS of the local cluster. This requires Kubernetes 1.33 or
+	// later in the remote cluster, and a ServiceCIDR there with the service range of
+	// the local cluster, which kubectl actual install creates. With none, pods
+	// reach only the local API server, by its environment variables and names.
 	Services ServicesMode `json:"services" flag:"services"`
-	// Pods is what every remote pod gets.
+	// Pods applies to all remote pods.
 	Pods PodsConfiguration `json:"pods"`
-	// Namespaces is what every remote namespace gets.
+	// Namespaces applies to all remote namespaces.
 	Namespaces NamespacesConfiguration `json:"namespaces"`
 	// KubeletAPI is the HTTPS server for logs, exec, port-forward and usage.
 	KubeletAPI KubeletAPIConfiguration `json:"kubeletAPI"`
 	// Metrics is the HTTP server for metrics and probes.
 	Metrics MetricsConfiguration `json:"metrics"`
-	// Serve Go's profiles under /debug/pprof/ at metrics.address, to anyone who
-	// reaches that address.
+	// Serve profiles of Go under /debug/pprof/ at metrics.address. Anyone who reaches
+	// that address can read them.
 	Profiling bool `json:"profiling" flag:"profiling"`
-	// LeaderElection lets one of several akds of the node work.
+	// LeaderElection is for several replicas of akd.
 	LeaderElection LeaderElectionConfiguration `json:"leaderElection"`
-	// Sync tunes how akd keeps the two clusters in step.
+	// Sync tunes how akd keeps the clusters in sync.
 	Sync SyncConfiguration `json:"sync"`
-	// Logging is what akd writes to standard error.
+	// Logging configures the log, which akd writes to standard error.
 	Logging LoggingConfiguration `json:"logging"`
 }
 
-// LocalConfiguration says how akd, and the pods, reach the local cluster.
+// LocalConfiguration says how akd and the pods reach the local cluster.
 type LocalConfiguration struct {
-	// Path of the kubeconfig of the local cluster. Empty means akd's own service
-	// account, which works when akd runs in a pod of the local cluster.
+	// Path of the kubeconfig of the local cluster. If empty, akd uses its own service
+	// account, which requires that it runs in a pod of the local cluster.
 	Kubeconfig string `json:"kubeconfig" flag:"local-kubeconfig" path:"file"`
-	// Secret of the remote cluster, NAMESPACE/NAME, whose key kubeconfig holds
-	// the kubeconfig of the local cluster, with everything in it: for an akd that
-	// runs in the remote cluster. akd renews a service account's token in it at
-	// 80% of its life, and takes up what others store there.
+	// Secret of the remote cluster with the kubeconfig of the local cluster,
+	// NAMESPACE/NAME. It is for an akd that runs in the remote cluster. The
+	// kubeconfig is under the key kubeconfig, and must not refer to files. akd renews
+	// the token of a service account at 80% of its lifetime, and uses a token that
+	// others store there.
 	Secret string `json:"secret" flag:"local-secret"`
-	// Context of the kubeconfig. Empty means its current context.
+	// Context of the local kubeconfig. If empty, akd uses the current context.
 	Context string `json:"context" flag:"local-context"`
-	// Who akd is in the local cluster. With node, akd impersonates the user
-	// system:node:NODENAME in the group system:nodes, and has exactly the
-	// rights of a kubelet. With client, it acts as the kubeconfig's own user:
-	// for clusters without the Node authorizer.
+	// Identity of akd in the local cluster. With node, akd impersonates the user
+	// system:node:NODENAME in the group system:nodes, and has exactly the rights of
+	// a kubelet. With client, it acts as the user of the kubeconfig, for clusters
+	// without the Node authorizer.
 	Identity LocalIdentity `json:"identity" flag:"local-identity"`
-	// Address of the local API server as pods in the remote cluster reach it,
-	// HOST:PORT. Empty means the endpoint that the Service kubernetes of the
-	// namespace default publishes.
+	// Address where pods in the remote cluster reach the local API server, HOST:PORT.
+	// If empty, it is the endpoint of the Service kubernetes in the namespace
+	// default.
 	APIServer string `json:"apiServer" flag:"local-api-server"`
 }
 
 // RemoteConfiguration says how akd reaches the remote cluster.
 type RemoteConfiguration struct {
-	// Path of the kubeconfig of the remote cluster. Empty means akd's own
-	// service account, which works when akd runs in a pod of the remote
-	// cluster; only one of the two can be empty.
+	// Path of the kubeconfig of the remote cluster. If empty, akd uses its own service
+	// account, which requires that it runs in a pod of the remote cluster. Only one
+	// of the two kubeconfigs can be empty.
 	Kubeconfig string `json:"kubeconfig" flag:"remote-kubeconfig" path:"file"`
-	// Secret of the local cluster, NAMESPACE/NAME, whose key kubeconfig holds the
-	// kubeconfig of the remote cluster, with everything in it: instead of
-	// kubeconfig. akd renews a service account's token in it at 80% of its life,
-	// and takes up what others store there.
+	// Secret of the local cluster with the kubeconfig of the remote cluster,
+	// NAMESPACE/NAME. It replaces remote.kubeconfig. The kubeconfig is under the key
+	// kubeconfig, and must not refer to files. akd renews the token of a service
+	// account at 80% of its lifetime, and uses a token that others store there.
 	Secret string `json:"secret" flag:"remote-secret"`
-	// Context of the kubeconfig. Empty means its current context.
+	// Context of the remote kubeconfig. If empty, akd uses the current context.
 	Context string `json:"context" flag:"remote-context"`
 }
 
-// LeaderElectionConfiguration is for several akds of one node, of which one
-// works and the others wait.
+// LeaderElectionConfiguration is for several replicas of akd for one node. One is
+// active, the others stand by.
 type LeaderElectionConfiguration struct {
-	// Lease of the local cluster, NAMESPACE/NAME, that the working akd holds. A
-	// waiting one takes over at once when it is given back, and 12 s after its
-	// last renewal when it is not. Empty means that there is one akd only: two
-	// that both work would disturb each other.
+	// Lease of the local cluster, NAMESPACE/NAME, that the active akd holds. Another
+	// takes over at once if the lease is released, otherwise 12 s after its last
+	// renewal. If empty, run only one akd: two active ones would interfere with each
+	// other.
 	Lease string `json:"lease" flag:"leader-election-lease"`
 }
 
 // NodeConfiguration describes the virtual node.
 type NodeConfiguration struct {
-	// Address of the node, its InternalIP: where the local API server reaches
-	// the kubelet API of akd. Empty means the address from which akd reaches
-	// the local API server.
+	// IP address of the node, where the local API server reaches the kubelet API of
+	// akd. If empty, it is the address from which akd connects to the local API
+	// server.
 	Address string `json:"address" flag:"node-address"`
 	// Hostname of the node, in its addresses and in its label
-	// kubernetes.io/hostname. Empty means nodeName.
+	// kubernetes.io/hostname. If empty, it is nodeName.
 	Hostname string `json:"hostname" flag:"node-hostname"`
-	// Capacity of the node by resource: cpu, memory, pods, ephemeral-storage,
-	// and extended resources. A resource that is named here replaces what akd
-	// finds by adding up the schedulable nodes of the remote cluster; where akd
-	// may not list them, this is all there is.
+	// Capacity of the node by resource. Resources are cpu, memory, pods,
+	// ephemeral-storage, and extended resources. It overrides the sum of the schedulable nodes of the remote
+	// cluster, resource by resource. If akd may not list these nodes, the node has
+	// only what is set here.
 	Capacity corev1.ResourceList `json:"capacity" flag:"node-capacity"`
-	// Labels of the node, added to those that akd sets itself. With
-	// local.identity node, only what NodeRestriction lets a kubelet set.
+	// Labels of the node, in addition to those that akd sets. With local.identity
+	// node, only labels that NodeRestriction allows a kubelet to set.
 	Labels map[string]string `json:"labels" flag:"node-labels"`
-	// Taints that the node registers with. A node may set them only then:
-	// later changes are made with kubectl.
+	// Taints with which the node registers. A node may set them only then; change
+	// them later with kubectl.
 	Taints []corev1.Taint `json:"taints" flag:"node-taints"`
-	// IP addresses of the local cluster's DNS, as pods in the remote cluster
-	// reach it, at most 3. Empty means that pods use the remote cluster's DNS.
+	// IP addresses where pods in the remote cluster reach the DNS of the local
+	// cluster, at most 3. If empty, pods use the DNS of the remote cluster.
 	ClusterDNS []string `json:"clusterDNS" flag:"cluster-dns"`
 	// DNS domain of the local cluster.
 	ClusterDomain string `json:"clusterDomain" flag:"cluster-domain"`
 }
 
-// PodsConfiguration is what every remote pod gets, whatever its local one says.
+// PodsConfiguration applies to all remote pods, whatever the local pods say.
 type PodsConfiguration struct {
-	// Environment variables of every container that does not set them itself.
+	// Environment variables for containers that do not set them themselves.
 	Env []corev1.EnvVar `json:"env" flag:"pod-env"`
-	// Labels of the remote nodes that may run the pods.
+	// Labels of the remote nodes on which the pods may run.
 	NodeSelector map[string]string `json:"nodeSelector" flag:"pod-node-selector"`
 	// Tolerations for taints of the remote nodes.
 	Tolerations []corev1.Toleration `json:"tolerations"`
-	// RuntimeClass of the remote cluster. Empty means the remote's default.
+	// RuntimeClass of the remote cluster. If empty, it is the default of that cluster.
 	RuntimeClassName string `json:"runtimeClassName" flag:"pod-runtime-class"`
-	// PriorityClass of the remote cluster. Empty means the remote's default.
+	// PriorityClass of the remote cluster. If empty, it is the default of that
+	// cluster.
 	PriorityClassName string `json:"priorityClassName" flag:"pod-priority-class"`
-	// Pod Security level that the remote namespaces enforce. The policy made
-	// when akd was installed refuses a weaker one.
+	// Pod Security level that remote namespaces enforce. The policy that install
+	// creates rejects a weaker level.
 	PodSecurity PodSecurityLevel `json:"podSecurity" flag:"pod-security"`
 }
 
-// NamespacesConfiguration is what akd creates in every remote namespace before
-// the first pod, each under the name actual-vk. Each needs a right of its own,
-// which is switched on at install. akd changes none of them: a new value holds
-// for namespaces that are made afterwards.
+// NamespacesConfiguration has what akd creates in every remote namespace before the
+// first pod, under the name actual-vk. Each object needs a right that install
+// grants on request. akd never changes these objects: a new value applies to
+// namespaces that are created afterwards.
 type NamespacesConfiguration struct {
-	// What the pods of one namespace may take together, by resource: the
-	// spec.hard of a ResourceQuota. Empty means no quota.
+	// Limits for all pods of a namespace together, by resource: the spec.hard of a
+	// ResourceQuota. If empty, there is no quota.
 	ResourceQuota corev1.ResourceList `json:"resourceQuota"`
-	// What single pods and containers take by default and at most: the
-	// spec.limits of a LimitRange. Empty means none.
+	// Defaults and limits for single pods and containers: the spec.limits of a
+	// LimitRange. If empty, there are none.
 	LimitRange []corev1.LimitRangeItem `json:"limitRange"`
-	// NetworkPolicy keeps other nodes' pods from reaching this node's.
+	// NetworkPolicy keeps pods of other nodes from reaching the pods of this node.
 	NetworkPolicy NetworkPolicyConfiguration `json:"networkPolicy"`
 }
 
 // NetworkPolicyConfiguration is a NetworkPolicy for all pods of a namespace. It
-// lets in what comes from this node's namespaces, from namespaces of the remote
-// cluster that are no node's, and from the addresses of allowFrom; the rest,
-// other nodes' pods above all, is shut out. What pods may reach is not limited.
+// admits traffic from the namespaces of this node, from namespaces of the remote
+// cluster that belong to no node, and from the addresses in allowFrom. It rejects
+// all other traffic, in particular from pods of other nodes. It does not limit
+// egress.
 type NetworkPolicyConfiguration struct {
 	// Create the NetworkPolicy.
 	Enabled bool `json:"enabled"`
-	// Addresses outside of the remote cluster that reach the pods, as CIDRs: the
-	// local cluster's pods and nodes, for instance.
+	// CIDRs outside the remote cluster that may reach the pods, such as those of the
+	// pods and nodes of the local cluster.
 	AllowFrom []string `json:"allowFrom"`
 }
 
-// KubeletAPIConfiguration describes the HTTPS server that the local API server
-// calls for logs, exec, attach, port-forward and usage.
+// KubeletAPIConfiguration describes the HTTPS server that the local API server uses
+// for logs, exec, attach, port-forward and usage.
 type KubeletAPIConfiguration struct {
-	// IP address to listen on. Empty means all.
+	// IP address of the kubelet API to listen on. If empty, akd listens on all
+	// addresses.
 	Address string `json:"address" flag:"kubelet-api-address"`
-	// Port to listen on, and to publish in the Node.
+	// Port of the kubelet API, which the Node publishes.
 	Port int32 `json:"port" flag:"kubelet-api-port"`
-	// Certificate that the server shows.
+	// Certificate of the server.
 	Certificate CertificateConfiguration `json:"certificate"`
-	// Serve /healthz without authentication, for probes that cannot present
-	// any. Every other path always asks for it.
+	// Serve /healthz of the kubelet API without authentication, for probes that cannot
+	// authenticate. All other paths always require it.
 	AnonymousHealth bool `json:"anonymousHealth" flag:"kubelet-api-anonymous-health"`
-	// Most connections at a time; more wait. Callers who have shown no right
-	// yet have half of them at most, and the oldest of these goes first.
+	// Maximum number of concurrent connections to the kubelet API. Further ones wait.
+	// At most half of them are unauthenticated; the oldest of these is closed first.
 	MaxConnections int32 `json:"maxConnections" flag:"kubelet-api-max-connections"`
-	// Most streams at a time (logs, exec, attach, port-forward); more get 429
-	// Too Many Requests. One user has three quarters of them at most.
+	// Maximum number of concurrent streams (logs, exec, attach, port-forward). Further
+	// ones get 429 Too Many Requests. A user can have at most three quarters of them.
 	MaxStreams int32 `json:"maxStreams" flag:"kubelet-api-max-streams"`
 }
 
 // CertificateConfiguration says where the serving certificate comes from.
 type CertificateConfiguration struct {
-	// Where the certificate comes from. With csr, from the local cluster's
-	// signer kubernetes.io/kubelet-serving; until someone approves the request,
-	// a self-signed one is shown. With selfSigned, akd makes one, which clients
-	// that verify refuse. With files, from certFile and keyFile, read again when
-	// they change.
+	// Source of the serving certificate. With csr, akd requests it from the signer
+	// kubernetes.io/kubelet-serving of the local cluster, and uses a self-signed one
+	// until somebody approves the request. With selfSigned, akd generates one, which
+	// clients that verify certificates reject. With files, akd reads certFile and
+	// keyFile, and reads them again if they change.
 	Mode CertificateMode `json:"mode" flag:"tls-mode"`
-	// Folder that keeps the certificate and its key across restarts in mode csr.
-	// Empty keeps them in memory: each start then makes a new request.
+	// Directory where akd stores the certificate and its key across restarts in mode
+	// csr. If empty, akd keeps them in memory, and makes a new request at each start.
 	Directory string `json:"directory" flag:"tls-directory" path:"file"`
-	// Path of the certificate and its chain, PEM. For mode files.
+	// Path of the certificate and its chain in PEM format. For mode files.
 	CertFile string `json:"certFile" flag:"tls-cert-file" path:"file"`
-	// Path of the private key, PEM. For mode files.
+	// Path of the private key in PEM format. For mode files.
 	KeyFile string `json:"keyFile" flag:"tls-private-key-file" path:"file"`
 }
 
 // MetricsConfiguration describes the HTTP server for metrics and probes.
 type MetricsConfiguration struct {
-	// Address of /metrics, /healthz and /readyz, HOST:PORT. They are plain HTTP
-	// without authentication, and hold no names of pods. An empty HOST means
-	// all addresses; an empty value turns the server off.
+	// Address of /metrics, /healthz and /readyz, HOST:PORT. They use plain HTTP without
+	// authentication, and contain no names of pods. With an empty HOST, akd listens on
+	// all addresses. An empty value disables the server.
 	Address string `json:"address" flag:"metrics-address"`
 }
 
-// SyncConfiguration tunes how akd keeps the two clusters in step.
+// SyncConfiguration tunes how akd keeps the clusters in sync.
 type SyncConfiguration struct {
-	// How often every pod is looked at again without a reason. Nothing is
-	// written for pods that are as they should be. At least 10s; 0s turns it
-	// off.
+	// Interval at which akd reconciles every pod, even without a change. It writes
+	// nothing for pods that are in sync. At least 10s; 0s disables it.
 	ResyncPeriod metav1.Duration `json:"resyncPeriod" flag:"resync-period"`
-	// Number of pods that are worked on at the same time.
+	// Number of pods that are reconciled concurrently.
 	ConcurrentSyncs int32 `json:"concurrentSyncs" flag:"concurrent-syncs"`
-	// How long a remote namespace without pods is kept, while its local one
-	// lives.
+	// How long akd keeps a remote namespace without pods while the local namespace
+	// exists.
 	UnusedNamespaceTTL metav1.Duration `json:"unusedNamespaceTTL" flag:"unused-namespace-ttl"`
-	// How long the remote may be silent before the node is not ready. At least
-	// 10s.
+	// How long the remote API server may not answer before the node becomes not
+	// ready. At least 10s.
 	RemoteGracePeriod metav1.Duration `json:"remoteGracePeriod" flag:"remote-grace-period"`
 }
 
-// LoggingConfiguration is what akd writes to standard error.
+// LoggingConfiguration configures the log, which akd writes to standard error.
 type LoggingConfiguration struct {
-	// What is logged. info is what an operator acts on; debug adds each step.
+	// Log level. With info, akd logs what an operator acts on; with debug, every step.
 	Level LogLevel `json:"level" flag:"log-level"`
-	// Form of a line: text as key=value, or json.
+	// Log format. With text, lines have the form key=value.
 	Format LogFormat `json:"format" flag:"log-format"`
 }
 
-// Redacted returns a copy without what may be secret, the values of pods.env,
-// to be shown at /configz and in logs.
+// Redacted returns a copy for /configz and logs, without values that may be secret:
+// those of pods.env.
 func (c *Configuration) Redacted() *Configuration {
 	shown := *c
 	shown.Pods.Env = slices.Clone(c.Pods.Env)
@@ -263,12 +263,12 @@ func (c *Configuration) Redacted() *Configuration {
 	return &shown
 }
 
-// ListenAddress is where the kubelet API listens, HOST:PORT.
+// ListenAddress returns the HOST:PORT of the kubelet API.
 func (k KubeletAPIConfiguration) ListenAddress() string {
 	return net.JoinHostPort(k.Address, strconv.Itoa(int(k.Port)))
 }
 
-// LocalIdentity is who akd is in the local cluster.
+// LocalIdentity is the identity of akd in the local cluster.
 type LocalIdentity string
 
 // The identities that akd can have.
@@ -281,7 +281,7 @@ func (LocalIdentity) values() []string {
 	return []string{string(LocalIdentityNode), string(LocalIdentityClient)}
 }
 
-// ServicesMode is how pods reach the local cluster's Services.
+// ServicesMode is how pods reach the Services of the local cluster.
 type ServicesMode string
 
 // The ways to reach Services.
@@ -296,7 +296,7 @@ func (ServicesMode) values() []string { return []string{string(ServicesNone), st
 // https://kubernetes.io/docs/concepts/security/pod-security-standards/
 type PodSecurityLevel string
 
-// The levels, from the most to the least that a pod may do.
+// The levels, from the most to the least permissive.
 const (
 	PodSecurityPrivileged PodSecurityLevel = "privileged"
 	PodSecurityBaseline   PodSecurityLevel = "baseline"
@@ -307,7 +307,7 @@ func (PodSecurityLevel) values() []string {
 	return []string{string(PodSecurityPrivileged), string(PodSecurityBaseline), string(PodSecurityRestricted)}
 }
 
-// CertificateMode is where the serving certificate comes from.
+// CertificateMode is the source of the serving certificate.
 type CertificateMode string
 
 // The sources of a serving certificate.

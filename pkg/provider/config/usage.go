@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// usage is the line that --help shows for the flag of a field: the first
-// sentence of its documentation, and what is allowed.
+// usage is the line of --help for the flag of a field: the first sentence of its
+// documentation, and the allowed values.
 func usage(known leaf) string {
 	text := sentence(known.doc)
 	if known.typ.Kind() == reflect.Map || known.typ.Kind() == reflect.Slice {
-		text += "; may be given more than once, replaces the file's"
+		text += "; can be repeated, overrides the file"
 	}
 	if allowed := allowedOf(known.typ); len(allowed) > 0 {
 		text += " (" + list(allowed) + ")"
@@ -18,7 +18,7 @@ func usage(known leaf) string {
 	return text
 }
 
-// allowedOf gives the values of a type that has only a few.
+// allowedOf returns the values of an enumeration.
 func allowedOf(t reflect.Type) []string {
 	if allowed, limited := reflect.TypeAssert[enum](reflect.Zero(t)); limited {
 		return allowed.values()

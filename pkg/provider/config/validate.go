@@ -20,18 +20,17 @@ const (
 	// maxConcurrentSyncs is far more than one API server serves at a time
 	// (--max-requests-inflight is 400, and 200 for writes).
 	maxConcurrentSyncs = 1000
-	// shortestResync and shortestGrace keep akd from asking more often than the
-	// answer can change: the remote is probed every 5 s.
+	// shortestResync and shortestGrace are limits because akd probes the remote API
+	// server every 5 s.
 	shortestResync = 10 * time.Second
 	shortestGrace  = 10 * time.Second
-	// maxNameservers is what the API server takes in a pod's dnsConfig.
+	// maxNameservers is the limit of the API server for the dnsConfig of a pod.
 	maxNameservers = 3
-	// reserved are the labels that are akd's own contract.
+	// reserved is the domain of labels that only akd may set.
 	reserved = "actual.vk"
 )
 
-// Validate returns everything that is not allowed, by the path of the field.
-// The detail of each error says what is wanted.
+// Validate returns all invalid fields. The detail of each error says what is allowed.
 func (c *Configuration) Validate() field.ErrorList {
 	var all field.ErrorList
 	if c.APIVersion != APIVersion {
@@ -57,11 +56,11 @@ func (c *Configuration) Validate() field.ErrorList {
 
 func validateNodeName(name string, path *field.Path) field.ErrorList {
 	if name == "" {
-		return field.ErrorList{field.Required(path, "want a name for the virtual node, here or with --node-name")}
+		return field.ErrorList{field.Required(path, "want the name of the virtual node, here or in --node-name")}
 	}
 	if len(name) > contract.MaxNodeName || len(validation.IsDNS1123Label(name)) > 0 {
 		return field.ErrorList{field.Invalid(path, name,
-			fmt.Sprintf("want at most %d characters: lower-case letters, digits and -, a letter or digit first and last", contract.MaxNodeName))}
+			fmt.Sprintf("want at most %d characters: lowercase letters, digits and -, a letter or digit first and last", contract.MaxNodeName))}
 	}
 	return nil
 }
@@ -77,14 +76,14 @@ func (l LocalConfiguration) validate(path *field.Path) field.ErrorList {
 	case !ok || host == "" || port == 0:
 		return append(all, field.Invalid(at, l.APIServer, "want HOST:PORT, such as 192.0.2.10:6443 or [2001:db8::1]:6443"))
 	case loopback.Is(host):
-		return append(all, field.Invalid(at, l.APIServer, "want an address that pods in the remote cluster reach, not this machine's own"))
+		return append(all, field.Invalid(at, l.APIServer, "want an address that pods in the remote cluster can reach, not a loopback address"))
 	}
 	return all
 }
 
-// validateDifferent refuses what is surely one cluster on both sides: akd would
-// proxy its pods to itself. That two kubeconfigs lead to one cluster is seen
-// only when they are used.
+// validateDifferent rejects configurations with the same cluster on both sides: akd
+// would proxy its pods to itself. Whether two kubeconfigs lead to the same cluster
+// is known only when akd uses them.
 func validateDifferent(local LocalConfiguration, remote RemoteConfiguration, path *field.Path) field.ErrorList {
 	all := append(validateObject(local.Secret, field.NewPath("local", "secret")), validateObject(remote.Secret, path.Child("secret"))...)
 	switch {
@@ -94,22 +93,22 @@ func validateDifferent(local LocalConfiguration, remote RemoteConfiguration, pat
 		return append(all, field.Invalid(path.Child("secret"), remote.Secret, "want remote.kubeconfig or remote.secret, not both"))
 	case remote.Secret != "" && local.Secret != "":
 		return append(all, field.Invalid(path.Child("secret"), remote.Secret,
-			"want local.secret or remote.secret, not both: one cluster has to be reached without"))
+			"want local.secret or remote.secret, not both: akd reads the Secret from the cluster that it reaches without one"))
 	case local.Secret != "" || remote.Secret != "":
 		return all
 	case local.Kubeconfig != remote.Kubeconfig || local.Context != remote.Context:
 		return all
 	case remote.Kubeconfig == "":
 		return field.ErrorList{field.Required(path.Child("kubeconfig"),
-			"want the kubeconfig of the remote cluster, here or with --remote-kubeconfig, or that of the local one: only one can be akd's own "+
-				"service account")}
+			"want the kubeconfig of the remote cluster, here or in --remote-kubeconfig, or that of the local cluster: "+
+				"akd can use its own service account for one of them only")}
 	}
 	return field.ErrorList{
-		field.Invalid(path.Child("kubeconfig"), remote.Kubeconfig, "want another kubeconfig or context than the local cluster's"),
+		field.Invalid(path.Child("kubeconfig"), remote.Kubeconfig, "want a kubeconfig or context other than those of the local cluster"),
 	}
 }
 
-// validateObject wants NAMESPACE/NAME, or nothing.
+// validateObject allows NAMESPACE/NAME or nothing.
 func validateObject(value string, path *field.Path) field.ErrorList {
 	if value == "" {
 		return nil
@@ -137,14 +136,14 @@ func (c CertificateConfiguration) validate(path *field.Path) field.ErrorList {
 	for _, file := range []struct{ name, value string }{{"certFile", c.CertFile}, {"keyFile", c.KeyFile}} {
 		at := path.Child(file.name)
 		if c.Mode == CertificateFiles && file.value == "" {
-			all = append(all, field.Required(at, "want a path with mode files"))
+			all = append(all, field.Required(at, "want a path, because mode is files"))
 		}
 		if c.Mode != CertificateFiles && file.value != "" {
-			all = append(all, field.Invalid(at, file.value, "want it only with mode files"))
+			all = append(all, field.Invalid(at, file.value, "want nothing, because mode is not files"))
 		}
 	}
 	if c.Mode != CertificateCSR && c.Directory != "" {
-		all = append(all, field.Invalid(path.Child("directory"), c.Directory, "want it only with mode csr"))
+		all = append(all, field.Invalid(path.Child("directory"), c.Directory, "want nothing, because mode is not csr"))
 	}
 	return all
 }
@@ -158,7 +157,7 @@ func (m MetricsConfiguration) validate(path *field.Path, profiling bool) field.E
 		return nil
 	}
 	if _, _, ok := hostPort(m.Address); !ok {
-		return field.ErrorList{field.Invalid(at, m.Address, "want HOST:PORT or :PORT, or nothing to turn it off")}
+		return field.ErrorList{field.Invalid(at, m.Address, "want HOST:PORT or :PORT, or nothing to disable the server")}
 	}
 	return nil
 }
@@ -166,7 +165,7 @@ func (m MetricsConfiguration) validate(path *field.Path, profiling bool) field.E
 func (s SyncConfiguration) validate(path *field.Path) field.ErrorList {
 	var all field.ErrorList
 	if d := s.ResyncPeriod.Duration; d != 0 && d < shortestResync {
-		all = append(all, field.Invalid(path.Child("resyncPeriod"), duration(d), "want 10s or more, or 0s to turn it off"))
+		all = append(all, field.Invalid(path.Child("resyncPeriod"), duration(d), "want 10s or more, or 0s to disable it"))
 	}
 	all = append(all, upTo(s.ConcurrentSyncs, maxConcurrentSyncs, path.Child("concurrentSyncs"))...)
 	if d := s.UnusedNamespaceTTL.Duration; d < 0 {
@@ -188,7 +187,7 @@ func oneOf[E interface {
 	return field.ErrorList{field.Invalid(path, string(value), "want "+list(value.values()))}
 }
 
-// upTo wants at least 1 and at most high.
+// upTo allows 1 to high.
 func upTo(value int32, high int, path *field.Path) field.ErrorList {
 	if value >= 1 && int64(value) <= int64(high) {
 		return nil
@@ -196,7 +195,7 @@ func upTo(value int32, high int, path *field.Path) field.ErrorList {
 	return field.ErrorList{field.Invalid(path, value, "want 1 to "+strconv.Itoa(high))}
 }
 
-// hostPort splits HOST:PORT; the host may be empty, the port may be 0.
+// hostPort splits HOST:PORT. The host may be empty, the port may be 0.
 func hostPort(address string) (host string, port int, ok bool) {
 	host, text, err := net.SplitHostPort(address)
 	if err != nil {

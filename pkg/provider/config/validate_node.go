@@ -28,7 +28,7 @@ func (n NodeConfiguration) validate(path *field.Path, identity LocalIdentity) fi
 	all = append(all, validateTaints(n.Taints, path.Child("taints"))...)
 	if len(n.ClusterDNS) > maxNameservers {
 		all = append(all, field.Invalid(path.Child("clusterDNS"), len(n.ClusterDNS),
-			"want at most 3 addresses: a pod's DNS configuration takes no more"))
+			"want at most 3 addresses, the limit of the DNS configuration of a pod"))
 	}
 	for i, address := range n.ClusterDNS {
 		if net.ParseIP(address) == nil {
@@ -41,9 +41,10 @@ func (n NodeConfiguration) validate(path *field.Path, identity LocalIdentity) fi
 	return all
 }
 
-const wantSubdomain = "want a DNS name: lower-case letters, digits, - and ., a letter or digit first and last"
+const wantSubdomain = "want a DNS name: lowercase letters, digits, - and ., a letter or digit first and last"
 
-// validateCapacity holds to what the API server takes in a node's status.
+// validateCapacity follows the validation of the API server for the status of a
+// node.
 func validateCapacity(capacity corev1.ResourceList, path *field.Path) field.ErrorList {
 	var all field.ErrorList
 	for _, name := range slices.Sorted(maps.Keys(capacity)) {
@@ -81,15 +82,15 @@ func validateNodeLabels(labels map[string]string, path *field.Path, identity Loc
 		switch {
 		case !strings.Contains(key, "/"):
 		case within(domain, reserved):
-			all = append(all, field.Forbidden(path.Key(key), "want another prefix: labels of "+reserved+" are akd's own"))
+			all = append(all, field.Forbidden(path.Key(key), "want another prefix: "+reserved+" is reserved for akd"))
 		case identity != LocalIdentityNode:
 		case within(domain, "node-restriction.kubernetes.io"):
 			all = append(all, field.Forbidden(path.Key(key),
-				"want it set with kubectl: NodeRestriction keeps node-restriction.kubernetes.io from nodes"))
+				"set it with kubectl: NodeRestriction does not allow nodes to set labels of node-restriction.kubernetes.io"))
 		// https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction
 		case (within(domain, "kubernetes.io") || within(domain, "k8s.io")) && !kubeletapis.IsKubeletLabel(key):
 			all = append(all, field.Forbidden(path.Key(key),
-				"want it set with kubectl: NodeRestriction lets a node set, of kubernetes.io and k8s.io, only "+
+				"set it with kubectl: of kubernetes.io and k8s.io, NodeRestriction allows nodes to set only "+
 					list(kubeletapis.KubeletLabels())+", and labels of "+list(kubeletapis.KubeletLabelNamespaces())))
 		}
 	}
@@ -115,7 +116,7 @@ func validateTaints(taints []corev1.Taint, path *field.Path) field.ErrorList {
 		same := corev1.Taint{Key: taint.Key, Effect: taint.Effect}
 		if seen.Has(same) {
 			all = append(all, field.Duplicate(at, taint.Key+":"+string(taint.Effect)))
-			all[len(all)-1].Detail = "want one taint for each key and effect"
+			all[len(all)-1].Detail = "want one taint per key and effect"
 		}
 		seen.Insert(same)
 	}

@@ -31,7 +31,7 @@ func (n NamespacesConfiguration) validate(path *field.Path) field.ErrorList {
 	}
 	at := path.Child("networkPolicy", "allowFrom")
 	if len(n.NetworkPolicy.AllowFrom) > 0 && !n.NetworkPolicy.Enabled {
-		all = append(all, field.Invalid(at, strings.Join(n.NetworkPolicy.AllowFrom, ","), "want networkPolicy.enabled: true beside it"))
+		all = append(all, field.Invalid(at, strings.Join(n.NetworkPolicy.AllowFrom, ","), "want networkPolicy.enabled: true as well"))
 	}
 	for i, cidr := range n.NetworkPolicy.AllowFrom {
 		if _, _, err := net.ParseCIDR(cidr); err != nil {
@@ -41,7 +41,7 @@ func (n NamespacesConfiguration) validate(path *field.Path) field.ErrorList {
 	return all
 }
 
-// validateQuantities leaves it to the remote cluster what resources there are.
+// validateQuantities allows all resources: only the remote cluster knows which exist.
 func validateQuantities(quantities corev1.ResourceList, path *field.Path) field.ErrorList {
 	var all field.ErrorList
 	for _, name := range slices.Sorted(maps.Keys(quantities)) {
@@ -84,7 +84,7 @@ func (p PodsConfiguration) validate(path *field.Path) field.ErrorList {
 	return append(all, oneOf(p.PodSecurity, path.Child("podSecurity"))...)
 }
 
-// validateEnv never shows a value: it may be a secret.
+// validateEnv never quotes a value, which may be secret.
 func validateEnv(env []corev1.EnvVar, path *field.Path) field.ErrorList {
 	var all field.ErrorList
 	seen := sets.New[string]()
@@ -92,13 +92,13 @@ func validateEnv(env []corev1.EnvVar, path *field.Path) field.ErrorList {
 		at := path.Index(i).Child("name")
 		switch {
 		case variable.Name == "":
-			all = append(all, field.Required(at, "want the variable's name"))
+			all = append(all, field.Required(at, "want the name of the variable"))
 		case len(validation.IsRelaxedEnvVarName(variable.Name)) > 0:
 			all = append(all, field.Invalid(at, variable.Name, "want printable ASCII characters other than ="))
 		case variable.Name == "KUBERNETES_PORT",
 			strings.HasPrefix(variable.Name, "KUBERNETES_PORT_"),
 			strings.HasPrefix(variable.Name, "KUBERNETES_SERVICE_"):
-			all = append(all, field.Invalid(at, variable.Name, "want local.apiServer instead: akd makes this variable from it"))
+			all = append(all, field.Invalid(at, variable.Name, "set local.apiServer instead: akd derives this variable from it"))
 		case seen.Has(variable.Name):
 			all = append(all, field.Duplicate(at, variable.Name))
 			all[len(all)-1].Detail = "want each name once"
@@ -111,14 +111,14 @@ func validateEnv(env []corev1.EnvVar, path *field.Path) field.ErrorList {
 	return all
 }
 
-// validateToleration holds to what the API server takes in a pod.
+// validateToleration follows the validation of the API server for a pod.
 func validateToleration(toleration corev1.Toleration, path *field.Path) field.ErrorList {
 	var all field.ErrorList
 	if toleration.Key != "" && len(validation.IsQualifiedName(toleration.Key)) > 0 {
 		all = append(all, field.Invalid(path.Child("key"), toleration.Key, wantKey))
 	}
 	if toleration.Key == "" && toleration.Operator != corev1.TolerationOpExists {
-		all = append(all, field.Invalid(path.Child("operator"), string(toleration.Operator), "want Exists where there is no key"))
+		all = append(all, field.Invalid(path.Child("operator"), string(toleration.Operator), "want Exists if there is no key"))
 	}
 	switch toleration.Operator {
 	case corev1.TolerationOpExists:

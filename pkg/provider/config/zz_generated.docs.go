@@ -4,14 +4,14 @@ package config
 
 var map_CertificateConfiguration = map[string]string{
 	"": "CertificateConfiguration says where the serving certificate comes from.",
-	"mode": "Where the certificate comes from. With csr, from the local cluster's signer " +
-		"kubernetes.io/kubelet-serving; until someone approves the request, a self-signed one is shown. With " +
-		"selfSigned, akd makes one, which clients that verify refuse. With files, from certFile and keyFile, " +
-		"read again when they change.",
-	"directory": "Folder that keeps the certificate and its key across restarts in mode csr. Empty keeps them in " +
-		"memory: each start then makes a new request.",
-	"certFile": "Path of the certificate and its chain, PEM. For mode files.",
-	"keyFile":  "Path of the private key, PEM. For mode files.",
+	"mode": "Source of the serving certificate. With csr, akd requests it from the signer " +
+		"kubernetes.io/kubelet-serving of the local cluster, and uses a self-signed one until somebody " +
+		"approves the request. With selfSigned, akd generates one, which clients that verify certificates " +
+		"reject. With files, akd reads certFile and keyFile, and reads them again if they change.",
+	"directory": "Directory where akd stores the certificate and its key across restarts in mode csr. If empty, akd " +
+		"keeps them in memory, and makes a new request at each start.",
+	"certFile": "Path of the certificate and its chain in PEM format. For mode files.",
+	"keyFile":  "Path of the private key in PEM format. For mode files.",
 }
 
 func (CertificateConfiguration) SwaggerDoc() map[string]string {
@@ -19,30 +19,30 @@ func (CertificateConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_Configuration = map[string]string{
-	"": "Configuration is everything that akd can be told. A field that is left out keeps its default; a " +
-		"field that is set, even to an empty value, is taken at its word.",
-	"apiVersion": "Version of this format: actual.vk/v1alpha1. Required in a file.",
-	"kind":       "Kind of this document: AKDConfiguration. Required in a file.",
-	"nodeName": "Name of the virtual node in the local cluster: a DNS-1123 label of at most 46 characters, because " +
-		"remote namespaces are named after it. Required. Once pods have run under it, another name is " +
+	"": "Configuration is the configuration of akd. A field that is not set has its default. A field that is " +
+		"set, even to an empty value, has that value.",
+	"apiVersion": "Version of the format: actual.vk/v1alpha1. Required in a file.",
+	"kind":       "Kind of the document: AKDConfiguration. Required in a file.",
+	"nodeName": "Name of the virtual node in the local cluster. Required. A DNS-1123 label of at most 46 characters, " +
+		"because it is the prefix of remote namespaces. Do not change it once pods have run: another name is " +
 		"another node.",
-	"local":  "Local is the cluster that the node joins, where users create pods.",
+	"local":  "Local is the cluster that the node joins, and where users create pods.",
 	"remote": "Remote is the cluster whose kubelets run the pods.",
 	"node":   "Node describes the virtual node to the local cluster.",
-	"services": "How pods reach the Services of the local cluster. With mirror, akd keeps copies of all Services and " +
-		"their endpoints in the remote cluster, with the same addresses, and pods use the local cluster's " +
-		"DNS: names and addresses are those of the local cluster. The remote cluster needs a ServiceCIDR " +
-		"object with the local cluster's range of service addresses, which Kubernetes has since 1.33, and " +
-		"which kubectl actual install makes. With none, pods reach the local API server alone, by its " +
-		"environment variables and names.",
-	"pods":           "Pods is what every remote pod gets.",
-	"namespaces":     "Namespaces is what every remote namespace gets.",
-	"kubeletAPI":     "KubeletAPI is the HTTPS server for logs, exec, port-forward and usage.",
-	"metrics":        "Metrics is the HTTP server for metrics and probes.",
-	"profiling":      "Serve Go's profiles under /debug/pprof/ at metrics.address, to anyone who reaches that address.",
-	"leaderElection": "LeaderElection lets one of several akds of the node work.",
-	"sync":           "Sync tunes how akd keeps the two clusters in step.",
-	"logging":        "Logging is what akd writes to standard error.",
+	"services": "How pods reach the Services of the local cluster. With mirror, akd copies all Services and their " +
+		"endpoints to the remote cluster, with the same addresses, and pods use the DNS of the local " +
+		"cluster. This requires Kubernetes 1.33 or later in the remote cluster, and a ServiceCIDR there with " +
+		"the service range of the local cluster, which kubectl actual install creates. With none, pods reach " +
+		"only the local API server, by its environment variables and names.",
+	"pods":       "Pods applies to all remote pods.",
+	"namespaces": "Namespaces applies to all remote namespaces.",
+	"kubeletAPI": "KubeletAPI is the HTTPS server for logs, exec, port-forward and usage.",
+	"metrics":    "Metrics is the HTTP server for metrics and probes.",
+	"profiling": "Serve profiles of Go under /debug/pprof/ at metrics.address. Anyone who reaches that address can " +
+		"read them.",
+	"leaderElection": "LeaderElection is for several replicas of akd.",
+	"sync":           "Sync tunes how akd keeps the clusters in sync.",
+	"logging":        "Logging configures the log, which akd writes to standard error.",
 }
 
 func (Configuration) SwaggerDoc() map[string]string {
@@ -50,17 +50,17 @@ func (Configuration) SwaggerDoc() map[string]string {
 }
 
 var map_KubeletAPIConfiguration = map[string]string{
-	"": "KubeletAPIConfiguration describes the HTTPS server that the local API server calls for logs, exec, " +
+	"": "KubeletAPIConfiguration describes the HTTPS server that the local API server uses for logs, exec, " +
 		"attach, port-forward and usage.",
-	"address":     "IP address to listen on. Empty means all.",
-	"port":        "Port to listen on, and to publish in the Node.",
-	"certificate": "Certificate that the server shows.",
-	"anonymousHealth": "Serve /healthz without authentication, for probes that cannot present any. Every other path always " +
-		"asks for it.",
-	"maxConnections": "Most connections at a time; more wait. Callers who have shown no right yet have half of them at " +
-		"most, and the oldest of these goes first.",
-	"maxStreams": "Most streams at a time (logs, exec, attach, port-forward); more get 429 Too Many Requests. One user " +
-		"has three quarters of them at most.",
+	"address":     "IP address of the kubelet API to listen on. If empty, akd listens on all addresses.",
+	"port":        "Port of the kubelet API, which the Node publishes.",
+	"certificate": "Certificate of the server.",
+	"anonymousHealth": "Serve /healthz of the kubelet API without authentication, for probes that cannot authenticate. All " +
+		"other paths always require it.",
+	"maxConnections": "Maximum number of concurrent connections to the kubelet API. Further ones wait. At most half of " +
+		"them are unauthenticated; the oldest of these is closed first.",
+	"maxStreams": "Maximum number of concurrent streams (logs, exec, attach, port-forward). Further ones get 429 Too " +
+		"Many Requests. A user can have at most three quarters of them.",
 }
 
 func (KubeletAPIConfiguration) SwaggerDoc() map[string]string {
@@ -68,10 +68,10 @@ func (KubeletAPIConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_LeaderElectionConfiguration = map[string]string{
-	"": "LeaderElectionConfiguration is for several akds of one node, of which one works and the others wait.",
-	"lease": "Lease of the local cluster, NAMESPACE/NAME, that the working akd holds. A waiting one takes over at " +
-		"once when it is given back, and 12 s after its last renewal when it is not. Empty means that there " +
-		"is one akd only: two that both work would disturb each other.",
+	"": "LeaderElectionConfiguration is for several replicas of akd for one node. One is active, the others stand by.",
+	"lease": "Lease of the local cluster, NAMESPACE/NAME, that the active akd holds. Another takes over at once " +
+		"if the lease is released, otherwise 12 s after its last renewal. If empty, run only one akd: two " +
+		"active ones would interfere with each other.",
 }
 
 func (LeaderElectionConfiguration) SwaggerDoc() map[string]string {
@@ -79,18 +79,19 @@ func (LeaderElectionConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_LocalConfiguration = map[string]string{
-	"": "LocalConfiguration says how akd, and the pods, reach the local cluster.",
-	"kubeconfig": "Path of the kubeconfig of the local cluster. Empty means akd's own service account, which works " +
-		"when akd runs in a pod of the local cluster.",
-	"secret": "Secret of the remote cluster, NAMESPACE/NAME, whose key kubeconfig holds the kubeconfig of the " +
-		"local cluster, with everything in it: for an akd that runs in the remote cluster. akd renews a " +
-		"service account's token in it at 80% of its life, and takes up what others store there.",
-	"context": "Context of the kubeconfig. Empty means its current context.",
-	"identity": "Who akd is in the local cluster. With node, akd impersonates the user system:node:NODENAME in the " +
-		"group system:nodes, and has exactly the rights of a kubelet. With client, it acts as the " +
-		"kubeconfig's own user: for clusters without the Node authorizer.",
-	"apiServer": "Address of the local API server as pods in the remote cluster reach it, HOST:PORT. Empty means the " +
-		"endpoint that the Service kubernetes of the namespace default publishes.",
+	"": "LocalConfiguration says how akd and the pods reach the local cluster.",
+	"kubeconfig": "Path of the kubeconfig of the local cluster. If empty, akd uses its own service account, which " +
+		"requires that it runs in a pod of the local cluster.",
+	"secret": "Secret of the remote cluster with the kubeconfig of the local cluster, NAMESPACE/NAME. It is for an " +
+		"akd that runs in the remote cluster. The kubeconfig is under the key kubeconfig, and must not refer " +
+		"to files. akd renews the token of a service account at 80% of its lifetime, and uses a token that " +
+		"others store there.",
+	"context": "Context of the local kubeconfig. If empty, akd uses the current context.",
+	"identity": "Identity of akd in the local cluster. With node, akd impersonates the user system:node:NODENAME in " +
+		"the group system:nodes, and has exactly the rights of a kubelet. With client, it acts as the user " +
+		"of the kubeconfig, for clusters without the Node authorizer.",
+	"apiServer": "Address where pods in the remote cluster reach the local API server, HOST:PORT. If empty, it is the " +
+		"endpoint of the Service kubernetes in the namespace default.",
 }
 
 func (LocalConfiguration) SwaggerDoc() map[string]string {
@@ -98,9 +99,9 @@ func (LocalConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_LoggingConfiguration = map[string]string{
-	"":       "LoggingConfiguration is what akd writes to standard error.",
-	"level":  "What is logged. info is what an operator acts on; debug adds each step.",
-	"format": "Form of a line: text as key=value, or json.",
+	"":       "LoggingConfiguration configures the log, which akd writes to standard error.",
+	"level":  "Log level. With info, akd logs what an operator acts on; with debug, every step.",
+	"format": "Log format. With text, lines have the form key=value.",
 }
 
 func (LoggingConfiguration) SwaggerDoc() map[string]string {
@@ -109,8 +110,9 @@ func (LoggingConfiguration) SwaggerDoc() map[string]string {
 
 var map_MetricsConfiguration = map[string]string{
 	"": "MetricsConfiguration describes the HTTP server for metrics and probes.",
-	"address": "Address of /metrics, /healthz and /readyz, HOST:PORT. They are plain HTTP without authentication, " +
-		"and hold no names of pods. An empty HOST means all addresses; an empty value turns the server off.",
+	"address": "Address of /metrics, /healthz and /readyz, HOST:PORT. They use plain HTTP without authentication, " +
+		"and contain no names of pods. With an empty HOST, akd listens on all addresses. An empty value " +
+		"disables the server.",
 }
 
 func (MetricsConfiguration) SwaggerDoc() map[string]string {
@@ -118,14 +120,14 @@ func (MetricsConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_NamespacesConfiguration = map[string]string{
-	"": "NamespacesConfiguration is what akd creates in every remote namespace before the first pod, each " +
-		"under the name actual-vk. Each needs a right of its own, which is switched on at install. akd " +
-		"changes none of them: a new value holds for namespaces that are made afterwards.",
-	"resourceQuota": "What the pods of one namespace may take together, by resource: the spec.hard of a ResourceQuota. " +
-		"Empty means no quota.",
-	"limitRange": "What single pods and containers take by default and at most: the spec.limits of a LimitRange. Empty " +
-		"means none.",
-	"networkPolicy": "NetworkPolicy keeps other nodes' pods from reaching this node's.",
+	"": "NamespacesConfiguration has what akd creates in every remote namespace before the first pod, under " +
+		"the name actual-vk. Each object needs a right that install grants on request. akd never changes " +
+		"these objects: a new value applies to namespaces that are created afterwards.",
+	"resourceQuota": "Limits for all pods of a namespace together, by resource: the spec.hard of a ResourceQuota. If " +
+		"empty, there is no quota.",
+	"limitRange": "Defaults and limits for single pods and containers: the spec.limits of a LimitRange. If empty, " +
+		"there are none.",
+	"networkPolicy": "NetworkPolicy keeps pods of other nodes from reaching the pods of this node.",
 }
 
 func (NamespacesConfiguration) SwaggerDoc() map[string]string {
@@ -133,13 +135,13 @@ func (NamespacesConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_NetworkPolicyConfiguration = map[string]string{
-	"": "NetworkPolicyConfiguration is a NetworkPolicy for all pods of a namespace. It lets in what comes " +
-		"from this node's namespaces, from namespaces of the remote cluster that are no node's, and from the " +
-		"addresses of allowFrom; the rest, other nodes' pods above all, is shut out. What pods may reach is " +
-		"not limited.",
+	"": "NetworkPolicyConfiguration is a NetworkPolicy for all pods of a namespace. It admits traffic from " +
+		"the namespaces of this node, from namespaces of the remote cluster that belong to no node, and from " +
+		"the addresses in allowFrom. It rejects all other traffic, in particular from pods of other nodes. " +
+		"It does not limit egress.",
 	"enabled": "Create the NetworkPolicy.",
-	"allowFrom": "Addresses outside of the remote cluster that reach the pods, as CIDRs: the local cluster's pods and " +
-		"nodes, for instance.",
+	"allowFrom": "CIDRs outside the remote cluster that may reach the pods, such as those of the pods and nodes of " +
+		"the local cluster.",
 }
 
 func (NetworkPolicyConfiguration) SwaggerDoc() map[string]string {
@@ -148,17 +150,18 @@ func (NetworkPolicyConfiguration) SwaggerDoc() map[string]string {
 
 var map_NodeConfiguration = map[string]string{
 	"": "NodeConfiguration describes the virtual node.",
-	"address": "Address of the node, its InternalIP: where the local API server reaches the kubelet API of akd. " +
-		"Empty means the address from which akd reaches the local API server.",
-	"hostname": "Hostname of the node, in its addresses and in its label kubernetes.io/hostname. Empty means nodeName.",
-	"capacity": "Capacity of the node by resource: cpu, memory, pods, ephemeral-storage, and extended resources. A " +
-		"resource that is named here replaces what akd finds by adding up the schedulable nodes of the " +
-		"remote cluster; where akd may not list them, this is all there is.",
-	"labels": "Labels of the node, added to those that akd sets itself. With local.identity node, only what " +
-		"NodeRestriction lets a kubelet set.",
-	"taints": "Taints that the node registers with. A node may set them only then: later changes are made with kubectl.",
-	"clusterDNS": "IP addresses of the local cluster's DNS, as pods in the remote cluster reach it, at most 3. Empty " +
-		"means that pods use the remote cluster's DNS.",
+	"address": "IP address of the node, where the local API server reaches the kubelet API of akd. If empty, it is " +
+		"the address from which akd connects to the local API server.",
+	"hostname": "Hostname of the node, in its addresses and in its label kubernetes.io/hostname. If empty, it is " +
+		"nodeName.",
+	"capacity": "Capacity of the node by resource. Resources are cpu, memory, pods, ephemeral-storage, and extended " +
+		"resources. It overrides the sum of the schedulable nodes of the remote cluster, resource by " +
+		"resource. If akd may not list these nodes, the node has only what is set here.",
+	"labels": "Labels of the node, in addition to those that akd sets. With local.identity node, only labels that " +
+		"NodeRestriction allows a kubelet to set.",
+	"taints": "Taints with which the node registers. A node may set them only then; change them later with kubectl.",
+	"clusterDNS": "IP addresses where pods in the remote cluster reach the DNS of the local cluster, at most 3. If " +
+		"empty, pods use the DNS of the remote cluster.",
 	"clusterDomain": "DNS domain of the local cluster.",
 }
 
@@ -167,14 +170,14 @@ func (NodeConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_PodsConfiguration = map[string]string{
-	"":                  "PodsConfiguration is what every remote pod gets, whatever its local one says.",
-	"env":               "Environment variables of every container that does not set them itself.",
-	"nodeSelector":      "Labels of the remote nodes that may run the pods.",
+	"":                  "PodsConfiguration applies to all remote pods, whatever the local pods say.",
+	"env":               "Environment variables for containers that do not set them themselves.",
+	"nodeSelector":      "Labels of the remote nodes on which the pods may run.",
 	"tolerations":       "Tolerations for taints of the remote nodes.",
-	"runtimeClassName":  "RuntimeClass of the remote cluster. Empty means the remote's default.",
-	"priorityClassName": "PriorityClass of the remote cluster. Empty means the remote's default.",
-	"podSecurity": "Pod Security level that the remote namespaces enforce. The policy made when akd was installed " +
-		"refuses a weaker one.",
+	"runtimeClassName":  "RuntimeClass of the remote cluster. If empty, it is the default of that cluster.",
+	"priorityClassName": "PriorityClass of the remote cluster. If empty, it is the default of that cluster.",
+	"podSecurity": "Pod Security level that remote namespaces enforce. The policy that install creates rejects a weaker " +
+		"level.",
 }
 
 func (PodsConfiguration) SwaggerDoc() map[string]string {
@@ -183,12 +186,13 @@ func (PodsConfiguration) SwaggerDoc() map[string]string {
 
 var map_RemoteConfiguration = map[string]string{
 	"": "RemoteConfiguration says how akd reaches the remote cluster.",
-	"kubeconfig": "Path of the kubeconfig of the remote cluster. Empty means akd's own service account, which works " +
-		"when akd runs in a pod of the remote cluster; only one of the two can be empty.",
-	"secret": "Secret of the local cluster, NAMESPACE/NAME, whose key kubeconfig holds the kubeconfig of the " +
-		"remote cluster, with everything in it: instead of kubeconfig. akd renews a service account's token " +
-		"in it at 80% of its life, and takes up what others store there.",
-	"context": "Context of the kubeconfig. Empty means its current context.",
+	"kubeconfig": "Path of the kubeconfig of the remote cluster. If empty, akd uses its own service account, which " +
+		"requires that it runs in a pod of the remote cluster. Only one of the two kubeconfigs can be empty.",
+	"secret": "Secret of the local cluster with the kubeconfig of the remote cluster, NAMESPACE/NAME. It replaces " +
+		"remote.kubeconfig. The kubeconfig is under the key kubeconfig, and must not refer to files. akd " +
+		"renews the token of a service account at 80% of its lifetime, and uses a token that others store " +
+		"there.",
+	"context": "Context of the remote kubeconfig. If empty, akd uses the current context.",
 }
 
 func (RemoteConfiguration) SwaggerDoc() map[string]string {
@@ -196,12 +200,12 @@ func (RemoteConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_SyncConfiguration = map[string]string{
-	"": "SyncConfiguration tunes how akd keeps the two clusters in step.",
-	"resyncPeriod": "How often every pod is looked at again without a reason. Nothing is written for pods that are as " +
-		"they should be. At least 10s; 0s turns it off.",
-	"concurrentSyncs":    "Number of pods that are worked on at the same time.",
-	"unusedNamespaceTTL": "How long a remote namespace without pods is kept, while its local one lives.",
-	"remoteGracePeriod":  "How long the remote may be silent before the node is not ready. At least 10s.",
+	"": "SyncConfiguration tunes how akd keeps the clusters in sync.",
+	"resyncPeriod": "Interval at which akd reconciles every pod, even without a change. It writes nothing for pods that " +
+		"are in sync. At least 10s; 0s disables it.",
+	"concurrentSyncs":    "Number of pods that are reconciled concurrently.",
+	"unusedNamespaceTTL": "How long akd keeps a remote namespace without pods while the local namespace exists.",
+	"remoteGracePeriod":  "How long the remote API server may not answer before the node becomes not ready. At least 10s.",
 }
 
 func (SyncConfiguration) SwaggerDoc() map[string]string {
