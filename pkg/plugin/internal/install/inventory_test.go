@@ -54,7 +54,8 @@ func TestWithRecord(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := withRecord(objects, tc.recorded)
 			if len(got) != len(objects) || got[0].GetKind() != "Namespace" || got[1].GetKind() != "ServiceAccount" {
-				t.Fatalf("%d objects, of which the first are %s and %s: the record has to come first", len(got), got[0].GetKind(), got[1].GetKind())
+				t.Fatalf("%d objects that begin with %s and %s: the record has to come first",
+					len(got), got[0].GetKind(), got[1].GetKind())
 			}
 			if diff := cmp.Diff(tc.want, got[1].GetAnnotations()[contract.AnnotationInstalledKinds]); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)

@@ -18,7 +18,7 @@ const (
 	narrowestColumn = 8
 )
 
-// Table draws rows, of which the first is the head, as kubectl does: without
+// Table draws rows, the first one as the head, as kubectl does: without
 // borders, every column as wide as its longest cell. Cells are wrapped if the
 // table is wider than the console's terminal.
 func (c *Console) Table(rows [][]string) error {
