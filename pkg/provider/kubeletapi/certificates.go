@@ -25,57 +25,59 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// CertificateMode is where the serving certificate comes from.
+// CertificateMode is the source of the serving certificate.
 type CertificateMode string
 
 const (
-	// CertificateCSR asks the local cluster's signer kubernetes.io/kubelet-serving,
-	// and serves a self-signed certificate until the request is approved.
+	// CertificateCSR requests a certificate from the signer
+	// kubernetes.io/kubelet-serving of the local cluster, and uses a self-signed one
+	// until the request is approved.
 	CertificateCSR CertificateMode = "csr"
-	// CertificateSelfSigned serves a self-signed certificate.
+	// CertificateSelfSigned generates a self-signed certificate.
 	CertificateSelfSigned CertificateMode = "selfSigned"
-	// CertificateFiles serves a certificate from files, read again when they change.
+	// CertificateFiles reads a certificate from files, again if they change.
 	CertificateFiles CertificateMode = "files"
 )
 
-// CertificateConfig is what Certificates need.
+// CertificateConfig configures Certificates.
 type CertificateConfig struct {
 	Mode     CertificateMode
 	NodeName string
-	// Addresses are the node's, and become the certificate's names. A change
-	// brings a new certificate; none yet means that none is requested.
+	// Addresses returns those of the node, which become the names of the certificate.
+	// If they change, a new certificate is requested. Without any, none is.
 	Addresses func() []corev1.NodeAddress
 	// Client creates and watches CertificateSigningRequests as the user
-	// system:node:<node>: the signer takes no other. For mode csr.
+	// system:node:<node>: the signer accepts no other. For mode csr.
 	Client kubernetes.Interface
-	// Dir keeps the signed certificate and its key (mode 0600) across restarts.
-	// Empty keeps both in memory only: each start then makes a new request.
+	// Dir stores the signed certificate and its key (mode 0600) across restarts. If it
+	// is empty, both are in memory only, and each start makes a new request.
 	Dir string
-	// CertFile and KeyFile are PEM. For mode files.
+	// CertFile and KeyFile are in PEM format. For mode files.
 	CertFile, KeyFile string
-	// Clock is the real one when nil.
+	// A nil Clock is the real one.
 	Clock  clock.PassiveClock
 	Logger *slog.Logger
 }
 
-// CertificateState tells what is served now, for a node condition or a report.
+// CertificateState is the state of the serving certificate, for a node condition or a
+// report.
 type CertificateState struct {
 	Mode CertificateMode
-	// SelfSigned: clients that verify, such as metrics-server without
-	// --kubelet-insecure-tls, refuse it.
+	// SelfSigned means that clients which verify certificates reject it, such as
+	// metrics-server without --kubelet-insecure-tls.
 	SelfSigned bool
-	// NotAfter is zero when nothing can be served.
+	// NotAfter is zero if there is no certificate.
 	NotAfter time.Time
-	// Message says what to do next; empty when all is well.
+	// Message says what is wrong and what to do, or is empty.
 	Message string
 }
 
-// Certificates hold the serving certificate and renew it without a restart.
+// Certificates provide the serving certificate, and renew it without a restart.
 type Certificates struct {
 	cfg     CertificateConfig
 	manager certificate.Manager // mode csr only
 
-	// stopping tells the manager's last words from those that mean something.
+	// stopping suppresses what the manager logs once it is told to stop.
 	stopping atomic.Bool
 
 	mu         sync.Mutex
@@ -84,7 +86,7 @@ type Certificates struct {
 	files      fileState
 }
 
-// NewCertificates checks the configuration; nothing is requested until Run.
+// NewCertificates checks the configuration. It requests nothing until Run.
 func NewCertificates(cfg CertificateConfig) (*Certificates, error) {
 	if cfg.NodeName == "" || cfg.Logger == nil {
 		return nil, errors.New("serving certificate needs NodeName and Logger")
@@ -100,7 +102,7 @@ func NewCertificates(cfg CertificateConfig) (*Certificates, error) {
 	case CertificateSelfSigned:
 	case CertificateFiles:
 		if cfg.CertFile == "" || cfg.KeyFile == "" {
-			return nil, errors.New("serving certificate from files needs both the certificate's and the key's")
+			return nil, errors.New("serving certificate from files needs a certificate and a key")
 		}
 		if _, err := c.fromFiles(); err != nil {
 			return nil, err
@@ -123,7 +125,7 @@ func (c *Certificates) makeManager() error {
 	if err != nil {
 		return err
 	}
-	// Carries the logger only: the manager's life is Run's.
+	// The context carries the logger only: Run starts and stops the manager.
 	ctx := klog.NewContext(context.Background(), logr.FromSlogHandler(untilStop{c.cfg.Logger.Handler(), &c.stopping}))
 	c.manager, err = certificate.NewManager(&certificate.Config{
 		Name:             "kubelet API serving certificate",
@@ -154,8 +156,8 @@ func (c *Certificates) openStore() (certificate.Store, error) {
 	return store, nil
 }
 
-// Run requests and renews certificates until ctx ends. In the other modes
-// there is nothing to run.
+// Run requests and renews certificates until ctx ends. In modes other than csr, it
+// returns at once.
 func (c *Certificates) Run(ctx context.Context) {
 	if c.manager == nil {
 		return
@@ -166,8 +168,8 @@ func (c *Certificates) Run(ctx context.Context) {
 	c.manager.Stop()
 }
 
-// untilStop drops what the manager logs once it was told to stop: that the
-// request it waited for ended, as an error.
+// untilStop drops what the manager logs once it is told to stop: an error because
+// the request that it waited for has ended.
 type untilStop struct {
 	slog.Handler
 	stopping *atomic.Bool
@@ -188,7 +190,7 @@ func (h untilStop) WithGroup(name string) slog.Handler {
 	return untilStop{h.Handler.WithGroup(name), h.stopping}
 }
 
-// request is the CSR's template: the form that the signer demands.
+// request returns the template of the CSR, in the form that the signer requires.
 // https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#kubernetes-signers
 func (c *Certificates) request() *x509.CertificateRequest {
 	n := namesOf(c.cfg.Addresses())
@@ -205,13 +207,13 @@ func (c *Certificates) request() *x509.CertificateRequest {
 	}
 }
 
-// get is tls.Config's GetCertificate.
+// get is the GetCertificate of tls.Config.
 func (c *Certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	current, _, err := c.current()
 	return current, err
 }
 
-// State tells what is served now.
+// State returns the state of the certificate that is served.
 func (c *Certificates) State() CertificateState {
 	state := CertificateState{Mode: c.cfg.Mode}
 	current, selfSigned, err := c.current()
@@ -227,10 +229,10 @@ func (c *Certificates) State() CertificateState {
 			state.Message = err.Error()
 		}
 	case c.cfg.Mode == CertificateCSR && selfSigned && c.request() == nil:
-		state.Message = "self-signed until the node has an address: only then a certificate for it can be requested"
+		state.Message = "self-signed until the node has an address: a certificate can only be requested for an address"
 	case c.cfg.Mode == CertificateCSR && selfSigned:
 		state.Message = fmt.Sprintf("self-signed until the CertificateSigningRequest of system:node:%s for signer %s is approved: "+
-			"check its names, then `kubectl certificate approve` it",
+			"check its names, then run `kubectl certificate approve`",
 			c.cfg.NodeName, certificatesv1.KubeletServingSignerName)
 	}
 	return state
@@ -240,7 +242,7 @@ func (c *Certificates) current() (current *tls.Certificate, selfSigned bool, err
 	if c.cfg.Mode == CertificateFiles {
 		current, err = c.fromFiles()
 		if current != nil {
-			return current, false, nil // the last good pair, if the new is broken
+			return current, false, nil // the last valid pair, if the new one is not valid
 		}
 		return nil, false, err
 	}
@@ -253,8 +255,8 @@ func (c *Certificates) current() (current *tls.Certificate, selfSigned bool, err
 	return current, true, err
 }
 
-// ownSigned makes a certificate when there is none, its names changed, or a
-// fifth of its life is left.
+// ownSigned generates a certificate if there is none, if its names changed, or if a
+// fifth of its lifetime is left.
 func (c *Certificates) ownSigned() (*tls.Certificate, error) {
 	n := namesOf(c.cfg.Addresses())
 	c.mu.Lock()
@@ -264,7 +266,7 @@ func (c *Certificates) ownSigned() (*tls.Certificate, error) {
 	}
 	certPEM, keyPEM, err := cert.GenerateSelfSignedCertKey(c.cfg.NodeName, n.ips, n.dns)
 	if err != nil {
-		return nil, fmt.Errorf("make self-signed serving certificate: %w", err)
+		return nil, fmt.Errorf("generate self-signed serving certificate: %w", err)
 	}
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
@@ -286,7 +288,7 @@ func notAfter(c *tls.Certificate) time.Time {
 	return c.Leaf.NotAfter
 }
 
-// fileState remembers which version of the files was read.
+// fileState is the version of the files that was read.
 type fileState struct {
 	pair      *tls.Certificate
 	cert, key fileVersion
@@ -298,16 +300,16 @@ type fileVersion struct {
 	size     int64
 }
 
-// fromFiles reads the pair when one of the files has changed since. A pair
-// that does not fit, as between the two writes of a renewal, leaves the last
-// good one in place and is tried again when a file changes.
+// fromFiles reads the pair if one of the files has changed. If the certificate and
+// the key do not match, as between the two writes of a renewal, it returns the last
+// valid pair, and reads the files again when one changes.
 func (c *Certificates) fromFiles() (*tls.Certificate, error) {
 	certNow, certErr := versionOf(c.cfg.CertFile)
 	keyNow, keyErr := versionOf(c.cfg.KeyFile)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := errors.Join(certErr, keyErr); err != nil {
-		return c.files.pair, fmt.Errorf("look at serving certificate files: %w", err)
+		return c.files.pair, fmt.Errorf("check serving certificate files: %w", err)
 	}
 	if certNow == c.files.cert && keyNow == c.files.key {
 		return c.files.pair, c.files.err
@@ -360,7 +362,7 @@ func (n names) equal(other names) bool {
 	return slices.Equal(n.dns, other.dns) && slices.EqualFunc(n.ips, other.ips, net.IP.Equal)
 }
 
-// memoryStore keeps the signed pair for the life of the process.
+// memoryStore keeps the signed pair in memory.
 type memoryStore struct {
 	mu   sync.Mutex
 	pair *tls.Certificate
@@ -370,7 +372,7 @@ func (m *memoryStore) Current() (*tls.Certificate, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.pair == nil {
-		none := certificate.NoCertKeyError("no serving certificate was signed yet")
+		none := certificate.NoCertKeyError("no serving certificate has been signed yet")
 		return nil, &none
 	}
 	return m.pair, nil

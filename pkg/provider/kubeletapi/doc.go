@@ -1,11 +1,11 @@
-// Package kubeletapi is the HTTPS server of akd on :10250: what kube-apiserver,
-// metrics-server and Prometheus expect of a kubelet, for the right callers only.
+// Package kubeletapi is the HTTPS server of akd on :10250. It provides what
+// kube-apiserver, metrics-server and Prometheus expect of a kubelet, to authorized
+// callers only.
 //
-// It owns the streams to remote pods and the question who may open them, the
-// serving certificate, and the usage figures. It must not touch informers,
-// write pods, or decide a pod field: pods come through the Pods interface,
-// usage through the Usage interface, and nothing here is kept in a cluster
-// but a CertificateSigningRequest.
+// It owns the streams to remote pods, authentication and authorization, the serving
+// certificate, and the usage figures. It must not use informers, write pods, or
+// decide on fields of pods: pods come from the Pods interface, usage from a Usage.
+// The only object that it creates is a CertificateSigningRequest, besides reviews.
 //
 //	kubectl ── local kube-apiserver                     remote kube-apiserver ── kubelet ── container
 //	                │  TLS, client certificate or token            ▲
@@ -14,13 +14,13 @@
 //	        │ limits → who? (x509, TokenReview)                │   │ the caller's request but
 //	        │        → may they? (SubjectAccessReview, nodes/…)│   │ an allow-list of headers
 //	        │        → route ─┬ exec, attach, portForward, ────┼───┘
-//	        │                 │ containerLogs, run               bytes untouched both ways, but
-//	        │                 │                                  for SPDY pings (pingHolder);
+//	        │                 │ containerLogs, run               bytes pass unchanged, except
+//	        │                 │                                  SPDY pings (pingHolder);
 //	        │                 ├ pods, healthz, configz           errors become Status objects
-//	        │                 │                                  in local names
+//	        │                 │                                  with local names
 //	        │                 └ metrics, stats ◀─ Usage ─────────── remote metrics.k8s.io
 //	        └──────────────────────────────────────────────────┘
 //
-// Paths, verbs and subresources follow the kubelet's own server:
+// Paths, verbs and subresources are those of the kubelet:
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/server/server.go
 package kubeletapi

@@ -66,7 +66,7 @@ func TestErrors(t *testing.T) {
 			fail:   refuse(403, metav1.StatusReasonForbidden, denied),
 			code:   403,
 			want: `node "vk" may not do this in the remote cluster: pods "web" is forbidden: akd cannot create resource "pods/exec" in API ` +
-				`group "" in the namespace "shop"; the remote cluster's administrator can grant it`,
+				`group "" in the namespace "shop"; the administrator of the remote cluster can grant it`,
 		},
 		"Unauthorized": {
 			reason: "401 would send kubectl's user to log in",
@@ -99,7 +99,7 @@ func TestErrors(t *testing.T) {
 				http.Redirect(w, r, "https://192.0.2.1/", http.StatusFound)
 			},
 			code: 502,
-			want: `the remote cluster answered with a redirect (302), which node "vk" does not follow: check the remote server's address`,
+			want: `the remote cluster answered with a redirect (302), which node "vk" does not follow: check the address of the remote server`,
 		},
 	}
 	e := newEnv(t)

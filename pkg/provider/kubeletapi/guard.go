@@ -15,8 +15,8 @@ import (
 // userKey carries the authenticated user from authenticated to authorized.
 type userKey struct{}
 
-// authenticated lets nobody past whom Auth does not know, before even the
-// path is looked at.
+// authenticated rejects requests of unauthenticated callers, before it looks at the
+// path.
 func (s *Server) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		counted := &countedWriter{ResponseWriter: w, code: http.StatusOK}
@@ -38,7 +38,7 @@ func (s *Server) authenticated(next http.Handler) http.Handler {
 			writeError(counted, r, err)
 			return
 		}
-		// The token has done its work; nothing behind this needs it.
+		// Nothing after this needs the token.
 		r.Header.Del("Authorization")
 		r = r.WithContext(context.WithValue(r.Context(), userKey{}, user))
 		defer func() { route = r.Pattern }() // the mux sets it
@@ -46,8 +46,9 @@ func (s *Server) authenticated(next http.Handler) http.Handler {
 	})
 }
 
-// authorized lets pass who may use the method's verb on one of the node's
-// subresources. methods are separated by spaces; none means any.
+// authorized rejects requests of callers who may not use the verb of the method on
+// any of the subresources of the node. methods are separated by spaces; none means
+// any.
 func (s *Server) authorized(methods string, subresources []string, next http.HandlerFunc) http.HandlerFunc {
 	accepted := strings.Fields(methods)
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -70,8 +71,8 @@ func (s *Server) authorized(methods string, subresources []string, next http.Han
 	}
 }
 
-// verbOf is the verb that the kubelet asks about for an HTTP method; it asks
-// with an empty verb for the rest, HEAD included.
+// verbOf is the verb that the kubelet authorizes for an HTTP method. It is empty for
+// other methods, including HEAD.
 func verbOf(method string) string {
 	switch method {
 	case http.MethodPost:
@@ -88,7 +89,7 @@ func verbOf(method string) string {
 	return ""
 }
 
-// acquire takes one of the streams for the caller.
+// acquire reserves a stream for the caller.
 func (s *Server) acquire(r *http.Request, what string) (release func(), err error) {
 	user, _ := r.Context().Value(userKey{}).(authenticationv1.UserInfo)
 	release, limit := s.streams.acquire(user.Username)
@@ -103,8 +104,8 @@ func (s *Server) acquire(r *http.Request, what string) (release func(), err erro
 		"node %q carries %d streams %s, its limit: close some, then retry the %s", s.cfg.NodeName, limit, whose, what), 1)
 }
 
-// inFlight counts requests so that shutdown can wait for the last; the
-// http.Server itself forgets connections once they are upgraded.
+// inFlight counts requests, so that shutdown can wait for the last one: http.Server
+// does not track connections once they are upgraded.
 type inFlight struct {
 	mu      sync.Mutex
 	count   int
@@ -130,7 +131,7 @@ func (f *inFlight) leave() {
 	}
 }
 
-// drain lets nobody in any more; the channel closes when all have left.
+// drain rejects new requests. The channel closes when the last request has ended.
 func (f *inFlight) drain() <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()

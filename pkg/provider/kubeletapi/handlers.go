@@ -20,8 +20,8 @@ func (s *Server) pods(w http.ResponseWriter, _ *http.Request) {
 	s.writePods(w, func(*corev1.Pod) bool { return true })
 }
 
-// runningPods lists those that have a container running: what a kubelet reads
-// from its container runtime, akd knows from the status.
+// runningPods lists the pods with a running container. A kubelet asks the container
+// runtime, akd uses the status.
 func (s *Server) runningPods(w http.ResponseWriter, _ *http.Request) {
 	s.writePods(w, func(pod *corev1.Pod) bool {
 		for _, list := range [][]corev1.ContainerStatus{
@@ -47,7 +47,7 @@ func (s *Server) writePods(w http.ResponseWriter, wanted func(*corev1.Pod) bool)
 	s.writeJSON(w, &list)
 }
 
-// configz shows akd's effective configuration.
+// configz serves the effective configuration of akd.
 func (s *Server) configz(w http.ResponseWriter, _ *http.Request) {
 	s.writeJSON(w, map[string]any{"akd": s.cfg.Configz})
 }
@@ -56,11 +56,11 @@ func (s *Server) writeJSON(w http.ResponseWriter, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	if err := json.NewEncoder(w).Encode(value); err != nil {
-		s.log.Debug("answer not delivered", "error", err)
+		s.log.Debug("cannot write the response", "error", err)
 	}
 }
 
-// healthPaths are the kubelet's checks. Its syncloop is akd's Health.
+// healthPaths are those of the kubelet. The equivalent of its syncloop is Health.
 var healthPaths = [...]string{"/healthz", "/healthz/ping", "/healthz/log", "/healthz/syncloop"} //nolint:gochecknoglobals // never written
 
 func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
@@ -68,7 +68,7 @@ func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
 		if err := s.cfg.Health(r.Context()); err != nil {
 			s.log.Debug("health check failed", "error", err)
 			writeError(w, r, newStatus(http.StatusInternalServerError, metav1.StatusReasonInternalError,
-				"healthz check failed: see the conditions of node %q and akd's log", s.cfg.NodeName))
+				"healthz check failed: see the conditions of node %q and the log of akd", s.cfg.NodeName))
 			return
 		}
 	}
@@ -79,7 +79,7 @@ func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 	if s.cfg.Gatherer == nil {
-		absent("akd's own metrics are not configured")(w, r)
+		absent("metrics are not configured")(w, r)
 		return
 	}
 	promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{
@@ -92,7 +92,7 @@ type promLog struct{ s *Server }
 
 func (l promLog) Println(v ...any) { l.s.log.Warn("some metrics cannot be gathered", "details", v) }
 
-// maxRunOutput bounds the output of /run, which is answered as a whole.
+// maxRunOutput limits the output of /run, which is not streamed.
 const maxRunOutput = 1 << 20
 
 var errOutputTooLong = errors.New("output exceeds 1 MiB: use exec, which streams")
@@ -113,8 +113,8 @@ func (b *boundedBuffer) Write(p []byte) (int, error) {
 	return b.buffer.Write(p)
 }
 
-// run is the kubelet's oldest way to run a command: no stdin, one answer. The
-// command is split at spaces, as a kubelet does.
+// run serves the oldest endpoint of the kubelet to run a command, without stdin and
+// with a single response. It splits the command at spaces, as a kubelet does.
 func (s *Server) run(w http.ResponseWriter, r *http.Request) {
 	str, err := s.find(targetOf(r))
 	if err != nil {

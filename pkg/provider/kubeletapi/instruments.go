@@ -2,6 +2,7 @@ package kubeletapi
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,31 +12,26 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Instruments are the server's own metrics. A nil one counts nothing.
+// Instruments are the metrics of the server.
 type Instruments struct {
 	requests *prometheus.CounterVec
 }
 
-// NewInstruments registers the metrics akd_kubelet_api_*; New calls it. A nil
-// Registerer makes a nil Instruments. streams and certificate are asked when
-// the metrics are read.
+// NewInstruments returns the metrics akd_kubelet_api_*, and registers them unless into
+// is nil. streams and certificate are called whenever metrics are read.
 func NewInstruments(into prometheus.Registerer, streams func() int, certificate func() CertificateState) (*Instruments, error) {
-	if into == nil {
-		return nil, nil
-	}
 	i := &Instruments{requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "akd_kubelet_api_requests_total",
-		Help: "Requests to the kubelet API by the first element of their path and the HTTP status answered; a stream counts when it ends, as " +
-			"101 or 200.",
+		Help: "Requests to the kubelet API, by first path element and HTTP status code. A stream counts when it ends, as 101 or 200.",
 	}, []string{"route", "code"})}
 	gauges := []prometheus.GaugeFunc{
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "akd_kubelet_api_streams",
-			Help: "Streams open now: logs, exec, attach and port-forward.",
+			Help: "Open streams: logs, exec, attach and port-forward.",
 		}, func() float64 { return float64(streams()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "akd_kubelet_api_serving_certificate_expiration_timestamp_seconds",
-			Help: "When the certificate that is served ends, in seconds since the epoch; 0 when there is none.",
+			Help: "Unix time at which the serving certificate expires, or 0 if there is none.",
 		}, func() float64 {
 			if end := certificate().NotAfter; !end.IsZero() {
 				return float64(end.Unix())
@@ -44,13 +40,16 @@ func NewInstruments(into prometheus.Registerer, streams func() int, certificate 
 		}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "akd_kubelet_api_serving_certificate_self_signed",
-			Help: "1 while the certificate that is served is self-signed.",
+			Help: "1 if the serving certificate is self-signed, 0 otherwise.",
 		}, func() float64 {
 			if certificate().SelfSigned {
 				return 1
 			}
 			return 0
 		}),
+	}
+	if into == nil {
+		return i, nil
 	}
 	if err := into.Register(i.requests); err != nil {
 		return nil, fmt.Errorf("register kubelet API metrics: %w", err)
@@ -63,17 +62,14 @@ func NewInstruments(into prometheus.Registerer, streams func() int, certificate 
 	return i, nil
 }
 
-// Answered counts a request. pattern is the mux's, so that labels stay few
-// whatever callers ask for.
+// Answered counts a request. pattern is that of the mux, so that callers cannot
+// create labels.
 func (i *Instruments) Answered(pattern string, code int) {
-	if i == nil {
-		return
-	}
 	route, _, _ := strings.Cut(strings.TrimPrefix(pattern, "/"), "/")
-	i.requests.WithLabelValues(orElse(route, "none"), strconv.Itoa(code)).Inc()
+	i.requests.WithLabelValues(cmp.Or(route, "none"), strconv.Itoa(code)).Inc()
 }
 
-// countedWriter remembers the status that was answered.
+// countedWriter records the status of the response.
 type countedWriter struct {
 	http.ResponseWriter
 	code int

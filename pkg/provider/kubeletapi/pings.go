@@ -9,11 +9,11 @@ import (
 )
 
 const (
-	// pingQuiet is how long the remote must have been silent before it is
-	// pinged. A client sends a ping every 5 s.
+	// pingQuiet is how long the remote must have sent nothing before it gets a ping.
+	// Clients send one every 5 s.
 	pingQuiet = 2 * time.Second
-	// maxHeldPings bounds what is held of a client that does not wait for
-	// answers.
+	// maxHeldPings limits the pings held for a client that does not wait for
+	// responses.
 	maxHeldPings = 64 * spdyPing
 
 	spdyHeader  = 8  // of a frame
@@ -22,25 +22,25 @@ const (
 	spdyPingKey = 6
 )
 
-// pingHolder is the remote's connection in SPDY. It holds the caller's pings
-// back while the remote is talking: API servers and kubelets on the way cut a
-// stream off as soon as either direction fails, and a ping to a container
-// runtime that has said its last and closed makes one fail, with the end of the
-// output, megabytes of it, still on its way here. A stream on which something
-// comes needs no ping to show that it is alive.
+// pingHolder is the SPDY connection to the remote. It holds back the pings of the
+// caller while the remote sends data. API servers and kubelets on the way end a
+// stream as soon as either direction fails, and a ping to a container runtime that
+// has sent everything and closed the connection makes one fail while megabytes of
+// output are still on their way. A stream with data needs no ping to show that it is
+// alive.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/staging/src/k8s.io/apimachinery/pkg/util/proxy/upgradeaware.go
 //
-// Everything else passes untouched; frames are told apart by their headers.
+// Everything else passes unchanged; the headers distinguish the frames.
 // https://www.chromium.org/spdy/spdy-protocol/spdy-protocol-draft3-1/#TOC-2.2-Framing
 type pingHolder struct {
 	io.ReadWriteCloser
 	quiet time.Duration
-	heard atomic.Int64 // when the remote last said something, Unix nanoseconds
-	ended atomic.Bool  // the remote has said its last
+	heard atomic.Int64 // when the remote last sent data, Unix nanoseconds
+	ended atomic.Bool  // the remote has sent everything
 
 	mu     sync.Mutex // of writes
-	header []byte     // of the frame that has begun, while it is incomplete
-	left   int        // bytes of the frame that are still to pass
+	header []byte     // of the current frame, while it is incomplete
+	left   int        // remaining bytes of the current frame
 	held   []byte     // pings
 	out    []byte     // what sift returned last
 	timer  *time.Timer
@@ -61,7 +61,7 @@ func (h *pingHolder) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write passes what is no ping.
+// Write passes on everything except pings.
 func (h *pingHolder) Write(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -73,9 +73,9 @@ func (h *pingHolder) Write(p []byte) (int, error) {
 	return len(p), h.release()
 }
 
-// sift keeps pings, and a header that is not complete yet.
+// sift keeps pings, and a header that is incomplete.
 func (h *pingHolder) sift(p []byte) (out []byte) {
-	if len(p) <= h.left { // most of what there is much of
+	if len(p) <= h.left { // the usual case with much data
 		h.left -= len(p)
 		return p
 	}
@@ -108,14 +108,13 @@ func isPing(header []byte) bool {
 		binary.BigEndian.Uint32(header[4:]) == length
 }
 
-// release sends the held pings if the remote has been silent for long enough,
-// and else sees to it that they are sent when it will have been. It is called
-// with mu held.
+// release sends the held pings if the remote has sent nothing for long enough.
+// Otherwise it makes sure that they are sent then. It is called with mu held.
 func (h *pingHolder) release() error {
 	if h.ended.Load() {
 		h.held = nil
 	}
-	// Between a frame's header and its end there is no place for another.
+	// A ping must not interrupt another frame.
 	if len(h.held) == 0 || h.left > 0 {
 		return nil
 	}
@@ -135,7 +134,7 @@ func (h *pingHolder) later() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.timer = nil
-	_ = h.release() // who reads is told of a connection that is broken
+	_ = h.release() // a reader gets the error of a broken connection
 }
 
 func (h *pingHolder) Close() error {

@@ -24,16 +24,16 @@ import (
 )
 
 const (
-	// lingerTime is how long one direction of a stream may outlive the other:
-	// long enough for the last bytes and the closing handshakes, short enough
-	// that a silent peer does not hold a stream that is over.
+	// lingerTime is how long one direction of a stream may outlive the other: long
+	// enough for the last bytes and the closing handshakes, short enough that a silent
+	// peer does not keep a stream open.
 	lingerTime = 10 * time.Second
 	dialTime   = 10 * time.Second
-	// maxErrorBody bounds what is read of a remote error answer.
+	// maxErrorBody limits what is read of a remote error response.
 	maxErrorBody = 64 << 10
 )
 
-// remotes is where streams go: the remote API server, with akd's credentials.
+// remotes connects to the remote API server with the credentials of akd.
 type remotes struct {
 	base      *url.URL
 	config    *rest.Config
@@ -44,8 +44,8 @@ func newRemotes(config *rest.Config) (*remotes, error) {
 	config = rest.CopyConfig(config)
 	config.Timeout = 0
 	config.DisableCompression = true
-	// Upgrades do not exist in HTTP/2, and over HTTP/1.1 each stream has a
-	// connection of its own: a reader who stalls holds up nobody else.
+	// HTTP/2 has no upgrades, and with HTTP/1.1 each stream has its own connection: a
+	// client that stalls does not affect others.
 	config.NextProtos = []string{"http/1.1"}
 	if config.Dial == nil {
 		config.Dial = (&net.Dialer{Timeout: dialTime, KeepAlive: 15 * time.Second}).DialContext
@@ -70,7 +70,7 @@ func (m *remotes) url(s stream) *url.URL {
 	return u
 }
 
-// find resolves a request to the pod that runs remotely.
+// find returns the remote pod of a request.
 func (s *Server) find(t target) (stream, error) {
 	local, ok := s.cfg.Pods.Pod(t.namespace, t.pod)
 	if !ok || (t.uid != "" && string(local.UID) != t.uid) {
@@ -83,11 +83,11 @@ func (s *Server) find(t target) (stream, error) {
 	return stream{target: t, remoteNamespace: namespace, remoteName: name}, nil
 }
 
-// streamHandler carries requests to one subresource of remote pods.
+// streamHandler forwards requests to a subresource of remote pods.
 func (s *Server) streamHandler(subresource string, translate translation, upgrade bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if upgrade && !httpstream.IsUpgradeRequest(r) {
-			writeError(w, r, apierrors.NewBadRequest("upgrade request required: ask for SPDY/3.1 or a WebSocket"))
+			writeError(w, r, apierrors.NewBadRequest("upgrade request required: use SPDY/3.1 or a WebSocket"))
 			return
 		}
 		str, err := s.find(targetOf(r))
@@ -110,9 +110,9 @@ func (s *Server) streamHandler(subresource string, translate translation, upgrad
 	}
 }
 
-// forward is httputil.ReverseProxy rather than apimachinery's
-// UpgradeAwareHandler: that one copies the error answer of a refused upgrade
-// to the caller as it is, remote names included, and dials past HTTP proxies.
+// forward uses httputil.ReverseProxy instead of the UpgradeAwareHandler of
+// apimachinery, which copies the error response of a refused upgrade to the caller,
+// including remote names, and ignores HTTP proxies.
 func (s *Server) forward(w http.ResponseWriter, r *http.Request, str stream) {
 	proxy := &httputil.ReverseProxy{
 		Transport:     s.remotes.transport,
@@ -124,16 +124,15 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, str stream) {
 			pr.Out.Host = ""
 			pr.Out.Header = allowed(pr.Out.Header, requestHeaders[:])
 			takeProtocolToken(pr.Out.Header)
-			// Each log has a connection of its own, too. One that was idle may
-			// lead nowhere, which takes minutes to find out, and a followed log
-			// may be silent for hours by its nature.
+			// Each log has its own connection, too. An idle one may be dead, which
+			// takes minutes to detect, and a followed log may be silent for hours.
 			pr.Out.Close = !httpstream.IsUpgradeRequest(r)
 		},
 		ModifyResponse: func(res *http.Response) error {
 			return s.receive(r, res, str)
 		},
-		// The proxy hands its own request over; the answer's form goes by the
-		// caller's.
+		// The proxy passes its own request, but the form of the response depends on
+		// that of the caller.
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			s.streamFailed(w, r, str, err)
 		},
@@ -141,7 +140,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, str stream) {
 	proxy.ServeHTTP(&lingeringWriter{ResponseWriter: w}, r)
 }
 
-// receive turns error answers into local ones and leaves the rest alone.
+// receive turns remote errors into local ones, and leaves other responses unchanged.
 func (s *Server) receive(r *http.Request, res *http.Response, str stream) error {
 	res.Header = allowed(res.Header, responseHeaders[:])
 	switch {
@@ -159,7 +158,7 @@ func (s *Server) receive(r *http.Request, res *http.Response, str stream) error 
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
 	_ = res.Body.Close()
 	if err != nil {
-		return fmt.Errorf("read error answer of the remote API server: %w", err)
+		return fmt.Errorf("read error response of the remote API server: %w", err)
 	}
 	local := remoteError(s.cfg.NodeName, str, decodeStatus(res.StatusCode, body))
 	s.log.Debug("remote refused a stream", "namespace", str.namespace, "pod", str.pod,
@@ -172,7 +171,7 @@ func decodeStatus(code int, body []byte) metav1.Status {
 	var status metav1.Status
 	if err := json.Unmarshal(body, &status); err != nil || status.Kind != "Status" {
 		status = metav1.Status{}
-		// A proxy's HTML page in front of the API server helps nobody.
+		// The HTML page of a proxy in front of the API server is of no use.
 		if !bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) {
 			status.Message = string(body)
 		}
@@ -200,17 +199,17 @@ func replaceBody(r *http.Request, res *http.Response, status metav1.Status) {
 }
 
 func (s *Server) streamFailed(w http.ResponseWriter, r *http.Request, str stream, err error) {
-	// Also when the caller hung up, who does not read it, or akd shuts down.
+	// This includes callers that have gone, and the shutdown of akd.
 	s.log.Debug("stream to the remote cluster failed", "namespace", str.namespace, "pod", str.pod,
 		"subresource", str.subresource, "error", err)
 	writeError(w, r, unreachable(s.cfg.NodeName, str.target))
 }
 
-// The headers that mean something to the other side. Everything else stays
-// here: the caller's credentials and impersonation, cookies and forwarding
-// headers on the way out; the remote's audit and flow-control ids on the way in.
+// The headers that are passed on. All others are dropped: in requests, credentials,
+// impersonation, cookies and forwarding headers of the caller; in responses, IDs of
+// auditing and flow control of the remote.
 //
-// Sec-Websocket-Protocol may carry a token as well: takeProtocolToken.
+// Sec-Websocket-Protocol may contain a token: see takeProtocolToken.
 var (
 	requestHeaders = [...]string{ //nolint:gochecknoglobals // never written
 		"Connection", "Upgrade", "Content-Type", "Content-Length",
@@ -234,8 +233,8 @@ func allowed(header http.Header, names []string) http.Header {
 	return out
 }
 
-// lingeringWriter hands ReverseProxy connections that end soon after one of
-// their halves did.
+// lingeringWriter gives ReverseProxy connections that end soon after one of their
+// directions ends.
 type lingeringWriter struct {
 	http.ResponseWriter
 }
@@ -250,9 +249,9 @@ func (w *lingeringWriter) Hijack() (c net.Conn, rw *bufio.ReadWriter, err error)
 	return &lingeringConn{Conn: c}, rw, nil
 }
 
-// lingeringConn is the caller's connection. CloseWrite, called when the remote
-// has said its last, lets the caller close in peace: closing with unread bytes
-// would reset the connection and could lose the end of the output.
+// lingeringConn is the connection of the caller. CloseWrite is called when the remote
+// has sent everything. It gives the caller time to close the connection: closing it
+// with unread bytes would reset it, and could lose the end of the output.
 type lingeringConn struct {
 	net.Conn
 }
@@ -267,8 +266,8 @@ func (c *lingeringConn) CloseWrite() error {
 	return c.Conn.Close()
 }
 
-// lingeringBody is the remote's connection. CloseWrite is called when the
-// caller has said its last.
+// lingeringBody is the connection to the remote. CloseWrite is called when the caller
+// has sent everything.
 type lingeringBody struct {
 	io.ReadWriteCloser
 	deaf   atomic.Bool // a write has failed
@@ -277,9 +276,9 @@ type lingeringBody struct {
 	closed bool
 }
 
-// Write does not fail: ReverseProxy would drop the other direction as well,
-// with what the remote had said before it stopped listening. That one ends by
-// itself when the connection is broken.
+// Write does not fail: ReverseProxy would close the other direction as well, and
+// drop what the remote had sent before it stopped reading. That direction ends by
+// itself if the connection is broken.
 func (b *lingeringBody) Write(p []byte) (int, error) {
 	if !b.deaf.Load() {
 		if _, err := b.ReadWriteCloser.Write(p); err != nil {
@@ -312,7 +311,7 @@ func (b *lingeringBody) Close() error {
 	return b.ReadWriteCloser.Close()
 }
 
-// buffers lends ReverseProxy its copy buffers.
+// buffers provides the copy buffers of ReverseProxy.
 type buffers struct {
 	pool sync.Pool
 }

@@ -10,7 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// target is what a path of the kubelet API addresses.
+// target is what a path of the kubelet API refers to.
 type target struct {
 	namespace, pod, uid, container string
 }
@@ -24,7 +24,7 @@ func targetOf(r *http.Request) target {
 	}
 }
 
-// stream is one request to be carried to the remote API server.
+// stream is a request to forward to the remote API server.
 type stream struct {
 	target
 	remoteNamespace, remoteName string
@@ -32,12 +32,12 @@ type stream struct {
 	query                       url.Values
 }
 
-// translation makes the query of a pod subresource from that of a kubelet path.
+// translation translates the query of a kubelet path to that of a pod subresource.
 type translation func(query url.Values, container string) (url.Values, error)
 
-// execQuery and its siblings name the two dialects apart: the kubelet's
-// input=1&output=1&error=1 and the API server's stdin=true&stdout=true&….
-// Both are understood, the API server's is spoken.
+// execQuery accepts both dialects, as do the other translations: that of the kubelet,
+// input=1&output=1&error=1, and that of the API server, stdin=true&stdout=true&….
+// The result has the dialect of the API server.
 func execQuery(query url.Values, container string) (url.Values, error) {
 	out, err := attachQuery(query, container)
 	if err != nil {
@@ -61,7 +61,7 @@ func attachQuery(query url.Values, container string) (url.Values, error) {
 	}
 	setFlag(out, "stdin", stdin)
 	setFlag(out, "stdout", stdout)
-	// A terminal has one output; the kubelet drops stderr likewise.
+	// A terminal has one output; the kubelet drops stderr as well.
 	setFlag(out, "stderr", stderr && !tty)
 	setFlag(out, "tty", tty)
 	return out, nil
@@ -82,9 +82,9 @@ func portForwardQuery(query url.Values, _ string) (url.Values, error) {
 	return out, nil
 }
 
-// logOptions are the fields of PodLogOptions that mean something to a kubelet.
-// Values are judged by the remote API server, so that a zero (tailLines=0) and
-// an invalid one are what they would be there.
+// logOptions are the fields of PodLogOptions that a kubelet uses. The remote API
+// server validates the values, so that zero (tailLines=0) and invalid values have the
+// same effect as there.
 var logOptions = [...]string{ //nolint:gochecknoglobals // never written
 	"follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream",
 }
@@ -96,14 +96,14 @@ func logQuery(query url.Values, container string) (url.Values, error) {
 			out.Set(name, value)
 		}
 	}
-	// "tail" is the kubelet's older name; "all" is the same as omitting it.
+	// "tail" is an older name of the kubelet; "all" is the same as omitting it.
 	if tail := query.Get("tail"); tail == "all" {
 		out.Del("tailLines")
 	} else if tail != "" {
 		out.Set("tailLines", tail)
 	}
-	// The default is left out: API servers without PodLogsQuerySplitStreams
-	// refuse the field whatever it says.
+	// Omit the default: API servers without PodLogsQuerySplitStreams reject the field,
+	// whatever its value.
 	if out.Get("stream") == corev1.LogStreamAll {
 		out.Del("stream")
 	}

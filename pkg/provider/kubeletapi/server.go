@@ -21,35 +21,35 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// Pods tells the server about the pods of its node. Answers come from caches;
-// the objects are not changed.
+// Pods returns the pods of the node, from caches. The server does not modify them.
 type Pods interface {
 	// Pod returns a local pod that is bound to the node.
 	Pod(namespace, name string) (*corev1.Pod, bool)
-	// List returns all of them.
+	// List returns all local pods that are bound to the node.
 	List() []*corev1.Pod
-	// Remote returns where the pod runs; false when it was not created there
-	// yet, or what bears its name there was made for another UID.
+	// Remote returns the remote pod, if akd has created it: a remote pod of the same
+	// name that was created for another UID does not count.
 	Remote(local *corev1.Pod) (namespace, name string, ok bool)
 }
 
-// Limits keep slow, dead and greedy peers from exhausting akd. A zero field
-// means its default.
+// Limits protect akd from slow, dead and greedy peers. A zero field means its
+// default.
 type Limits struct {
-	// Connections at a time; more wait unaccepted. 4096. Half of them at most
-	// are of callers who have shown no right yet.
+	// Connections is the maximum number of concurrent connections, 4096 by default.
+	// Further ones wait. At most half of them are unauthenticated.
 	Connections int
-	// Streams at a time: logs, exec, attach, port-forward; more get 429. 1024.
-	// One user has three quarters of them at most.
+	// Streams is the maximum number of concurrent logs, exec, attach and
+	// port-forward, 1024 by default. Further ones get 429. One user can have at most
+	// three quarters of them.
 	Streams int
-	// HeaderBytes of one request. 64 KiB.
+	// HeaderBytes limits the headers of a request, 64 KiB by default.
 	HeaderBytes int
-	// HeaderTime for the TLS handshake, and again for the headers. 10 s.
+	// HeaderTime limits the TLS handshake, and again the headers, 10 s by default.
 	HeaderTime time.Duration
-	// IdleTime of a connection between two requests. 90 s, as Go's clients.
-	// A stream has no idle limit: the kubelet's own ends them after 4 h.
+	// IdleTime limits the time between two requests, 90 s by default, as in clients
+	// in Go. Streams have no idle limit: the remote kubelet ends them after 4 h.
 	IdleTime time.Duration
-	// ShutdownTime is what open requests get to end by themselves. 5 s.
+	// ShutdownTime is how long open requests may take to end, 5 s by default.
 	ShutdownTime time.Duration
 }
 
@@ -63,42 +63,42 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Config is what a Server needs. NodeName, Pods, Remote, Auth, Certificates,
-// Logger and one of Listener and Address are required.
+// Config configures a Server. NodeName, Pods, Remote, Auth, Certificates, Logger, and
+// one of Listener and Address are required.
 type Config struct {
 	NodeName string
-	// Address to listen on, ":10250" by custom. Listener, when set, is used
-	// instead and closed by Run.
+	// Address is where to listen, usually ":10250". Listener, if set, is used instead;
+	// Run closes it.
 	Address  string
 	Listener net.Listener
 
 	Pods Pods
-	// Remote is the way to the remote API server, with akd's credentials; they
-	// may rotate (a token file, a wrapped transport).
+	// Remote connects to the remote API server with the credentials of akd, which may
+	// rotate (a token file, a wrapped transport).
 	Remote *rest.Config
-	// Auth judges callers. Run runs it.
+	// Auth authenticates and authorizes callers. Run runs it.
 	Auth *Auth
 	// Certificates are served. Run runs them.
 	Certificates *Certificates
 
-	// Usage of the remote pods; without it the stats endpoints say that usage
-	// is not configured.
+	// Usage returns the usage of the remote pods. If it is nil, the stats endpoints
+	// report that usage is not configured.
 	Usage Usage
 	// Gatherer is served at /metrics.
 	Gatherer prometheus.Gatherer
-	// Registerer gets the server's own metrics, akd_kubelet_api_*; nil for none.
+	// Registerer registers the metrics of the server, akd_kubelet_api_*. It may be nil.
 	Registerer prometheus.Registerer
-	// Configz is served at /configz as JSON, under the key akd. It must hold no
-	// secret.
+	// Configz is served at /configz as JSON, under the key akd. It must not contain
+	// secrets.
 	Configz any
-	// Health is asked by /healthz; nil means healthy.
+	// Health is the check of /healthz. If it is nil, akd is healthy.
 	Health func(context.Context) error
-	// AnonymousHealth serves the health checks without authentication, for
-	// probes that cannot present any.
+	// AnonymousHealth serves the health checks without authentication, for probes that
+	// cannot authenticate.
 	AnonymousHealth bool
 
 	Limits Limits
-	// StartTime is reported as the node's. Clock is the real one when nil.
+	// StartTime is reported as that of the node. A nil Clock is the real one.
 	StartTime time.Time
 	Clock     clock.PassiveClock
 	Logger    *slog.Logger
@@ -106,14 +106,13 @@ type Config struct {
 
 // Server serves the kubelet API. Make it with New.
 type Server struct {
-	cfg     Config
-	log     *slog.Logger
-	remotes *remotes
-	usage   *cpuCounters
-	streams *streamLimiter
-	buffers buffers
-	handler http.Handler
-	// instruments are nil without a Registerer.
+	cfg         Config
+	log         *slog.Logger
+	remotes     *remotes
+	usage       *cpuCounters
+	streams     *streamLimiter
+	buffers     buffers
+	handler     http.Handler
 	instruments *Instruments
 	open        inFlight
 }
@@ -124,7 +123,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("kubelet API needs NodeName, Pods, Remote, Auth, Certificates and Logger")
 	}
 	if cfg.Listener == nil && cfg.Address == "" {
-		return nil, errors.New("kubelet API needs an address to listen on, such as :10250")
+		return nil, errors.New("kubelet API needs an address, such as :10250")
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = clock.RealClock{}
@@ -151,9 +150,9 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Run serves until ctx ends, then gives open requests Limits.ShutdownTime,
-// ends them, and returns when every one has. The error says why it could not
-// listen or serve.
+// Run serves until ctx ends. It then lets open requests finish within
+// Limits.ShutdownTime, aborts the others, and returns when all have ended. The error
+// says why it could not listen or serve.
 func (s *Server) Run(ctx context.Context) error {
 	listener, err := s.listen(ctx)
 	if err != nil {
@@ -161,7 +160,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// Requests outlive ctx by the time of the shutdown.
+	// Requests may outlive ctx by Limits.ShutdownTime.
 	requests, endRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer endRequests()
 
@@ -191,7 +190,7 @@ func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 	if listener == nil {
 		var err error
 		if listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Address); err != nil {
-			return nil, fmt.Errorf("listen for the kubelet API (is another kubelet on this port? choose another address): %w", err)
+			return nil, fmt.Errorf("listen for the kubelet API (does another kubelet use the port? choose another address): %w", err)
 		}
 	}
 	return newConnLimiter(netutil.LimitListener(listener, s.cfg.Limits.Connections), s.cfg.Limits.Connections/2), nil
@@ -208,11 +207,11 @@ func (s *Server) httpServer(requests context.Context) *http.Server {
 		ConnContext:       withConn,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		Protocols:         new(http.Protocols),
-		// Go would answer "OPTIONS *" by itself, to anybody.
+		// Go would answer "OPTIONS *" without authentication.
 		DisableGeneralOptionsHandler: true,
 	}
-	// One stream per connection: a reader who stalls stalls nobody else, and
-	// limits on connections mean what they say.
+	// One stream per connection: a client that stalls does not affect others, and the
+	// limit on connections is effective.
 	server.Protocols.SetHTTP1(true)
 	return server
 }
@@ -220,13 +219,13 @@ func (s *Server) httpServer(requests context.Context) *http.Server {
 func (s *Server) tlsConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		// For 1.2; those of 1.3 are all good and not configurable.
+		// For TLS 1.2. Those of 1.3 are all secure, and not configurable.
 		CipherSuites: []uint16{
 			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
 			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
 			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
-		// Asked for, not demanded: a caller may bring a token instead. Auth verifies.
+		// Optional: a caller may use a token instead. Auth verifies it.
 		ClientAuth:     tls.RequestClientCert,
 		GetCertificate: s.cfg.Certificates.get,
 		NextProtos:     []string{"http/1.1"},
@@ -236,7 +235,7 @@ func (s *Server) tlsConfig() *tls.Config {
 func (s *Server) shutdown(ctx context.Context, server *http.Server, endRequests context.CancelFunc) {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Limits.ShutdownTime)
 	defer cancel()
-	_ = server.Shutdown(grace) // knows nothing of upgraded connections
+	_ = server.Shutdown(grace) // does not wait for upgraded connections
 	done := s.open.drain()
 	select {
 	case <-done:
@@ -247,9 +246,9 @@ func (s *Server) shutdown(ctx context.Context, server *http.Server, endRequests 
 	<-done
 }
 
-// routes registers every path with the rights it needs. Rights hang on the
-// route that was matched, never on the text of the path, so that no spelling of
-// a path is judged as another.
+// routes registers every path with the rights that it requires. Rights depend on the
+// matched route, never on the text of the path, so that no spelling of a path
+// bypasses its rights.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	add := func(methods string, subresources []string, handler http.HandlerFunc, patterns ...string) {
@@ -279,32 +278,32 @@ func (s *Server) routes() http.Handler {
 	add("GET", metrics, s.resourceMetrics, "/metrics/resource")
 	add("GET POST", stats, s.summary, "/stats/summary")
 
-	add("", metrics, absent("cAdvisor, probe and other machine metrics are those of the remote cluster's kubelets: scrape them there"),
+	add("", metrics, absent("metrics of cAdvisor, probes and the machine are those of the kubelets of the remote cluster: scrape them there"),
 		"/metrics/")
-	add("", stats, absent("of the stats endpoints only /stats/summary is served"), "/stats/")
-	add("", []string{"log"}, absent("this node has no machine of its own, and no system logs"), "/logs/")
-	add("", []string{"checkpoint"}, notImplemented("containers are checkpointed by the remote cluster's kubelets"), "/checkpoint/")
-	add("", pods, absent("the remote cluster's kubelets allocate resources to pods; see /pods"), "/allocatedPods", "/allocatedPods/")
+	add("", stats, absent("only /stats/summary is served"), "/stats/")
+	add("", []string{"log"}, absent("this node has no machine, and no system logs"), "/logs/")
+	add("", []string{"checkpoint"}, notImplemented("the kubelets of the remote cluster checkpoint containers"), "/checkpoint/")
+	add("", pods, absent("the kubelets of the remote cluster allocate resources to pods; see /pods"), "/allocatedPods", "/allocatedPods/")
 	add("", []string{"statusz"}, absent("statusz is not served; see /metrics and /healthz"), "/statusz")
 	add("", []string{"configz"}, absent("flagz is not served; see /configz"), "/flagz")
 	add("", healthz, absent("no such health check; see /healthz"), "/healthz/")
-	add("", proxy, absent("no such path in the kubelet API of this node"), "/")
+	add("", proxy, absent("the kubelet API of this node does not have this path"), "/")
 	return s.authenticated(mux)
 }
 
-func absent(why string) http.HandlerFunc {
+func absent(reason string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, r, newStatus(http.StatusNotFound, metav1.StatusReasonNotFound, "%s: %s", r.URL.Path, why))
+		writeError(w, r, newStatus(http.StatusNotFound, metav1.StatusReasonNotFound, "%s: %s", r.URL.Path, reason))
 	}
 }
 
-func notImplemented(why string) http.HandlerFunc {
+func notImplemented(reason string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, r, newStatus(http.StatusNotImplemented, metav1.StatusReasonMethodNotAllowed, "not implemented: %s", why))
+		writeError(w, r, newStatus(http.StatusNotImplemented, metav1.StatusReasonMethodNotAllowed, "not implemented: %s", reason))
 	}
 }
 
-// methodNotAllowed tells which methods a path has.
+// methodNotAllowed responds with the methods of a path.
 func methodNotAllowed(w http.ResponseWriter, r *http.Request, methods []string) {
 	for _, method := range methods {
 		w.Header().Add("Allow", method)

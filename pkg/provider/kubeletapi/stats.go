@@ -20,8 +20,8 @@ func compareNames(x, y *corev1.Pod) int {
 	return cmp.Or(strings.Compare(x.Namespace, y.Namespace), strings.Compare(x.Name, y.Name))
 }
 
-// summary answers /stats/summary with CPU and memory; the machine's disks,
-// network and processes are the remote's.
+// summary serves /stats/summary with CPU and memory. Disks, network and processes are
+// those of remote machines.
 func (s *Server) summary(w http.ResponseWriter, r *http.Request) {
 	usage := s.usage.report(r.Context(), s.cfg.Pods.List())
 	out := stats.Summary{
@@ -65,13 +65,13 @@ func (c cpuCounter) stats() (*stats.CPUStats, *stats.MemoryStats) {
 		&stats.MemoryStats{Time: at, UsageBytes: new(c.memory), WorkingSetBytes: new(c.memory)}
 }
 
-// Names and labels are the kubelet's, stable by contract.
+// Names, labels and help texts are those of the kubelet, which are stable.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/metrics/collectors/resource_metrics.go
 type resourceCollector struct {
 	report report
 }
 
-func (c resourceCollector) Describe(chan<- *prometheus.Desc) {} // unchecked: made for one answer
+func (c resourceCollector) Describe(chan<- *prometheus.Desc) {} // unchecked: it exists for one response only
 
 // Collect implements prometheus.Collector.
 func (c resourceCollector) Collect(ch chan<- prometheus.Metric) {
@@ -133,8 +133,8 @@ func counter(name, help string, nanoseconds uint64, of ...[2]string) prometheus.
 	return prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(nanoseconds)/float64(time.Second), values...)
 }
 
-// resourceMetrics answers /metrics/resource, which metrics-server scrapes. It
-// is always the text format, which has room for the reason of a missing usage.
+// resourceMetrics serves /metrics/resource, which metrics-server scrapes. It always
+// uses the text format, where a comment can say why usage is missing.
 func (s *Server) resourceMetrics(w http.ResponseWriter, r *http.Request) {
 	usage := s.usage.report(r.Context(), s.cfg.Pods.List())
 	registry := prometheus.NewPedanticRegistry()

@@ -1,6 +1,7 @@
 package kubeletapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,9 +20,8 @@ var (
 	nodesResource = schema.GroupResource{Resource: "nodes"} //nolint:gochecknoglobals // never written
 )
 
-// writeError answers with err as a Kubernetes Status object.
-//
-// Log requests are the exception: see forLogs.
+// writeError responds with a Status object of Kubernetes, or with text for requests
+// for logs: see forLogs.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	status := forLogs(r, statusOf(err))
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -30,28 +30,28 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(status.Details.RetryAfterSeconds)))
 	}
 	if status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden {
-		// A refused peer does not keep one of the limited connections.
+		// A rejected peer does not keep one of the limited connections.
 		w.Header().Set("Connection", "close")
 	}
 	body, contentType := encodeStatus(r, status)
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(int(status.Code))
-	_, _ = w.Write(body) //nolint:gosec // JSON or plain text, by its content type; a peer that is gone needs no telling
+	_, _ = w.Write(body) //nolint:gosec // JSON or plain text, as its content type says
 }
 
-// logText is true for requests whose errors are text. kube-apiserver does not
-// parse the body of a kubelet's log answer, it makes the text itself the message
-// that kubectl prints, so that a Status there would show as raw JSON. Callers
-// that accept JSON get JSON on every path.
+// logText reports whether errors of the request are text. kube-apiserver does not
+// parse the body of a response for logs: the body itself is the message that kubectl
+// prints, and a Status would appear as raw JSON. Callers that accept JSON get JSON on
+// every path.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/staging/src/k8s.io/apiserver/pkg/registry/generic/rest/response_checker.go
 func logText(r *http.Request) bool {
 	return strings.HasPrefix(r.URL.Path, "/containerLogs/") && !strings.Contains(r.Header.Get("Accept"), "application/json")
 }
 
-// forLogs makes every failure of a server a 500: of these alone kube-apiserver
-// passes the text on as it is. That of a 502 it quotes within a sentence of its
-// own, that of a 503 and a 504 it drops.
+// forLogs turns all server errors into 500, whose text kube-apiserver passes on
+// unchanged. It embeds the text of a 502 in a sentence of its own, and drops that of
+// a 503 or 504.
 func forLogs(r *http.Request, status metav1.Status) metav1.Status {
 	if logText(r) && status.Code > http.StatusInternalServerError {
 		status.Code = http.StatusInternalServerError
@@ -71,11 +71,11 @@ func encodeStatus(r *http.Request, status metav1.Status) (body []byte, contentTy
 }
 
 func statusOf(err error) metav1.Status {
-	var known apierrors.APIStatus
-	if !errors.As(err, &known) {
-		known = apierrors.NewInternalError(err)
+	var apiStatus apierrors.APIStatus
+	if !errors.As(err, &apiStatus) {
+		apiStatus = apierrors.NewInternalError(err)
 	}
-	status := known.Status()
+	status := apiStatus.Status()
 	status.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
 	return status
 }
@@ -89,7 +89,7 @@ func newStatus(code int, reason metav1.StatusReason, format string, args ...any)
 	}}
 }
 
-// withPod names the local pod in the details, as the API server's errors do.
+// withPod adds the local pod to the details, as the API server does.
 func withPod(err *apierrors.StatusError, pod string) *apierrors.StatusError {
 	if err.ErrStatus.Details == nil {
 		err.ErrStatus.Details = &metav1.StatusDetails{}
@@ -112,8 +112,8 @@ func podNotFound(t target) *apierrors.StatusError {
 		"pod %q not found in namespace %q on this node", t.pod, t.namespace), t.pod)
 }
 
-// notCreated is what a kubelet says of a container that it has not started.
-// Status 400 is the one whose text kube-apiserver passes on for logs.
+// notCreated is the error of a kubelet for a container that it has not started. For
+// logs, kube-apiserver passes on the text of a 400.
 func notCreated(t target) *apierrors.StatusError {
 	what := fmt.Sprintf("pod %q", t.pod)
 	if t.container != "" {
@@ -129,46 +129,40 @@ func unreachable(node string, t target) *apierrors.StatusError {
 		node, t.pod), t.pod), 5)
 }
 
-// remoteError turns an error answer of the remote API server into one about
-// the local pod. status.Message is the remote's own sentence, or empty.
+// remoteError turns an error of the remote API server into one about the local pod.
+// status.Message is that of the remote API server, or empty.
 func remoteError(node string, s stream, status metav1.Status) *apierrors.StatusError {
-	said := s.localize(status.Message)
+	message := s.localize(status.Message)
 	code := int(status.Code)
 	switch {
 	case code == http.StatusUnauthorized:
-		// Passed on as 401 it would tell kubectl's user to log in.
+		// kubectl would ask its user to log in after a 401.
 		return withPod(newStatus(http.StatusBadGateway, metav1.StatusReasonServiceUnavailable,
 			"the remote cluster does not accept the credentials of node %q: give akd a remote kubeconfig with valid ones", node), s.pod)
 	case code == http.StatusForbidden:
 		return withPod(newStatus(http.StatusForbidden, metav1.StatusReasonForbidden,
-			"node %q may not do this in the remote cluster: %s; the remote cluster's administrator can grant it", node, orElse(said, "forbidden")),
-			s.pod)
+			"node %q may not do this in the remote cluster: %s; the administrator of the remote cluster can grant it",
+			node, cmp.Or(message, "forbidden")), s.pod)
 	case code == http.StatusNotFound:
 		return withPod(newStatus(http.StatusNotFound, metav1.StatusReasonNotFound,
-			"pod %q not found in the remote cluster: %s", s.pod, orElse(said, "not found")), s.pod)
+			"pod %q not found in the remote cluster: %s", s.pod, cmp.Or(message, "not found")), s.pod)
 	case code == http.StatusTooManyRequests:
 		return withRetry(withPod(newStatus(code, metav1.StatusReasonTooManyRequests,
-			"the remote cluster is busy: %s", orElse(said, "retry later")), s.pod), 1)
+			"the remote cluster is busy: %s", cmp.Or(message, "retry later")), s.pod), 1)
 	case code >= 500:
 		return withPod(newStatus(http.StatusBadGateway, metav1.StatusReasonInternalError,
-			"the remote cluster could not open a stream to pod %q: %s", s.pod, orElse(said, http.StatusText(code))), s.pod)
+			"the remote cluster could not open a stream to pod %q: %s", s.pod, cmp.Or(message, http.StatusText(code))), s.pod)
 	case code < 400:
 		return withPod(newStatus(http.StatusBadGateway, metav1.StatusReasonInternalError,
-			"the remote cluster answered with a redirect (%d), which node %q does not follow: check the remote server's address", code, node), s.pod)
+			"the remote cluster answered with a redirect (%d), which node %q does not follow: check the address of the remote server", code, node),
+			s.pod)
 	}
-	local := newStatus(code, status.Reason, "%s", orElse(said, http.StatusText(code)))
+	local := newStatus(code, status.Reason, "%s", cmp.Or(message, http.StatusText(code)))
 	return withPod(local, s.pod)
 }
 
-func orElse(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
-// What a remote sentence may carry and a local user must not see: addresses of
-// the remote's machines and the identity that akd has there.
+// Parts of a remote message that local users must not see: addresses of remote
+// machines, and the remote identity of akd.
 var (
 	anyURL     = regexp.MustCompile(`"?[a-z][a-z0-9+.-]*://[^\s"']+"?`)
 	anyAddress = regexp.MustCompile(`(\b\d{1,3}(\.\d{1,3}){3}\b|\[[0-9a-fA-F:.%]+\])(:\d+)?`)
@@ -177,7 +171,7 @@ var (
 	anyUser    = regexp.MustCompile(`\b[Uu]ser "[^"]*"`)
 )
 
-// localize rewrites a sentence of the remote API server into local names.
+// localize replaces remote names in a message of the remote API server.
 func (s stream) localize(message string) string {
 	message = anyURL.ReplaceAllString(message, "the remote kubelet")
 	message = anyDial.ReplaceAllString(message, "dial tcp:")
