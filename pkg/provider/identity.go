@@ -123,7 +123,8 @@ func apiServer(ctx context.Context, configured string, local *cluster.Local, cfg
 	}
 	server, err := url.Parse(cfg.Host)
 	if err != nil || server.Hostname() == "" || loopback.Is(server.Hostname()) {
-		return translate.APIServer{}, usagef("how remote pods reach the local API server is not known: give its address with --local-api-server HOST:PORT")
+		return translate.APIServer{}, usagef("the address at which remote pods reach the local API server is not known: " +
+			"give it with --local-api-server HOST:PORT")
 	}
 	port := server.Port()
 	if port == "" {
@@ -142,7 +143,8 @@ func parseAPIServer(hostPort string) (translate.APIServer, error) {
 		return translate.APIServer{}, usagef("address %q of the local API server: want a port from 1 to 65535", hostPort)
 	}
 	if loopback.Is(host) {
-		return translate.APIServer{}, usagef("address %q of the local API server is this machine's own: give one that pods in the remote cluster reach", hostPort)
+		return translate.APIServer{}, usagef("address %q of the local API server is this machine's own: "+
+			"give one that pods in the remote cluster reach", hostPort)
 	}
 	return translate.APIServer{Host: host, Port: int32(port)}, nil
 }

@@ -25,8 +25,13 @@ type candidate struct {
 func newCandidate(t *testing.T, client *fake.Clientset, identity string, working *atomic.Int32) *candidate {
 	t.Helper()
 	c := &candidate{
-		election: election{client: client, lease: types.NamespacedName{Namespace: "actual-system", Name: "ak"}, identity: identity, logger: slog.New(slog.DiscardHandler)},
-		done:     make(chan error, 1),
+		election: election{
+			client:   client,
+			lease:    types.NamespacedName{Namespace: "actual-system", Name: "ak"},
+			identity: identity,
+			logger:   slog.New(slog.DiscardHandler),
+		},
+		done: make(chan error, 1),
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	c.stop = stop

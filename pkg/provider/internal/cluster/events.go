@@ -16,6 +16,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
+// CreateEvent creates an event; AlreadyExists means that it has happened before.
 func (c *Local) CreateEvent(ctx context.Context, event *corev1.Event) error {
 	_, err := c.client.CoreV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{})
 	if err != nil {

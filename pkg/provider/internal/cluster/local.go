@@ -36,6 +36,7 @@ func (c *Local) EndpointSlices() store.ListWatch {
 	return store.NewListWatch("local endpointslices", c.proxy, c.proxy.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), store.Everything)
 }
 
+// Services selects all of them, as a kubelet does for the environment of pods.
 func (c *Local) Services() store.ListWatch {
 	return store.NewListWatch("local services", c.client, c.client.CoreV1().Services(metav1.NamespaceAll), store.Everything)
 }
@@ -43,12 +44,14 @@ func (c *Local) Services() store.ListWatch {
 // ConfigMap selects one ConfigMap. A node may watch Secrets and ConfigMaps by
 // name only, and only those that its pods refer to.
 func (c *Local) ConfigMap(namespace, name string) store.ListWatch {
-	return store.NewListWatch("local configmap "+namespace+"/"+name, c.client, c.client.CoreV1().ConfigMaps(namespace), store.ByField(metav1.ObjectNameField, name))
+	return store.NewListWatch("local configmap "+namespace+"/"+name, c.client,
+		c.client.CoreV1().ConfigMaps(namespace), store.ByField(metav1.ObjectNameField, name))
 }
 
 // Secret selects one Secret; see ConfigMap.
 func (c *Local) Secret(namespace, name string) store.ListWatch {
-	return store.NewListWatch("local secret "+namespace+"/"+name, c.client, c.client.CoreV1().Secrets(namespace), store.ByField(metav1.ObjectNameField, name))
+	return store.NewListWatch("local secret "+namespace+"/"+name, c.client,
+		c.client.CoreV1().Secrets(namespace), store.ByField(metav1.ObjectNameField, name))
 }
 
 // TrustBundles selects all of them, as a kubelet does.

@@ -21,6 +21,7 @@ func (c *Local) NodeListWatch() store.ListWatch {
 	return store.NewListWatch("local node "+c.node, c.client, c.client.CoreV1().Nodes(), store.ByField(metav1.ObjectNameField, c.node))
 }
 
+// GetNode reads the Node from the API server itself.
 func (c *Local) GetNode(ctx context.Context) (*corev1.Node, error) {
 	node, err := c.client.CoreV1().Nodes().Get(ctx, c.node, metav1.GetOptions{})
 	if err != nil {
@@ -29,6 +30,7 @@ func (c *Local) GetNode(ctx context.Context) (*corev1.Node, error) {
 	return node, nil
 }
 
+// ListNodes lists the remote nodes, as the API server's cache has them.
 func (c *Remote) ListNodes(ctx context.Context) ([]corev1.Node, error) {
 	list, err := c.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 	if err != nil {

@@ -87,12 +87,15 @@ func IsNotFoundOrConflict(err error) bool {
 
 // CertificateRequests selects those of this node's pods; a node may see no other.
 func (c *Local) CertificateRequests() store.ListWatch {
-	return store.NewListWatch("local podcertificaterequests", c.client, c.client.CertificatesV1().PodCertificateRequests(metav1.NamespaceAll), store.ByField("spec.nodeName", c.node))
+	requests := c.client.CertificatesV1().PodCertificateRequests(metav1.NamespaceAll)
+	return store.NewListWatch("local podcertificaterequests", c.client, requests, store.ByField("spec.nodeName", c.node))
 }
 
 // RequestCertificate creates a request for the pod's own certificate, which
 // goes when the pod goes.
-func (c *Local) RequestCertificate(ctx context.Context, pod *corev1.Pod, want translate.Certificate, proof []byte) (*certificatesv1.PodCertificateRequest, error) {
+func (c *Local) RequestCertificate(
+	ctx context.Context, pod *corev1.Pod, want translate.Certificate, proof []byte,
+) (*certificatesv1.PodCertificateRequest, error) {
 	name := translate.ServiceAccount(pod)
 	account, err := c.client.CoreV1().ServiceAccounts(pod.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
@@ -108,9 +111,16 @@ func (c *Local) RequestCertificate(ctx context.Context, pod *corev1.Pod, want tr
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID}},
 		},
 		Spec: certificatesv1.PodCertificateRequestSpec{
-			SignerName: want.Signer, PodName: pod.Name, PodUID: pod.UID, ServiceAccountName: name, ServiceAccountUID: account.UID,
-			NodeName: types.NodeName(c.node), NodeUID: node.UID, MaxExpirationSeconds: want.MaxExpirationSeconds,
-			StubPKCS10Request: proof, UnverifiedUserAnnotations: want.UserAnnotations,
+			SignerName:                want.Signer,
+			PodName:                   pod.Name,
+			PodUID:                    pod.UID,
+			ServiceAccountName:        name,
+			ServiceAccountUID:         account.UID,
+			NodeName:                  types.NodeName(c.node),
+			NodeUID:                   node.UID,
+			MaxExpirationSeconds:      want.MaxExpirationSeconds,
+			StubPKCS10Request:         proof,
+			UnverifiedUserAnnotations: want.UserAnnotations,
 		},
 	}
 	created, err := c.client.CertificatesV1().PodCertificateRequests(pod.Namespace).Create(ctx, request, metav1.CreateOptions{})

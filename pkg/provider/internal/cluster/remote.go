@@ -34,25 +34,31 @@ func (c *Remote) Pods(namespace string) store.ListWatch {
 	return store.NewListWatch("remote pods of "+namespace, c.client, c.client.CoreV1().Pods(namespace), store.Everything)
 }
 
+// ConfigMaps selects those of a namespace that akd made for this node.
 func (c *Remote) ConfigMaps(namespace string) store.ListWatch {
 	return store.NewListWatch("remote configmaps of "+namespace, c.client, c.client.CoreV1().ConfigMaps(namespace), c.ours)
 }
 
+// Secrets selects those of a namespace that akd made for this node.
 func (c *Remote) Secrets(namespace string) store.ListWatch {
 	return store.NewListWatch("remote secrets of "+namespace, c.client, c.client.CoreV1().Secrets(namespace), c.ours)
 }
 
+// Services selects those of a namespace that akd made for this node.
 func (c *Remote) Services(namespace string) store.ListWatch {
 	return store.NewListWatch("remote services of "+namespace, c.client, c.client.CoreV1().Services(namespace), c.ours)
 }
 
+// EndpointSlices selects those of a namespace that akd made for this node.
 func (c *Remote) EndpointSlices(namespace string) store.ListWatch {
 	return store.NewListWatch("remote endpointslices of "+namespace, c.client, c.client.DiscoveryV1().EndpointSlices(namespace), c.ours)
 }
 
 // Events selects those that are repeated; see contract.ReasonScheduled.
 func (c *Remote) Events(namespace string) store.ListWatch {
-	wanted := fields.AndSelectors(fields.OneTermEqualSelector("involvedObject.kind", "Pod"), fields.OneTermNotEqualSelector("reason", contract.ReasonScheduled))
+	wanted := fields.AndSelectors(
+		fields.OneTermEqualSelector("involvedObject.kind", "Pod"),
+		fields.OneTermNotEqualSelector("reason", contract.ReasonScheduled))
 	return store.NewListWatch("remote events of "+namespace, c.client, c.client.CoreV1().Events(namespace), func(opts *metav1.ListOptions) {
 		opts.FieldSelector = wanted.String()
 	})
@@ -75,6 +81,7 @@ func (c *Remote) ListMappedNamespaces(ctx context.Context) ([]corev1.Namespace, 
 	return list.Items, nil
 }
 
+// GetNamespace reads a namespace from the API server itself.
 func (c *Remote) GetNamespace(ctx context.Context, name string) (*corev1.Namespace, error) {
 	namespace, err := c.client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
@@ -83,6 +90,7 @@ func (c *Remote) GetNamespace(ctx context.Context, name string) (*corev1.Namespa
 	return namespace, nil
 }
 
+// CreateNamespace creates a namespace and returns it as it was stored.
 func (c *Remote) CreateNamespace(ctx context.Context, namespace *corev1.Namespace) (*corev1.Namespace, error) {
 	created, err := c.client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
 	if err != nil {
@@ -91,6 +99,8 @@ func (c *Remote) CreateNamespace(ctx context.Context, namespace *corev1.Namespac
 	return created, nil
 }
 
+// DeleteNamespace deletes the namespace of that UID and no other. It is no error
+// when that has gone.
 func (c *Remote) DeleteNamespace(ctx context.Context, name string, uid types.UID) error {
 	err := c.client.CoreV1().Namespaces().Delete(ctx, name, deleteExactly(uid))
 	if err != nil && !IsNotFoundOrConflict(err) {
@@ -101,25 +111,28 @@ func (c *Remote) DeleteNamespace(ctx context.Context, name string, uid types.UID
 
 // CreateLimits creates what there is none of: a tenant may change none.
 func (c *Remote) CreateLimits(ctx context.Context, limits translate.Limits) error {
-	var err error
 	if quota := limits.ResourceQuota; quota != nil {
-		if _, err = c.client.CoreV1().ResourceQuotas(quota.Namespace).Create(ctx, quota, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		_, err := c.client.CoreV1().ResourceQuotas(quota.Namespace).Create(ctx, quota, metav1.CreateOptions{})
+		if err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("create remote resourcequota in %s: %w", quota.Namespace, err)
 		}
 	}
 	if limit := limits.LimitRange; limit != nil {
-		if _, err = c.client.CoreV1().LimitRanges(limit.Namespace).Create(ctx, limit, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		_, err := c.client.CoreV1().LimitRanges(limit.Namespace).Create(ctx, limit, metav1.CreateOptions{})
+		if err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("create remote limitrange in %s: %w", limit.Namespace, err)
 		}
 	}
 	if policy := limits.NetworkPolicy; policy != nil {
-		if _, err = c.client.NetworkingV1().NetworkPolicies(policy.Namespace).Create(ctx, policy, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		_, err := c.client.NetworkingV1().NetworkPolicies(policy.Namespace).Create(ctx, policy, metav1.CreateOptions{})
+		if err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("create remote networkpolicy in %s: %w", policy.Namespace, err)
 		}
 	}
 	return nil
 }
 
+// GetPod reads a pod from the API server itself.
 func (c *Remote) GetPod(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
 	pod, err := c.client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
@@ -128,6 +141,7 @@ func (c *Remote) GetPod(ctx context.Context, namespace, name string) (*corev1.Po
 	return pod, nil
 }
 
+// CreatePod creates a pod and returns it as it was stored.
 func (c *Remote) CreatePod(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
 	created, err := c.client.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{})
 	if err != nil {
@@ -136,6 +150,7 @@ func (c *Remote) CreatePod(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, e
 	return created, nil
 }
 
+// PatchPod applies a patch of translate.Mapper.Update.
 func (c *Remote) PatchPod(ctx context.Context, pod PodRef, patch translate.Patch) (*corev1.Pod, error) {
 	var subresources []string
 	if patch.Subresource != "" {

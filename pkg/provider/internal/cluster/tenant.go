@@ -66,6 +66,8 @@ func (c *Remote) BindRole(ctx context.Context, namespace, role string, subject r
 // contract.SystemNamespace, that records the node's remote namespaces.
 func (c *Remote) recordName() string { return contract.RecordName(c.node) }
 
+// ReadRecord reads the record of the node's remote namespaces: local ones by
+// remote.
 func (c *Remote) ReadRecord(ctx context.Context) (map[string]string, error) {
 	record, err := c.client.CoreV1().ConfigMaps(contract.SystemNamespace).Get(ctx, c.recordName(), metav1.GetOptions{})
 	if err != nil {

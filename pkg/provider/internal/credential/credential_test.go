@@ -320,7 +320,9 @@ func TestCredentialIsAdopted(t *testing.T) {
 	c := v.open(t)
 	first := c.bearerToken()
 	var got []string
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = append(got, r.Header.Get("Authorization")) }))
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got = append(got, r.Header.Get("Authorization"))
+	}))
 	defer server.Close()
 	transport, err := rest.TransportFor(c.ClientConfig())
 	if err != nil {
@@ -411,9 +413,13 @@ func TestCredentialIsSelfContained(t *testing.T) {
 	tests := map[string]struct {
 		reason, content, want string
 	}{
-		"empty":      {"a Secret without the key", "", "has no key kubeconfig"},
-		"nonsense":   {"something else", "a: [", "is not a kubeconfig"},
-		"exec":       {"a program would run in akd's pod", kubeconfigUser("exec: {apiVersion: client.authentication.k8s.io/v1, command: evil, interactiveMode: Never}"), "it names a program"},
+		"empty":    {"a Secret without the key", "", "has no key kubeconfig"},
+		"nonsense": {"something else", "a: [", "is not a kubeconfig"},
+		"exec": {
+			"a program would run in akd's pod",
+			kubeconfigUser("exec: {apiVersion: client.authentication.k8s.io/v1, command: evil, interactiveMode: Never}"),
+			"it names a program",
+		},
 		"token file": {"a file of akd's pod would be sent to the server", kubeconfigUser("tokenFile: /etc/passwd"), "it names a file"},
 		"key file":   {"likewise", kubeconfigUser("client-certificate: /a, client-key: /b"), "it names a file"},
 	}

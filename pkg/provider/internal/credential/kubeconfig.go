@@ -51,7 +51,8 @@ func (a *audience) UnmarshalJSON(data []byte) error {
 func (c *Credential) parse(secret *corev1.Secret) (parsedCredential, error) {
 	content := secret.Data[secretKey]
 	if len(content) == 0 {
-		return parsedCredential{}, fmt.Errorf("secret %s has no key %s: want a kubeconfig there, as kubectl actual install writes it", c.secret, secretKey)
+		return parsedCredential{}, fmt.Errorf("secret %s has no key %s: want a kubeconfig there, as kubectl actual install writes it",
+			c.secret, secretKey)
 	}
 	kubeconfig, err := clientcmd.Load(content)
 	if err != nil {
@@ -83,7 +84,8 @@ func (c *Credential) parse(secret *corev1.Secret) (parsedCredential, error) {
 }
 
 func (c *Credential) externalRef(what string) error {
-	return fmt.Errorf("secret %s, key %s: it names %s, which akd's pod does not have: want a kubeconfig with everything in it", c.secret, secretKey, what)
+	return fmt.Errorf("secret %s, key %s: it names %s, which akd's pod does not have: want a kubeconfig with everything in it",
+		c.secret, secretKey, what)
 }
 
 // claimsOf returns the claims of a token, or none when it is not a JWT.

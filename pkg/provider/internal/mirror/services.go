@@ -48,6 +48,7 @@ type ServicesConfig struct {
 	Recorder record.EventRecorder
 }
 
+// NewServices returns a mirror that mirrors if config says so.
 func NewServices(config ServicesConfig) *Services {
 	m := &Services{ServicesConfig: config}
 	m.services = store.New(store.Handlers[*corev1.Service]{Changed: m.serviceChanged})
@@ -157,7 +158,8 @@ func (m *Services) ReconcileService(ctx context.Context, k queue.Key, attempts i
 // recordEvent says on a local Service why pods do not reach it, once that lasts.
 func (m *Services) recordEvent(local *corev1.Service, attempts int, err error) {
 	if err != nil && local != nil && attempts == queue.QuietAttempts {
-		m.Recorder.Eventf(local, corev1.EventTypeWarning, reasonServiceNotMirrored, "pods on node %s do not reach this service: %v", m.Mapper.Node, err)
+		m.Recorder.Eventf(local, corev1.EventTypeWarning, reasonServiceNotMirrored,
+			"pods on node %s do not reach this service: %v", m.Mapper.Node, err)
 	}
 }
 

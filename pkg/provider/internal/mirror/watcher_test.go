@@ -30,9 +30,15 @@ func TestWatcherLingers(t *testing.T) {
 		reads   int  // how often it was read in all, by one pod and the next
 		kept    bool // just before the next pod comes
 	}{
-		"next comes soon":  {reason: "it is not read again", away: linger / 2, reads: 1, kept: true},
-		"next comes late":  {reason: "nothing is watched that no pod refers to", away: 2 * linger, reads: 2},
-		"refused meantime": {reason: "a refusal while no pod referred to it says nothing about the next", refused: true, away: linger / 2, reads: 2, kept: true},
+		"next comes soon": {reason: "it is not read again", away: linger / 2, reads: 1, kept: true},
+		"next comes late": {reason: "nothing is watched that no pod refers to", away: 2 * linger, reads: 2},
+		"refused meantime": {
+			reason:  "a refusal while no pod referred to it says nothing about the next",
+			refused: true,
+			away:    linger / 2,
+			reads:   2,
+			kept:    true,
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

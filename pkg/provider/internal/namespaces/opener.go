@@ -54,6 +54,8 @@ type OpenerConfig struct {
 	Logger         *slog.Logger
 }
 
+// NewOpener returns an opener that takes akd for an administrator until Restore
+// has found out.
 func NewOpener(config OpenerConfig) *Opener {
 	o := &Opener{OpenerConfig: config, watches: store.NewWatchGroup()}
 	o.setAccess(administrator{})

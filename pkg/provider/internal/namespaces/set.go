@@ -12,6 +12,7 @@ type Set struct {
 	opening map[string]bool       // local namespaces whose opening has begun
 }
 
+// NewSet returns a set without namespaces.
 func NewSet() *Set {
 	return &Set{open: map[string]*Namespace{}, opening: map[string]bool{}}
 }

@@ -60,7 +60,9 @@ func (n *Node) certificateCondition() corev1.NodeCondition {
 }
 
 func credentialCondition(c Credential) corev1.NodeCondition {
-	condition := corev1.NodeCondition{Type: contract.ConditionCredentialRenewed, Status: corev1.ConditionTrue, Reason: "Renewed", Message: "it does not expire"}
+	condition := corev1.NodeCondition{
+		Type: contract.ConditionCredentialRenewed, Status: corev1.ConditionTrue, Reason: "Renewed", Message: "it does not expire",
+	}
 	if expires := c.Expires(); !expires.IsZero() {
 		condition.Message = "it expires at " + expires.UTC().Format(time.RFC3339)
 	}

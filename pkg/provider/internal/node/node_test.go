@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -25,7 +26,9 @@ func remoteNode(cpu string, ready corev1.ConditionStatus, unschedulable bool) co
 		Status: corev1.NodeStatus{
 			Capacity: list, Allocatable: list,
 			Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: ready}},
-			NodeInfo:   corev1.NodeSystemInfo{KubeletVersion: "v1.37.1", MachineID: "a-real-machine", OperatingSystem: "linux", Architecture: "arm64"},
+			NodeInfo: corev1.NodeSystemInfo{
+				KubeletVersion: "v1.37.1", MachineID: "a-real-machine", OperatingSystem: "linux", Architecture: "arm64",
+			},
 		},
 	}
 }
@@ -147,6 +150,7 @@ func TestNodeAdoptsConditions(t *testing.T) {
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	failure := errors.New("no answer")
+	failures := func(n int, then ...error) []error { return append(slices.Repeat([]error{failure}, n), then...) }
 	tests := map[string]struct {
 		reason  string
 		answers []error // one every 10 s
@@ -155,10 +159,10 @@ func TestProbe(t *testing.T) {
 		"answers":           {"a remote that answers is ready", []error{nil, nil}, true},
 		"short silence":     {"less than 40 s is nothing", []error{nil, failure, failure, failure}, true},
 		"long silence":      {"40 s without an answer is too long", []error{nil, failure, failure, failure, failure}, false},
-		"first answer":      {"one answer may be luck", []error{failure, failure, failure, failure, failure, nil}, false},
-		"answers again":     {"two in a row are not", []error{failure, failure, failure, failure, failure, nil, nil}, true},
-		"flapping link":     {"one in two is not enough to come back", []error{failure, failure, failure, failure, failure, nil, failure, nil, failure}, false},
-		"never was reached": {"a remote that never answered is not ready after 40 s", []error{failure, failure, failure, failure, failure}, false},
+		"first answer":      {"one answer may be luck", failures(5, nil), false},
+		"answers again":     {"two in a row are not", failures(5, nil, nil), true},
+		"flapping link":     {"one in two is not enough to come back", failures(5, nil, failure, nil, failure), false},
+		"never was reached": {"a remote that never answered is not ready after 40 s", failures(5), false},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

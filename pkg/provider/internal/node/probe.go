@@ -83,7 +83,8 @@ func (p *Probe) ready() (bool, string) {
 	if !p.down {
 		return true, ""
 	}
-	return false, fmt.Sprintf("the remote API server has not answered reliably since %s: %v", p.answered.UTC().Format(time.RFC3339), p.lastError)
+	return false, fmt.Sprintf("the remote API server has not answered reliably since %s: %v",
+		p.answered.UTC().Format(time.RFC3339), p.lastError)
 }
 
 // LastAnswered returns when the remote last answered a probe.

@@ -70,7 +70,9 @@ func (m *Manager) Ensure(ctx context.Context, namespace *namespaces.Namespace, p
 
 // Prepare is Ensure up to the write: it returns the Secret that is to be
 // stored, or nil if it is as it should be.
-func (m *Manager) Prepare(ctx context.Context, namespace *namespaces.Namespace, pod *corev1.Pod) (want *corev1.Secret, ready bool, err error) {
+func (m *Manager) Prepare(
+	ctx context.Context, namespace *namespaces.Namespace, pod *corev1.Pod,
+) (want *corev1.Secret, ready bool, err error) {
 	needs := translate.NeedsOf(pod)
 	if len(needs.Tokens)+len(needs.Bundles)+len(needs.Certificates) == 0 {
 		return nil, true, nil

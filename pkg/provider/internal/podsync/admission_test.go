@@ -33,7 +33,9 @@ func nodeOf(pods string) *corev1.Node {
 }
 
 func boundPod(n int, version string) *corev1.Pod {
-	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprint("pod-", n), UID: types.UID(fmt.Sprint("uid-", n)), ResourceVersion: version}}
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "shop", Name: fmt.Sprint("pod-", n), UID: types.UID(fmt.Sprint("uid-", n)), ResourceVersion: version,
+	}}
 }
 
 // Room is taken once, given back when a pod ends or goes, and kept for pods
@@ -138,7 +140,9 @@ func TestAdmissionIsSerial(t *testing.T) {
 func TestLocalResources(t *testing.T) {
 	const owned = `{"f:status":{"f:capacity":{"f:example.com/gpu":{}}}}`
 	node := nodeOf("10")
-	node.Status.Capacity = corev1.ResourceList{"example.com/gpu": apiresource.MustParse("1"), "example.com/license": apiresource.MustParse("5")}
+	node.Status.Capacity = corev1.ResourceList{
+		"example.com/gpu": apiresource.MustParse("1"), "example.com/license": apiresource.MustParse("5"),
+	}
 	node.ManagedFields = []metav1.ManagedFieldsEntry{
 		{Manager: contract.UserAgent, FieldsV1: metav1.NewFieldsV1(owned)},
 		{Manager: "kubectl", FieldsV1: metav1.NewFieldsV1(`{"f:status":{"f:capacity":{"f:example.com/license":{}}}}`)},

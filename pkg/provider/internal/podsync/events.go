@@ -128,7 +128,8 @@ func (m *eventMirror) isOld(event *corev1.Event) bool {
 // watch hands the events of a remote namespace over until ctx ends.
 func (m *eventMirror) watch(ctx context.Context, namespace *namespaces.Namespace) {
 	src := m.remote.Events(namespace.Name)
-	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{ListWithContextFunc: src.List, WatchFuncWithContext: src.Watch}, src.Client)
+	lw := cache.ToListWatcherWithWatchListSemantics(
+		&cache.ListWatch{ListWithContextFunc: src.List, WatchFuncWithContext: src.Watch}, src.Client)
 	cache.NewReflectorWithOptions(lw, &corev1.Event{}, &eventSink{mirror: m, namespace: namespace}, cache.ReflectorOptions{
 		Name:    src.Name,
 		Backoff: &wait.Backoff{Duration: time.Second, Cap: time.Minute, Steps: 7, Factor: 2, Jitter: 0.5},

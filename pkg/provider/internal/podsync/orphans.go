@@ -105,7 +105,8 @@ func (g *orphanGuard) allows() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if stop && !g.paused {
-		g.logger.Error("orphan deletion is paused: most remote pods have no local pod; check that akd serves the right cluster, then delete the remote namespaces by hand",
+		g.logger.Error("orphan deletion is paused: most remote pods have no local pod; "+
+			"check that akd serves the right cluster, then delete the remote namespaces by hand",
 			"orphans", orphans, "pods", total)
 	}
 	g.paused = stop

@@ -39,6 +39,7 @@ type WorkersConfig struct {
 	Logger  *slog.Logger
 }
 
+// NewWorkers returns workers that wait for Run.
 func NewWorkers(config WorkersConfig) *Workers { return &Workers{WorkersConfig: config} }
 
 // Taken returns how many keys have been taken so far.

@@ -22,6 +22,7 @@ type Interner struct {
 	known map[string]string
 }
 
+// NewInterner returns an interner that knows no texts.
 func NewInterner() *Interner { return &Interner{known: make(map[string]string, mostTexts)} }
 
 // Share replaces the texts of an object that nobody else has seen yet.

@@ -15,6 +15,7 @@ type Lazy[T Object] struct {
 	needed chan struct{}
 }
 
+// NewLazy returns a store that waits for Need, and for Run.
 func NewLazy[T Object](source func() ListWatch, handlers Handlers[T]) *Lazy[T] {
 	return &Lazy[T]{Store: New(handlers), source: source, needed: make(chan struct{})}
 }

@@ -60,8 +60,10 @@ func NewListWatch[L runtime.Object](name string, client any, r resource[L], pick
 	}
 }
 
+// Everything selects all objects of a resource.
 func Everything(*metav1.ListOptions) {}
 
+// ByField selects the objects with that value in a field.
 func ByField(field, value string) func(*metav1.ListOptions) {
 	return func(opts *metav1.ListOptions) {
 		opts.FieldSelector = fields.OneTermEqualSelector(field, value).String()
@@ -115,6 +117,7 @@ type Handlers[T Object] struct {
 	Trim func(T)
 }
 
+// New returns an empty store, which Run fills.
 func New[T Object](handlers Handlers[T]) *Store[T] {
 	if handlers.Changed == nil {
 		handlers.Changed = func(Change[T]) {}
@@ -153,6 +156,7 @@ func (o *Store[T]) In(namespace string) []T {
 	return slices.Collect(maps.Values(o.items[namespace]))
 }
 
+// Len returns how many objects there are.
 func (o *Store[T]) Len() int {
 	o.mu.RLock()
 	defer o.mu.RUnlock()

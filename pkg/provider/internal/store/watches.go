@@ -13,6 +13,7 @@ type WatchGroup struct {
 	wake    chan struct{}
 }
 
+// NewWatchGroup returns a group without watches.
 func NewWatchGroup() *WatchGroup { return &WatchGroup{wake: make(chan struct{}, 1)} }
 
 // Begin has Run run a watch, whose context ends when the returned function is

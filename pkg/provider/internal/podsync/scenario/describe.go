@@ -67,11 +67,12 @@ func (c *fakeServer) lines() []string {
 			}
 		case *discoveryv1.EndpointSliceList:
 			for _, item := range list.Items {
-				line := fmt.Sprintf("%s endpointslice %s/%s of %s:", c.name, item.Namespace, item.Name, translate.ServiceOf(&item))
+				var line strings.Builder
+				fmt.Fprintf(&line, "%s endpointslice %s/%s of %s:", c.name, item.Namespace, item.Name, translate.ServiceOf(&item))
 				for _, endpoint := range item.Endpoints {
-					line += fmt.Sprintf(" %s ready=%t", endpoint.Addresses[0], ptr.Deref(endpoint.Conditions.Ready, false))
+					fmt.Fprintf(&line, " %s ready=%t", endpoint.Addresses[0], ptr.Deref(endpoint.Conditions.Ready, false))
 				}
-				found = append(found, line)
+				found = append(found, line.String())
 			}
 		}
 		slices.Sort(found)
@@ -105,26 +106,34 @@ func resourceOf(name string) schema.GroupVersionResource {
 }
 
 func kindOf(resource string) string {
-	return map[string]string{"namespaces": "Namespace", "rolebindings": "RoleBinding", "pods": "Pod", "configmaps": "ConfigMap", "secrets": "Secret",
-		"services": "Service", "endpointslices": "EndpointSlice"}[resource]
+	return map[string]string{
+		"namespaces":     "Namespace",
+		"rolebindings":   "RoleBinding",
+		"pods":           "Pod",
+		"configmaps":     "ConfigMap",
+		"secrets":        "Secret",
+		"services":       "Service",
+		"endpointslices": "EndpointSlice",
+	}[resource]
 }
 
 func describePod(pod *corev1.Pod) string {
-	line := fmt.Sprintf("pod %s/%s uid=%s %s", pod.Namespace, pod.Name, pod.UID, pod.Status.Phase)
+	var line strings.Builder
+	fmt.Fprintf(&line, "pod %s/%s uid=%s %s", pod.Namespace, pod.Name, pod.UID, pod.Status.Phase)
 	if image := pod.Spec.Containers[0].Image; image != "busybox" {
-		line += " image=" + image
+		line.WriteString(" image=" + image)
 	}
 	if pod.DeletionTimestamp != nil {
-		line += fmt.Sprintf(" terminating=%ds", *pod.DeletionGracePeriodSeconds)
+		fmt.Fprintf(&line, " terminating=%ds", *pod.DeletionGracePeriodSeconds)
 	}
 	if pod.Status.Reason != "" {
-		line += " reason=" + pod.Status.Reason
+		line.WriteString(" reason=" + pod.Status.Reason)
 	}
 	for _, condition := range pod.Status.Conditions {
-		line += fmt.Sprintf(" %s=%s", condition.Type, condition.Status)
+		fmt.Fprintf(&line, " %s=%s", condition.Type, condition.Status)
 		if condition.Reason != "" {
-			line += "(" + condition.Reason + ")"
+			line.WriteString("(" + condition.Reason + ")")
 		}
 	}
-	return line
+	return line.String()
 }

@@ -82,14 +82,17 @@ func (s *scenario) start() {
 }
 
 func mapper() *translate.Mapper {
-	return &translate.Mapper{Owner: contract.Owner{Node: Node, ClusterUID: "local-cluster"}, ClusterDomain: "cluster.local", PodSecurity: "baseline",
-		APIServer: translate.APIServer{Host: "192.0.2.1", Port: 6443},
+	return &translate.Mapper{
+		Owner:         contract.Owner{Node: Node, ClusterUID: "local-cluster"},
+		ClusterDomain: "cluster.local",
+		PodSecurity:   "baseline",
+		APIServer:     translate.APIServer{Host: "192.0.2.1", Port: 6443},
 	}
 }
 
 // settle lets everything happen that happens within two seconds.
 func settle() {
-	time.Sleep(2 * time.Second) // in fake time
+	<-time.After(2 * time.Second) // in fake time
 	synctest.Wait()
 }
 
@@ -100,7 +103,7 @@ func (s *scenario) do(words []string) error {
 		return nil
 	case "wait":
 		period, err := time.ParseDuration(words[1])
-		time.Sleep(period) // in fake time
+		<-time.After(period) // in fake time
 		synctest.Wait()
 		return err
 	case "restart":
@@ -203,7 +206,9 @@ func setPhase(pod *corev1.Pod, phase string) {
 		{Type: corev1.ContainersReady, Status: ready, LastTransitionTime: now},
 		{Type: corev1.PodReady, Status: ready, LastTransitionTime: now},
 	}
-	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: state, Ready: ready == corev1.ConditionTrue, Image: "busybox"}}
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{
+		{Name: "main", State: state, Ready: ready == corev1.ConditionTrue, Image: "busybox"},
+	}
 }
 
 // show prints what both clusters hold, in a form that diffs well.

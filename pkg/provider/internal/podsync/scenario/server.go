@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -109,7 +111,8 @@ func (c *fakeServer) note(verb, resource string) error {
 	if err := c.refusals["all all"]; err != nil {
 		return err
 	}
-	if slices.Contains([]string{"create", "update", "patch", "delete"}, verb) && resource != "events" && !strings.HasPrefix(resource, "selfsubject") {
+	writes := slices.Contains([]string{"create", "update", "patch", "delete"}, verb)
+	if writes && resource != "events" && !strings.HasPrefix(resource, "selfsubject") {
 		c.writes[verb+" "+resource]++
 	}
 	return nil
@@ -146,11 +149,10 @@ func (c *fakeServer) stamp(obj runtime.Object, created bool) {
 // removes it, and a UID precondition must hold.
 func (c *fakeServer) deleteGracefully(action clienttesting.DeleteActionImpl) error {
 	pods := corev1.SchemeGroupVersion.WithResource("pods")
-	obj, err := c.client.Tracker().Get(pods, action.Namespace, action.Name)
+	pod, err := c.podNamed(action.Namespace, action.Name)
 	if err != nil {
 		return err
 	}
-	pod := obj.(*corev1.Pod).DeepCopy()
 	if p := action.DeleteOptions.Preconditions; p != nil && p.UID != nil && *p.UID != pod.UID {
 		return apierrors.NewConflict(schema.GroupResource{Resource: "pods"}, pod.Name, errors.New("the UID does not match"))
 	}
@@ -185,7 +187,11 @@ func (c *fakeServer) applyYAML(content string) error {
 		"*v1.Pod": "pods", "*v1.ConfigMap": "configmaps", "*v1.Secret": "secrets", "*v1.Namespace": "namespaces",
 		"*v1.Service": "services", "*v1.EndpointSlice": "endpointslices", "*v1.ClusterTrustBundle": "clustertrustbundles",
 	}[fmt.Sprintf("%T", obj)]
-	return c.client.Tracker().Update(resourceOf(resource), obj, obj.(metav1.Object).GetNamespace())
+	meta, err := apimeta.Accessor(obj)
+	if err != nil {
+		return err
+	}
+	return c.client.Tracker().Update(resourceOf(resource), obj, meta.GetNamespace())
 }
 
 // sign answers all requests for certificates as a signer does: with one that is
@@ -196,13 +202,20 @@ func (c *fakeServer) sign(reason []string) error {
 	if err != nil {
 		return err
 	}
-	for _, item := range list.(*certificatesv1.PodCertificateRequestList).Items {
+	found, ok := list.(*certificatesv1.PodCertificateRequestList)
+	if !ok {
+		return fmt.Errorf("the tracker has a %T for certificate requests", list)
+	}
+	for _, item := range found.Items {
 		request := item.DeepCopy()
 		if len(request.Status.Conditions) > 0 {
 			continue
 		}
-		request.Status.Conditions = []metav1.Condition{{Type: certificatesv1.PodCertificateRequestConditionTypeIssued, Status: metav1.ConditionTrue}}
-		request.Status.CertificateChain = "-----BEGIN CERTIFICATE-----\n" + base64.StdEncoding.EncodeToString([]byte(request.Name)) + "\n-----END CERTIFICATE-----\n"
+		request.Status.Conditions = []metav1.Condition{
+			{Type: certificatesv1.PodCertificateRequestConditionTypeIssued, Status: metav1.ConditionTrue},
+		}
+		request.Status.CertificateChain = "-----BEGIN CERTIFICATE-----\n" +
+			base64.StdEncoding.EncodeToString([]byte(request.Name)) + "\n-----END CERTIFICATE-----\n"
 		request.Status.BeginRefreshAt = new(metav1.NewTime(time.Now().Add(time.Hour)))
 		if len(reason) > 0 {
 			request.Status = certificatesv1.PodCertificateRequestStatus{Conditions: []metav1.Condition{
@@ -233,11 +246,10 @@ func (c *fakeServer) deletePod(namespace, name string, words []string) error {
 
 func (c *fakeServer) edit(_ context.Context, namespace, name string, change func(*corev1.Pod)) error {
 	pods := corev1.SchemeGroupVersion.WithResource("pods")
-	obj, err := c.client.Tracker().Get(pods, namespace, name)
+	pod, err := c.podNamed(namespace, name)
 	if err != nil {
 		return err
 	}
-	pod := obj.(*corev1.Pod).DeepCopy()
 	change(pod)
 	c.stamp(pod, false)
 	return c.client.Tracker().Update(pods, pod, namespace)
@@ -278,4 +290,17 @@ func (c *fakeServer) accept() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.refusals)
+}
+
+// podNamed returns a copy of a pod.
+func (c *fakeServer) podNamed(namespace, name string) (*corev1.Pod, error) {
+	obj, err := c.client.Tracker().Get(corev1.SchemeGroupVersion.WithResource("pods"), namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	pod, ok := obj.(*corev1.Pod)
+	if !ok {
+		return nil, fmt.Errorf("the tracker has a %T for pod %s/%s", obj, namespace, name)
+	}
+	return pod.DeepCopy(), nil
 }
