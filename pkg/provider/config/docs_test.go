@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/strictyaml"
 )
 
 var update = flag.Bool("update", false, "write the generated files anew")
@@ -169,14 +171,14 @@ func section(b *strings.Builder, owner reflect.Type, path string) {
 	}
 	var children []child
 	for f := range owner.Fields() {
-		name := jsonName(f)
+		name := strictyaml.FieldName(f)
 		if _, not := unusable(owner, name); not {
 			continue
 		}
 		typ, meaning := typeName(f.Type), cell(docOf(owner, name))
-		at := join(path, name)
+		at := strictyaml.Join(path, name)
 		switch {
-		case isScalar(f.Type), f.Type.Kind() == reflect.Map:
+		case strictyaml.IsScalar(f.Type), f.Type.Kind() == reflect.Map:
 		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() != reflect.Struct:
 		case f.Type.Kind() == reflect.Slice:
 			children = append(children, child{f.Type.Elem(), at + "[]"})
@@ -224,16 +226,16 @@ func TestTypesAreDecoded(t *testing.T) {
 	var walk func(owner reflect.Type, path string)
 	walk = func(owner reflect.Type, path string) {
 		switch {
-		case isScalar(owner):
+		case strictyaml.IsScalar(owner):
 		case owner.Kind() == reflect.Struct:
 			for f := range owner.Fields() {
-				if _, not := unusable(owner, jsonName(f)); not {
+				if _, not := unusable(owner, strictyaml.FieldName(f)); not {
 					continue
 				}
-				if docOf(owner, jsonName(f)) == "" {
-					t.Errorf("%s.%s has no documentation", path, jsonName(f))
+				if docOf(owner, strictyaml.FieldName(f)) == "" {
+					t.Errorf("%s.%s has no documentation", path, strictyaml.FieldName(f))
 				}
-				walk(f.Type, path+"."+jsonName(f))
+				walk(f.Type, path+"."+strictyaml.FieldName(f))
 			}
 		case owner.Kind() == reflect.Map && owner.Key().Kind() == reflect.String, owner.Kind() == reflect.Slice:
 			walk(owner.Elem(), path+"[]")

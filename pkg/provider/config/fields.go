@@ -3,6 +3,8 @@ package config
 import (
 	"reflect"
 	"strings"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/strictyaml"
 )
 
 // leaf is a field of the configuration that has a value instead of fields.
@@ -25,8 +27,8 @@ func leaves(owner reflect.Type, path string, index []int) []leaf {
 	for i := range owner.NumField() {
 		f := owner.Field(i)
 		at := append(append([]int(nil), index...), i)
-		child := join(path, jsonName(f))
-		if f.Type.Kind() == reflect.Struct && !isScalar(f.Type) {
+		child := strictyaml.Join(path, strictyaml.FieldName(f))
+		if f.Type.Kind() == reflect.Struct && !strictyaml.IsScalar(f.Type) {
 			all = append(all, leaves(f.Type, child, at)...)
 			continue
 		}
@@ -35,7 +37,7 @@ func leaves(owner reflect.Type, path string, index []int) []leaf {
 			index:  at,
 			typ:    f.Type,
 			flag:   f.Tag.Get("flag"),
-			doc:    docOf(owner, jsonName(f)),
+			doc:    docOf(owner, strictyaml.FieldName(f)),
 			isPath: f.Tag.Get("path") != "",
 		})
 	}

@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/strictyaml"
 )
 
 // Flags are the part of the configuration that comes from the command line. Make
@@ -79,8 +81,8 @@ func (f *flagValue) String() string {
 func (f *flagValue) Set(text string) error {
 	f.given = true
 	switch {
-	case isScalar(f.typ):
-		return setScalar(f.value, text)
+	case strictyaml.IsScalar(f.typ):
+		return strictyaml.SetScalar(f.value, text)
 	case f.typ.Kind() == reflect.Map:
 		return f.setEntries(text)
 	case f.typ == reflect.TypeFor[[]corev1.EnvVar]():
@@ -103,10 +105,10 @@ func (f *flagValue) setEntries(text string) error {
 	for _, item := range split(text) {
 		key, value, ok := strings.Cut(item, "=")
 		if !ok {
-			return fmt.Errorf("found %s; want NAME=VALUE, separated by commas", quote(item))
+			return fmt.Errorf("found %s; want NAME=VALUE, separated by commas", strictyaml.Quote(item))
 		}
 		entry := reflect.New(f.typ.Elem()).Elem()
-		if err := setScalar(entry, value); err != nil {
+		if err := strictyaml.SetScalar(entry, value); err != nil {
 			return err
 		}
 		f.value.SetMapIndex(reflect.ValueOf(key).Convert(f.typ.Key()), entry)
@@ -122,7 +124,7 @@ func (f *flagValue) setItems(text string) error {
 		}
 		taint, err := ParseTaint(item)
 		if err != nil {
-			return fmt.Errorf("found %s; %w, separated by commas", quote(item), err)
+			return fmt.Errorf("found %s; %w, separated by commas", strictyaml.Quote(item), err)
 		}
 		f.append(reflect.ValueOf(taint))
 	}

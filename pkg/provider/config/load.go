@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,14 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf8"
 
-	"go.yaml.in/yaml/v3"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/strictyaml"
 )
 
 // maxBytes is the limit of a configuration file: that of etcd for one object, far
@@ -38,9 +36,7 @@ func Load(path string) (*Configuration, error) {
 func Decode(name string, data []byte, edit func(*Configuration)) (*Configuration, error) {
 	cfg, found := Default(), newProblems(name)
 	if len(data) > 0 {
-		if checkText(data, found); len(found.list) == 0 {
-			parse(data, cfg, found)
-		}
+		parse(data, cfg, found)
 	}
 	if unreadable(found) {
 		return nil, found.err()
@@ -101,9 +97,9 @@ func foundIn(problem *field.Error) string {
 	case field.ErrorTypeForbidden:
 		return "not allowed"
 	case field.ErrorTypeDuplicate:
-		return "found " + quote(fmt.Sprint(problem.BadValue)) + " twice"
+		return "found " + strictyaml.Quote(fmt.Sprint(problem.BadValue)) + " twice"
 	default:
-		return "found " + quote(fmt.Sprint(problem.BadValue))
+		return "found " + strictyaml.Quote(fmt.Sprint(problem.BadValue))
 	}
 }
 
@@ -123,7 +119,7 @@ func foreign(cfg *Configuration, found *problems) bool {
 		case "":
 			found.at(header.field, "not set", "want "+header.want)
 		default:
-			found.at(header.field, "found "+quote(header.have), "want "+header.want)
+			found.at(header.field, "found "+strictyaml.Quote(header.have), "want "+header.want)
 		}
 	}
 	return true
@@ -136,7 +132,6 @@ func read(path string, found *problems) []byte {
 		defer func() { _ = file.Close() }()
 		var data []byte
 		if data, err = io.ReadAll(io.LimitReader(file, maxBytes+1)); err == nil {
-			checkText(data, found)
 			return data
 		}
 	}
@@ -147,85 +142,38 @@ func read(path string, found *problems) []byte {
 	return nil
 }
 
-func checkText(data []byte, found *problems) {
+// parse decodes data into cfg.
+func parse(data []byte, cfg *Configuration, found *problems) {
 	if len(data) > maxBytes {
 		found.add("", 0, fmt.Sprintf("larger than %d bytes", maxBytes), "want a smaller file: is this the configuration of akd?")
 		return
 	}
-	if utf8.Valid(data) {
-		return
-	}
-	line := 1
-	for rest := data; len(rest) > 0; {
-		r, size := utf8.DecodeRune(rest)
-		if r == utf8.RuneError && size == 1 {
-			break
-		}
-		if r == '\n' {
-			line++
-		}
-		rest = rest[size:]
-	}
-	found.add("", line, "found bytes that are not UTF-8", "want the file saved as UTF-8")
-}
-
-// parse decodes the only document in data into cfg.
-func parse(data []byte, cfg *Configuration, found *problems) {
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	var document *yaml.Node
-	for {
-		var next yaml.Node
-		err := decoder.Decode(&next)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			syntax(err, data, found)
-			return
-		}
-		root := next.Content[0]
-		switch {
-		case root.ShortTag() == "!!null":
-		case document != nil:
-			found.add("", root.Line, "found a second document", "want one document in the file")
-			return
-		default:
-			document = root
-		}
-	}
-	if document == nil {
-		found.add("", 0, "the file is empty", wantHeader)
-		return
-	}
 	// A file must have both; the defaults are for use without a file.
 	cfg.APIVersion, cfg.Kind = "", ""
-	decode(document, reflect.ValueOf(cfg).Elem(), found)
+	result := strictyaml.Decoder{Header: wantHeader, Unusable: unusable, Secret: secret}.Decode(data, cfg)
+	for _, problem := range result.Problems {
+		found.add(problem.Field, problem.Line, problem.Found, problem.Want)
+	}
+	for path, line := range result.Lines {
+		found.origins[path] = origin{line: line}
+	}
 }
 
-// syntax reports an error of the YAML parser. The parser gives the line only as part
-// of its text.
-func syntax(err error, data []byte, found *problems) {
-	text, line := strings.TrimPrefix(err.Error(), "yaml: "), 0
-	if match := regexp.MustCompile(`^line (\d+): (.*)`).FindStringSubmatch(text); match != nil {
-		line, _ = strconv.Atoi(match[1])
-		text = match[2]
+// unusable reports whether a configuration cannot use a field of a type of
+// Kubernetes, and what to do instead.
+func unusable(owner reflect.Type, name string) (instead string, is bool) {
+	switch {
+	case owner == reflect.TypeFor[corev1.EnvVar]() && name == "valueFrom":
+		return "want a value: a source would have to exist in every namespace", true
+	case owner == reflect.TypeFor[corev1.Taint]() && name == "timeAdded":
+		return "remove it: Kubernetes sets it", true
 	}
-	if tab := tabbed(data); tab > 0 && (line == 0 || tab <= line+1) {
-		found.add("", tab, "found a tab in the indentation", "want spaces: YAML does not allow tabs for indentation")
-		return
-	}
-	found.add("", line, "not valid YAML: "+text, "check indentation, quotes and brackets there")
+	return "", false
 }
 
-// tabbed returns the first line that is indented with a tab, or 0.
-func tabbed(data []byte) int {
-	for i, line := range strings.Split(string(data), "\n") {
-		indent := line[:len(line)-len(strings.TrimLeft(line, " \t"))]
-		if strings.Contains(indent, "\t") && strings.TrimSpace(line) != "" {
-			return i + 1
-		}
-	}
-	return 0
+// secret reports whether the value at a path may be secret.
+func secret(path string) bool {
+	return strings.HasPrefix(path, "pods.env[") && strings.HasSuffix(path, ".value")
 }
 
 // resolve makes relative paths relative to the folder of the file, as in a

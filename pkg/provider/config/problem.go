@@ -2,7 +2,6 @@ package config
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,26 +120,6 @@ func (p *problems) err() error {
 	}
 	slices.SortStableFunc(p.list, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	return &Error{Problems: slices.Compact(p.list)}
-}
-
-// longestQuote is how much of a value an error quotes, in bytes.
-const longestQuote = 64
-
-// quote formats a value for an error, on one line and of limited length.
-func quote(value string) string {
-	if len(value) > longestQuote {
-		return fmt.Sprintf("%.*q…", longestQuote, value)
-	}
-	return strconv.Quote(value)
-}
-
-// list formats alternatives: a, b or c.
-func list(values []string) string {
-	if len(values) < 2 {
-		return strings.Join(values, "")
-	}
-	last := len(values) - 1
-	return strings.Join(values[:last], ", ") + " or " + values[last]
 }
 
 // overridden removes the problems and origins of a field that a flag overrides, and

@@ -277,7 +277,8 @@ const (
 	LocalIdentityClient LocalIdentity = "client"
 )
 
-func (LocalIdentity) values() []string {
+// Values implements strictyaml.Enum.
+func (LocalIdentity) Values() []string {
 	return []string{string(LocalIdentityNode), string(LocalIdentityClient)}
 }
 
@@ -290,7 +291,8 @@ const (
 	ServicesMirror ServicesMode = "mirror"
 )
 
-func (ServicesMode) values() []string { return []string{string(ServicesNone), string(ServicesMirror)} }
+// Values implements strictyaml.Enum.
+func (ServicesMode) Values() []string { return []string{string(ServicesNone), string(ServicesMirror)} }
 
 // PodSecurityLevel is a level of the Pod Security Standards.
 // https://kubernetes.io/docs/concepts/security/pod-security-standards/
@@ -303,7 +305,8 @@ const (
 	PodSecurityRestricted PodSecurityLevel = "restricted"
 )
 
-func (PodSecurityLevel) values() []string {
+// Values implements strictyaml.Enum.
+func (PodSecurityLevel) Values() []string {
 	return []string{string(PodSecurityPrivileged), string(PodSecurityBaseline), string(PodSecurityRestricted)}
 }
 
@@ -317,7 +320,8 @@ const (
 	CertificateFiles      CertificateMode = "files"
 )
 
-func (CertificateMode) values() []string {
+// Values implements strictyaml.Enum.
+func (CertificateMode) Values() []string {
 	return []string{string(CertificateCSR), string(CertificateSelfSigned), string(CertificateFiles)}
 }
 
@@ -330,7 +334,8 @@ const (
 	LogLevelDebug LogLevel = "debug"
 )
 
-func (LogLevel) values() []string { return []string{string(LogLevelInfo), string(LogLevelDebug)} }
+// Values implements strictyaml.Enum.
+func (LogLevel) Values() []string { return []string{string(LogLevelInfo), string(LogLevelDebug)} }
 
 // LogFormat is the form of a log line.
 type LogFormat string
@@ -341,4 +346,5 @@ const (
 	LogFormatJSON LogFormat = "json"
 )
 
-func (LogFormat) values() []string { return []string{string(LogFormatText), string(LogFormatJSON)} }
+// Values implements strictyaml.Enum.
+func (LogFormat) Values() []string { return []string{string(LogFormatText), string(LogFormatJSON)} }

@@ -3,6 +3,8 @@ package config
 import (
 	"reflect"
 	"strings"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/strictyaml"
 )
 
 // usage is the line of --help for the flag of a field: the first sentence of its
@@ -13,15 +15,15 @@ func usage(known leaf) string {
 		text += "; can be repeated, overrides the file"
 	}
 	if allowed := allowedOf(known.typ); len(allowed) > 0 {
-		text += " (" + list(allowed) + ")"
+		text += " (" + strictyaml.List(allowed) + ")"
 	}
 	return text
 }
 
 // allowedOf returns the values of an enumeration.
 func allowedOf(t reflect.Type) []string {
-	if allowed, limited := reflect.TypeAssert[enum](reflect.Zero(t)); limited {
-		return allowed.values()
+	if allowed, limited := reflect.TypeAssert[strictyaml.Enum](reflect.Zero(t)); limited {
+		return allowed.Values()
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/internal/loopback"
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/strictyaml"
 )
 
 const (
@@ -179,12 +180,12 @@ func (s SyncConfiguration) validate(path *field.Path) field.ErrorList {
 
 func oneOf[E interface {
 	~string
-	enum
+	strictyaml.Enum
 }](value E, path *field.Path) field.ErrorList {
-	if slices.Contains(value.values(), string(value)) {
+	if slices.Contains(value.Values(), string(value)) {
 		return nil
 	}
-	return field.ErrorList{field.Invalid(path, string(value), "want "+list(value.values()))}
+	return field.ErrorList{field.Invalid(path, string(value), "want "+strictyaml.List(value.Values()))}
 }
 
 // upTo allows 1 to high.

@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	kubeletapis "k8s.io/kubelet/pkg/apis"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/strictyaml"
 )
 
 func (n NodeConfiguration) validate(path *field.Path, identity LocalIdentity) field.ErrorList {
@@ -91,7 +93,7 @@ func validateNodeLabels(labels map[string]string, path *field.Path, identity Loc
 		case (within(domain, "kubernetes.io") || within(domain, "k8s.io")) && !kubeletapis.IsKubeletLabel(key):
 			all = append(all, field.Forbidden(path.Key(key),
 				"set it with kubectl: of kubernetes.io and k8s.io, NodeRestriction allows nodes to set only "+
-					list(kubeletapis.KubeletLabels())+", and labels of "+list(kubeletapis.KubeletLabelNamespaces())))
+					strictyaml.List(kubeletapis.KubeletLabels())+", and labels of "+strictyaml.List(kubeletapis.KubeletLabelNamespaces())))
 		}
 	}
 	return all
