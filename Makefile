@@ -31,28 +31,23 @@ GOBUILD := CGO_ENABLED=0 go build $(BUILDFLAGS)
 # The modules that contain code, and all modules.
 CODE := . test/clusters
 MODULES := $(CODE) tools tools/sbom test/e2e/krew test/e2e/crossplane test/e2e/crossplane/helm test/e2e/metrics-server
-# The plugin's program.
-PLUGIN := $(notdir $(wildcard cmd/kubectl-actual))
 
 .PHONY: help
 help: ## List the targets
-	@awk -v missing="$(if $(PLUGIN),,kubectl-actual)" 'BEGIN {FS = ":.*## "} \
-	  /^[a-z0-9-]+:.*## / && $$1 != missing {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##  Build
 
 .PHONY: build
-build: akd $(PLUGIN) clusters ## Build every program into bin/
+build: akd kubectl-actual clusters ## Build every program into bin/
 
 .PHONY: akd
 akd: ## Build akd into bin/
 	$(GOBUILD) -o bin/akd ./cmd/akd
 
-ifneq ($(PLUGIN),)
 .PHONY: kubectl-actual
 kubectl-actual: ## Build the kubectl plugin into bin/
 	$(GOBUILD) -o bin/kubectl-actual ./cmd/kubectl-actual
-endif
 
 .PHONY: clusters
 clusters: ## Build clusters, the command for test clusters, into bin/

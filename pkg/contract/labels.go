@@ -54,8 +54,8 @@ const (
 // in RFC 3339. The Secret that holds the credential has it, and the Node.
 const AnnotationTokenExpires = Domain + "token-expires"
 
-// AnnotationInstalledKinds, on the ServiceAccount of a node's akd in either
-// cluster, lists the group-kinds of everything that was ever installed for the
+// AnnotationInstalledKinds lists, on the ServiceAccount of a node's akd in either
+// cluster, the group-kinds of everything that was ever installed for the
 // node in that cluster: Kind.group, separated by commas. Uninstalling a node reads
 // it to know where to look for objects with the node's label. It is what
 // applyset.kubernetes.io/contains-group-kinds is to an ApplySet.

@@ -5,11 +5,11 @@
 // provider: what the plugin knows of akd is its contract, its configuration and
 // its manifests.
 //
-//	Main ─→ New ─→ command.Env ──┬→ install     install, uninstall, token, manifests
-//	                             ├→ check       check
-//	                             ├→ inspect     where, status, nodes, logs, version
-//	                             ├→ report      report
-//	                             └→ completion  completion
+//	Main ─→ New ─→ command.Env ──┬→ install     (install, uninstall, token, manifests)
+//	                             ├→ check       (check)
+//	                             ├→ inspect     (where, status, nodes, logs, version)
+//	                             ├→ report      (report)
+//	                             └→ completion  (completion)
 //	                                  ├→ rights      what an installation needs and grants
 //	                                  ├→ ranges      which addresses collide
 //	                                  ├→ kubeclient  both clusters: access, apply, credentials

@@ -72,7 +72,7 @@ func writePage(file string) error {
 func listItem(text string) string {
 	const width = 140
 	lines, line := "", "-"
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if len(line)+1+len(word) > width {
 			lines, line = lines+line+"\n", " "
 		}

@@ -136,8 +136,8 @@ func referenceText(example string) string {
 const introduction = `akd reads one YAML or JSON file in UTF-8, named by ` + "`--config`" + `, of at most 1 MiB and with one document in it.
 All fields except the name of the node have defaults, so a file is optional: the flags below work without one.
 
-akd reads the file strictly. If a field is unknown, appears twice, or has a value of the wrong type, akd ends with exit code 2. It prints one
-line for each problem, and all problems at once:
+akd reads the file strictly. If a field is unknown, appears twice, or has a value of the wrong type, akd ends with exit code 2. It prints
+one line for each problem, and all problems at once:
 
     akd.yaml:5: local.identity: found "nod"; want node or client
     akd.yaml:8: node.capacity[cpu]: found "lots"; want a quantity such as 4, 500m or 16Gi

@@ -62,11 +62,11 @@ func services(ctx context.Context, s *Subject) Finding {
 
 func judgeRanges(s *Subject, found *ranges.Found) Finding {
 	mirrors := s.Node.Values.MirrorServices
-	for _, problem := range found.Problems() {
+	if problems := found.Problems(); len(problems) > 0 {
 		if mirrors {
-			return failed(problem.Fix, "%s", problem.What)
+			return failed(problems[0].Fix, "%s", problems[0].What)
 		}
-		return warning(problem.Fix, "%s", problem.What)
+		return warning(problems[0].Fix, "%s", problems[0].What)
 	}
 	local := strings.Join(ranges.Strings(found.Local), ", ")
 	switch {

@@ -281,7 +281,7 @@ func TestCredentialUnreadable(t *testing.T) {
 	})
 }
 
-// An operator who rotates the token after a renewal failed has mended it, and
+// An operator who rotates the token after a renewal failed has fixed it, and
 // one who stores nonsense is told.
 func TestCredentialProblemEnds(t *testing.T) {
 	t.Parallel()
