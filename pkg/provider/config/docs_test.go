@@ -124,7 +124,7 @@ func referenceText(example string) string {
 	b.WriteString("```yaml\n" + example + "```\n\n## Fields\n\n")
 	section(&b, reflect.TypeFor[Configuration](), "")
 	b.WriteString("## Flags\n\nA flag overrides the field of the file, including whole lists and maps. `--config` is the path of the file. " +
-		"Relative paths in flags are relative to the working directory.\n\n| flag | field |\n|---|---|\n")
+		"Relative paths in flags\nare relative to the working directory.\n\n| flag | field |\n|---|---|\n")
 	for _, known := range fields() {
 		if known.flag != "" {
 			fmt.Fprintf(&b, "| `--%s` | `%s` |\n", known.flag, known.path)
@@ -144,8 +144,8 @@ one line for each problem, and all problems at once:
     akd.yaml:10: node.adress: unknown field; did you mean address?
 
 A duration has the form 30s, 5m or 1h30m. A quantity is one of
-[Kubernetes](https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/): 4, 500m, 16Gi. Quote text that looks like a
-number or a boolean. Relative paths in the file are relative to its folder. A field without a value (` + "`field:`" + `) has its default;
+[Kubernetes](https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/): 4, 500m, 16Gi. Quote text that looks like
+a number or a boolean. Relative paths in the file are relative to its folder. A field without a value (` + "`field:`" + `) has its default;
 ` + "`field: \"\"`" + ` sets it to the empty value.
 
 ## Example
@@ -162,7 +162,7 @@ func section(b *strings.Builder, owner reflect.Type, path string) {
 	}
 	fmt.Fprintf(b, "### %s\n\n", title)
 	if text := docOf(owner, ""); text != "" {
-		fmt.Fprintf(b, "%s\n\n", cell(text))
+		fmt.Fprintf(b, "%s\n\n", paragraph(cell(text)))
 	}
 	b.WriteString("| field | type | default | meaning |\n|---|---|---|---|\n")
 	type child struct {
@@ -214,6 +214,16 @@ func defaultOf(path string) string {
 
 func cell(text string) string {
 	return strings.NewReplacer("\n", " ", "|", "\\|", "<", "&lt;", ">", "&gt;").Replace(text)
+}
+
+// paragraph breaks a text into lines.
+func paragraph(text string) string {
+	var lines []string
+	for len(text) > longestLine {
+		cut := strings.LastIndexByte(text[:longestLine+1], ' ')
+		lines, text = append(lines, text[:cut]), text[cut+1:]
+	}
+	return strings.Join(append(lines, text), "\n")
 }
 
 func anchor(title string) string {

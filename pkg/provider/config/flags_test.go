@@ -35,7 +35,7 @@ sync: {resyncPeriod: 1h}
 			want:   func(c *Configuration) { c.Remote.Kubeconfig = "remote" },
 		},
 		"Override": {
-			reason: "Flags override the file, mistakes included, and replace whole maps and lists; their paths are relative to the working directory.",
+			reason: "Flags override the file, mistakes included, and replace whole maps and lists; paths are relative to the working directory.",
 			file:   file,
 			args: []string{
 				"--local-identity=client", "--node-capacity=cpu=4,memory=1Gi", "--node-labels=example.com/c=d", "--node-labels=example.com/e=",
