@@ -172,12 +172,16 @@ lint: .bin/golangci-lint ## Run the linters
 	done; exit $$status
 
 .PHONY: verify
-verify: verify-format verify-vet verify-modules verify-generated lint ## Run all checks that are not tests
+verify: verify-format verify-words verify-vet verify-modules verify-generated lint ## Run all checks that are not tests
 
 .PHONY: verify-format
 verify-format: ## Check that Go files are formatted
 	@unformatted=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 gofmt -l); \
 	[ -z "$$unformatted" ] || { printf 'format these files with gofmt -w:\n%s\n' "$$unformatted" >&2; exit 1; }
+
+.PHONY: verify-words
+verify-words: ## Check the words and the width of texts
+	tools/verify-words
 
 .PHONY: verify-vet
 verify-vet: ## Run go vet, including end-to-end tests and files for other systems
