@@ -103,11 +103,11 @@ func (c *Certificates) credentials(ctx context.Context, pod *corev1.Pod, secret 
 	for _, want := range translate.NeedsOf(pod).Certificates {
 		held := translate.HeldCredential(secret, want.Key)
 		if held == nil || !held.Refresh.After(c.clock.Now()) {
-			issued, err := c.advance(ctx, pod, want)
+			issued, ok, err := c.advance(ctx, pod, want)
 			if err != nil {
 				return nil, err
 			}
-			if issued != nil {
+			if ok {
 				held = issued
 			}
 		}
@@ -118,34 +118,35 @@ func (c *Certificates) credentials(ctx context.Context, pod *corev1.Pod, secret 
 	return found, nil
 }
 
-// advance takes the next step towards a certificate, and returns it once it is
-// issued.
-func (c *Certificates) advance(ctx context.Context, pod *corev1.Pod, want translate.Certificate) (*translate.Credential, error) {
+// advance takes the next step towards a certificate. It is issued once ok.
+func (c *Certificates) advance(
+	ctx context.Context, pod *corev1.Pod, want translate.Certificate,
+) (issued *translate.Credential, ok bool, err error) {
 	pending := c.pendingFor(pod.UID, want.Key)
 	if pending == nil {
-		return nil, c.request(ctx, pod, want)
+		return nil, false, c.request(ctx, pod, want)
 	}
 	age := c.clock.Since(pending.created)
 	request := c.requests.Get(pod.Namespace, pending.name)
 	if request == nil {
 		if age < requestAbandoned {
-			return nil, nil
+			return nil, false, nil
 		}
-		return nil, c.request(ctx, pod, want)
+		return nil, false, c.request(ctx, pod, want)
 	}
 	for _, condition := range request.Status.Conditions {
 		switch condition.Type {
 		case certificatesv1.PodCertificateRequestConditionTypeIssued:
 			issued := pending.issued(request)
 			if issued.Refresh.After(c.clock.Now()) || age < requestInterval {
-				return issued, nil
+				return issued, true, nil
 			}
-			return issued, c.request(ctx, pod, want)
+			return issued, true, c.request(ctx, pod, want)
 		case certificatesv1.PodCertificateRequestConditionTypeDenied, certificatesv1.PodCertificateRequestConditionTypeFailed:
 			c.refuse(pod, pending, &condition)
 		}
 	}
-	return nil, nil
+	return nil, false, nil
 }
 
 // issued is the certificate of an answered request. The request is kept until
