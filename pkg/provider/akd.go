@@ -27,20 +27,21 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// akd is all that serves a node, wired together.
+// akd holds all parts that serve a node, wired together.
 type akd struct {
 	local      *cluster.Local
 	controller *podsync.Controller
 	node       *node.Node
 	kubelet    *kubeletapi.Server
 	leadership leadership
-	// always are what every akd of the node runs, those too that stand by.
+	// always lists the functions that every akd of the node runs, whether it leads
+	// or stands by.
 	always []func(context.Context) error
 	clock  clock.WithTicker
 	logger *slog.Logger
 }
 
-// assembler makes akd of the clients; it starts nothing.
+// assembler builds an akd from the clients; it starts nothing.
 type assembler struct {
 	cfg     *config.Configuration
 	clients *clients
@@ -175,7 +176,8 @@ func (s assembler) node(ctx context.Context, nodeConfig node.Config) (*node.Node
 	return node, nil
 }
 
-// leadership lets one of several akds of the node work at a time.
+// leadership returns the leadership that lets only one of a node's akds be active
+// at a time.
 func (s assembler) leadership() (leadership, error) {
 	if s.cfg.LeaderElection.Lease == "" {
 		return onlyOne{}, nil
@@ -193,8 +195,8 @@ func (s assembler) leadership() (leadership, error) {
 	}, nil
 }
 
-// warnOfNode records an event of the node, as a kubelet does: by its name, for
-// want of the Node's UID.
+// warnOfNode records an event on the node. Like a kubelet, it refers to the
+// Node by name, because it does not have its UID.
 func (s assembler) warnOfNode(ctx context.Context, reason, message string) {
 	now := metav1.NewTime(s.clock.Now())
 	node := s.cfg.NodeName
@@ -214,7 +216,7 @@ func (s assembler) warnOfNode(ctx context.Context, reason, message string) {
 	}
 }
 
-// watch lets metrics ask the parts.
+// watch registers the parts from which metrics are read.
 func (s assembler) watch(a *akd, probe *node.Probe) {
 	s.metrics.CountPods(a.controller.CountPhases)
 	s.metrics.CountMirrored(a.controller.CountMirrored)
@@ -226,8 +228,8 @@ func (s assembler) watch(a *akd, probe *node.Probe) {
 }
 
 func (s assembler) metricsServer(a *akd, probe *node.Probe) (*metrics.Server, error) {
-	// An akd that stands by is ready to take over: a rollout goes on only when its
-	// new akd is.
+	// A standby akd reports ready, because a rollout continues only once its new
+	// akd is ready.
 	synced := func(ctx context.Context) error {
 		if !a.leadership.leads() {
 			return nil

@@ -19,16 +19,17 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// connectTimeout bounds the questions that akd asks both clusters at its start.
+// connectTimeout limits the requests that akd sends to both clusters at
+// startup.
 const connectTimeout = 30 * time.Second
 
-// The sides of akd, as messages and metrics call them.
+// The two sides of akd, as named in messages and metrics.
 const (
 	sideLocal  = "local"
 	sideRemote = "remote"
 )
 
-// clients are akd's ways into both clusters.
+// clients holds akd's clients for both clusters.
 type clients struct {
 	own          kubernetes.Interface // the local cluster, as akd itself
 	node         kubernetes.Interface // the local cluster, as the node or as configured
@@ -39,20 +40,20 @@ type clients struct {
 	facts        facts
 }
 
-// facts are what akd has learned of the clusters at its start.
+// facts holds the facts that akd reads from the clusters at startup.
 type facts struct {
 	localUID  types.UID
 	remoteUID types.UID
-	// apiServer is where remote pods reach the local API server.
+	// apiServer is the address at which remote pods reach the local API server.
 	apiServer translate.APIServer
-	// apiServerEndpoint is where the mirrored Service kubernetes leads, if it
-	// was configured.
+	// apiServerEndpoint is the endpoint of the mirrored Service kubernetes, if
+	// configured.
 	apiServerEndpoint translate.APIServer
-	// address is where the local API server reaches akd.
+	// address is the address at which the local API server reaches akd.
 	address string
 }
 
-// connector makes the clients.
+// connector creates the clients.
 type connector struct {
 	cfg     *config.Configuration
 	metrics *metrics.Metrics
@@ -60,7 +61,7 @@ type connector struct {
 	logger  *slog.Logger
 }
 
-// connect makes the clients and learns which clusters they lead to.
+// connect creates the clients and identifies the clusters that they reach.
 func (c connector) connect(ctx context.Context) (*clients, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
@@ -94,7 +95,7 @@ func (c connector) connect(ctx context.Context) (*clients, error) {
 	return connected, nil
 }
 
-// ways say how both clusters are reached.
+// ways describes how akd reaches both clusters.
 type ways struct {
 	local      *rest.Config // akd's own, before it acts as the node
 	remote     *rest.Config
@@ -130,8 +131,8 @@ func (c connector) fromFile(side, kubeconfig, kubeContext string) (*rest.Config,
 	return c.prepared(side, cfg), nil
 }
 
-// fromSecret reads the credential for one side from a Secret of the other one,
-// which home leads to.
+// fromSecret reads the credential for one side from a Secret in the other
+// side's cluster, which home reaches.
 func (c connector) fromSecret(ctx context.Context, side, secret string, home *rest.Config) (*rest.Config, *credential.Credential, error) {
 	client, err := kubernetes.NewForConfig(home)
 	if err != nil {
@@ -156,7 +157,7 @@ func (c connector) fromSecret(ctx context.Context, side, secret string, home *re
 	return c.prepared(side, opened.ClientConfig()), opened, nil
 }
 
-// prepared sets what holds for all clients of a side.
+// prepared applies the settings shared by all clients of a side.
 func (c connector) prepared(side string, cfg *rest.Config) *rest.Config {
 	cfg = tuned(cfg)
 	counted := metrics.Local
@@ -167,8 +168,8 @@ func (c connector) prepared(side string, cfg *rest.Config) *rest.Config {
 	return cfg
 }
 
-// identities returns whom akd acts as in the local cluster: as the node, and, to
-// follow Services, as kube-proxy.
+// identities returns the configurations with which akd acts in the local
+// cluster: as the node and, to watch Services, as kube-proxy.
 func (c connector) identities(own *rest.Config) (asNode, asProxy *rest.Config) {
 	if c.cfg.Local.Identity == config.LocalIdentityNode {
 		return impersonateNode(own, c.cfg.NodeName), impersonateProxy(own)
@@ -176,7 +177,8 @@ func (c connector) identities(own *rest.Config) (asNode, asProxy *rest.Config) {
 	return own, own
 }
 
-// askBoth asks both clusters what akd must know before anything else.
+// askBoth requests from both clusters the facts that akd needs before it starts
+// anything.
 func (c connector) askBoth(ctx context.Context, connected *clients, remote kubernetes.Interface, own *rest.Config) (facts, error) {
 	var (
 		found facts
@@ -188,8 +190,8 @@ func (c connector) askBoth(ctx context.Context, connected *clients, remote kuber
 	if found.remoteUID, err = cluster.UID(ctx, sideRemote, remote); err != nil {
 		return facts{}, err
 	}
-	// A cluster that was its own remote would be given each of its pods again,
-	// for the one before.
+	// If a cluster were its own remote, akd would create another pod for each pod
+	// that it created.
 	if found.localUID == found.remoteUID {
 		return facts{}, usagef("the local and the remote kubeconfig lead to the same cluster (kube-system has UID %s in both): "+
 			"give two different clusters", found.localUID)
@@ -208,9 +210,9 @@ func (c connector) askBoth(ctx context.Context, connected *clients, remote kuber
 	return found, err
 }
 
-// askServices asks for what mirroring needs: the right to follow Services, which
-// is kube-proxy's, and the address under which every pod of the local cluster
-// knows its API server.
+// askServices checks the prerequisites of mirroring: kube-proxy's right to
+// watch Services, and the address that every pod in the local cluster uses for
+// its API server.
 func (c connector) askServices(ctx context.Context, local *cluster.Local, found *facts) error {
 	if err := local.CanFollowEndpoints(ctx); err != nil {
 		if apierrors.IsForbidden(err) {

@@ -1,15 +1,16 @@
-// Package provider is akd: it connects to both clusters, assembles the rooms
+// Package provider is akd: it connects to both clusters, assembles the packages
 // below it, and runs them.
 //
-// It owns who akd is in each cluster, the leader election, and the order in which
-// things start and end. It must not touch a pod: podsync does.
+// It owns akd's identity in each cluster, the leader election, and the order in
+// which parts start and stop. It must not modify pods: podsync does.
 //
 //	Run: connect ──▶ clients ──▶ assemble ──▶ akd ──▶ run
 //	                                           │
 //	       always: metrics, probe, credential ─┤
 //	                                           └─ while it leads: kubelet API, podsync, Node
 //
-// The rooms under internal/ form floors; each imports only what is below it:
+// The packages under internal/ form layers; each imports only packages below
+// it:
 //
 //	podsync
 //	mirror   podsecret

@@ -24,36 +24,36 @@ const (
 	proxyUser      = "system:kube-proxy"
 )
 
-// UsageError is a mistake in what the user gave akd: exit code 2.
+// UsageError is a mistake in the user's flags or configuration: exit code 2.
 type UsageError struct{ Err error }
 
 // Error implements error.
 func (e *UsageError) Error() string { return e.Err.Error() }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *UsageError) Unwrap() error { return e.Err }
 
 func usagef(format string, args ...any) error {
 	return &UsageError{fmt.Errorf(format, args...)}
 }
 
-// tuned sets what holds for all of akd's clients. There is no limit on requests
-// per second: API priority and fairness on the server is what should limit akd,
-// not a guess of its client.
+// tuned applies the settings shared by all of akd's clients. It sets no
+// client-side limit on requests per second: API priority and fairness on the
+// server should limit akd, not a guess in its client.
 func tuned(cfg *rest.Config) *rest.Config {
 	cfg.QPS = -1
 	cfg.UserAgent = contract.UserAgent
-	cfg.WarningHandler = rest.NoWarnings{} // deprecations are not the operator's to act on
+	cfg.WarningHandler = rest.NoWarnings{} // operators cannot act on deprecation warnings
 	cfg.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	cfg.ContentType = "application/vnd.kubernetes.protobuf"
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &plainWatches{next} })
 	return cfg
 }
 
-// plainWatches asks for watches that are not compressed; lists may be. An API
-// server of 1.37 compresses each event by itself, and each watch holds a window
-// of its own at our end: what that saves on the network is less than what it
-// costs both ends in processor time and memory.
+// plainWatches requests uncompressed watches; lists may still be compressed. An
+// API server of 1.37 compresses each event separately, and each watch holds its
+// own decompression window on the client: the network savings are smaller than
+// the cost in CPU and memory on both ends.
 type plainWatches struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
@@ -68,7 +68,7 @@ func (p *plainWatches) RoundTrip(request *http.Request) (*http.Response, error) 
 // WrappedRoundTripper lets apimachinery find the TLS configuration below.
 func (p *plainWatches) WrappedRoundTripper() http.RoundTripper { return p.next }
 
-// load reads a kubeconfig, or the pod's own service account when none is named.
+// load reads a kubeconfig, or the pod's own service account if none is named.
 func load(kubeconfig, kubeContext string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		cfg, err := rest.InClusterConfig()
@@ -78,8 +78,8 @@ func load(kubeconfig, kubeContext string) (*rest.Config, error) {
 		if err != nil {
 			return nil, err
 		}
-		// Within a cluster, compressing costs both ends more than it saves on the
-		// network; on the way to the other cluster it may not.
+		// Within a cluster, compression costs both ends more than it saves on the
+		// network; between clusters, it may pay off.
 		cfg.DisableCompression = true
 		return cfg, nil
 	}
@@ -89,8 +89,8 @@ func load(kubeconfig, kubeContext string) (*rest.Config, error) {
 	).ClientConfig()
 }
 
-// impersonateNode makes the client act as the node, so that the Node authorizer and
-// NodeRestriction grant exactly a kubelet's rights.
+// impersonateNode makes the client act as the node, so that the Node authorizer
+// and NodeRestriction grant exactly a kubelet's rights.
 // https://kubernetes.io/docs/reference/access-authn-authz/node/
 func impersonateNode(cfg *rest.Config, node string) *rest.Config {
 	cfg = rest.CopyConfig(cfg)
@@ -98,8 +98,8 @@ func impersonateNode(cfg *rest.Config, node string) *rest.Config {
 	return cfg
 }
 
-// impersonateProxy makes the client act as kube-proxy, which every cluster lets follow
-// Services and EndpointSlices, and nothing else.
+// impersonateProxy makes the client act as kube-proxy, which every cluster
+// permits to watch Services and EndpointSlices, and nothing else.
 // https://kubernetes.io/docs/reference/access-authn-authz/rbac/#core-component-roles
 func impersonateProxy(cfg *rest.Config) *rest.Config {
 	cfg = rest.CopyConfig(cfg)
@@ -107,8 +107,9 @@ func impersonateProxy(cfg *rest.Config) *rest.Config {
 	return cfg
 }
 
-// apiServer finds where remote pods reach the local API server: as configured,
-// or as the cluster itself publishes it, or as akd itself reaches it.
+// apiServer returns the address at which remote pods reach the local API
+// server: the configured one, otherwise the one that the cluster publishes,
+// otherwise the one that akd itself uses.
 func apiServer(ctx context.Context, configured string, local *cluster.Local, cfg *rest.Config) (translate.APIServer, error) {
 	if configured != "" {
 		return parseAPIServer(configured)
@@ -149,9 +150,9 @@ func parseAPIServer(hostPort string) (translate.APIServer, error) {
 	return translate.APIServer{Host: host, Port: int32(port)}, nil
 }
 
-// ownAddress is the address from which this machine reaches the local API
-// server, where that server in turn can reach akd. Nothing is sent: UDP only
-// looks up a route.
+// ownAddress returns the address from which this machine reaches the local API
+// server; that server can reach akd at the same address. It sends nothing: UDP
+// only looks up a route.
 func ownAddress(ctx context.Context, cfg *rest.Config) (string, error) {
 	server, err := url.Parse(cfg.Host)
 	if err != nil {

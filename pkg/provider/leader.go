@@ -15,35 +15,35 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// A leader that cannot renew its lease for leaseRenewDeadline stops, and
-// leaseDuration after its last renewal another one takes over. That is sooner
-// than with kube-controller-manager's 15 s: a node's pods wait for it.
+// A leader that cannot renew its lease for leaseRenewDeadline stops. Another
+// akd takes over leaseDuration after the last renewal. That is sooner than
+// kube-controller-manager's 15 s, because a node's pods wait for it.
 const (
 	leaseDuration      = 12 * time.Second
 	leaseRenewDeadline = 8 * time.Second
 	leaseRetryPeriod   = 2 * time.Second
 )
 
-// errLeaseLost ends akd: whoever starts it anew has it wait for the lease again.
+// errLeaseLost ends akd: after a restart, it waits for the lease again.
 var errLeaseLost = errors.New("the leader lease was lost, so that another akd may serve the node: akd ends")
 
-// leadership decides when this akd, of those that a node has, works.
+// leadership decides when this akd, one of the node's akds, is active.
 type leadership interface {
-	// run calls work when this akd is to work, and returns when work has. Work's
-	// context ends with ctx at the latest.
+	// run calls work once this akd is to be active, and returns after work has.
+	// The context of work ends with ctx at the latest.
 	run(ctx context.Context, work func(context.Context) error) error
-	// leads reports whether this akd works, rather than stands by.
+	// leads reports whether this akd is active rather than on standby.
 	leads() bool
 }
 
-// onlyOne is the leadership of the only akd of a node.
+// onlyOne is the leadership of a node's only akd.
 type onlyOne struct{}
 
 func (onlyOne) run(ctx context.Context, work func(context.Context) error) error { return work(ctx) }
 
 func (onlyOne) leads() bool { return true }
 
-// election lets one of several akds of a node work while the others stand by.
+// election lets one of a node's akds be active while the others stand by.
 type election struct {
 	client   kubernetes.Interface // the local cluster, as akd itself
 	lease    types.NamespacedName
@@ -55,9 +55,10 @@ type election struct {
 
 func (e *election) leads() bool { return e.leading.Load() }
 
-// run waits for the lease, and works for as long as it is held. Work's context
-// ends with ctx, or when the lease is lost, which is an error. The lease is
-// given back when work has ended: the next leader never meets this one's writes.
+// run waits for the lease and calls work while it holds the lease. The context
+// of work ends with ctx or when the lease is lost, which is an error. run
+// releases the lease after work has ended, so that the next leader never races
+// with this one's writes.
 func (e *election) run(ctx context.Context, work func(context.Context) error) error {
 	held, release := context.WithCancel(context.WithoutCancel(ctx)) // the lease outlives ctx until work has ended
 	defer release()
@@ -93,7 +94,7 @@ func (e *election) run(ctx context.Context, work func(context.Context) error) er
 		case <-started:
 		case <-ctx.Done():
 			select {
-			case <-started: // the lease is given back when work has ended
+			case <-started: // the lease is released once work has ended
 			default:
 				release()
 			}
@@ -108,7 +109,7 @@ func (e *election) run(ctx context.Context, work func(context.Context) error) er
 	}
 }
 
-// lead works until ctx ends or the lease is lost.
+// lead runs work until ctx ends or the lease is lost.
 func (e *election) lead(ctx, lease context.Context, work func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

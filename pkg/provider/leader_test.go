@@ -15,7 +15,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 )
 
-// candidate is one of several akds of a node.
+// candidate is one of a node's akds.
 type candidate struct {
 	election
 	stop context.CancelFunc
@@ -49,7 +49,8 @@ func newCandidate(t *testing.T, client *fake.Clientset, identity string, working
 	return c
 }
 
-// A leader that stops hands over at once, when its work has ended and not before.
+// A stopping leader hands over immediately after its work has ended, not
+// before.
 func TestLeaderHandsOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -100,7 +101,7 @@ func TestLeaderLosesLease(t *testing.T) {
 	})
 }
 
-// One that waits ends when it is told to, and has never worked.
+// A standby akd stops when its context ends, without ever having been active.
 func TestWaitingLeaderEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

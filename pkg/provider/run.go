@@ -19,16 +19,16 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/metrics"
 )
 
-// registerPause is how long akd waits before it tries again to register the node.
+// registerPause is the delay before akd retries to register the node.
 const registerPause = 2 * time.Second
 
-// Build says which akd this is.
+// Build identifies this build of akd.
 type Build struct {
 	Version, Revision string
 }
 
-// Run serves the configured node until ctx ends. A *UsageError says what the
-// user has to change; any other error, why akd could not go on.
+// Run serves the configured node until ctx ends. A *UsageError describes what
+// the user has to change; any other error, why akd had to stop.
 func Run(ctx context.Context, cfg *config.Configuration, build Build, logger *slog.Logger) error {
 	clock := clock.RealClock{}
 	counted := metrics.New(metrics.Build(build), clock)
@@ -51,7 +51,7 @@ func Run(ctx context.Context, cfg *config.Configuration, build Build, logger *sl
 	return err
 }
 
-// run runs all of akd until ctx ends.
+// run runs all parts of akd until ctx ends.
 func (a *akd) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, serve := range a.always {
@@ -61,7 +61,7 @@ func (a *akd) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// work serves the node until ctx ends: what only one akd of a node may do.
+// work serves the node until ctx ends; only one of a node's akds may do so.
 func (a *akd) work(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.kubelet.Run(ctx) })
@@ -75,7 +75,7 @@ func (a *akd) work(ctx context.Context) error {
 	return group.Wait()
 }
 
-// runNode registers the node and keeps its lease and status until ctx ends.
+// runNode registers the node and maintains its lease and status until ctx ends.
 func (a *akd) runNode(ctx context.Context) error {
 	a.node.Adopt(ctx, a.local)
 	group, ctx := errgroup.WithContext(ctx)
@@ -99,7 +99,7 @@ func (a *akd) runNode(ctx context.Context) error {
 	return group.Wait()
 }
 
-// nodeChanged tells who looks at the Node as the local cluster has it.
+// nodeChanged passes the local cluster's Node to the parts that need it.
 func (a *akd) nodeChanged(change store.Change[*corev1.Node]) {
 	a.node.Changed(change.New)
 	a.controller.NodeChanged(change.New)

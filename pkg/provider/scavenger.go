@@ -10,26 +10,26 @@ import (
 )
 
 const (
-	// scavengeInterval is how often akd looks whether it has become quiet.
+	// scavengeInterval is how often akd checks whether it has become quiet.
 	scavengeInterval = 15 * time.Second
-	// quietRate is how many reconciles a second count as quiet: what ten thousand
-	// idle pods cause by themselves is less.
+	// quietRate is the number of reconciles per second that counts as quiet; ten
+	// thousand idle pods cause fewer.
 	quietRate = 5
 )
 
-// scavenger gives back to the operating system the memory that a burst of work
-// has left. Go's collector lets as much garbage gather as there are live
-// objects, and keeps that memory for the next time: with 10,000 pods, half of
-// what akd has.
+// scavenger returns memory to the operating system after a burst of work. Go's
+// garbage collector lets as much garbage accumulate as there are live objects,
+// and keeps that memory for reuse: with 10,000 pods, that is half of akd's
+// memory.
 type scavenger struct {
 	reconciles func() uint64 // so far
-	release    func()        // debug.FreeOSMemory, which collects first
+	release    func()        // debug.FreeOSMemory, which collects garbage first
 	clock      clock.WithTicker
 }
 
-// run looks at intervals until ctx ends. It releases once for each burst.
+// run checks at intervals until ctx ends. It releases memory once per burst.
 func (s *scavenger) run(ctx context.Context) {
-	last, used := s.reconciles(), true // the start reads everything
+	last, used := s.reconciles(), true // startup reads everything, which is a burst
 	tick.Every(ctx, s.clock, scavengeInterval, func(context.Context) {
 		now := s.reconciles()
 		quiet := now-last <= quietRate*uint64(scavengeInterval/time.Second)

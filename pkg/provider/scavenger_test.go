@@ -11,8 +11,8 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// A burst's memory is given back once, when it is over: collecting costs too
-// much to be done while there is work, and again and again for nothing.
+// The memory of a burst is released once, after the burst: garbage collection
+// is too expensive to run while there is work, or repeatedly without effect.
 func TestMemoryIsGivenBackOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

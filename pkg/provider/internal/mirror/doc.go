@@ -1,9 +1,9 @@
-// Package mirror keeps remote copies of local objects in sync: of the ConfigMaps
-// and Secrets that pods refer to, and of Services with their EndpointSlices.
+// Package mirror keeps remote copies of local objects in sync: ConfigMaps and
+// Secrets that pods refer to, and Services with their EndpointSlices.
 //
-// It owns which local objects are watched, the comparison before each write, and
-// who waits for a copy. It must not decide what a copy looks like (translate
-// does), nor write but through cluster.
+// It owns the choice of local objects to watch, the comparison before each
+// write, and the list of pods that wait for a copy. It must not decide the
+// content of a copy (translate does), nor write except through cluster.
 //
 //	pods ──Use──▶ Watcher ──Observe──▶ Referenced ─┐
 //	local Services, EndpointSlices ──▶ Services ───┴─ syncer ──▶ remote copies

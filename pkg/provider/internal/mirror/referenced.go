@@ -15,8 +15,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// Referenced keeps the remote copies of one kind of referenced objects in
-// sync with the local ones, which always win.
+// Referenced keeps the remote copies of one kind of referenced objects in sync
+// with the local ones, which always win.
 type Referenced[T store.Object] struct {
 	syncer[T]
 
@@ -71,13 +71,13 @@ func NewSecrets(
 	}
 }
 
-// Local returns the local object, or nil when there is none that akd may read.
+// Local returns the local object, or nil if there is none that akd may read.
 func (m *Referenced[T]) Local(namespace, name string) T {
 	return m.watcher.Observe(namespace, name).Object
 }
 
-// InSync reports whether the remote copy is what the local object asks for, or
-// none if there is none. Otherwise the pod is queued again once it is.
+// InSync reports whether the remote copy matches the local object, or neither
+// exists. Otherwise, it queues the pod again once they match.
 func (m *Referenced[T]) InSync(namespace *namespaces.Namespace, name string, pod queue.Key) bool {
 	id := m.kind.Key(namespace.Local, name)
 	m.mu.Lock()
@@ -115,13 +115,13 @@ func (m *Referenced[T]) isInSync(namespace *namespaces.Namespace, name string) b
 	}
 }
 
-// Reconcile makes the remote copy like the local object, and removes it when
-// the local one is gone or nothing refers to it any more.
+// Reconcile updates the remote copy from the local object, and deletes it if
+// the local one is gone or no pod refers to it any more.
 func (m *Referenced[T]) Reconcile(ctx context.Context, namespace *namespaces.Namespace, name string) error {
 	var want T
 	local := m.watcher.Observe(namespace.Local, name)
 	if local.Used && (!local.Read || local.Refused != nil) {
-		// An object that may not be read is not a deleted one: keep its copy.
+		// An unreadable object is not a deleted one: keep its copy.
 		if local.Read {
 			m.wake(namespace, name)
 		}

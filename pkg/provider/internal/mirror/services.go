@@ -16,15 +16,15 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// Where DNS add-ons are found; see translate.ClusterDNS.
+// dnsService is the name of the DNS add-on's Service; see translate.ClusterDNS.
 const dnsService = "kube-dns"
 
 // reasonServiceNotMirrored is the reason of an event on a local Service.
 const reasonServiceNotMirrored = "ServiceNotMirrored"
 
-// Services keeps remote copies of the local cluster's Services and of their
-// EndpointSlices, as kube-proxy follows them on a node: all of them, whichever
-// namespaces have pods here. It is off where no copies are made.
+// Services keeps remote copies of the local cluster's Services and
+// EndpointSlices in sync. It watches all of them, as kube-proxy on a node does,
+// including those in namespaces without pods on this node. It can be disabled.
 type Services struct {
 	ServicesConfig
 
@@ -35,10 +35,10 @@ type Services struct {
 	syncSlices   syncer[*discoveryv1.EndpointSlice]
 }
 
-// ServicesConfig is what a Services works with.
+// ServicesConfig configures a Services.
 type ServicesConfig struct {
-	// enabled says that copies are made. Otherwise Services are only read, for
-	// the environment of pods.
+	// Enabled enables mirroring. Otherwise, Services are only read, for the
+	// environment of pods.
 	Enabled  bool
 	Mapper   *translate.Mapper
 	Local    *cluster.Local
@@ -48,7 +48,7 @@ type ServicesConfig struct {
 	Recorder record.EventRecorder
 }
 
-// NewServices returns a mirror that mirrors if config says so.
+// NewServices returns a Services that mirrors if config enables it.
 func NewServices(config ServicesConfig) *Services {
 	m := &Services{ServicesConfig: config}
 	m.services = store.New(store.Handlers[*corev1.Service]{Changed: m.serviceChanged})
@@ -70,8 +70,8 @@ func NewServices(config ServicesConfig) *Services {
 	return m
 }
 
-// Run reads the local Services, and their EndpointSlices if copies are made,
-// until ctx ends.
+// Run reads the local Services and, if mirroring is enabled, their
+// EndpointSlices until ctx ends.
 func (m *Services) Run(ctx context.Context) {
 	var watches sync.WaitGroup
 	defer watches.Wait()
@@ -84,7 +84,7 @@ func (m *Services) Run(ctx context.Context) {
 // In returns the Services of a local namespace. They are read-only.
 func (m *Services) In(namespace string) []*corev1.Service { return m.services.In(namespace) }
 
-// serviceChanged queues a Service, and the slices that follow from it.
+// serviceChanged queues a Service and the slices that depend on it.
 func (m *Services) serviceChanged(c store.Change[*corev1.Service]) {
 	if !m.Enabled {
 		return
@@ -103,12 +103,12 @@ func (m *Services) sliceChanged(c store.Change[*discoveryv1.EndpointSlice]) {
 	m.Queue.Add(queue.EndpointSlice.Key(slice.Namespace, slice.Name))
 }
 
-// HasSynced reports whether all that is mirrored has been read.
+// HasSynced reports whether all mirrored objects have been read.
 func (m *Services) HasSynced() bool {
 	return m.services.HasSynced() && (!m.Enabled || m.slices.HasSynced())
 }
 
-// Uses reports whether a local namespace has a Service with a copy.
+// Uses reports whether a local namespace has a mirrored Service.
 func (m *Services) Uses(namespace string) bool {
 	if !m.Enabled {
 		return false
@@ -121,7 +121,7 @@ func (m *Services) Uses(namespace string) bool {
 	return false
 }
 
-// Keys returns what to look at once a namespace can be used.
+// Keys returns the keys to reconcile once a namespace can be used.
 func (m *Services) Keys(local string, namespace *namespaces.Namespace) []queue.Key {
 	if !m.Enabled {
 		return nil
@@ -140,7 +140,7 @@ func (m *Services) Keys(local string, namespace *namespaces.Namespace) []queue.K
 	return keys
 }
 
-// ReconcileService makes the remote copy of a Service like the local one.
+// ReconcileService updates the remote copy of a Service from the local one.
 func (m *Services) ReconcileService(ctx context.Context, k queue.Key, attempts int) error {
 	var want *corev1.Service
 	local := m.services.Get(k.Namespace, k.Name)
@@ -155,7 +155,8 @@ func (m *Services) ReconcileService(ctx context.Context, k queue.Key, attempts i
 	return err
 }
 
-// recordEvent says on a local Service why pods do not reach it, once that lasts.
+// recordEvent records on a local Service why pods do not reach it, once the
+// failure persists.
 func (m *Services) recordEvent(local *corev1.Service, attempts int, err error) {
 	if err != nil && local != nil && attempts == queue.QuietAttempts {
 		m.Recorder.Eventf(local, corev1.EventTypeWarning, reasonServiceNotMirrored,
@@ -163,7 +164,8 @@ func (m *Services) recordEvent(local *corev1.Service, attempts int, err error) {
 	}
 }
 
-// ReconcileSlice makes the remote copy of an EndpointSlice like the local one.
+// ReconcileSlice updates the remote copy of an EndpointSlice from the local
+// one.
 func (m *Services) ReconcileSlice(ctx context.Context, k queue.Key, attempts int) error {
 	var (
 		want *discoveryv1.EndpointSlice
@@ -182,8 +184,8 @@ func (m *Services) ReconcileSlice(ctx context.Context, k queue.Key, attempts int
 	return err
 }
 
-// Namespace returns the remote namespace of a local one. It is not ready
-// while there is none; one that is wanted comes, and brings the key back.
+// remoteNamespace returns the remote namespace of a local one. It is not ready
+// if there is none; if wanted, it is created, and the key is queued again.
 func (m *Services) remoteNamespace(ctx context.Context, local string, wanted bool) (*namespaces.Namespace, bool, error) {
 	if found := m.Opener.Get(local); found != nil || !wanted {
 		return found, found != nil, nil
@@ -191,8 +193,8 @@ func (m *Services) remoteNamespace(ctx context.Context, local string, wanted boo
 	return m.Opener.Ensure(ctx, local)
 }
 
-// Nameservers are the addresses of the local cluster's DNS, where pods reach
-// them.
+// Nameservers returns the addresses at which pods reach the local cluster's
+// DNS.
 func (m *Services) Nameservers() []string {
 	if !m.Enabled {
 		return nil

@@ -12,8 +12,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
-// syncer makes remote objects of one kind as they should be: it compares before
-// it writes, and writes the difference only.
+// syncer brings remote objects of one kind to their wanted state: it compares
+// before it writes, and writes only the difference.
 type syncer[T store.Object] struct {
 	kind   queue.Kind
 	writer cluster.Writer[T]
@@ -22,9 +22,9 @@ type syncer[T store.Object] struct {
 	fixed  func(have, want T) bool // no update leads from have to want
 }
 
-// sync makes the remote object of that name like want, or removes it where want
-// is nil. It is done when nothing is left to do; otherwise the watch tells when
-// there is, or that there is not.
+// sync makes the remote object with that name match want, or deletes it if want
+// is nil. done is true if nothing is left to do; otherwise, the watch queues
+// the object again.
 func (s *syncer[T]) sync(ctx context.Context, namespace *namespaces.Namespace, name string, want T) (done bool, err error) {
 	var none T
 	have := s.copied(namespace).Get(namespace.Name, name)
@@ -56,8 +56,9 @@ func (s *syncer[T]) create(ctx context.Context, namespace *namespaces.Namespace,
 	return nil
 }
 
-// update replaces what the API server would refuse to update in two steps: the
-// copy is deleted, and created anew when the deletion is seen.
+// update replaces an object that the API server would refuse to update in two
+// steps: it deletes the copy, which is created again once the deletion has been
+// observed.
 func (s *syncer[T]) update(ctx context.Context, namespace *namespaces.Namespace, have, want T) error {
 	if s.fixed(have, want) {
 		return s.writer.Delete(ctx, have)

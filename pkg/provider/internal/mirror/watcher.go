@@ -11,20 +11,20 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
-// Watcher watches the local objects of one kind that pods refer to. Each
-// is watched by itself, as a kubelet does, and only while a pod refers to it:
-// nothing else is ever read.
+// Watcher watches the local objects of one kind that pods refer to. Like a
+// kubelet, it watches each object separately, and only while a pod refers to
+// it: it never reads any other object.
 type Watcher[T store.Object] struct {
 	source  func(namespace, name string) store.ListWatch
 	changed func(namespace, name string)
-	// linger is how long an object that no pod refers to any more is still
-	// watched, for a pod that takes the place of the last one.
+	// linger is how long an object is still watched after the last pod that refers
+	// to it, in case a replacement for that pod follows.
 	linger  time.Duration
 	watches *store.WatchGroup
 
 	mu      sync.Mutex
 	objects map[types.NamespacedName]*watchedObject[T]
-	pods    map[types.NamespacedName][]string // what each pod refers to, sorted
+	pods    map[types.NamespacedName][]string // names that each pod refers to, sorted
 }
 
 // watchedObject is one object that pods refer to.
@@ -35,16 +35,16 @@ type watchedObject[T store.Object] struct {
 	lingerTimer *time.Timer // ends the lingering; nil while a pod refers to the object
 }
 
-// Observed is what is known of a referenced local object.
+// Observed is the observed state of a referenced local object.
 type Observed[T store.Object] struct {
-	Object  T     // nil when there is none, or none that akd may read
-	Read    bool  // the API server has answered, one way or the other
-	Refused error // why it may not be read, nil otherwise
-	Used    bool  // some pod refers to it, or did a moment ago
+	Object  T     // nil if there is none, or none that akd may read
+	Read    bool  // the API server has answered, with the object or an error
+	Refused error // why akd may not read it; nil otherwise
+	Used    bool  // a pod refers to it, or did recently
 }
 
 // NewWatcher returns a watcher that calls changed for each object that has
-// changed, was read first, is refused, or is not referred to any more.
+// changed, was first read, was refused, or is no longer referred to.
 func NewWatcher[T store.Object](
 	source func(namespace, name string) store.ListWatch, changed func(namespace, name string), linger time.Duration,
 ) *Watcher[T] {
@@ -61,8 +61,8 @@ func NewWatcher[T store.Object](
 // Run watches until ctx ends.
 func (w *Watcher[T]) Run(ctx context.Context) { w.watches.Run(ctx) }
 
-// Use says that the pod refers to exactly these names, which are sorted. It
-// begins and ends watches accordingly.
+// Use sets the names that the pod refers to, which must be sorted. It starts
+// and stops watches accordingly.
 func (w *Watcher[T]) Use(pod types.NamespacedName, names []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -91,7 +91,7 @@ func (w *Watcher[T]) addLocked(id types.NamespacedName, pod string) {
 		found.lingerTimer.Stop()
 		found.lingerTimer = nil
 		if found.objects.Refusal() != nil {
-			// Nobody referred to it when it was read again: that was no answer.
+			// No pod referred to it during the last read, so the refusal does not count.
 			w.endLocked(id, found)
 			found = nil
 		}
@@ -126,7 +126,7 @@ func (w *Watcher[T]) dropLocked(id types.NamespacedName, pod string) {
 	}
 }
 
-// expire stops watching an object that no pod has come back to.
+// expire stops watching an object that no pod has referred to again.
 func (w *Watcher[T]) expire(id types.NamespacedName, left *watchedObject[T]) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -142,7 +142,7 @@ func (w *Watcher[T]) endLocked(id types.NamespacedName, left *watchedObject[T]) 
 	delete(w.objects, id)
 }
 
-// Observe returns what is known of a local object.
+// Observe returns the observed state of a local object.
 func (w *Watcher[T]) Observe(namespace, name string) Observed[T] {
 	w.mu.Lock()
 	found := w.objects[types.NamespacedName{Namespace: namespace, Name: name}]

@@ -18,16 +18,16 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
-// What the last pod referred to is kept for the one that takes its place, and
-// for no longer than that.
+// Objects of the last pod are kept for its replacement, and no longer than
+// that.
 func TestWatcherLingers(t *testing.T) {
 	t.Parallel()
 	const linger = time.Minute
 	tests := map[string]struct {
 		reason  string
-		refused bool // the server refuses to let us read while nobody refers to it
+		refused bool // the server refuses reads while no pod refers to it
 		away    time.Duration
-		reads   int  // how often it was read in all, by one pod and the next
+		reads   int  // number of reads in total, for one pod and the next
 		kept    bool // just before the next pod comes
 	}{
 		"next comes soon": {reason: "it is not read again", away: linger / 2, reads: 1, kept: true},
@@ -83,7 +83,7 @@ func TestWatcherLingers(t *testing.T) {
 	}
 }
 
-// settingsSource is the source of a ConfigMap that is there and never changes.
+// settingsSource is the source of a ConfigMap that exists and never changes.
 func settingsSource(namespace, name string) store.ListWatch {
 	found := corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, ResourceVersion: "1"}}
 	return store.ListWatch{

@@ -15,26 +15,26 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 )
 
-// tenantWorkers bounds how many of a tenant's namespaces are looked at together.
+// tenantWorkers limits how many of a tenant's namespaces are read concurrently.
 const tenantWorkers = 16
 
-// access is what akd has to do to get into its own namespaces.
+// access obtains and records akd's access to its own namespaces.
 type access interface {
-	// enter gives akd its rights in a namespace that was proved its own. The
-	// rights may lag behind by milliseconds.
+	// enter grants akd its rights in a namespace that has been verified as its
+	// own. The rights may take effect milliseconds later.
 	enter(ctx context.Context, remote string) error
-	// keepsRecord reports whether a record says which namespaces are akd's own.
+	// keepsRecord reports whether a record lists akd's own namespaces.
 	keepsRecord() bool
-	// ReadRecord reads the record and returns a copy: local namespaces by remote.
+	// readRecord reads the record and returns a copy: local namespaces by remote.
 	readRecord(ctx context.Context) (map[string]string, error)
-	// record records a remote namespace that is about to be used.
+	// record adds a remote namespace to the record before it is used.
 	record(ctx context.Context, remote, local string) error
-	// forget removes a remote namespace, which is known to be gone, from the record.
+	// forget removes a deleted remote namespace from the record.
 	forget(ctx context.Context, remote string) error
 }
 
-// administrator is akd where it may list namespaces and do all in each: there
-// is nothing to record and nothing to bind.
+// administrator is the access of an akd that may list namespaces and has all
+// rights in each: it has nothing to record and nothing to bind.
 type administrator struct{}
 
 func (administrator) enter(context.Context, string) error { return nil }
@@ -49,24 +49,26 @@ func (administrator) record(context.Context, string, string) error { return nil 
 
 func (administrator) forget(context.Context, string) error { return nil }
 
-// tenant is akd in a remote cluster that lets it do no more than manifests/
-// grants: it may not list namespaces, so that a record says which are its own,
-// and it has rights in those alone in which it has bound its role.
+// tenant is the access of an akd whose rights in the remote cluster are limited
+// to the grants in manifests/. It may not list namespaces, so a record lists
+// its own ones, and it has rights only in namespaces in which it has bound its
+// role.
 //
-// The record is written before the namespace: what is recorded and does not
-// exist costs a look, what exists and is not recorded would never be found again.
+// The record is written before the namespace is created: a recorded namespace
+// that does not exist costs one request, but an unrecorded one that exists
+// would never be found again.
 type tenant struct {
 	remote  *cluster.Remote
 	node    string
 	subject rbacv1.Subject // akd itself
-	roles   []string       // the cluster roles that it binds
+	roles   []string       // the cluster roles that akd binds
 	logger  *slog.Logger
 
 	mu       sync.Mutex
-	recorded map[string]string // local namespaces by remote, as far as is known
+	recorded map[string]string // local namespaces by remote, as last read or written
 }
 
-// newTenant learns who akd is and which roles it may bind.
+// newTenant determines akd's own subject and the roles that it may bind.
 func newTenant(ctx context.Context, remote *cluster.Remote, node string, logger *slog.Logger) (*tenant, error) {
 	subject, err := remote.Self(ctx)
 	if err != nil {
@@ -85,7 +87,8 @@ func newTenant(ctx context.Context, remote *cluster.Remote, node string, logger 
 	return &tenant{remote: remote, node: node, subject: subject, roles: roles, logger: logger, recorded: map[string]string{}}, nil
 }
 
-// namespaces returns those of the record that exist. A lost record is made anew.
+// namespaces returns the recorded namespaces that exist. It recreates a lost
+// record.
 func (t *tenant) namespaces(ctx context.Context) ([]corev1.Namespace, error) {
 	recorded, err := t.readRecord(ctx)
 	if err != nil {
@@ -117,11 +120,11 @@ func (t *tenant) namespaces(ctx context.Context) ([]corev1.Namespace, error) {
 
 func (t *tenant) keepsRecord() bool { return true }
 
-// ReadRecord makes the record anew, of what is known, if it is lost.
+// readRecord recreates a lost record from memory.
 func (t *tenant) readRecord(ctx context.Context) (map[string]string, error) {
 	read, err := t.remote.ReadRecord(ctx)
 	if apierrors.IsNotFound(err) {
-		return t.known(), t.makeRecord(ctx)
+		return t.snapshot(), t.makeRecord(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -129,18 +132,18 @@ func (t *tenant) readRecord(ctx context.Context) (map[string]string, error) {
 	t.mu.Lock()
 	t.recorded = read
 	t.mu.Unlock()
-	return t.known(), nil
+	return t.snapshot(), nil
 }
 
 func (t *tenant) makeRecord(ctx context.Context) error {
 	t.logger.Warn("the record of this node's remote namespaces was lost and is made anew: "+
 		"akd will not find those that no local pod uses; look for them in the remote cluster by their label",
 		"record", contract.SystemNamespace+"/"+contract.RecordName(t.node), "label", contract.LabelNodeName+"="+t.node)
-	return t.remote.CreateRecord(ctx, t.known())
+	return t.remote.CreateRecord(ctx, t.snapshot())
 }
 
-// known returns a copy of the record, as far as it is known.
-func (t *tenant) known() map[string]string {
+// snapshot returns a copy of the record as held in memory.
+func (t *tenant) snapshot() map[string]string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return maps.Clone(t.recorded)

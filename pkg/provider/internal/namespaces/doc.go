@@ -1,11 +1,11 @@
 // Package namespaces maps local namespaces to remote ones.
 //
-// It owns the remote namespaces: it opens them (get or create, prove, enter,
-// watch), knows what they hold, and deletes those that no pod uses. A tenant's
-// record of them and its role bindings are here too. It must not touch what is in
-// them: mirror, podsecret and podsync do.
+// It owns the remote namespaces: it opens them (get or create, verify, enter,
+// watch), caches their content, and deletes those that no pod uses. It also
+// owns a tenant's record of them and its role bindings. It must not modify
+// their content: mirror, podsecret and podsync do.
 //
-//	local namespace ──Opener.Ensure──▶ Namespace in the Set ──stores──▶ who decides
+//	local namespace ──Opener.Ensure──▶ Namespace in the Set ──stores──▶ callers
 //	                    │                  ▲
 //	                    └─ access: administrator, tenant (record, role bindings)
 package namespaces

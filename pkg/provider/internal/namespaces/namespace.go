@@ -15,9 +15,11 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// Namespace serves one local namespace, and knows what it holds.
+// Namespace serves one local namespace and caches the content of its remote
+// one.
 type Namespace struct {
-	// Local and Name are the names of the two namespaces, UID is the remote one's.
+	// Local and Name are the names of the two namespaces; UID is that of the
+	// remote one.
 	Local string
 	Name  string
 	UID   types.UID
@@ -25,25 +27,24 @@ type Namespace struct {
 	Pods       *store.Store[*corev1.Pod]
 	ConfigMaps *store.Store[*corev1.ConfigMap]
 	Secrets    *store.Store[*corev1.Secret]
-	// Services and EndpointSlices are empty where none are mirrored.
+	// Services and EndpointSlices are empty if none are mirrored.
 	Services       *store.Store[*corev1.Service]
 	EndpointSlices *store.Store[*discoveryv1.EndpointSlice]
 
 	unread    atomic.Int32 // selections that have not been read yet
 	end       func()       // ends its watches
-	unusedFor time.Time    // since when no pod has used it; guarded by namespaces.mu
-	checked   time.Time    // when akd last asked why it was forbidden; guarded by namespaces.mu
+	unusedFor time.Time    // start of the time without pods; guarded by namespaces.mu
+	checked   time.Time    // last check of why akd was forbidden; guarded by namespaces.mu
 }
 
-// Pod returns the remote pod of that local name, or nil.
+// Pod returns the remote pod with that local name, or nil.
 func (n *Namespace) Pod(name string) *corev1.Pod { return n.Pods.Get(n.Name, name) }
 
-// read reports whether what the namespace holds has been read.
+// read reports whether the content of the namespace has been read.
 func (n *Namespace) read() bool { return n.unread.Load() == 0 }
 
-// newRemoteNamespace returns a namespace that nothing is known of yet. Each
-// change in it queues a key, and all of its keys are queued once it has been
-// read.
+// newRemoteNamespace returns a namespace whose content has not been read. Each
+// change in it queues a key; all of its keys are queued once it has been read.
 func (o *Opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *Namespace {
 	n := &Namespace{Local: local, Name: namespace.Name, UID: namespace.UID}
 	ready := func() { o.selectionRead(n) }
@@ -76,7 +77,7 @@ func (o *Opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *
 	return n
 }
 
-// selections are what is watched of a namespace, the events excepted.
+// selections returns the watches of a namespace, except that of events.
 func (o *Opener) selections(n *Namespace) []func(context.Context) {
 	watched := []func(context.Context){
 		func(ctx context.Context) { n.Pods.Run(ctx, o.Remote.Pods(n.Name)) },

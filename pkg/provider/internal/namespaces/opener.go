@@ -20,42 +20,42 @@ import (
 )
 
 const (
-	// checkInterval is how often akd asks why it is forbidden something in a
+	// checkInterval is how often akd checks why it is forbidden something in a
 	// namespace.
 	checkInterval = 5 * time.Second
-	// reopenDelay is how long those wait who came while an opening failed.
+	// reopenDelay is how long keys wait that were reconciled during a failed
+	// opening.
 	reopenDelay = time.Second
 )
 
-// Opener opens remote namespaces, and closes those that nobody needs. A
-// namespace is proved ours before anything in it is watched or written.
+// Opener opens remote namespaces and closes unused ones. It verifies that akd
+// owns a namespace before it watches or writes anything in it.
 type Opener struct {
 	OpenerConfig
 
 	watches *store.WatchGroup
-	// access is an administrator's until Restore has found out.
+	// access is an administrator's until Restore has detected the actual one.
 	access atomic.Pointer[access]
 }
 
-// OpenerConfig is what an opener works with.
+// OpenerConfig configures an Opener.
 type OpenerConfig struct {
 	Mapper     *translate.Mapper
 	Remote     *cluster.Remote
 	Namespaces *Set
 	Queue      queue.Adder
-	Interner   *store.Interner // whose texts cached objects share
-	// keys returns the keys to look at once a namespace can be used.
+	Interner   *store.Interner // shares the strings of cached objects
+	// Keys returns the keys to reconcile once a namespace can be used.
 	Keys func(localNamespace string) []queue.Key
-	// opened follows what else is to be followed of an open namespace, until its
-	// context ends.
+	// Opened runs further watches of an open namespace until its context ends.
 	Opened func(context.Context, *Namespace)
-	// MirrorServices says that Services are mirrored, and so to be watched.
+	// MirrorServices enables the watches that mirrored Services need.
 	MirrorServices bool
 	Logger         *slog.Logger
 }
 
-// NewOpener returns an opener that takes akd for an administrator until Restore
-// has found out.
+// NewOpener returns an opener that assumes that akd is an administrator until
+// Restore has detected its actual access.
 func NewOpener(config OpenerConfig) *Opener {
 	o := &Opener{OpenerConfig: config, watches: store.NewWatchGroup()}
 	o.setAccess(administrator{})
@@ -69,8 +69,8 @@ func (o *Opener) setAccess(access access) { o.access.Store(&access) }
 // Run watches the open namespaces until ctx ends.
 func (o *Opener) Run(ctx context.Context) { o.watches.Run(ctx) }
 
-// Restore opens the namespaces that an earlier akd left behind, so that what
-// became superfluous meanwhile is found.
+// Restore opens the namespaces that an earlier akd left behind, so that objects
+// that have become unnecessary since are found.
 func (o *Opener) Restore(ctx context.Context) error {
 	found, err := o.listExisting(ctx)
 	if err != nil {
@@ -100,8 +100,8 @@ func (o *Opener) Restore(ctx context.Context) error {
 	return nil
 }
 
-// listExisting returns the remote namespaces that may be ours: by a list, or,
-// if akd may not list them, by its record.
+// listExisting returns the remote namespaces that akd may own: from a list or,
+// if akd may not list them, from its record.
 func (o *Opener) listExisting(ctx context.Context) ([]corev1.Namespace, error) {
 	found, err := store.RetryForbidden(ctx, func() ([]corev1.Namespace, error) { return o.Remote.ListMappedNamespaces(ctx) })
 	if !apierrors.IsForbidden(err) {
@@ -118,9 +118,9 @@ func (o *Opener) listExisting(ctx context.Context) ([]corev1.Namespace, error) {
 	return tenant.namespaces(ctx)
 }
 
-// Ensure returns the remote namespace of a local one, and creates it when there
-// is none. It is not ready while it is on its way: its keys are queued when it
-// has come.
+// Ensure returns the remote namespace of a local one, and creates it if there
+// is none. ready is false while it is being opened: its keys are queued once it
+// is open.
 func (o *Opener) Ensure(ctx context.Context, local string) (namespace *Namespace, ready bool, err error) {
 	if found := o.Namespaces.Get(local); found != nil {
 		return found, true, nil
@@ -141,8 +141,8 @@ func (o *Opener) Ensure(ctx context.Context, local string) (namespace *Namespace
 	return nil, false, nil
 }
 
-// finishOpening wakes those who came meanwhile and found the opening claimed:
-// they have nobody else to wake them when it failed.
+// finishOpening queues the keys that found the opening already claimed, if it
+// failed: nothing else would queue them.
 func (o *Opener) finishOpening(local string) {
 	if o.Namespaces.finishOpening(local) {
 		return
@@ -152,8 +152,8 @@ func (o *Opener) finishOpening(local string) {
 	}
 }
 
-// getOrCreate returns the remote namespace of a local one, which was proved ours
-// and recorded.
+// getOrCreate returns the remote namespace of a local one, verified as akd's
+// own and recorded.
 func (o *Opener) getOrCreate(ctx context.Context, local string) (*corev1.Namespace, error) {
 	access := o.currentAccess()
 	want := o.Mapper.Namespace(local)
@@ -176,7 +176,8 @@ func (o *Opener) getOrCreate(ctx context.Context, local string) (*corev1.Namespa
 	return namespace, o.checkUsable(namespace, local)
 }
 
-// prepare makes a namespace that was proved ours ready for what akd does in it.
+// prepare gives akd its rights in a namespace that has been verified as its
+// own.
 func (o *Opener) prepare(ctx context.Context, namespace *corev1.Namespace) error {
 	if err := o.currentAccess().enter(ctx, namespace.Name); err != nil {
 		return err
@@ -184,7 +185,8 @@ func (o *Opener) prepare(ctx context.Context, namespace *corev1.Namespace) error
 	return o.Remote.CreateLimits(ctx, o.Mapper.Limits(namespace.Labels[contract.LabelNamespace]))
 }
 
-// checkUsable returns nil when a namespace is ours and stays.
+// checkUsable returns nil if akd owns the namespace and it is not being
+// deleted.
 func (o *Opener) checkUsable(namespace *corev1.Namespace, local string) error {
 	if err := o.Mapper.OwnsNamespace(namespace, local); err != nil {
 		return &translate.Refusal{Reason: "RemoteNamespaceRefused", Message: err.Error()}
@@ -195,7 +197,7 @@ func (o *Opener) checkUsable(namespace *corev1.Namespace, local string) error {
 	return nil
 }
 
-// open watches what a namespace that is ours holds.
+// open watches the content of a namespace that akd owns.
 func (o *Opener) open(namespace *corev1.Namespace, local string) {
 	opened := o.newRemoteNamespace(namespace, local)
 	selections := o.selections(opened)
@@ -209,11 +211,11 @@ func (o *Opener) open(namespace *corev1.Namespace, local string) {
 		watches.Wait()
 	})
 	o.Namespaces.add(opened)
-	o.selectionRead(opened) // the one more: nothing is queued before all find the namespace
+	o.selectionRead(opened) // for the extra count: nothing is queued before the namespace is in the Set
 }
 
-// selectionRead queues all that a namespace holds, or is to hold, when the last
-// of its selections has been read.
+// selectionRead queues all keys of a namespace, of existing and of wanted
+// objects, once the last of its selections has been read.
 func (o *Opener) selectionRead(namespace *Namespace) {
 	if namespace.unread.Add(-1) > 0 {
 		return
@@ -223,6 +225,6 @@ func (o *Opener) selectionRead(namespace *Namespace) {
 	}
 }
 
-// Get returns the remote namespace of a local one once what it holds has been
-// read, and nil before.
+// Get returns the remote namespace of a local one, or nil until its content has
+// been read.
 func (o *Opener) Get(local string) *Namespace { return o.Namespaces.Get(local) }

@@ -7,10 +7,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// DeleteUnused deletes the remote namespaces that no pod has used for ttl: a
-// node may not read namespaces, so that the end of a local one shows in its pods
-// alone. used reports whether a local pod is, or may come to be, in the
-// namespace.
+// DeleteUnused deletes the remote namespaces that no pod has used for ttl. A
+// node may not read namespaces, so only its pods show that a local namespace is
+// gone. used reports whether the namespace has, or may get, a local pod.
 func (o *Opener) DeleteUnused(ctx context.Context, now time.Time, ttl time.Duration, used func(*Namespace) bool) error {
 	for _, namespace := range o.Namespaces.All() {
 		if !o.Namespaces.expired(namespace, now, ttl, used(namespace)) {
@@ -25,9 +24,9 @@ func (o *Opener) DeleteUnused(ctx context.Context, now time.Time, ttl time.Durat
 	return nil
 }
 
-// SyncRecord keeps a tenant's record true: it holds each open namespace, and
-// none that is gone. One that is recorded, exists and is not open is what an
-// opening that failed half-way has left.
+// SyncRecord keeps a tenant's record correct: it contains every open namespace
+// and no deleted one. A recorded namespace that exists but is not open was left
+// behind by an opening that failed halfway.
 func (o *Opener) SyncRecord(ctx context.Context) error {
 	access := o.currentAccess()
 	recorded, err := access.readRecord(ctx)
@@ -56,10 +55,11 @@ func (o *Opener) SyncRecord(ctx context.Context) error {
 	return nil
 }
 
-// recheckRecorded finds out what became of a recorded namespace that is not open.
+// recheckRecorded opens a recorded namespace that is not open, or removes it
+// from the record if it is gone.
 func (o *Opener) recheckRecorded(ctx context.Context, remote, local string) error {
 	if !o.Namespaces.startOpening(local) {
-		return nil // somebody opens it, or has opened it
+		return nil // another goroutine is opening it, or has opened it
 	}
 	defer o.finishOpening(local)
 	namespace, err := o.Remote.GetNamespace(ctx, remote)
@@ -76,10 +76,10 @@ func (o *Opener) recheckRecorded(ctx context.Context, remote, local string) erro
 	return nil
 }
 
-// recheckForbidden looks at a namespace in which akd was forbidden something. A
-// tenant's rights end with its namespace, so that it hears of its end by
-// refusals: the namespace is then forgotten. Rights that somebody took away are
-// bound again.
+// recheckForbidden checks a namespace in which akd was forbidden something. A
+// tenant's rights end with its namespace, so refusals are how it notices the
+// deletion: it then forgets the namespace. If the role binding was deleted, akd
+// binds the role again.
 func (o *Opener) recheckForbidden(ctx context.Context, forbidden *Namespace) error {
 	access := o.currentAccess()
 	if !access.keepsRecord() {
@@ -97,8 +97,9 @@ func (o *Opener) recheckForbidden(ctx context.Context, forbidden *Namespace) err
 	return nil
 }
 
-// RecheckForbidden is recheckForbidden, at most once in a while, because most
-// refusals are about one pod: a quota's, or an admission policy's.
+// RecheckForbidden is recheckForbidden, limited to once per checkInterval,
+// because most refusals concern a single pod: those of a quota or an admission
+// policy.
 func (o *Opener) RecheckForbidden(ctx context.Context, forbidden *Namespace, now time.Time) error {
 	if !o.Namespaces.checkIsDue(forbidden, now) {
 		return nil

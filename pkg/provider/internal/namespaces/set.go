@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// Set are the mapped namespaces that are open: proved ours, and watched.
+// Set holds the open mapped namespaces: verified as akd's own, and watched.
 type Set struct {
 	mu      sync.Mutex
 	open    map[string]*Namespace // by local namespace
-	opening map[string]bool       // local namespaces whose opening has begun
+	opening map[string]bool       // local namespaces that are being opened
 }
 
-// NewSet returns a set without namespaces.
+// NewSet returns an empty set.
 func NewSet() *Set {
 	return &Set{open: map[string]*Namespace{}, opening: map[string]bool{}}
 }
 
-// Get returns the remote namespace of a local one once what it holds has been
-// read, and nil before.
+// Get returns the remote namespace of a local one, or nil until its content has
+// been read.
 func (n *Set) Get(local string) *Namespace {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -49,8 +49,8 @@ func (n *Set) Read() bool {
 	return true
 }
 
-// Forget stops watching a namespace, which is looked up anew when it is needed:
-// somebody deleted it.
+// Forget stops watching a namespace that somebody deleted; it is looked up
+// again when it is needed.
 func (n *Set) Forget(gone *Namespace) {
 	n.mu.Lock()
 	if n.open[gone.Local] == gone {
@@ -66,8 +66,8 @@ func (n *Set) add(opened *Namespace) {
 	n.open[opened.Local] = opened
 }
 
-// startOpening claims the opening of a namespace. It is false for one that is
-// open, or that somebody else opens.
+// startOpening claims the opening of a namespace. It returns false if the
+// namespace is open or already being opened.
 func (n *Set) startOpening(local string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -78,7 +78,7 @@ func (n *Set) startOpening(local string) bool {
 	return true
 }
 
-// finishOpening gives the claim back, and reports whether the namespace is open.
+// finishOpening releases the claim and reports whether the namespace is open.
 func (n *Set) finishOpening(local string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -100,8 +100,8 @@ func (n *Set) expired(namespace *Namespace, now time.Time, ttl time.Duration, us
 	return now.Sub(namespace.unusedFor) >= ttl
 }
 
-// checkIsDue reports whether a namespace in which akd was forbidden something
-// is to be looked at, and notes that it is looked at now.
+// checkIsDue reports whether to check a namespace in which akd was forbidden
+// something, and if so records now as the time of that check.
 func (n *Set) checkIsDue(namespace *Namespace, now time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -8,14 +8,14 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// Bundles are the local cluster's ClusterTrustBundles. They are watched from
-// when the first pod mounts one.
+// Bundles caches the local cluster's ClusterTrustBundles. It starts to watch
+// them once the first pod mounts one.
 type Bundles struct {
 	*store.Lazy[*certificatesv1.ClusterTrustBundle]
 }
 
-// NewBundles calls changed when any of them has changed, and once when they
-// have been read, or are known to be none that akd may read.
+// NewBundles calls changed whenever a bundle has changed, and once after the
+// bundles have been read or akd has been forbidden to read them.
 func NewBundles(local *cluster.Local, changed func()) *Bundles {
 	return &Bundles{store.NewLazy(local.TrustBundles, store.Handlers[*certificatesv1.ClusterTrustBundle]{
 		Changed: func(store.Change[*certificatesv1.ClusterTrustBundle]) { changed() },
@@ -23,8 +23,8 @@ func NewBundles(local *cluster.Local, changed func()) *Bundles {
 	})}
 }
 
-// files returns the contents of those bundles' files; false means that they are
-// not known yet.
+// files returns the contents of the files of those bundles; false means that
+// they have not been read yet.
 func (b *Bundles) files(wanted []translate.Bundle) (map[string]string, bool, error) {
 	if len(wanted) == 0 {
 		return nil, true, nil

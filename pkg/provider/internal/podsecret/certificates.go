@@ -28,21 +28,21 @@ import (
 )
 
 const (
-	// A request that is not seen was deleted, or its watch lags: after so long
-	// it is taken for deleted, as in a kubelet.
+	// requestAbandoned is how long a request may be missing from the cache, because
+	// its watch lags, before it is assumed deleted, as in a kubelet.
 	requestAbandoned = 10 * time.Minute
-	// Requests for one certificate are at least so far apart, whatever its
-	// signer says about refreshing it.
+	// requestInterval is the minimum interval between requests for one
+	// certificate, whatever refresh time its signer sets.
 	requestInterval = time.Minute
 	// A kubelet refreshes a certificate up to five minutes later than its signer
-	// says, so that nodes do not do it at once.
+	// requests, so that nodes do not do so simultaneously.
 	// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/podcertificate/podcertificatemanager.go
 	refreshJitter = 5 * time.Minute
 )
 
-// Certificates asks signers of the local cluster for the pods' own
-// certificates, as a kubelet does, with keys that akd makes. What is under way
-// is known in memory only: after a restart it is asked for anew.
+// Certificates requests the pods' own certificates from signers of the local
+// cluster, as a kubelet does, with keys that akd generates. It keeps pending
+// requests only in memory: after a restart, it requests them again.
 type Certificates struct {
 	local    *cluster.Local
 	recorder record.EventRecorder
@@ -53,8 +53,8 @@ type Certificates struct {
 	pending map[types.UID]map[string]*pendingCertificate // by pod and key
 }
 
-// pendingCertificate is a request that is under way, or was turned down, which
-// is final for its pod.
+// pendingCertificate is a request that is pending, or was denied or failed,
+// which is final for its pod.
 type pendingCertificate struct {
 	name       string // of the request
 	privateKey string // PEM, PKCS#8
@@ -63,8 +63,8 @@ type pendingCertificate struct {
 	refused    bool
 }
 
-// NewCertificates returns certificates that call changed for a pod when one of
-// its requests has changed.
+// NewCertificates returns a Certificates that calls changed for a pod when one
+// of its requests has changed.
 func NewCertificates(
 	local *cluster.Local, recorder record.EventRecorder, clock clock.PassiveClock, changed func(namespace, pod string),
 ) *Certificates {
@@ -82,22 +82,22 @@ func NewCertificates(
 	}
 }
 
-// Need begins to watch requests, if that has not begun.
+// Need starts the watch of requests, unless it has started already.
 func (c *Certificates) Need() { c.requests.Need() }
 
 // Run watches requests until ctx ends, once they are needed.
 func (c *Certificates) Run(ctx context.Context) { c.requests.Run(ctx) }
 
-// Forget drops what is under way for a pod that is gone.
+// Forget drops the pending requests of a deleted pod.
 func (c *Certificates) Forget(pod types.UID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.pending, pod)
 }
 
-// credentials returns the certificates that there are: those that the pod's
-// Secret holds, and those newly issued. It asks for what is missing or due, and
-// does not wait: a request that is answered queues its pod.
+// credentials returns the available certificates: those in the pod's Secret,
+// and newly issued ones. It requests those that are missing or due, without
+// waiting: the answer to a request queues its pod.
 func (c *Certificates) credentials(ctx context.Context, pod *corev1.Pod, secret *corev1.Secret) (map[string]*translate.Credential, error) {
 	found := map[string]*translate.Credential{}
 	for _, want := range translate.NeedsOf(pod).Certificates {
@@ -149,8 +149,9 @@ func (c *Certificates) advance(
 	return nil, false, nil
 }
 
-// issued is the certificate of an answered request. The request is kept until
-// the next one: what could not be stored remotely is stored the next time.
+// issued returns the certificate of an answered request. The request is kept
+// until the next one, so that a certificate whose remote write failed is
+// written the next time.
 func (p *pendingCertificate) issued(request *certificatesv1.PodCertificateRequest) *translate.Credential {
 	credential := &translate.Credential{PrivateKey: p.privateKey, Chain: translate.CleanChain(request.Status.CertificateChain)}
 	if begin := request.Status.BeginRefreshAt; begin != nil {
@@ -159,7 +160,7 @@ func (p *pendingCertificate) issued(request *certificatesv1.PodCertificateReques
 	return credential
 }
 
-// refuse tells the pod's owner, once, that there will be no certificate.
+// refuse records an event on the pod, once, that there will be no certificate.
 func (c *Certificates) refuse(pod *corev1.Pod, pending *pendingCertificate, condition *metav1.Condition) {
 	if pending.refused {
 		return
@@ -169,7 +170,7 @@ func (c *Certificates) refuse(pod *corev1.Pod, pending *pendingCertificate, cond
 		pod.Namespace, pending.name, condition.Reason, condition.Message)
 }
 
-// request makes a key and asks for its certificate.
+// request generates a key and requests a certificate for it.
 func (c *Certificates) request(ctx context.Context, pod *corev1.Pod, want translate.Certificate) error {
 	key, proof, err := newKey(want.KeyType)
 	if err != nil {
@@ -179,7 +180,7 @@ func (c *Certificates) request(ctx context.Context, pod *corev1.Pod, want transl
 	if err != nil {
 		return err
 	}
-	// Jitter spreads load, nothing secret depends on it.
+	// Jitter spreads load; nothing secret depends on it.
 	jitter := mathrand.N(refreshJitter) //nolint:gosec // see above
 	c.set(pod.UID, want.Key, &pendingCertificate{name: created.Name, privateKey: key, created: c.clock.Now(), jitter: jitter})
 	c.requests.Put(created)
@@ -201,8 +202,8 @@ func (c *Certificates) set(pod types.UID, key string, pending *pendingCertificat
 	c.pending[pod][key] = pending
 }
 
-// newKey makes a private key of one of the types that the API knows, PEM, and
-// the empty request that proves that akd has it.
+// newKey generates a private key, in PEM, of one of the types in the API, and
+// the empty certificate request that proves akd's possession of it.
 func newKey(kind string) (privateKey string, proof []byte, err error) {
 	var key crypto.Signer
 	switch kind {

@@ -7,7 +7,7 @@ import (
 )
 
 // The API server checks that the proof is signed by its own key, and admits
-// these types only.
+// only these types.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/apis/certificates/validation/validation.go
 func TestNewKey(t *testing.T) {
 	for kind, algorithm := range map[string]x509.PublicKeyAlgorithm{

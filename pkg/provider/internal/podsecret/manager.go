@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	// A kubelet renews a token at 80% of its granted lifetime, at 24 h at the
-	// latest, and up to ten seconds earlier so that nodes do not do it at once.
+	// A kubelet renews a token at 80% of its granted lifetime, after 24 h at the
+	// latest, and up to ten seconds earlier so that nodes do not do so
+	// simultaneously.
 	// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/token/token_manager.go
 	renewFraction = 0.8
 	renewMaxAge   = 24 * time.Hour
@@ -28,7 +29,7 @@ const (
 )
 
 // Manager keeps, per pod, one remote Secret with the local service account
-// tokens, the local trust anchors and the certificates of its own that the pod
+// tokens, the local trust anchors and the pod's own certificates that the pod
 // mounts.
 type Manager struct {
 	Config
@@ -36,7 +37,7 @@ type Manager struct {
 	secrets cluster.Writer[*corev1.Secret]
 }
 
-// Config is what a Manager works with.
+// Config configures a Manager.
 type Config struct {
 	Mapper       *translate.Mapper
 	Local        *cluster.Local
@@ -45,7 +46,7 @@ type Config struct {
 	Certificates *Certificates
 	Queue        queue.Adder
 	Clock        clock.PassiveClock
-	Count        func(error) // is told of each renewal: nil, or why it failed
+	Count        func(error) // called for each renewal, with nil or the reason for its failure
 }
 
 // New returns a Manager.
@@ -53,10 +54,10 @@ func New(config Config) *Manager {
 	return &Manager{Config: config, secrets: config.Remote.SecretWriter()}
 }
 
-// Ensure makes the Secret hold valid tokens, the bundles as they are and the
-// certificates that have been issued, and queues the pod again for when one of
-// them is to be renewed. It is false while the local cluster's bundles are not
-// known; the pod is queued once they are.
+// Ensure makes the Secret hold valid tokens, the current bundles and the issued
+// certificates, and queues the pod again for the next renewal. It returns false
+// until the local cluster's bundles have been read; the pod is then queued
+// again.
 func (m *Manager) Ensure(ctx context.Context, namespace *namespaces.Namespace, pod *corev1.Pod) (bool, error) {
 	want, ready, err := m.Prepare(ctx, namespace, pod)
 	if err != nil || !ready {
@@ -68,8 +69,8 @@ func (m *Manager) Ensure(ctx context.Context, namespace *namespaces.Namespace, p
 	return true, nil
 }
 
-// Prepare is Ensure up to the write: it returns the Secret that is to be
-// stored, or nil if it is as it should be.
+// Prepare is Ensure without the write: it returns the Secret to store, or nil
+// if the Secret is up to date.
 func (m *Manager) Prepare(
 	ctx context.Context, namespace *namespaces.Namespace, pod *corev1.Pod,
 ) (want *corev1.Secret, ready bool, err error) {
@@ -77,8 +78,8 @@ func (m *Manager) Prepare(
 	if len(needs.Tokens)+len(needs.Bundles)+len(needs.Certificates) == 0 {
 		return nil, true, nil
 	}
-	files, known, err := m.Bundles.files(needs.Bundles)
-	if err != nil || !known {
+	files, read, err := m.Bundles.files(needs.Bundles)
+	if err != nil || !read {
 		return nil, false, err
 	}
 	have := namespace.Secrets.Get(namespace.Name, contract.TokenSecretName(pod.UID))
@@ -104,7 +105,7 @@ func (m *Manager) Prepare(
 	return m.Mapper.PodSecret(pod, held, renew, credentials), true, nil
 }
 
-// comeBack queues the pod for when its tokens, or its certificates, are due.
+// comeBack queues the pod for when its tokens or certificates are due.
 func (m *Manager) comeBack(pod *corev1.Pod, renew time.Time, credentials map[string]*translate.Credential) {
 	for _, credential := range credentials {
 		if renew.IsZero() || credential.Refresh.Before(renew) {
@@ -116,29 +117,30 @@ func (m *Manager) comeBack(pod *corev1.Pod, renew time.Time, credentials map[str
 	}
 	wait := renew.Sub(m.Clock.Now())
 	if wait <= 0 {
-		wait = requestInterval // a certificate that is overdue, and asked for
+		wait = requestInterval // a certificate is overdue and has been requested
 	}
 	m.Queue.AddAfter(queue.Pod.Key(pod.Namespace, pod.Name), wait)
 }
 
-// fresh returns when the Secret's tokens are to be renewed. It is false when that
-// time has come, or is not known; where there are none there is no such time.
+// fresh returns when to renew the Secret's tokens. fresh is false if that time
+// has passed or is missing. If the pod mounts no tokens, there is no such time,
+// and fresh is true.
 func (m *Manager) fresh(have *corev1.Secret, wanted []translate.Token) (renew time.Time, fresh bool) {
 	if len(wanted) == 0 {
 		return time.Time{}, true
 	}
-	renew, known := translate.RenewAfter(have)
-	return renew, known && renew.After(m.Clock.Now())
+	renew, ok := translate.RenewAfter(have)
+	return renew, ok && renew.After(m.Clock.Now())
 }
 
-// request asks for the tokens, all at once, and returns when they are to be
-// renewed. It asks for all of them whenever the Secret is to be written: akd
-// does not remember those that it holds.
+// request requests all tokens concurrently, and returns when to renew them. It
+// requests all of them whenever the Secret has to be written, because akd does
+// not keep those in it.
 func (m *Manager) request(ctx context.Context, pod *corev1.Pod, wanted []translate.Token) (map[string]string, time.Time, error) {
 	if len(wanted) == 0 {
 		return map[string]string{}, time.Time{}, nil
 	}
-	asked := m.Clock.Now()
+	requested := m.Clock.Now()
 	granted := make([]*authenticationv1.TokenRequestStatus, len(wanted))
 	group, groupCtx := errgroup.WithContext(ctx)
 	for i, want := range wanted {
@@ -153,19 +155,19 @@ func (m *Manager) request(ctx context.Context, pod *corev1.Pod, wanted []transla
 		return nil, time.Time{}, err
 	}
 	data := make(map[string]string, len(wanted))
-	renew := asked.Add(renewMaxAge)
+	renew := requested.Add(renewMaxAge)
 	for i, want := range wanted {
 		data[want.Key] = granted[i].Token
-		lifetime := granted[i].ExpirationTimestamp.Sub(asked)
-		if due := asked.Add(time.Duration(float64(lifetime) * renewFraction)); due.Before(renew) {
+		lifetime := granted[i].ExpirationTimestamp.Sub(requested)
+		if due := requested.Add(time.Duration(float64(lifetime) * renewFraction)); due.Before(renew) {
 			renew = due
 		}
 	}
-	// Jitter spreads load, nothing secret depends on it.
+	// Jitter spreads load; nothing secret depends on it.
 	return data, renew.Add(-rand.N(renewJitter)), nil //nolint:gosec // see above
 }
 
-// Store writes what Prepare has returned.
+// Store writes the Secret that Prepare returned.
 func (m *Manager) Store(ctx context.Context, namespace *namespaces.Namespace, want *corev1.Secret) error {
 	if want == nil {
 		return nil
@@ -183,7 +185,7 @@ func (m *Manager) Store(ctx context.Context, namespace *namespaces.Namespace, wa
 	return nil
 }
 
-// Remove deletes the pod's Secret: tokens die with their pod.
+// Remove deletes the pod's Secret: tokens end with their pod.
 func (m *Manager) Remove(ctx context.Context, namespace *namespaces.Namespace, have *corev1.Secret) error {
 	if err := m.secrets.Delete(ctx, have); err != nil {
 		return err

@@ -16,15 +16,15 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// admission decides which pods the node takes, one after the other, as a
-// kubelet does. It keeps what the pods ask for that it has admitted, so that a
-// pod costs the same on a full node as on an empty one.
+// admission decides which pods the node admits, one at a time, as a kubelet
+// does. It caches the requests of admitted pods, so that admission costs the
+// same on a full node as on an empty one.
 type admission struct {
 	bound *store.Store[*corev1.Pod]                   // the node's pods
 	read  func(context.Context) (*corev1.Node, error) // from the API server
 
 	mu   sync.Mutex
-	node *corev1.Node // as it was last seen; nil when it was not
+	node *corev1.Node // as last observed; nil if never observed
 	pods map[types.UID]translate.Amounts
 	used translate.Amounts
 }
@@ -33,22 +33,22 @@ func newAdmission(bound *store.Store[*corev1.Pod], read func(context.Context) (*
 	return &admission{bound: bound, read: read, pods: map[types.UID]translate.Amounts{}, used: translate.Amounts{}}
 }
 
-// podChanged keeps the books. A pod that has started was admitted, by an akd
-// before this one perhaps; one that has ended takes nothing any more. What is
-// told may be older than what is known by now, which counts.
+// podChanged updates the accounts. A pod that has started has been admitted,
+// possibly by an earlier akd; a finished pod no longer uses any resources. A
+// change may be older than the cached state, which takes precedence.
 func (a *admission) podChanged(c store.Change[*corev1.Pod]) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	pod := c.Object()
 	current := a.bound.Get(pod.Namespace, pod.Name)
 	admitted := false
-	for _, told := range []*corev1.Pod{c.Old, c.New} {
-		if told == nil {
+	for _, version := range []*corev1.Pod{c.Old, c.New} {
+		if version == nil {
 			continue
 		}
-		_, was := a.pods[told.UID]
-		admitted = admitted || was && current != nil && current.UID == told.UID
-		a.removeLocked(told.UID)
+		_, was := a.pods[version.UID]
+		admitted = admitted || was && current != nil && current.UID == version.UID
+		a.removeLocked(version.UID)
 	}
 	if current != nil && !translate.Finished(current) && (admitted || current.Status.StartTime != nil) {
 		a.removeLocked(current.UID)
@@ -67,19 +67,19 @@ func (a *admission) removeLocked(pod types.UID) {
 	delete(a.pods, pod)
 }
 
-// nodeChanged is told of the Node as the local cluster has it, or nil.
+// nodeChanged sets the Node as the local cluster has it, or nil.
 func (a *admission) nodeChanged(node *corev1.Node) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.node = node
 }
 
-// admit returns why the node does not take the pod, or a zero Refusal.
+// admit returns why the node does not admit the pod, or a zero Refusal.
 func (a *admission) admit(ctx context.Context, pod *corev1.Pod) (translate.Refusal, error) {
 	if refusal := a.try(pod); refusal.Reason == "" || refusal.Reason == translate.ReasonNodePorts {
 		return refusal, nil
 	}
-	// Nobody is turned away because the watch of the node lags.
+	// A lagging watch of the node must not cause a rejection.
 	node, err := a.read(ctx)
 	if err != nil {
 		return translate.Refusal{}, err
@@ -88,8 +88,8 @@ func (a *admission) admit(ctx context.Context, pod *corev1.Pod) (translate.Refus
 	return a.try(pod), nil
 }
 
-// try admits the pod if the node takes it. No room is kept for a pod that has
-// gone meanwhile.
+// try admits the pod if it fits the node. It reserves nothing for a pod that
+// has been deleted meanwhile.
 func (a *admission) try(pod *corev1.Pod) translate.Refusal {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -113,10 +113,10 @@ func (a *admission) admittedLocked() []*corev1.Pod {
 	})
 }
 
-// localResources returns the extended resources of the pod that only the local
-// cluster counts. Whoever may write a Node's status may advertise them, and a
-// kubelet leaves them to the scheduler; those that akd itself advertises are of
-// the remote nodes.
+// localResources returns the pod's extended resources that only the local
+// cluster advertises. Anyone who may write a Node's status can advertise them,
+// and a kubelet leaves them to the scheduler; those that akd itself advertises
+// exist on the remote nodes.
 // https://kubernetes.io/docs/tasks/administer-cluster/extended-resource-node/
 func (a *admission) localResources(ctx context.Context, pod *corev1.Pod) ([]corev1.ResourceName, error) {
 	names := translate.ExtendedResources(pod)
@@ -137,8 +137,8 @@ func (a *admission) localResources(ctx context.Context, pod *corev1.Pod) ([]core
 	}), nil
 }
 
-// ownCapacity returns the resources that akd has written into the Node, as
-// managedFields names them.
+// ownCapacity returns the resources that akd has written into the Node,
+// according to managedFields.
 func ownCapacity(node *corev1.Node) (map[string]any, error) {
 	own := map[string]any{}
 	for _, entry := range node.ManagedFields {

@@ -19,7 +19,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// ledger is an admission with the pods that it watches.
+// ledger returns an admission and the store of the pods that it watches.
 func ledger(pods string, read func(context.Context) (*corev1.Node, error)) (*admission, *store.Store[*corev1.Pod]) {
 	var a *admission
 	bound := store.New(store.Handlers[*corev1.Pod]{Changed: func(c store.Change[*corev1.Pod]) { a.podChanged(c) }})
@@ -38,8 +38,8 @@ func boundPod(n int, version string) *corev1.Pod {
 	}}
 }
 
-// Room is taken once, given back when a pod ends or goes, and kept for pods
-// that an earlier akd has admitted.
+// Resources are counted once, released when a pod ends or is deleted, and kept
+// for pods that an earlier akd has admitted.
 func TestAdmissionLedger(t *testing.T) {
 	a, bound := ledger("2", func(context.Context) (*corev1.Node, error) { return nodeOf("2"), nil })
 	admit := func(pod *corev1.Pod) string {
@@ -81,14 +81,14 @@ func TestAdmissionLedger(t *testing.T) {
 	if got := admit(second); got != "" || len(a.pods) != 1 {
 		t.Errorf("a pod that has gone meanwhile: %q, %d pods have room", got, len(a.pods))
 	}
-	a.podChanged(store.Change[*corev1.Pod]{Old: started, New: started}) // told late
+	a.podChanged(store.Change[*corev1.Pod]{Old: started, New: started}) // a late change
 	if got, want := a.used[corev1.ResourcePods], int64(1); got != want || len(a.pods) != 1 {
 		t.Errorf("%d pods are counted, and %d known, want 1", got, len(a.pods))
 	}
 }
 
-// A cached node may be old, and an API server that does not answer has said
-// nothing: no pod is rejected for either.
+// A cached node may be stale, and an API server that does not respond proves
+// nothing: no pod is rejected because of either.
 func TestAdmissionReadsNode(t *testing.T) {
 	down := errors.New("down")
 	var fail atomic.Bool
@@ -112,7 +112,7 @@ func TestAdmissionReadsNode(t *testing.T) {
 	}
 }
 
-// Workers that come at once do not share the last place.
+// Concurrent workers do not share the last place.
 func TestAdmissionIsSerial(t *testing.T) {
 	const places, pods = 10, 50
 	a, bound := ledger(fmt.Sprint(places), func(context.Context) (*corev1.Node, error) { return nodeOf(fmt.Sprint(places)), nil })
@@ -136,7 +136,7 @@ func TestAdmissionIsSerial(t *testing.T) {
 }
 
 // An extended resource that an administrator has written into the local Node is
-// on no remote machine, and one that akd has is.
+// on no remote machine; one that akd has written is.
 func TestLocalResources(t *testing.T) {
 	const owned = `{"f:status":{"f:capacity":{"f:example.com/gpu":{}}}}`
 	node := nodeOf("10")

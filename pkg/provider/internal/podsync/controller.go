@@ -27,13 +27,13 @@ import (
 )
 
 // CopyLinger is how long the copies of ConfigMaps and Secrets outlive the last
-// pod that referred to them: a pod that is replaced by another, as a
-// StatefulSet's or the next of a Job, then starts without them being read,
-// deleted and created once more.
+// pod that referred to them. A replacement pod, such as a StatefulSet's or the
+// next one of a Job, then starts without akd reading, deleting and creating
+// them again.
 const CopyLinger = time.Minute
 
-// Controller syncs one node's pods. It knows the clusters through local and
-// remote only, so that tests can give fake ones.
+// Controller syncs one node's pods. It accesses the clusters only through local
+// and remote, so that tests can use fakes.
 type Controller struct {
 	config   Config
 	local    *cluster.Local
@@ -60,19 +60,19 @@ type Controller struct {
 	workers    *queue.Workers
 }
 
-// Config is the configuration of a Controller.
+// Config configures a Controller.
 type Config struct {
 	Mapper         *translate.Mapper
 	MirrorServices bool
 	Workers        int
-	Resync         time.Duration // how often every pod is looked at again; 0 for never
+	Resync         time.Duration // how often every pod is reconciled again; 0 for never
 	UnusedTTL      time.Duration // how long an unused remote namespace is kept
-	Linger         time.Duration // how long what the last pod referred to is kept
+	Linger         time.Duration // how long the objects of the last pod are kept
 	MaxOrphanShare float64       // the share of remote pods that may be deleted at once as orphans
 	Clock          clock.WithTicker
 	QueueMetrics   workqueue.MetricsProvider
-	Observe        func(result string, took time.Duration) // told of each reconcile
-	CountToken     func(error)                             // told of each renewal of a pod's tokens
+	Observe        func(result string, took time.Duration) // called after each reconcile
+	CountToken     func(error)                             // called after each renewal of a pod's tokens
 }
 
 // New returns a Controller between the two clusters; it starts nothing.
@@ -99,7 +99,7 @@ func New(local *cluster.Local, remote *cluster.Remote, config Config, logger *sl
 	return c
 }
 
-// followLocal makes what reads the local cluster.
+// followLocal creates the parts that read the local cluster.
 func (c *Controller) followLocal(interner *store.Interner) {
 	c.index = newPodIndex(c.config.Clock)
 	c.pods = store.New(store.Handlers[*corev1.Pod]{Changed: c.localPodChanged, Trim: func(pod *corev1.Pod) { interner.Share(pod) }})
@@ -110,7 +110,8 @@ func (c *Controller) followLocal(interner *store.Interner) {
 	c.certificates = podsecret.NewCertificates(c.local, c.recorder, c.config.Clock, c.changed(queue.Pod))
 }
 
-// followRemote makes what reads the remote cluster, and mirrors Services into it.
+// followRemote creates the parts that read the remote cluster and mirror
+// Services into it.
 func (c *Controller) followRemote(interner *store.Interner) {
 	c.events = newEventMirror(c.config.Mapper, c.local, c.remote, c.pods, c.logger)
 	c.namespaces = namespaces.NewSet()
@@ -167,12 +168,13 @@ func (c *Controller) newReconciler() *reconciler {
 	})
 }
 
-// changed returns what queues an object of that kind.
+// changed returns a function that queues an object of that kind.
 func (c *Controller) changed(kind queue.Kind) func(namespace, name string) {
 	return func(namespace, name string) { c.queue.Add(kind.Key(namespace, name)) }
 }
 
-// localPodChanged keeps what is derived from local pods, and queues the pod.
+// localPodChanged updates the state derived from local pods, and queues the
+// pod.
 func (c *Controller) localPodChanged(change store.Change[*corev1.Pod]) {
 	pod := change.Object()
 	c.index.observe(change)
@@ -207,12 +209,12 @@ func (c *Controller) bundlesChanged() {
 	}
 }
 
-// NodeChanged is told of the Node as the local cluster has it, nil when it was
+// NodeChanged sets the Node as the local cluster has it, or nil if it was
 // deleted.
 func (c *Controller) NodeChanged(node *corev1.Node) { c.admission.nodeChanged(node) }
 
-// keys returns what to look at once a namespace can be used: its local pods,
-// and whatever is already there remotely.
+// keys returns the keys to reconcile once a namespace can be used: its local
+// pods, and all existing remote objects.
 func (c *Controller) keys(localNamespace string) []queue.Key {
 	var keys []queue.Key
 	for _, pod := range c.pods.In(localNamespace) {
@@ -235,9 +237,9 @@ func (c *Controller) keys(localNamespace string) []queue.Key {
 	return keys
 }
 
-// Run syncs pods until ctx ends, and returns when all that it runs has ended.
-// synced is called once everything has been read and before anything is
-// written: nothing is destroyed before both clusters have been read.
+// Run syncs pods until ctx ends, and returns once everything that it runs has
+// ended. It calls synced once everything has been read and before anything is
+// written: nothing is deleted before both clusters have been read.
 func (c *Controller) Run(ctx context.Context, synced func()) error {
 	stopRecorder := c.record(ctx)
 	defer stopRecorder()
@@ -270,8 +272,8 @@ func (c *Controller) Run(ctx context.Context, synced func()) error {
 	return nil
 }
 
-// record writes akd's own events until stop is called, which is after ctx: the
-// last reconciles record some, too.
+// record writes akd's own events until stop is called, which happens after ctx
+// ends, because the last reconciles record events too.
 func (c *Controller) record(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var recording sync.WaitGroup
@@ -282,8 +284,8 @@ func (c *Controller) record(ctx context.Context) (stop func()) {
 	}
 }
 
-// waitSynced returns when the local pods and services, and what earlier akds
-// left in the remote cluster, have been read.
+// waitSynced returns once the local pods and services, and the remote objects
+// of earlier akds, have been read.
 func (c *Controller) waitSynced(ctx context.Context) error {
 	c.events.ignoreBefore(c.lastAlive(ctx))
 	err := untilDone(ctx, func() bool { return c.pods.HasSynced() && c.services.HasSynced() })
@@ -296,8 +298,8 @@ func (c *Controller) waitSynced(ctx context.Context) error {
 	return untilDone(ctx, c.namespaces.Read)
 }
 
-// restoreNamespaces waits for a remote API server that answers: one that does
-// not is no reason to give up the node.
+// restoreNamespaces waits until the remote API server responds: an unreachable
+// one is no reason to give up the node.
 func (c *Controller) restoreNamespaces(ctx context.Context) error {
 	const interval = 2 * time.Second
 	return wait.PollUntilContextCancel(ctx, interval, true, func(ctx context.Context) (bool, error) {
@@ -313,8 +315,8 @@ func untilDone(ctx context.Context, done func() bool) error {
 	return wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(context.Context) (bool, error) { return done(), nil })
 }
 
-// lastAlive returns since when remote events may not have been repeated: a
-// little before the last renewal of the node's lease.
+// lastAlive returns the time since which remote events may not have been
+// mirrored: shortly before the last renewal of the node's lease.
 func (c *Controller) lastAlive(ctx context.Context) time.Time {
 	const margin = time.Minute
 	renewed := c.local.LastRenewed(ctx)
@@ -324,7 +326,7 @@ func (c *Controller) lastAlive(ctx context.Context) time.Time {
 	return renewed.Add(-margin)
 }
 
-// resync queues every pod now and then, for what no watch tells.
+// resync queues every pod at intervals, for changes that no watch reports.
 func (c *Controller) resync(ctx context.Context) {
 	if c.config.Resync == 0 {
 		return
@@ -338,7 +340,7 @@ func (c *Controller) resync(ctx context.Context) {
 	})
 }
 
-// collectGarbage deletes unused namespaces and forgets what is long past.
+// collectGarbage deletes unused namespaces and prunes old records.
 func (c *Controller) collectGarbage(ctx context.Context) {
 	interval := min(max(c.config.UnusedTTL/5, time.Second), time.Minute)
 	used := func(namespace *namespaces.Namespace) bool {

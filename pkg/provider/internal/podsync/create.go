@@ -10,12 +10,12 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// create mirrors what the pod needs and then creates it.
+// create mirrors the objects that the pod needs and then creates it.
 func (r *reconciler) create(ctx context.Context, p pair) error {
 	if !r.services.HasSynced() {
 		return errors.New("services have not been read yet")
 	}
-	// What cannot work is refused before anything is mirrored for it.
+	// Refuse a pod that cannot run before anything is mirrored for it.
 	rejected, err := r.admission.admit(ctx, p.local)
 	if err != nil {
 		return err
@@ -45,9 +45,9 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 	return r.createWith(ctx, p, secret, wanted)
 }
 
-// createWith creates the remote pod and, at the same time, the Secret with its
-// tokens: it is there long before a kubelet has been found that asks for it.
-// Where it could not be written, syncStatus writes it.
+// createWith creates the remote pod and, concurrently, the Secret with its
+// tokens: the Secret exists long before a kubelet requests it. If its write
+// fails, syncStatus writes it.
 func (r *reconciler) createWith(ctx context.Context, p pair, secret *corev1.Secret, wanted *corev1.Pod) error {
 	stored := make(chan error, 1)
 	go func() { stored <- r.tokens.Store(ctx, p.remoteNamespace, secret) }()
@@ -55,7 +55,7 @@ func (r *reconciler) createWith(ctx context.Context, p pair, secret *corev1.Secr
 	return errors.Join(<-stored, r.created(ctx, p, created, err))
 }
 
-// created takes in the remote API server's answer to the creation of a pod.
+// created handles the remote API server's answer to the creation of a pod.
 func (r *reconciler) created(ctx context.Context, p pair, created *corev1.Pod, err error) error {
 	switch {
 	case err == nil:
@@ -72,8 +72,8 @@ func (r *reconciler) created(ctx context.Context, p pair, created *corev1.Pod, e
 	return err
 }
 
-// needsInSync reports whether everything that the pod refers to has been
-// mirrored. It asks for all of it, not just for the first that is missing.
+// needsInSync reports whether all objects that the pod refers to have been
+// mirrored. It requests all of them, not only the first missing one.
 func (r *reconciler) needsInSync(p pair) bool {
 	needs := translate.NeedsOf(p.local)
 	settled := true
@@ -86,8 +86,8 @@ func (r *reconciler) needsInSync(p pair) bool {
 	return settled
 }
 
-// podContext returns the local objects that a kubelet looks at when it makes the
-// pod's environment.
+// podContext returns the local objects from which a kubelet builds the pod's
+// environment.
 func (r *reconciler) podContext(pod *corev1.Pod) translate.PodContext {
 	around := translate.PodContext{
 		Services:    r.services.In(pod.Namespace),
@@ -109,8 +109,8 @@ func (r *reconciler) podContext(pod *corev1.Pod) translate.PodContext {
 	return around
 }
 
-// reread takes the remote pod from the API server into the cache, because a
-// write found another state than the cache holds.
+// reread reads the remote pod from the API server into the cache, because a
+// write met a different state than the cached one.
 func (r *reconciler) reread(ctx context.Context, p pair) error {
 	found, err := r.remote.GetPod(ctx, p.remoteNamespace.Name, p.key.Name)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// statusDebouncer remembers since when a status waits for what usually follows it, so
-// that no status waits twice.
+// statusDebouncer records since when a status has waited for the change that
+// usually follows it, so that no status waits twice.
 type statusDebouncer struct {
 	clock clock.PassiveClock
 
@@ -21,8 +21,8 @@ func newStatusDebouncer(clock clock.PassiveClock) *statusDebouncer {
 	return &statusDebouncer{clock: clock, due: map[types.UID]time.Time{}}
 }
 
-// wait returns how long the pod's status has to wait yet, if it may wait for
-// that delay since it first differed.
+// wait returns how much longer the pod's status has to wait, if it may wait for
+// delay after it first differed.
 func (d *statusDebouncer) wait(uid types.UID, delay time.Duration) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -38,15 +38,15 @@ func (d *statusDebouncer) wait(uid types.UID, delay time.Duration) time.Duration
 	return due.Sub(now)
 }
 
-// written forgets the pod: nothing of it waits any more.
+// written forgets the pod: none of its changes waits any more.
 func (d *statusDebouncer) written(uid types.UID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.due, uid)
 }
 
-// cooldown remembers which pods something was done for a moment ago, so that it
-// is not done again before its effect is seen.
+// cooldown records the pods on which an action was taken recently, so that it
+// is not repeated before its effect is observed.
 type cooldown struct {
 	clock  clock.PassiveClock
 	period time.Duration
@@ -66,14 +66,14 @@ func (c *cooldown) start(uid types.UID) {
 	c.until[uid] = c.clock.Now().Add(c.period)
 }
 
-// wait returns how long the pod's cooldown still lasts.
+// wait returns how much longer the pod's cooldown lasts.
 func (c *cooldown) wait(uid types.UID) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return max(0, c.until[uid].Sub(c.clock.Now()))
 }
 
-// end ends the cooldown: the effect was seen.
+// end ends the cooldown: the effect was observed.
 func (c *cooldown) end(uid types.UID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

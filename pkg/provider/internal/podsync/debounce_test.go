@@ -7,8 +7,8 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 )
 
-// A released pod is not released again while its deletion is on its way, but is
-// when it never comes.
+// A released pod is not released again while its deletion is in progress, but
+// is if the deletion never arrives.
 func TestCooldown(t *testing.T) {
 	t.Parallel()
 	clock := testingclock.NewFakePassiveClock(time.Unix(0, 0))

@@ -14,8 +14,9 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// fail ends a local pod for good. That its remote pod is gone is asked of the
-// remote API server itself: a cache may lag, and this cannot be undone.
+// fail ends a local pod permanently. It verifies with the remote API server
+// itself that the remote pod is gone: a cache may lag, and this cannot be
+// undone.
 func (r *reconciler) fail(ctx context.Context, p pair, step translate.Step) error {
 	if step.Reason != translate.ReasonRemotePodInvalid {
 		found, err := r.remote.GetPod(ctx, p.remoteNamespace.Name, p.key.Name)
@@ -35,7 +36,7 @@ func (r *reconciler) fail(ctx context.Context, p pair, step translate.Step) erro
 	return nil
 }
 
-// deleteRemote deletes the remote pod of a local one that ends or has gone.
+// deleteRemote deletes the remote pod of a local one that is ending or gone.
 func (r *reconciler) deleteRemote(ctx context.Context, p pair, step translate.Step) error {
 	if p.local == nil {
 		allowed, err := r.mayDeleteOrphan(ctx, p)
@@ -49,9 +50,9 @@ func (r *reconciler) deleteRemote(ctx context.Context, p pair, step translate.St
 	return r.copyStatus(ctx, p)
 }
 
-// mayDeleteOrphan decides whether a remote pod without a local one may go. The
-// deletion was watched, or the local API server itself must say that the pod
-// is gone, and the guard must not have paused deletions.
+// mayDeleteOrphan decides whether a remote pod without a local one may be
+// deleted. Either the deletion was watched, or the local API server itself
+// confirms that the pod is gone and the guard has not paused deletions.
 func (r *reconciler) mayDeleteOrphan(ctx context.Context, p pair) (bool, error) {
 	uid := types.UID(p.remote.Labels[contract.LabelUID])
 	if r.index.hasTombstone(uid) {
@@ -64,15 +65,17 @@ func (r *reconciler) mayDeleteOrphan(ctx context.Context, p pair) (bool, error) 
 	return r.guard.allows(), nil
 }
 
-// release lets the local pod go, now that nothing of it runs any more.
+// release completes the deletion of the local pod once nothing of it runs any
+// more.
 func (r *reconciler) release(ctx context.Context, p pair) error {
 	if secret := p.remoteNamespace.Secrets.Get(p.remoteNamespace.Name, contract.TokenSecretName(p.local.UID)); secret != nil {
 		if err := r.tokens.Remove(ctx, p.remoteNamespace, secret); err != nil {
 			return err
 		}
 	}
-	// The API server writes a grace period of 0 before it deletes, and the watch
-	// shows that: a second delete would follow the first.
+	// The API server writes a grace period of 0 before it deletes the pod, and the
+	// watch reports that write: without the cooldown, it would trigger a second
+	// delete.
 	if wait := r.released.wait(p.local.UID); wait > 0 {
 		r.queue.AddAfter(p.key, wait)
 		return nil

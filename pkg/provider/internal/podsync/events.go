@@ -26,17 +26,17 @@ const (
 	// A kubelet's own limits on events (eventRecordQPS, eventBurst).
 	eventQPS   = 50
 	eventBurst = 100
-	// eventBacklog bounds what waits for them; what comes on top is dropped.
+	// eventBacklog limits the number of waiting events; any more are dropped.
 	eventBacklog = 4096
-	// eventDelay lets what somebody waits for go first: a kubelet tells three
-	// events while it starts a container, and the status is what makes the pod
-	// Running. What happens again within it is repeated once.
+	// eventDelay gives priority to writes that users wait for: a kubelet emits
+	// three events while it starts a container, and the status makes the pod
+	// Running. Repetitions of an event within the delay are mirrored once.
 	eventDelay = 250 * time.Millisecond
 )
 
-// eventMirror repeats what the remote cluster says about a pod on the local
-// pod. Events are best effort in Kubernetes, and so they are here: a write is
-// not retried, and what an earlier akd has repeated is not repeated.
+// eventMirror mirrors the events of a remote pod to its local pod. Events are
+// best effort in Kubernetes, and so they are here: a write is not retried, and
+// an event that an earlier akd has mirrored is not mirrored again.
 type eventMirror struct {
 	mapper *translate.Mapper
 	local  *cluster.Local
@@ -47,16 +47,16 @@ type eventMirror struct {
 	queue workqueue.TypedDelayingInterface[types.NamespacedName] // of remote events
 
 	mu      sync.Mutex
-	since   time.Time                              // an earlier akd has mirrored what is older
-	pending map[types.NamespacedName]mirroredEvent // what waits in the queue, as it is now
+	since   time.Time                              // an earlier akd has mirrored older events
+	pending map[types.NamespacedName]mirroredEvent // the queued events in their current state
 }
 
-// mirroredEvent is a remote event that is to be repeated.
+// mirroredEvent is a remote event to be mirrored.
 type mirroredEvent struct {
 	namespace *namespaces.Namespace
 	event     *corev1.Event
-	// local is the pod that it is about, as it was when the event came: it may
-	// be gone when its turn has come. It is nil where the pod was not known then.
+	// local is the event's pod as of the event's arrival: it may be deleted before
+	// the event is mirrored. It is nil if the pod was not in the cache then.
 	local *corev1.Pod
 }
 
@@ -69,7 +69,7 @@ func newEventMirror(
 	}
 }
 
-// run writes the events that watch hands over, until ctx ends.
+// run writes the events that watch adds, until ctx ends.
 func (m *eventMirror) run(ctx context.Context) {
 	defer context.AfterFunc(ctx, m.queue.ShutDown)()
 	limit := flowcontrol.NewTokenBucketRateLimiter(eventQPS, eventBurst)
@@ -85,8 +85,8 @@ func (m *eventMirror) run(ctx context.Context) {
 	}
 }
 
-// add puts an event into the queue, or in the place that it has there already.
-// It is false when too many wait.
+// add queues an event, or replaces the queued one. It returns false if too many
+// events wait.
 func (m *eventMirror) add(next mirroredEvent) bool {
 	id := types.NamespacedName{Namespace: next.event.Namespace, Name: next.event.Name}
 	next.local = m.localPod(next)
@@ -112,7 +112,8 @@ func (m *eventMirror) pop(id types.NamespacedName) mirroredEvent {
 	return next
 }
 
-// ignoreBefore says that an earlier akd has mirrored what is older.
+// ignoreBefore sets the time before which an earlier akd has mirrored all
+// events.
 func (m *eventMirror) ignoreBefore(since time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -125,7 +126,7 @@ func (m *eventMirror) isOld(event *corev1.Event) bool {
 	return lastSeen(event).Before(m.since)
 }
 
-// watch hands the events of a remote namespace over until ctx ends.
+// watch adds the events of a remote namespace until ctx ends.
 func (m *eventMirror) watch(ctx context.Context, namespace *namespaces.Namespace) {
 	src := m.remote.Events(namespace.Name)
 	lw := cache.ToListWatcherWithWatchListSemantics(
@@ -138,7 +139,7 @@ func (m *eventMirror) watch(ctx context.Context, namespace *namespaces.Namespace
 
 func (m *eventMirror) mirror(ctx context.Context, next mirroredEvent) error {
 	if next.event == nil {
-		return nil // it happened again, and was repeated with that
+		return nil // it happened again, and was mirrored with that
 	}
 	local := next.local
 	if local == nil {
@@ -155,9 +156,9 @@ func (m *eventMirror) mirror(ctx context.Context, next mirroredEvent) error {
 	return m.local.RepeatEvent(ctx, event)
 }
 
-// localPod returns the local pod whose remote pod the event is about. Either the
-// remote pod is still there and names it, or the local pod remembers the
-// remote one.
+// localPod returns the local pod whose remote pod the event is about. Either
+// the remote pod still exists and names it, or the local pod records the remote
+// one.
 func (m *eventMirror) localPod(next mirroredEvent) *corev1.Pod {
 	involved := next.event.InvolvedObject
 	local := m.pod(next.namespace.Local, involved.Name)
@@ -176,7 +177,7 @@ func (m *eventMirror) localPod(next mirroredEvent) *corev1.Pod {
 	return nil
 }
 
-// eventSink is the reflector's store of events, which stores none.
+// eventSink is the reflector's store of events; it stores none.
 type eventSink struct {
 	mirror    *eventMirror
 	namespace *namespaces.Namespace
@@ -197,11 +198,12 @@ func (s *eventSink) Update(obj any) error {
 	return nil
 }
 
-// Delete implements cache.ReflectorStore: events expire in each cluster by themselves.
+// Delete implements cache.ReflectorStore: events expire separately in each
+// cluster.
 func (s *eventSink) Delete(any) error { return nil }
 
-// Replace implements cache.ReflectorStore. A watch that starts anew lists what
-// was seen before.
+// Replace implements cache.ReflectorStore. A restarted watch lists events that
+// were seen before.
 func (s *eventSink) Replace(list []any, resourceVersion string) error {
 	for _, obj := range list {
 		event, ok := obj.(*corev1.Event)

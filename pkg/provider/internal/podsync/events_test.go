@@ -21,8 +21,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// remoteEvent is a remote event about the remote pod that was made for the
-// local pod of that name.
+// remoteEvent returns a remote event about the remote pod of the local pod with
+// that name.
 func remoteEvent(namespace *namespaces.Namespace, pod, name string, count int32) *corev1.Event {
 	return &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{Namespace: namespace.Name, Name: name, CreationTimestamp: metav1.Now()},
@@ -31,14 +31,14 @@ func remoteEvent(namespace *namespaces.Namespace, pod, name string, count int32)
 	}
 }
 
-// eventPod is the local pod of that name.
+// eventPod returns the local pod with that name.
 func eventPod(name string) *corev1.Pod {
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, UID: types.UID("local-" + name), ResourceVersion: "1"}}
 }
 
-// Events used to be written while the pod's status waited for the same
-// processors: +13 ms to Running. What happens again and again, as BackOff does,
-// is written once per delay, and a pod that ends soon keeps its last words.
+// Events used to be written while the pod's status waited for the same CPUs:
+// +13 ms to Running. An event that repeats, as BackOff does, is written once
+// per delay, and the last events of a short-lived pod are kept.
 func TestEventsWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

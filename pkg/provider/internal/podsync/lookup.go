@@ -23,8 +23,9 @@ func (p Lookup) Pod(namespace, name string) (*corev1.Pod, bool) {
 // List implements kubeletapi.Pods.
 func (p Lookup) List() []*corev1.Pod { return p.local.All() }
 
-// Remote implements kubeletapi.Pods. Only the remote pod that was made for
-// this very local pod will do: another one under the name is not its owner's.
+// Remote implements kubeletapi.Pods. It returns only the remote pod that was
+// created for exactly this local pod: another one with that name does not
+// belong to its owner.
 func (p Lookup) Remote(local *corev1.Pod) (namespace, name string, ok bool) {
 	opened := p.namespaces.Get(local.Namespace)
 	if opened == nil {

@@ -15,15 +15,17 @@ import (
 )
 
 const (
-	// alwaysAllowedOrphans is how many orphans are deleted whatever their share is.
+	// alwaysAllowedOrphans is the number of orphans that akd deletes whatever
+	// their share is.
 	alwaysAllowedOrphans = 5
-	// MaxOrphanShare of the remote pods is what akd may delete beyond that.
+	// MaxOrphanShare is the share of the remote pods that akd may delete beyond
+	// that.
 	MaxOrphanShare = 0.5
 	// deletionMemory is how long a watched deletion is remembered.
 	deletionMemory = 24 * time.Hour
 )
 
-// podIndex knows the local pods by UID, and which deletions were watched.
+// podIndex indexes the local pods by UID, and records watched deletions.
 type podIndex struct {
 	clock clock.PassiveClock
 
@@ -36,14 +38,14 @@ func newPodIndex(clock clock.PassiveClock) *podIndex {
 	return &podIndex{clock: clock, pods: map[types.UID]types.NamespacedName{}, deleted: map[types.UID]time.Time{}}
 }
 
-// observe takes in a change of a local pod.
+// observe records a change of a local pod.
 func (i *podIndex) observe(c store.Change[*corev1.Pod]) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if c.Old != nil && (c.New == nil || c.New.UID != c.Old.UID) {
 		delete(i.pods, c.Old.UID)
-		// A watch that shows another UID under the name says as much as one
-		// that shows the deletion.
+		// A watch that reports another UID for the name proves the deletion as well
+		// as one that reports the deletion.
 		if c.Watched || c.New != nil {
 			i.deleted[c.Old.UID] = i.clock.Now()
 		}
@@ -69,7 +71,7 @@ func (i *podIndex) hasTombstone(uid types.UID) bool {
 	return ok
 }
 
-// prune forgets deletions of long ago.
+// prune drops old deletions.
 func (i *podIndex) prune() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -80,13 +82,13 @@ func (i *podIndex) prune() {
 	}
 }
 
-// orphanGuard keeps akd from deleting most of what runs because the local cluster
-// seems empty, as it does after a restore from an old backup or when akd was
-// pointed at the wrong cluster.
+// orphanGuard keeps akd from deleting most running pods because the local
+// cluster appears empty, as it does after a restore from an old backup or if
+// akd is connected to the wrong cluster.
 type orphanGuard struct {
 	local      *podIndex
 	namespaces *namespaces.Set
-	limit      float64 // the share of remote pods that may go at once
+	limit      float64 // the share of remote pods that may be deleted at once
 	logger     *slog.Logger
 
 	mu     sync.Mutex
@@ -97,8 +99,8 @@ func newOrphanGuard(local *podIndex, namespaces *namespaces.Set, limit float64, 
 	return &orphanGuard{local: local, namespaces: namespaces, limit: limit, logger: logger}
 }
 
-// allows reports whether orphans may be deleted now: remote pods whose local
-// pod is gone without its deletion having been watched.
+// allows reports whether akd may delete orphans now: remote pods whose local
+// pod is gone without a watched deletion.
 func (g *orphanGuard) allows() bool {
 	orphans, total := g.count()
 	stop := orphans > alwaysAllowedOrphans && float64(orphans) > g.limit*float64(total)

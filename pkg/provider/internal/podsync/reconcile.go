@@ -23,13 +23,13 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// releaseCooldown is how long a released pod has to be gone before it is
-// released once more.
+// releaseCooldown is how long akd waits for a released pod to disappear before
+// it releases the pod again.
 const releaseCooldown = 10 * time.Second
 
-// reconciler brings one pod, or one mirrored object, to where it should be:
-// level-triggered, from caches, writing differences only. It never waits; what
-// it needs first is queued, and queues the pod again.
+// reconciler brings one pod, or one mirrored object, to its desired state:
+// level-triggered, from caches, writing only differences. It never blocks; it
+// queues the objects that it needs first, and they queue the pod again.
 type reconciler struct {
 	reconcilerConfig
 
@@ -37,7 +37,7 @@ type reconciler struct {
 	released  *cooldown
 }
 
-// reconcilerConfig is what a reconciler works with.
+// reconcilerConfig configures a reconciler.
 type reconcilerConfig struct {
 	mapper     *translate.Mapper
 	local      *cluster.Local
@@ -47,7 +47,7 @@ type reconcilerConfig struct {
 	pods       *store.Store[*corev1.Pod]
 	index      *podIndex
 	guard      *orphanGuard
-	// admission decides whether a pod that is new may run.
+	// admission decides whether a new pod may run.
 	admission  *admission
 	tokens     *podsecret.Manager
 	services   *mirror.Services
@@ -66,7 +66,7 @@ func newReconciler(config reconcilerConfig) *reconciler {
 	}
 }
 
-// forget drops what is remembered of a local pod that is gone.
+// forget drops the in-memory state of a deleted local pod.
 func (r *reconciler) forget(pod types.UID) {
 	r.debouncer.written(pod)
 	r.released.end(pod)
@@ -80,13 +80,14 @@ type pair struct {
 	remote          *corev1.Pod
 }
 
-// belongTogether reports whether the remote pod is the local one's, rather than another's
-// under its name.
+// belongTogether reports whether the remote pod belongs to the local one,
+// rather than to another pod with the same name.
 func (p pair) belongTogether() bool {
 	return p.local != nil && p.remote != nil && p.remote.Labels[contract.LabelUID] == string(p.local.UID)
 }
 
-// reconcile handles one key of the queue. attempts is how often it failed in a row.
+// reconcile handles one key of the queue. attempts is the number of failures in
+// a row.
 func (r *reconciler) reconcile(ctx context.Context, k queue.Key, attempts int) error {
 	err := r.reconcileKind(ctx, k, attempts)
 	if apierrors.IsForbidden(err) {
@@ -120,8 +121,8 @@ func (r *reconciler) reconcileConfigMap(ctx context.Context, k queue.Key) error 
 	return r.configMaps.Reconcile(ctx, opened, k.Name)
 }
 
-// reconcileSecret handles mirrored Secrets and, in their own remote names, the
-// Secrets that hold a pod's tokens.
+// reconcileSecret handles mirrored Secrets and, under their own remote names,
+// the Secrets that hold a pod's tokens.
 func (r *reconciler) reconcileSecret(ctx context.Context, k queue.Key) error {
 	opened := r.namespaces.Get(k.Namespace)
 	if opened == nil {
@@ -191,8 +192,8 @@ func (r *reconciler) apply(ctx context.Context, p pair, step translate.Step) err
 	return fmt.Errorf("unknown step %q of the lifecycle table", step.Action)
 }
 
-// update applies what differs in the mutable fields. The status is copied even
-// when the remote refuses: an ephemeral container that its Pod Security forbids
+// update applies the differences in mutable fields. It copies the status even
+// if the remote refuses: an ephemeral container that its Pod Security forbids
 // can never be removed from the local pod again.
 func (r *reconciler) update(ctx context.Context, p pair) error {
 	remote, err := r.fullRemotePod(ctx, p)
@@ -216,7 +217,8 @@ func (r *reconciler) update(ctx context.Context, p pair) error {
 	return errors.Join(append(refused, r.syncStatus(ctx, p))...)
 }
 
-// syncStatus copies the remote status up and keeps the pod's needs fresh.
+// syncStatus copies the remote status to the local pod and keeps the pod's
+// needs fresh.
 func (r *reconciler) syncStatus(ctx context.Context, p pair) error {
 	if err := r.copyStatus(ctx, p); err != nil {
 		return err
@@ -225,7 +227,7 @@ func (r *reconciler) syncStatus(ctx context.Context, p pair) error {
 	return err
 }
 
-// fullRemotePod returns the remote pod with all that Update reads of it.
+// fullRemotePod returns the remote pod with all fields that Update reads.
 func (r *reconciler) fullRemotePod(ctx context.Context, p pair) (*corev1.Pod, error) {
 	if !translate.AddsEphemeral(p.local, p.remote) {
 		return p.remote, nil
@@ -235,7 +237,7 @@ func (r *reconciler) fullRemotePod(ctx context.Context, p pair) (*corev1.Pod, er
 
 func (r *reconciler) copyStatus(ctx context.Context, p pair) error {
 	if !p.belongTogether() {
-		return nil // the remote pod is another local pod's, which is gone
+		return nil // the remote pod belongs to another local pod, which is gone
 	}
 	status := r.mapper.Status(p.local, p.remote, metav1.NewTime(r.clock.Now()))
 	annotations := r.mapper.Annotations(p.local, p.remote)
@@ -252,7 +254,7 @@ func (r *reconciler) copyStatus(ctx context.Context, p pair) error {
 	return r.patch(ctx, p.local, patch)
 }
 
-// PatchPodStatus writes the difference between the local pod and status, if any.
+// patchStatus writes the difference between the local pod and status, if any.
 func (r *reconciler) patchStatus(ctx context.Context, local *corev1.Pod, status *corev1.PodStatus, annotations map[string]string) error {
 	patch, err := translate.StatusPatch(local, status, annotations)
 	if err != nil || patch == nil {
@@ -264,7 +266,7 @@ func (r *reconciler) patchStatus(ctx context.Context, local *corev1.Pod, status 
 func (r *reconciler) patch(ctx context.Context, local *corev1.Pod, patch []byte) error {
 	patched, err := r.local.PatchPodStatus(ctx, cluster.RefTo(local), patch)
 	if cluster.IsNotFoundOrConflict(err) {
-		return nil // the watch tells what became of it
+		return nil // the watch reports the new state
 	}
 	if err != nil {
 		return err

@@ -13,15 +13,15 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// refusalRetry is when a refusal is looked at again, should nothing that akd
-// watches tell earlier that its reason has gone.
+// refusalRetry is the delay before a refused pod is reconciled again, unless a
+// watch reports earlier that the reason is gone.
 const refusalRetry = time.Minute
 
-// handleError tells the pod's owner why nothing happens, in the words of the server
-// that said no, and returns the error when the attempt is to be repeated with
-// back-off. No error ever fails a pod.
+// handleError reports to the pod's owner why nothing happens, with the message
+// of the server that refused, and returns the error if the attempt is to be
+// repeated with back-off. No error ever fails a pod.
 //
-// The pod's status is the remote one's from its creation on.
+// Once the remote pod has been created, the pod's status is the remote one's.
 func (r *reconciler) handleError(ctx context.Context, p pair, err error, attempts int) error {
 	if ctx.Err() != nil {
 		return err
@@ -34,17 +34,17 @@ func (r *reconciler) handleError(ctx context.Context, p pair, err error, attempt
 		return err
 	}
 	if p.started() && attempts > queue.QuietAttempts {
-		return err // its owner has been told
+		return err // already reported to its owner
 	}
 	return errors.Join(err, r.recordRefusal(ctx, p, reasonFor(err), r.mapper.LocalText(p.local, err.Error())))
 }
 
-// started reports whether the pod's status is not akd's own any more.
+// started reports whether akd no longer owns the pod's status.
 func (p pair) started() bool { return p.belongTogether() || p.local.Status.StartTime != nil }
 
-// recordRefusal writes a condition while there is no remote pod, and an event when that
-// condition says something new. A pod that has started keeps its status: an
-// event, once per run of failures, is all that may be said of it.
+// recordRefusal writes a condition while there is no remote pod, and an event
+// if that condition has changed. A started pod keeps its status: it only gets
+// an event, once per run of failures.
 func (r *reconciler) recordRefusal(ctx context.Context, p pair, reason, message string) error {
 	local := p.local
 	if p.started() || local.DeletionTimestamp != nil {
@@ -63,7 +63,7 @@ func (r *reconciler) recordRefusal(ctx context.Context, p pair, reason, message 
 	return nil
 }
 
-// reasonFor turns an API server's answer into the reason of a condition.
+// reasonFor maps an API server's answer to the reason of a condition.
 func reasonFor(err error) string {
 	switch {
 	case apierrors.IsForbidden(err):

@@ -17,8 +17,8 @@ import (
 var update = flag.Bool("update", false, "write what the scenarios gave into their files; then read the difference")
 
 // TestScenarios plays the scripts of testdata/scenarios against the real loops
-// and two fake API servers, in fake time: a script reads like the lifecycle
-// table, and its want section is what both clusters then hold.
+// and two fake API servers, in fake time. A script reads like the lifecycle
+// table; its want section is the resulting content of both clusters.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/scenarios/*.txtar")
 	if err != nil || len(files) == 0 {

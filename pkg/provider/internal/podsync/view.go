@@ -5,17 +5,18 @@ import (
 	"errors"
 )
 
-// Lookup answers the kubelet API from the caches.
+// Lookup returns a Lookup that answers the kubelet API from the caches.
 func (c *Controller) Lookup() Lookup { return Lookup{local: c.pods, namespaces: c.namespaces} }
 
-// OrphansKept reports whether akd keeps remote pods that have no local pod
-// because they are too many.
+// OrphansKept reports whether akd keeps remote pods without a local pod because
+// there are too many of them.
 func (c *Controller) OrphansKept() bool { return c.guard.isPaused() }
 
-// Reconciles returns how many reconciles there have been.
+// Reconciles returns the number of reconciles so far.
 func (c *Controller) Reconciles() uint64 { return c.workers.Taken() }
 
-// CheckSynced is a readiness check: what both clusters hold has been read.
+// CheckSynced is a readiness check: it succeeds once the content of both
+// clusters has been read.
 func (c *Controller) CheckSynced(context.Context) error {
 	if !c.pods.HasSynced() || !c.services.HasSynced() || !c.namespaces.Read() {
 		return errors.New("the clusters have not been read yet")
@@ -23,8 +24,8 @@ func (c *Controller) CheckSynced(context.Context) error {
 	return nil
 }
 
-// CountMirrored counts what akd keeps in the remote cluster by kind, for
-// metrics.
+// CountMirrored counts by kind the objects that akd keeps in the remote
+// cluster, for metrics.
 func (c *Controller) CountMirrored() map[string]int {
 	counts := map[string]int{}
 	for _, namespace := range c.namespaces.All() {

@@ -86,7 +86,7 @@ func describeData(data map[string][]byte) string {
 	for _, name := range slices.Sorted(maps.Keys(data)) {
 		value, private := string(data[name]), ""
 		if key, rest, found := strings.Cut(value, "-----END PRIVATE KEY-----\n"); found {
-			value, private = rest, strings.SplitAfter(key, "\n")[0] // the key itself is another one each time
+			value, private = rest, strings.SplitAfter(key, "\n")[0] // the key itself differs each time
 		}
 		values = append(values, name+"="+private+value)
 	}

@@ -25,7 +25,7 @@ import (
 // Node is the name of the node that akd serves.
 const Node = "ak"
 
-// scenario is where a scenario plays.
+// scenario is the state of a running script.
 type scenario struct {
 	t       *testing.T
 	archive *txtar.Archive
@@ -36,8 +36,9 @@ type scenario struct {
 	stop    func()
 }
 
-// Play plays the script in the comment of an archive and returns what its show
-// and writes commands print. It is called within testing/synctest: time is fake.
+// Play plays the script in the comment of an archive and returns the output of
+// its show and writes commands. It is called within testing/synctest: time is
+// fake.
 func Play(t *testing.T, archive *txtar.Archive) string {
 	t.Helper()
 	s := &scenario{t: t, archive: archive, local: newFakeServer("local"), remote: newFakeServer("remote")}
@@ -56,7 +57,7 @@ func Play(t *testing.T, archive *txtar.Archive) string {
 	return s.out.String()
 }
 
-// start runs akd's loops as a fresh process would.
+// start runs akd's loops as a new process would.
 func (s *scenario) start() {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	local := cluster.NewLocal(s.local.client, s.local.client, Node)
@@ -90,7 +91,7 @@ func mapper() *translate.Mapper {
 	}
 }
 
-// settle lets everything happen that happens within two seconds.
+// settle waits until everything due within two seconds has happened.
 func settle() {
 	<-time.After(2 * time.Second) // in fake time
 	synctest.Wait()
@@ -135,7 +136,7 @@ func (s *scenario) do(words []string) error {
 	return fmt.Errorf("unknown command %q", words[0])
 }
 
-// act plays somebody else than akd: a user, a kubelet, an administrator.
+// act plays a party other than akd: a user, a kubelet, an administrator.
 func (s *scenario) act(c *fakeServer, namespace string, words []string) error {
 	ctx := s.t.Context()
 	name := ""
@@ -183,7 +184,7 @@ func (s *scenario) pod(namespace, name string) *corev1.Pod {
 	}
 }
 
-// setPhase gives a pod the status that a kubelet would report.
+// setPhase sets the status that a kubelet would report for a pod.
 func setPhase(pod *corev1.Pod, phase string) {
 	now := metav1.Now()
 	pod.Status.StartTime = &now
@@ -211,7 +212,7 @@ func setPhase(pod *corev1.Pod, phase string) {
 	}
 }
 
-// show prints what both clusters hold, in a form that diffs well.
+// show prints the content of both clusters, in a form that diffs well.
 func (s *scenario) show() {
 	for _, c := range []*fakeServer{s.local, s.remote} {
 		for _, line := range c.lines() {
@@ -221,7 +222,8 @@ func (s *scenario) show() {
 	s.out.WriteString("\n")
 }
 
-// Section returns the content of that file of an archive, or nothing.
+// Section returns the content of the archive's file with that name, or an empty
+// string.
 func Section(archive *txtar.Archive, name string) string {
 	for _, file := range archive.Files {
 		if file.Name == name {

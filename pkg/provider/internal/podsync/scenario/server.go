@@ -30,9 +30,9 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-// fakeServer is a fake API server with the few habits of a real one that the
-// lifecycle depends on: it gives UIDs and resource versions, deletes pods
-// gracefully, and can be told to refuse.
+// fakeServer is a fake API server with the few behaviours of a real one that
+// the lifecycle depends on: it assigns UIDs and resource versions, deletes pods
+// gracefully, and can refuse requests.
 type fakeServer struct {
 	name   string
 	client *fake.Clientset
@@ -52,7 +52,7 @@ func newFakeServer(name string) *fakeServer {
 	return c
 }
 
-// react counts, refuses, and does what the fake's tracker does not.
+// react counts and refuses requests, and does what the fake's tracker does not.
 func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, error) {
 	resource := action.GetResource().Resource
 	if sub := action.GetSubresource(); sub != "" {
@@ -91,7 +91,7 @@ func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, e
 	return false, nil, nil
 }
 
-// patch applies the patch as the fake would, and gives the result a version.
+// patch applies the patch as the fake would, and sets a version on the result.
 func (c *fakeServer) patch(action clienttesting.PatchActionImpl) (bool, runtime.Object, error) {
 	_, patched, err := clienttesting.ObjectReaction(c.client.Tracker())(action)
 	if err != nil {
@@ -131,7 +131,7 @@ func (c *fakeServer) stamp(obj runtime.Object, created bool) {
 		return
 	}
 	if created {
-		// A pod and its Secret are created at the same time: who is first is chance.
+		// A pod and its Secret are created concurrently: their order is random.
 		prefix, counter := c.name, &c.uids
 		if _, ok := obj.(*corev1.Secret); ok {
 			prefix, counter = c.name+"-secret", &c.secretUIDs
@@ -145,8 +145,8 @@ func (c *fakeServer) stamp(obj runtime.Object, created bool) {
 	meta.SetResourceVersion(strconv.Itoa(c.next(&c.versions)))
 }
 
-// deleteGracefully does as an API server: a grace period marks the pod, none
-// removes it, and a UID precondition must hold.
+// deleteGracefully deletes as an API server does: with a grace period it marks
+// the pod, without one it removes the pod, and a UID precondition must hold.
 func (c *fakeServer) deleteGracefully(action clienttesting.DeleteActionImpl) error {
 	pods := corev1.SchemeGroupVersion.WithResource("pods")
 	pod, err := c.podNamed(action.Namespace, action.Name)
@@ -194,8 +194,9 @@ func (c *fakeServer) applyYAML(content string) error {
 	return c.client.Tracker().Update(resourceOf(resource), obj, meta.GetNamespace())
 }
 
-// sign answers all requests for certificates as a signer does: with one that is
-// to be refreshed after an hour, or, with a reason, not at all.
+// sign answers all requests for certificates as a signer does: without a
+// reason, it issues a certificate to be refreshed after an hour; with a reason,
+// it issues none.
 func (c *fakeServer) sign(reason []string) error {
 	requests := resourceOf("podcertificaterequests")
 	list, err := c.client.Tracker().List(requests, requests.GroupVersion().WithKind("PodCertificateRequest"), metav1.NamespaceAll)
@@ -230,7 +231,7 @@ func (c *fakeServer) sign(reason []string) error {
 	return nil
 }
 
-// DeletePod deletes as a user does: gracefully, or with the given grace period.
+// deletePod deletes as a user does: gracefully, or with the given grace period.
 func (c *fakeServer) deletePod(namespace, name string, words []string) error {
 	action := clienttesting.DeleteActionImpl{Name: name}
 	action.Namespace = namespace
@@ -265,8 +266,8 @@ func (c *fakeServer) refuse(verb, resource, message string) {
 	c.refusals[verb+" "+resource] = apierrors.NewForbidden(schema.GroupResource{Resource: resource}, "", errors.New(message))
 }
 
-// confine makes akd a tenant: it may not list namespaces, and in a namespace do
-// nothing before it has bound its role.
+// confine makes akd a tenant: it may not list namespaces, and has no rights in
+// a namespace before it has bound its role.
 func (c *fakeServer) confine() {
 	c.refuse("list", "namespaces", "a tenant")
 	c.mu.Lock()
