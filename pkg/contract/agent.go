@@ -1,10 +1,11 @@
 package contract
 
-// UserAgent is how both clusters know akd: in requests, as the manager of fields
+// UserAgent identifies akd to both clusters: in requests, as the field manager
 // and as the source of events.
 const UserAgent = "akd"
 
-// ReasonScheduled is the reason of the one remote event about a pod that is not
-// repeated on the local pod: the local scheduler has said it of the local pod,
-// and the local pod's annotations say where the remote pod runs.
+// ReasonScheduled is the reason of the only remote pod event that akd does not
+// repeat on the local pod. The local scheduler has already reported it for the
+// local pod, and the annotations of the local pod name the node of the remote
+// pod.
 const ReasonScheduled = "Scheduled"

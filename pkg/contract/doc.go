@@ -1,12 +1,12 @@
-// Package contract is what akd, kubectl actual and the manifests agree on: the
-// labels, annotations, condition types, secret types and names of everything
-// that they make, and the proof that a remote object belongs to a node.
+// Package contract holds the names that akd, kubectl actual and the manifests
+// share: the labels, annotations, condition types, Secret types and names of all
+// objects that they create, and the check that a remote object belongs to a node.
 //
-// Users, policies and other programs rely on these names too. A name that was
-// released does not change.
+// Users, policies and other programs rely on these names too. A released name
+// never changes.
 //
-// It owns no behavior but names and ownership. It must not touch a cluster, and
-// it imports nothing of this module.
+// It owns only names and ownership. It must not access a cluster, and it imports
+// nothing from this module.
 //
 //	akd ──────┐
 //	          ├──▶ contract ◀── manifests, test

@@ -2,18 +2,21 @@ package contract
 
 import corev1 "k8s.io/api/core/v1"
 
-// Domain prefixes the labels, annotations, conditions and types that are ours.
-// Those of a user's pod under it do not reach the remote cluster.
+// Domain is the prefix of every label, annotation, condition and Secret type that
+// AK defines. akd does not copy labels and annotations with this prefix from a
+// user's pod to the remote cluster.
 const Domain = "actual.vk/"
 
-// Labels of the remote namespace and of every remote object that akd makes.
+// Labels of remote namespaces and of every remote object that akd creates.
 const (
-	// LabelNodeName names the virtual node, and with it the tenant.
+	// LabelNodeName is the name of the virtual node, which also identifies the
+	// tenant.
 	LabelNodeName = Domain + "node-name"
-	// LabelNamespace names the local namespace.
+	// LabelNamespace is the name of the local namespace.
 	LabelNamespace = Domain + "namespace"
-	// LabelUID is the UID of the local object that a remote one was made from;
-	// on the Secret with a pod's tokens it is the pod's. Namespaces lack it.
+	// LabelUID is the UID of the local object that the remote object was created
+	// from. On the Secret with a pod's tokens, it is the UID of the pod.
+	// Namespaces do not have this label.
 	LabelUID = Domain + "uid"
 )
 
@@ -21,65 +24,65 @@ const (
 const LabelNode = Domain + "node"
 
 // EndpointSliceManager is the value of the label
-// endpointslice.kubernetes.io/managed-by on the slices that akd makes.
+// endpointslice.kubernetes.io/managed-by on the EndpointSlices that akd creates.
 // https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#management
 const EndpointSliceManager = "akd.actual.vk"
 
 // Annotations of remote objects.
 const (
 	// AnnotationClusterUID, on a remote namespace, is the UID of the local
-	// kube-system namespace, which names the local cluster.
+	// kube-system namespace, which identifies the local cluster.
 	AnnotationClusterUID = Domain + "cluster-uid"
-	// AnnotationApplied, on a remote pod, records what was last applied to it:
-	// a hash of the mutable fields and the keys of the labels and annotations
-	// that came from the local pod. See translate.Mapper.Update.
+	// AnnotationApplied, on a remote pod, records the state last applied to it: a
+	// hash of the mutable fields, and the keys of the labels and annotations that
+	// came from the local pod. See translate.Mapper.Update.
 	AnnotationApplied = Domain + "applied"
-	// AnnotationRenewAfter, on the Secret with a pod's tokens, is when they are
-	// to be renewed, in RFC 3339.
+	// AnnotationRenewAfter, on the Secret with a pod's tokens, is the time after
+	// which akd renews them, in RFC 3339.
 	AnnotationRenewAfter = Domain + "renew-after"
 	// AnnotationRefreshCertificates, on the Secret with a pod's certificates, is
-	// when each is to be requested anew, in RFC 3339.
+	// the time after which akd requests each of them again, in RFC 3339.
 	AnnotationRefreshCertificates = Domain + "refresh-certificates-after"
 )
 
-// Annotations of local pods: where the remote pod is, so that it is found
-// without asking the remote cluster.
+// Annotations of local pods. They locate the remote pod without a request to the
+// remote cluster.
 const (
 	AnnotationRemoteNamespace = Domain + "remote-namespace"
 	AnnotationRemoteNode      = Domain + "remote-node"
 	AnnotationRemoteUID       = Domain + "remote-uid"
 )
 
-// AnnotationTokenExpires is when akd's credential for the other cluster expires,
-// in RFC 3339. The Secret that holds the credential has it, and the Node.
+// AnnotationTokenExpires is the expiry of akd's credential for the other cluster,
+// in RFC 3339. It is set on the Secret that holds the credential and on the Node.
 const AnnotationTokenExpires = Domain + "token-expires"
 
-// AnnotationInstalledKinds lists, on the ServiceAccount of a node's akd in either
-// cluster, the group-kinds of everything that was ever installed for the
-// node in that cluster: Kind.group, separated by commas. Uninstalling a node reads
-// it to know where to look for objects with the node's label. It is what
-// applyset.kubernetes.io/contains-group-kinds is to an ApplySet.
+// AnnotationInstalledKinds, on the ServiceAccount of a node's akd in either
+// cluster, lists the group-kinds of all objects ever installed for the node in
+// that cluster, as Kind.group, separated by commas. Uninstalling a node reads it
+// to find the kinds that may have objects with the node's label. It serves the
+// same purpose as applyset.kubernetes.io/contains-group-kinds on an ApplySet.
 // https://github.com/kubernetes/enhancements/tree/master/keps/sig-cli/3659-kubectl-apply-prune
 const AnnotationInstalledKinds = Domain + "installed-kinds"
 
 // Conditions of local pods.
 const (
-	// ConditionRemoteScheduled tells whether the remote scheduler found a node.
-	// It stands apart from PodScheduled: an autoscaler of the local cluster
-	// would add nodes for an Unschedulable there.
+	// ConditionRemoteScheduled reports whether the remote scheduler found a node.
+	// It is separate from PodScheduled: the local cluster's autoscaler would add
+	// nodes if PodScheduled were Unschedulable.
 	ConditionRemoteScheduled corev1.PodConditionType = Domain + "RemoteScheduled"
-	// ConditionRemoteCreated is False, with the remote API server's own words,
-	// while a remote pod cannot be created.
+	// ConditionRemoteCreated is False while a remote pod cannot be created. It
+	// quotes the error of the remote API server.
 	ConditionRemoteCreated corev1.PodConditionType = Domain + "RemoteCreated"
 )
 
 // Conditions of the Node.
 const (
-	// ConditionOrphanDeletionPaused is True, which is a problem, while akd keeps
-	// remote pods that have no local pod because they are too many.
+	// ConditionOrphanDeletionPaused is True, which indicates a problem, while akd
+	// keeps remote pods without a local pod because there are too many of them.
 	ConditionOrphanDeletionPaused corev1.NodeConditionType = Domain + "OrphanDeletionPaused"
-	// ConditionServingCertificateSigned is False while the kubelet API shows a
-	// certificate that its callers cannot verify.
+	// ConditionServingCertificateSigned is False while the kubelet API serves a
+	// certificate that its clients cannot verify.
 	ConditionServingCertificateSigned corev1.NodeConditionType = Domain + "ServingCertificateSigned"
 	// ConditionCredentialRenewed is False while akd fails to renew its credential
 	// for the other cluster.
@@ -88,8 +91,9 @@ const (
 
 // Types of remote Secrets.
 const (
-	// SecretTypeReplicatedToken stands for kubernetes.io/service-account-token,
-	// whose Secrets the remote cluster deletes when it has no such ServiceAccount.
+	// SecretTypeReplicatedToken replaces kubernetes.io/service-account-token. The
+	// remote cluster deletes a Secret of that type if its ServiceAccount does not
+	// exist there.
 	SecretTypeReplicatedToken corev1.SecretType = Domain + "replicated-service-account-token"
 	// SecretTypePodTokens marks the Secret with the projected tokens of one pod.
 	SecretTypePodTokens corev1.SecretType = Domain + "pod-tokens"

@@ -9,50 +9,52 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// Names of what manifests/ installs in the remote cluster and akd uses there.
+// Names of the objects that manifests/ installs in the remote cluster and that
+// akd uses there.
 const (
-	// SystemNamespace holds what belongs to akds rather than to pods.
+	// SystemNamespace holds the objects that belong to akd rather than to pods.
 	SystemNamespace = "actual-system"
-	// TenantRole is the cluster role that a tenant binds for itself in each of
-	// its namespaces, by a role binding of the same name.
+	// TenantRole is the ClusterRole that a tenant binds to itself in each of its
+	// namespaces, with a RoleBinding of the same name.
 	TenantRole = "actual.vk:tenant"
-	// TenantMetricsRole is bound beside it where usage may be read.
+	// TenantMetricsRole is bound in addition if the tenant may read usage.
 	TenantMetricsRole = "actual.vk:tenant-metrics"
-	// TenantServicesRole is bound beside it where Services may be mirrored.
+	// TenantServicesRole is bound in addition if the tenant may mirror Services.
 	TenantServicesRole = "actual.vk:tenant-services"
 )
 
 const (
-	// LimitsName is the name of the ResourceQuota, LimitRange and NetworkPolicy
-	// of a remote namespace, each in its own kind.
+	// LimitsName is the name of the ResourceQuota, the LimitRange and the
+	// NetworkPolicy of a remote namespace.
 	LimitsName = "actual-vk"
-	// ReservedPrefix begins the names of remote ConfigMaps and Secrets that have
-	// no local object of the same name.
+	// ReservedPrefix is the name prefix of remote ConfigMaps and Secrets that
+	// have no local object of the same name.
 	ReservedPrefix = LimitsName + "-"
-	// RootCAConfigMap exists in every namespace of every cluster, with that
-	// cluster's own CA, and its cluster restores it when it is changed.
+	// RootCAConfigMap exists in every namespace of every cluster and holds the CA
+	// of that cluster. The cluster restores it if it is changed.
 	// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/controller/certificates/rootcacertpublisher/publisher.go
 	RootCAConfigMap = "kube-root-ca.crt"
 
 	tokenPrefix = ReservedPrefix + "token-"
 )
 
-// MaxNodeName is the longest name of a node, in characters. It leaves room for
-// a dash and 16 hexadecimal digits in the name of a remote namespace, a DNS
-// label of at most 63 characters.
+// MaxNodeName is the maximum length of a node name, in characters. It leaves room
+// for a dash and 16 hexadecimal digits in the name of a remote namespace, which
+// is a DNS label of at most 63 characters.
 const MaxNodeName = 46
 
-// RecordName returns the name of the ConfigMap in SystemNamespace that records
-// a node's remote namespaces: keys remote, values local. No node's name has a
-// dot, so that it is no other node's object.
+// RecordName returns the name of the ConfigMap in SystemNamespace that records a
+// node's remote namespaces. Its keys are remote names, its values local names.
+// Node names contain no dot, so the name cannot be that of another node's object.
 func RecordName(node string) string { return node + ".namespaces" }
 
 // maxEventPrefix leaves room for a dot and 16 hexadecimal digits in the name of
-// an event, which is at most 253 characters long.
+// an event, which has at most 253 characters.
 const maxEventPrefix = 236
 
 // EventName returns the name of the local event about a pod that repeats the
-// remote event with that NAMESPACE/NAME: the same event has the same name again.
+// remote event with the given NAMESPACE/NAME. The same remote event always
+// results in the same name.
 func EventName(pod, remote string) string {
 	if len(pod) > maxEventPrefix {
 		pod = strings.TrimRight(pod[:maxEventPrefix], "-.")
@@ -61,7 +63,7 @@ func EventName(pod, remote string) string {
 }
 
 // RemoteNamespace returns the name of the remote namespace that serves a local
-// one: the node's name, a dash, and the 64 bit FNV-1 hash of the local name in
+// one: the node's name, a dash, and the 64-bit FNV-1 hash of the local name in
 // hexadecimal. The name is a contract and does not change between versions.
 func RemoteNamespace(node, namespace string) string {
 	return fmt.Sprintf("%s-%x", node, hash(namespace))
@@ -73,8 +75,8 @@ func hash(s string) uint64 {
 	return h.Sum64()
 }
 
-// CheckNodeName returns an error that says in a sentence why a node cannot have
-// that name, or nil.
+// CheckNodeName returns nil if a node can have the given name. Otherwise the
+// error gives the reason in one sentence.
 func CheckNodeName(node string) error {
 	if len(node) > MaxNodeName {
 		return fmt.Errorf("node name %q has %d characters: choose one of at most %d, because remote namespaces are named after the node",
@@ -87,8 +89,9 @@ func CheckNodeName(node string) error {
 	return nil
 }
 
-// ConfigMapName returns the name of the remote copy of a local ConfigMap: the
-// same, but for kube-root-ca.crt, which the remote cluster keeps for its own CA.
+// ConfigMapName returns the name of the remote copy of a local ConfigMap. It is
+// the same name, except for kube-root-ca.crt, which the remote cluster uses for
+// its own CA.
 func ConfigMapName(local string) string {
 	if local == RootCAConfigMap {
 		return ReservedPrefix + RootCAConfigMap
@@ -104,9 +107,10 @@ func LocalConfigMapName(remote string) string {
 	return remote
 }
 
-// TokenSecretName returns the name of the remote Secret with the service
-// account tokens of the local pod of that UID.
+// TokenSecretName returns the name of the remote Secret with the service account
+// tokens of the local pod with the given UID.
 func TokenSecretName(uid types.UID) string { return tokenPrefix + string(uid) }
 
-// IsTokenSecretName reports whether a remote name is one of TokenSecretName.
+// IsTokenSecretName reports whether a remote name has the form that
+// TokenSecretName returns.
 func IsTokenSecretName(name string) bool { return strings.HasPrefix(name, tokenPrefix) }

@@ -30,7 +30,7 @@ func TestCheckNodeName(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		node   string
-		wants  string // a part of the error's text; "" is no error
+		wants  string // substring of the error; "" means no error
 	}{
 		"Longest":  {reason: "With 46 characters a namespace has 63.", node: strings.Repeat("n", 46)},
 		"TooLong":  {reason: "With 47 a namespace would have 64.", node: strings.Repeat("n", 47), wants: "at most 46"},

@@ -7,8 +7,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Owner is whose a remote object is: a node of a local cluster. What carries a
-// node's name but another cluster's UID is somebody else's.
+// Owner identifies the owner of a remote object: a node of a local cluster. An
+// object with the name of the node but the UID of another cluster belongs to
+// someone else.
 type Owner struct {
 	// Node is the name of the virtual node; see CheckNodeName.
 	Node string
@@ -16,10 +17,10 @@ type Owner struct {
 	ClusterUID types.UID
 }
 
-// OwnsNamespace returns nil when a remote namespace serves that local namespace
-// of this node and cluster, and otherwise a sentence that says why it does not.
-// The hash in its name is no proof: two local names may share one, and so may
-// two clusters whose nodes have the same name.
+// OwnsNamespace returns nil if a remote namespace serves the given local
+// namespace of this node and cluster. Otherwise the error gives the reason in one
+// sentence. The hash in the name is no proof: two local names may have the same
+// hash, and two clusters may have nodes of the same name.
 func (o Owner) OwnsNamespace(remote *corev1.Namespace, local string) error {
 	node, namespace := remote.Labels[LabelNodeName], remote.Labels[LabelNamespace]
 	cluster := remote.Annotations[AnnotationClusterUID]
@@ -41,8 +42,8 @@ func (o Owner) OwnsNamespace(remote *corev1.Namespace, local string) error {
 	return nil
 }
 
-// OwnsPod returns nil when akd made a remote pod for some local pod of that
-// namespace, and otherwise a sentence that says why not.
+// OwnsPod returns nil if akd created the remote pod for some local pod of the
+// given namespace. Otherwise the error gives the reason in one sentence.
 func (o Owner) OwnsPod(remote *corev1.Pod, namespace string) error {
 	switch {
 	case remote.Labels[LabelUID] == "" || remote.Labels[LabelNodeName] != o.Node:
@@ -55,18 +56,20 @@ func (o Owner) OwnsPod(remote *corev1.Pod, namespace string) error {
 	return nil
 }
 
-// OwnsPodFor reports whether a remote pod was made for this very local pod.
+// OwnsPodFor reports whether the remote pod was created for exactly this local
+// pod.
 func (o Owner) OwnsPodFor(remote, local *corev1.Pod) bool {
 	return remote != nil && local != nil && remote.Name == local.Name &&
 		remote.Labels[LabelUID] == string(local.UID) && o.OwnsPod(remote, local.Namespace) == nil
 }
 
-// NamespaceLabels returns the labels of what akd makes for a local namespace.
+// NamespaceLabels returns the labels of the objects that akd creates for a local
+// namespace.
 func (o Owner) NamespaceLabels(namespace string) map[string]string {
 	return map[string]string{LabelNodeName: o.Node, LabelNamespace: namespace}
 }
 
-// Labels returns the labels of a remote object made from a local one.
+// Labels returns the labels of a remote object created from a local one.
 func (o Owner) Labels(namespace string, uid types.UID) map[string]string {
 	labels := o.NamespaceLabels(namespace)
 	labels[LabelUID] = string(uid)

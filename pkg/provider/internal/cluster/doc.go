@@ -1,12 +1,13 @@
-// Package cluster reads and writes the two API servers: no other room does.
+// Package cluster reads and writes the two API servers. Of the packages beside
+// it, only credential uses a client of its own.
 //
-// Local and Remote share no write, so that none can go to the wrong cluster:
-// Local cannot create a pod, Remote cannot set a status. Their methods are the
-// rights that manifests/ grants; a new one fails the audits in test/e2e until it
-// is in their lists, with a reason.
+// Local and Remote have no write in common, so no write can go to the wrong
+// cluster: Local cannot create a pod, and Remote cannot set a status. Their
+// methods correspond to the permissions that manifests/ grants. A new method
+// fails the audits in test/e2e until it is in their lists, with a reason.
 //
-// It owns requests, their errors' words, preconditions and selectors. It must
-// not decide what is written, nor when.
+// It owns requests, the text of their errors, preconditions and selectors. It
+// must not decide which objects are written, nor when.
 //
 //	store.ListWatch ◀── Local ──▶ the cluster where users create pods
 //	                 \  Remote ─▶ the cluster where the containers run

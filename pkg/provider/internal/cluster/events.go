@@ -16,7 +16,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-// CreateEvent creates an event; AlreadyExists means that it has happened before.
+// CreateEvent creates an event. AlreadyExists means that the event has occurred
+// before.
 func (c *Local) CreateEvent(ctx context.Context, event *corev1.Event) error {
 	_, err := c.client.CoreV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{})
 	if err != nil {
@@ -25,7 +26,7 @@ func (c *Local) CreateEvent(ctx context.Context, event *corev1.Event) error {
 	return nil
 }
 
-// RepeatEvent updates what changes when an event happens again.
+// RepeatEvent updates the fields that change when an event occurs again.
 func (c *Local) RepeatEvent(ctx context.Context, event *corev1.Event) error {
 	patch, err := json.Marshal(map[string]any{
 		"count": event.Count, "lastTimestamp": event.LastTimestamp, "message": event.Message, "series": event.Series,
@@ -49,7 +50,7 @@ type Recorder struct {
 	sink        record.EventSink
 }
 
-// NewRecorder returns a recorder whose events are written once it runs.
+// NewRecorder returns a recorder. Run writes its events.
 func NewRecorder(local *Local) *Recorder {
 	broadcaster := record.NewBroadcaster()
 	return &Recorder{

@@ -13,11 +13,11 @@ import (
 )
 
 // apiServerService is the name, in the namespace default, of the Service and of
-// the Endpoints that lead to a cluster's API server.
+// the Endpoints of a cluster's API server.
 const apiServerService = "kubernetes"
 
-// UID identifies a cluster by the UID of its kube-system namespace,
-// which no cluster lives without. side is local or remote, for messages.
+// UID identifies a cluster by the UID of its kube-system namespace, which exists
+// in every cluster. side is local or remote, for messages.
 func UID(ctx context.Context, side string, client kubernetes.Interface) (types.UID, error) {
 	namespace, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 	if err != nil {
@@ -26,10 +26,10 @@ func UID(ctx context.Context, side string, client kubernetes.Interface) (types.U
 	return namespace.UID, nil
 }
 
-// PublishedAPIServers returns the addresses that the cluster publishes of its
-// API server. It reads Endpoints, though Kubernetes has deprecated them: there
-// is one object under a known name, so that the right to get it is enough,
-// whereas EndpointSlices have to be listed.
+// PublishedAPIServers returns the addresses that the cluster publishes for its
+// API server. It reads Endpoints although Kubernetes has deprecated them: they
+// are one object with a known name, so permission to get it is enough, whereas
+// EndpointSlices must be listed.
 // https://kubernetes.io/blog/2025/04/24/endpoints-deprecation/
 func (c *Local) PublishedAPIServers(ctx context.Context) ([]translate.APIServer, error) {
 	published, err := c.client.CoreV1().Endpoints(metav1.NamespaceDefault).Get(ctx, apiServerService, metav1.GetOptions{})
@@ -52,8 +52,8 @@ func addressesOf(endpoints *corev1.Endpoints) []translate.APIServer {
 	return found
 }
 
-// APIServerService returns the address under which every pod of the local
-// cluster knows its API server.
+// APIServerService returns the address of the API server's Service, which every
+// pod of the local cluster uses.
 func (c *Local) APIServerService(ctx context.Context) (translate.APIServer, error) {
 	service, err := c.client.CoreV1().Services(metav1.NamespaceDefault).Get(ctx, apiServerService, metav1.GetOptions{})
 	if err != nil {
@@ -62,8 +62,8 @@ func (c *Local) APIServerService(ctx context.Context) (translate.APIServer, erro
 	return translate.APIServer{Host: service.Spec.ClusterIP, Port: service.Spec.Ports[0].Port}, nil
 }
 
-// CanFollowEndpoints returns nil when akd may list the EndpointSlices of the
-// local cluster, which mirrored Services need.
+// CanFollowEndpoints returns nil if akd may list the EndpointSlices of the local
+// cluster, which mirrored Services require.
 func (c *Local) CanFollowEndpoints(ctx context.Context) error {
 	_, err := c.proxy.DiscoveryV1().EndpointSlices(metav1.NamespaceAll).List(ctx, metav1.ListOptions{Limit: 1})
 	if err != nil {

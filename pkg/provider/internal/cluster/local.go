@@ -14,35 +14,35 @@ type Local struct {
 	node   string
 }
 
-// NewLocal returns the local cluster of a node. The client has a
-// kubelet's rights; proxy may follow EndpointSlices, and is used for nothing
-// else.
+// NewLocal returns the local cluster of a node. client has the permissions of a
+// kubelet. proxy may watch EndpointSlices and is used for nothing else.
 func NewLocal(client, proxy kubernetes.Interface, node string) *Local {
 	return &Local{client: client, proxy: proxy, node: node}
 }
 
-// NodeName is the name of the node.
+// NodeName returns the name of the node.
 func (c *Local) NodeName() string { return c.node }
 
-// Pods selects this node's pods of all namespaces; the Node authorizer allows
-// no other list.
+// Pods selects this node's pods in all namespaces. The Node authorizer allows no
+// other list.
 func (c *Local) Pods() store.ListWatch {
 	return store.NewListWatch("local pods", c.client, c.client.CoreV1().Pods(metav1.NamespaceAll), store.ByField("spec.nodeName", c.node))
 }
 
-// EndpointSlices selects all of them, which is kube-proxy's right and not a
-// node's.
+// EndpointSlices selects all EndpointSlices, which kube-proxy may read but a node
+// may not.
 func (c *Local) EndpointSlices() store.ListWatch {
 	return store.NewListWatch("local endpointslices", c.proxy, c.proxy.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), store.Everything)
 }
 
-// Services selects all of them, as a kubelet does for the environment of pods.
+// Services selects all Services, as a kubelet does for the environment variables
+// of pods.
 func (c *Local) Services() store.ListWatch {
 	return store.NewListWatch("local services", c.client, c.client.CoreV1().Services(metav1.NamespaceAll), store.Everything)
 }
 
-// ConfigMap selects one ConfigMap. A node may watch Secrets and ConfigMaps by
-// name only, and only those that its pods refer to.
+// ConfigMap selects one ConfigMap. A node may watch Secrets and ConfigMaps only
+// by name, and only those that its pods refer to.
 func (c *Local) ConfigMap(namespace, name string) store.ListWatch {
 	return store.NewListWatch("local configmap "+namespace+"/"+name, c.client,
 		c.client.CoreV1().ConfigMaps(namespace), store.ByField(metav1.ObjectNameField, name))
@@ -54,7 +54,7 @@ func (c *Local) Secret(namespace, name string) store.ListWatch {
 		c.client.CoreV1().Secrets(namespace), store.ByField(metav1.ObjectNameField, name))
 }
 
-// TrustBundles selects all of them, as a kubelet does.
+// TrustBundles selects all ClusterTrustBundles, as a kubelet does.
 func (c *Local) TrustBundles() store.ListWatch {
 	return store.NewListWatch("local clustertrustbundles", c.client, c.client.CertificatesV1().ClusterTrustBundles(), store.Everything)
 }

@@ -21,7 +21,7 @@ func (c *Local) NodeListWatch() store.ListWatch {
 	return store.NewListWatch("local node "+c.node, c.client, c.client.CoreV1().Nodes(), store.ByField(metav1.ObjectNameField, c.node))
 }
 
-// GetNode reads the Node from the API server itself.
+// GetNode reads the Node from the API server, not from a cache.
 func (c *Local) GetNode(ctx context.Context) (*corev1.Node, error) {
 	node, err := c.client.CoreV1().Nodes().Get(ctx, c.node, metav1.GetOptions{})
 	if err != nil {
@@ -30,7 +30,7 @@ func (c *Local) GetNode(ctx context.Context) (*corev1.Node, error) {
 	return node, nil
 }
 
-// ListNodes lists the remote nodes, as the API server's cache has them.
+// ListNodes lists the remote nodes from the cache of the API server.
 func (c *Remote) ListNodes(ctx context.Context) ([]corev1.Node, error) {
 	list, err := c.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 	if err != nil {
@@ -39,7 +39,8 @@ func (c *Remote) ListNodes(ctx context.Context) ([]corev1.Node, error) {
 	return list.Items, nil
 }
 
-// ServerVersion is what is known of the nodes where they may not be listed.
+// ServerVersion returns the node information that remains if the nodes may not be
+// listed: the version of the remote API server.
 func (c *Remote) ServerVersion(ctx context.Context) (corev1.NodeSystemInfo, error) {
 	version, err := c.client.Discovery().ServerVersionWithContext(ctx)
 	if err != nil {
@@ -48,10 +49,11 @@ func (c *Remote) ServerVersion(ctx context.Context) (corev1.NodeSystemInfo, erro
 	return corev1.NodeSystemInfo{KubeletVersion: version.GitVersion}, nil
 }
 
-// Probe makes one read that needs storage and one write that needs
-// authorization. Neither leaves a trace, and a tenant may do both: the read is
-// what akd knows the cluster by, the write is open to all who are known. Where
-// an administrator has closed that, the refusal is an answer as well.
+// Probe makes one read that requires storage and one write that requires
+// authorization. Neither leaves a trace, and a tenant may make both: akd
+// identifies the cluster by the same read, and every authenticated user may make
+// the write. If an administrator has revoked that permission, the refusal also
+// counts as an answer.
 func (c *Remote) Probe(ctx context.Context) error {
 	if _, err := c.GetNamespace(ctx, metav1.NamespaceSystem); err != nil {
 		return err
@@ -66,8 +68,8 @@ func (c *Remote) Probe(ctx context.Context) error {
 	return nil
 }
 
-// LastRenewed returns when the node's lease was last renewed, or zero when it
-// never was, or cannot be read.
+// LastRenewed returns when the node's lease was last renewed, or zero if it was
+// never renewed or cannot be read.
 func (c *Local) LastRenewed(ctx context.Context) time.Time {
 	lease, err := c.client.CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(ctx, c.node, metav1.GetOptions{})
 	if err != nil || lease.Spec.RenewTime == nil {
@@ -76,9 +78,10 @@ func (c *Local) LastRenewed(ctx context.Context) time.Time {
 	return lease.Spec.RenewTime.Time
 }
 
-// NodeController returns what registers the Node and keeps its status and its
-// lease. object is the Node as it should be now; deleted is called when somebody
-// has deleted it, before it is created anew.
+// NodeController returns the controller that registers the Node and maintains its
+// status and its lease. object returns the current desired state of the Node.
+// deleted is called if someone has deleted the Node, before the controller
+// recreates it.
 func (c *Local) NodeController(
 	provider vknode.NodeProvider, object func() *corev1.Node, deleted func(),
 ) (*vknode.NodeController, error) {

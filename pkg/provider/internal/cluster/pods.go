@@ -19,10 +19,10 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// HasPod asks the API server itself whether the pod of that UID still exists:
-// what must be known before something is destroyed for want of it. It lists,
-// because the Node authorizer answers the get of a pod that does not exist with
-// 403 and not with 404: no such pod is bound to the node.
+// HasPod reports whether the pod with the given UID still exists. It reads from
+// the API server, not from a cache, because callers destroy objects if the pod is
+// missing. It lists, because the Node authorizer answers the get of a pod that
+// does not exist with 403 instead of 404: no such pod is bound to the node.
 func (c *Local) HasPod(ctx context.Context, pod PodRef) (bool, error) {
 	selector := fields.Set{metav1.ObjectNameField: pod.Name, "spec.nodeName": c.node}
 	found, err := c.client.CoreV1().Pods(pod.Namespace).List(ctx, metav1.ListOptions{FieldSelector: selector.String()})
@@ -32,7 +32,7 @@ func (c *Local) HasPod(ctx context.Context, pod PodRef) (bool, error) {
 	return slices.ContainsFunc(found.Items, func(p corev1.Pod) bool { return p.UID == pod.UID }), nil
 }
 
-// PatchPodStatus applies a patch of translate.StatusPatch.
+// PatchPodStatus applies a patch from translate.StatusPatch.
 func (c *Local) PatchPodStatus(ctx context.Context, pod PodRef, patch []byte) (*corev1.Pod, error) {
 	patched, err := c.client.CoreV1().Pods(pod.Namespace).
 		Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
@@ -42,8 +42,8 @@ func (c *Local) PatchPodStatus(ctx context.Context, pod PodRef, patch []byte) (*
 	return patched, nil
 }
 
-// ReleasePod removes the local pod's record, as a kubelet does once nothing of
-// the pod runs any more.
+// ReleasePod deletes the local pod from the API server, as a kubelet does once
+// nothing of the pod runs any more.
 func (c *Local) ReleasePod(ctx context.Context, pod PodRef) error {
 	err := c.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
 		GracePeriodSeconds: ptr.To[int64](0),
@@ -55,7 +55,8 @@ func (c *Local) ReleasePod(ctx context.Context, pod PodRef) error {
 	return nil
 }
 
-// RequestToken asks for a token of the pod's service account that is bound to the pod.
+// RequestToken requests a token of the pod's service account that is bound to the
+// pod.
 func (c *Local) RequestToken(ctx context.Context, pod *corev1.Pod, want translate.Token) (*authenticationv1.TokenRequestStatus, error) {
 	account := translate.ServiceAccount(pod)
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
@@ -74,25 +75,27 @@ func (c *Local) RequestToken(ctx context.Context, pod *corev1.Pod, want translat
 	return &granted.Status, nil
 }
 
-// deleteExactly are the options to delete the object of that UID and no other.
+// deleteExactly returns the options to delete the object with the given UID and
+// no other.
 func deleteExactly(uid types.UID) metav1.DeleteOptions {
 	return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}
 }
 
-// IsNotFoundOrConflict says that a write found no object, or another one under that name.
-// A failed UID precondition is a conflict.
+// IsNotFoundOrConflict reports whether a write found no object, or another object
+// of the same name. A failed UID precondition is a conflict.
 func IsNotFoundOrConflict(err error) bool {
 	return apierrors.IsNotFound(err) || apierrors.IsConflict(err)
 }
 
-// CertificateRequests selects those of this node's pods; a node may see no other.
+// CertificateRequests selects the requests of this node's pods. A node may read
+// no others.
 func (c *Local) CertificateRequests() store.ListWatch {
 	requests := c.client.CertificatesV1().PodCertificateRequests(metav1.NamespaceAll)
 	return store.NewListWatch("local podcertificaterequests", c.client, requests, store.ByField("spec.nodeName", c.node))
 }
 
-// RequestCertificate creates a request for the pod's own certificate, which
-// goes when the pod goes.
+// RequestCertificate creates a request for the pod's own certificate. The request
+// is deleted with the pod.
 func (c *Local) RequestCertificate(
 	ctx context.Context, pod *corev1.Pod, want translate.Certificate, proof []byte,
 ) (*certificatesv1.PodCertificateRequest, error) {
@@ -130,7 +133,7 @@ func (c *Local) RequestCertificate(
 	return created, nil
 }
 
-// PodRef is one pod of one cluster; the UID is what identifies it.
+// PodRef refers to one pod of one cluster. The UID identifies it.
 type PodRef struct {
 	Namespace string
 	Name      string

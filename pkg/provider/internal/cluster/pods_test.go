@@ -17,8 +17,9 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// Under churn one pod in a hundred was bound so freshly that the API server's
-// own caches did not know it yet, and waited for a retry of its reconcile.
+// Under churn, one pod in a hundred was bound so recently that the API server's
+// own caches did not contain it yet. Such a pod waited for a retry of its
+// reconcile.
 func TestTokenOfFreshPod(t *testing.T) {
 	t.Parallel()
 	account := schema.GroupResource{Resource: "serviceaccounts"}
@@ -41,18 +42,18 @@ func TestTokenOfFreshPod(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				client, asked := fake.NewClientset(), 0
+				client, requests := fake.NewClientset(), 0
 				client.PrependReactor("create", "serviceaccounts", func(clienttesting.Action) (bool, runtime.Object, error) {
-					asked++
-					if asked <= len(tc.answers) {
-						return true, nil, tc.answers[asked-1]
+					requests++
+					if requests <= len(tc.answers) {
+						return true, nil, tc.answers[requests-1]
 					}
 					return true, &authenticationv1.TokenRequest{}, nil
 				})
 				local := NewLocal(client, client, "ak")
 				pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", UID: "u"}}
 				if _, err := local.RequestToken(t.Context(), pod, translate.Token{}); !tc.want(err) {
-					t.Errorf("%s: after %d requests: %v", tc.reason, asked, err)
+					t.Errorf("%s: after %d requests: %v", tc.reason, requests, err)
 				}
 			})
 		})

@@ -28,33 +28,35 @@ func NewRemote(client kubernetes.Interface, node string) *Remote {
 	return &Remote{client: client, node: node}
 }
 
-// Pods selects all pods of a remote namespace, foreign ones included, so that
-// a foreign pod in the way is seen, and seen to go.
+// Pods selects all pods of a remote namespace, including foreign ones, so that
+// akd notices when a foreign pod blocks a name, and when it is deleted.
 func (c *Remote) Pods(namespace string) store.ListWatch {
 	return store.NewListWatch("remote pods of "+namespace, c.client, c.client.CoreV1().Pods(namespace), store.Everything)
 }
 
-// ConfigMaps selects those of a namespace that akd made for this node.
+// ConfigMaps selects the ConfigMaps of a namespace that akd created for this
+// node.
 func (c *Remote) ConfigMaps(namespace string) store.ListWatch {
 	return store.NewListWatch("remote configmaps of "+namespace, c.client, c.client.CoreV1().ConfigMaps(namespace), c.ours)
 }
 
-// Secrets selects those of a namespace that akd made for this node.
+// Secrets selects the Secrets of a namespace that akd created for this node.
 func (c *Remote) Secrets(namespace string) store.ListWatch {
 	return store.NewListWatch("remote secrets of "+namespace, c.client, c.client.CoreV1().Secrets(namespace), c.ours)
 }
 
-// Services selects those of a namespace that akd made for this node.
+// Services selects the Services of a namespace that akd created for this node.
 func (c *Remote) Services(namespace string) store.ListWatch {
 	return store.NewListWatch("remote services of "+namespace, c.client, c.client.CoreV1().Services(namespace), c.ours)
 }
 
-// EndpointSlices selects those of a namespace that akd made for this node.
+// EndpointSlices selects the EndpointSlices of a namespace that akd created for
+// this node.
 func (c *Remote) EndpointSlices(namespace string) store.ListWatch {
 	return store.NewListWatch("remote endpointslices of "+namespace, c.client, c.client.DiscoveryV1().EndpointSlices(namespace), c.ours)
 }
 
-// Events selects those that are repeated; see contract.ReasonScheduled.
+// Events selects the events that akd repeats; see contract.ReasonScheduled.
 func (c *Remote) Events(namespace string) store.ListWatch {
 	wanted := fields.AndSelectors(
 		fields.OneTermEqualSelector("involvedObject.kind", "Pod"),
@@ -64,13 +66,13 @@ func (c *Remote) Events(namespace string) store.ListWatch {
 	})
 }
 
-// ours selects what akd created for this node.
+// ours selects the objects that akd created for this node.
 func (c *Remote) ours(opts *metav1.ListOptions) {
 	opts.LabelSelector = labels.Set{contract.LabelNodeName: c.node}.String()
 }
 
-// ListMappedNamespaces lists the remote namespaces that carry this node's label: what an
-// earlier akd may have left behind.
+// ListMappedNamespaces lists the remote namespaces with this node's label. An
+// earlier akd may have left some behind.
 func (c *Remote) ListMappedNamespaces(ctx context.Context) ([]corev1.Namespace, error) {
 	var opts metav1.ListOptions
 	c.ours(&opts)
@@ -81,7 +83,7 @@ func (c *Remote) ListMappedNamespaces(ctx context.Context) ([]corev1.Namespace, 
 	return list.Items, nil
 }
 
-// GetNamespace reads a namespace from the API server itself.
+// GetNamespace reads a namespace from the API server, not from a cache.
 func (c *Remote) GetNamespace(ctx context.Context, name string) (*corev1.Namespace, error) {
 	namespace, err := c.client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
@@ -90,7 +92,7 @@ func (c *Remote) GetNamespace(ctx context.Context, name string) (*corev1.Namespa
 	return namespace, nil
 }
 
-// CreateNamespace creates a namespace and returns it as it was stored.
+// CreateNamespace creates a namespace and returns it as stored.
 func (c *Remote) CreateNamespace(ctx context.Context, namespace *corev1.Namespace) (*corev1.Namespace, error) {
 	created, err := c.client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
 	if err != nil {
@@ -99,8 +101,8 @@ func (c *Remote) CreateNamespace(ctx context.Context, namespace *corev1.Namespac
 	return created, nil
 }
 
-// DeleteNamespace deletes the namespace of that UID and no other. It is no error
-// when that has gone.
+// DeleteNamespace deletes the namespace with the given UID and no other. It
+// returns nil if that namespace no longer exists.
 func (c *Remote) DeleteNamespace(ctx context.Context, name string, uid types.UID) error {
 	err := c.client.CoreV1().Namespaces().Delete(ctx, name, deleteExactly(uid))
 	if err != nil && !IsNotFoundOrConflict(err) {
@@ -109,7 +111,8 @@ func (c *Remote) DeleteNamespace(ctx context.Context, name string, uid types.UID
 	return nil
 }
 
-// CreateLimits creates what there is none of: a tenant may change none.
+// CreateLimits creates the limits that do not exist yet. It updates none: a
+// tenant may not change them.
 func (c *Remote) CreateLimits(ctx context.Context, limits translate.Limits) error {
 	if quota := limits.ResourceQuota; quota != nil {
 		_, err := c.client.CoreV1().ResourceQuotas(quota.Namespace).Create(ctx, quota, metav1.CreateOptions{})
@@ -132,7 +135,7 @@ func (c *Remote) CreateLimits(ctx context.Context, limits translate.Limits) erro
 	return nil
 }
 
-// GetPod reads a pod from the API server itself.
+// GetPod reads a pod from the API server, not from a cache.
 func (c *Remote) GetPod(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
 	pod, err := c.client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
@@ -141,7 +144,7 @@ func (c *Remote) GetPod(ctx context.Context, namespace, name string) (*corev1.Po
 	return pod, nil
 }
 
-// CreatePod creates a pod and returns it as it was stored.
+// CreatePod creates a pod and returns it as stored.
 func (c *Remote) CreatePod(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
 	created, err := c.client.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{})
 	if err != nil {
@@ -150,7 +153,7 @@ func (c *Remote) CreatePod(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, e
 	return created, nil
 }
 
-// PatchPod applies a patch of translate.Mapper.Update.
+// PatchPod applies a patch from translate.Mapper.Update.
 func (c *Remote) PatchPod(ctx context.Context, pod PodRef, patch translate.Patch) (*corev1.Pod, error) {
 	var subresources []string
 	if patch.Subresource != "" {
@@ -164,7 +167,8 @@ func (c *Remote) PatchPod(ctx context.Context, pod PodRef, patch translate.Patch
 	return patched, nil
 }
 
-// DeletePod deletes with the given grace period in seconds, nil for the pod's own.
+// DeletePod deletes a pod with the given grace period in seconds, or with the
+// pod's own grace period if that is nil.
 func (c *Remote) DeletePod(ctx context.Context, pod PodRef, gracePeriodSeconds *int64) error {
 	err := c.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
 		GracePeriodSeconds: gracePeriodSeconds,

@@ -19,7 +19,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-// CreateRecord makes the record of the node's remote namespaces; see tenant.
+// CreateRecord creates the record of the node's remote namespaces; see
+// namespaces.tenant.
 func (c *Remote) CreateRecord(ctx context.Context, recorded map[string]string) error {
 	record := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
@@ -33,7 +34,7 @@ func (c *Remote) CreateRecord(ctx context.Context, recorded map[string]string) e
 	return nil
 }
 
-// PatchRecord sets entries of the record, and removes those that are nil.
+// PatchRecord sets the entries of the record, and removes those that are nil.
 func (c *Remote) PatchRecord(ctx context.Context, entries map[string]*string) error {
 	patch, err := json.Marshal(map[string]any{"data": entries})
 	if err != nil {
@@ -47,8 +48,8 @@ func (c *Remote) PatchRecord(ctx context.Context, entries map[string]*string) er
 	return nil
 }
 
-// BindRole gives the subject a cluster role in one namespace. One that is there
-// already is left as it is: a tenant may change none.
+// BindRole binds a ClusterRole to the subject in one namespace. It leaves an
+// existing binding unchanged: a tenant may not change bindings.
 func (c *Remote) BindRole(ctx context.Context, namespace, role string, subject rbacv1.Subject) error {
 	binding := &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: role, Labels: map[string]string{contract.LabelNodeName: c.node}},
@@ -62,12 +63,12 @@ func (c *Remote) BindRole(ctx context.Context, namespace, role string, subject r
 	return nil
 }
 
-// recordName is the name of the ConfigMap, in the namespace
+// recordName returns the name of the ConfigMap, in the namespace
 // contract.SystemNamespace, that records the node's remote namespaces.
 func (c *Remote) recordName() string { return contract.RecordName(c.node) }
 
-// ReadRecord reads the record of the node's remote namespaces: local ones by
-// remote.
+// ReadRecord returns the record of the node's remote namespaces: a map from
+// remote to local names.
 func (c *Remote) ReadRecord(ctx context.Context) (map[string]string, error) {
 	record, err := c.client.CoreV1().ConfigMaps(contract.SystemNamespace).Get(ctx, c.recordName(), metav1.GetOptions{})
 	if err != nil {
@@ -79,7 +80,8 @@ func (c *Remote) ReadRecord(ctx context.Context) (map[string]string, error) {
 	return record.Data, nil
 }
 
-// Self returns who akd is in the remote cluster, as the subject of a binding.
+// Self returns the identity of akd in the remote cluster, as the subject of a
+// binding.
 func (c *Remote) Self(ctx context.Context) (rbacv1.Subject, error) {
 	const serviceAccount = "system:serviceaccount:"
 	review, err := c.client.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
@@ -94,8 +96,8 @@ func (c *Remote) Self(ctx context.Context) (rbacv1.Subject, error) {
 	return rbacv1.Subject{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}, nil
 }
 
-// MayBind reports whether akd may bind a cluster role somewhere: the optional
-// ones are switched on by that right.
+// MayBind reports whether akd may bind a ClusterRole. That permission enables the
+// optional roles.
 func (c *Remote) MayBind(ctx context.Context, role string) (bool, error) {
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
 		ResourceAttributes: &authorizationv1.ResourceAttributes{Group: rbacv1.GroupName, Resource: "clusterroles", Verb: "bind", Name: role},

@@ -12,20 +12,20 @@ import (
 )
 
 // Writer writes one kind of mirrored object in the remote cluster. Its errors
-// name the object and wrap the API server's.
+// name the object and wrap the error of the API server.
 type Writer[T store.Object] struct {
 	kind string
 	in   func(namespace string) writable[T]
 }
 
-// writable is what a typed client can do to one kind in one namespace.
+// writable is the part of a typed client that writes one kind in one namespace.
 type writable[T store.Object] interface {
 	Create(context.Context, T, metav1.CreateOptions) (T, error)
 	Update(context.Context, T, metav1.UpdateOptions) (T, error)
 	Delete(ctx context.Context, name string, opts metav1.DeleteOptions) error
 }
 
-// Create creates the object and returns it as the API server stored it.
+// Create creates the object and returns it as stored.
 func (w Writer[T]) Create(ctx context.Context, want T) (T, error) {
 	created, err := w.in(want.GetNamespace()).Create(ctx, want, metav1.CreateOptions{})
 	if err != nil {
@@ -43,8 +43,8 @@ func (w Writer[T]) Update(ctx context.Context, want T) (T, error) {
 	return updated, nil
 }
 
-// Delete deletes the object of that UID and no other. It is no error when that
-// has gone.
+// Delete deletes the object with the given object's UID and no other. It returns
+// nil if that object no longer exists.
 func (w Writer[T]) Delete(ctx context.Context, have T) error {
 	err := w.in(have.GetNamespace()).Delete(ctx, have.GetName(), deleteExactly(have.GetUID()))
 	if err != nil && !IsNotFoundOrConflict(err) {

@@ -26,7 +26,7 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err == nil && res.StatusCode == http.StatusUnauthorized {
 		select {
 		case b.credential.rejected <- struct{}{}:
-		default: // it is told already
+		default: // Run is already notified
 		}
 	}
 	return res, err

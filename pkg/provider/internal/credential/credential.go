@@ -26,87 +26,88 @@ import (
 const (
 	// secretKey is the key of a Secret whose value is a kubeconfig.
 	secretKey = "kubeconfig"
-	// renewFraction is the share of a token's life after which it is
-	// renewed, as a kubelet renews pods' tokens.
+	// renewFraction is the share of a token's lifetime after which akd renews it,
+	// as a kubelet renews the tokens of pods.
 	renewFraction = 0.8
-	// maxLife is the longest life of a token that akd asks for.
+	// maxLife is the longest lifetime of a token that akd requests.
 	maxLife = 24 * time.Hour
-	// checkInterval is how often akd looks whether others have stored a token,
-	// and whether its own is to be renewed.
+	// checkInterval is how often akd checks whether someone else has stored a
+	// token, and whether its own is due for renewal.
 	checkInterval = 15 * time.Second
 	// rejectedPause is how long akd waits after a token was rejected before it
-	// looks.
+	// reads the Secret.
 	rejectedPause = time.Second
-	// A renewal that failed is tried again after a twentieth of the token's life,
+	// A failed renewal is retried after a twentieth of the token's lifetime, and
 	// after longestRetry at the latest.
 	retryShare   = 20
 	longestRetry = time.Minute
-	// quietPeriod is how long the Secret may be unreadable before that is
-	// told: one request that fails is none of an operator's business.
+	// quietPeriod is how long the Secret may be unreadable before akd reports it:
+	// a single failed request does not concern an operator.
 	quietPeriod = time.Minute
-	// reminderInterval is how often a problem that lasts is told again: an API
+	// reminderInterval is how often akd reports a lasting problem again: an API
 	// server keeps an event for an hour.
 	reminderInterval = time.Hour
-	// jitter keeps the akds of one cluster from renewing at once.
+	// jitter prevents the akds of one cluster from renewing at the same time.
 	jitter = 0.05
 )
 
-// Credential is akd's way into the cluster that it does not run in: a
-// kubeconfig in a Secret of the cluster that it does run in. Its token is short
-// of life; akd renews it and stores it back, and takes up what others store,
-// without a new connection: open streams and watches go on.
+// Credential gives akd access to the cluster that it does not run in: a
+// kubeconfig in a Secret of the cluster that it runs in. Its token is
+// short-lived. akd renews the token and stores it in the Secret, and adopts a
+// token that someone else stores there, without reconnecting: open streams and
+// watches continue.
 type Credential struct {
 	Config
 
 	secret types.NamespacedName
-	client kubernetes.Interface // the cluster that it leads to, as akd itself
-	// rejected tells Run that the cluster rejected the token: somebody may have
-	// stored another one just now.
+	client kubernetes.Interface // the cluster that the credential is for, as akd itself
+	// rejected notifies Run that the cluster rejected the token: someone may have
+	// just stored another one.
 	rejected chan struct{}
 
 	mu      sync.Mutex
 	current parsedCredential
-	renewal problem // why the last renewal did not succeed
+	renewal problem // why the last renewal failed
 	reading problem // why the content of the Secret is not used
 }
 
-// Config is what a credential works with.
+// Config holds the settings and dependencies of a Credential.
 type Config struct {
-	// Side is the cluster that the credential leads to, local or remote; for
+	// Side is the cluster that the credential is for, local or remote; for
 	// messages.
 	Side string
-	// Secret holds the credential: NAMESPACE/NAME.
+	// Secret is the Secret with the credential: NAMESPACE/NAME.
 	Secret string
-	// Home is the cluster with the Secret, as akd itself.
+	// Home is a client of the cluster with the Secret, as akd itself.
 	Home kubernetes.Interface
-	// NewClient makes a client of the cluster that the credential leads to.
+	// NewClient returns a client of the cluster that the credential is for.
 	NewClient func(*rest.Config) (kubernetes.Interface, error)
 	Clock     clock.WithTicker
 	Logger    *slog.Logger
 }
 
-// problem is something that goes wrong until it goes well.
+// problem is an error that lasts until the next success.
 type problem struct {
-	err   error     // nil while all is well
-	since time.Time // when it began
-	told  time.Time // when those who look at the node were told of it
+	err      error     // nil if there is none
+	since    time.Time // when it began
+	reported time.Time // when it was last reported on the node
 }
 
-// Warn tells those who look at the node.
+// Warn reports a warning on the node.
 type Warn func(ctx context.Context, reason, message string)
 
-// InvalidError is what is wrong with a Secret's content, which somebody has
-// to change.
+// InvalidError means that the content of a Secret is invalid and that someone has
+// to change it.
 type InvalidError struct{ Err error }
 
 // Error implements error.
 func (e *InvalidError) Error() string { return e.Err.Error() }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *InvalidError) Unwrap() error { return e.Err }
 
-// New reads the Secret. The error is an *InvalidError when the
-// Secret does not hold a usable kubeconfig.
+// New reads the Secret. The error is an *InvalidError if the Secret does not hold
+// a usable kubeconfig.
 func New(ctx context.Context, config Config) (*Credential, error) {
 	namespace, name, _ := strings.Cut(config.Secret, "/")
 	c := &Credential{
@@ -135,8 +136,8 @@ func (c *Credential) read(ctx context.Context) (*corev1.Secret, error) {
 	return secret, nil
 }
 
-// ClientConfig returns what clients of the cluster are made from: each request
-// carries the token of its moment.
+// ClientConfig returns the configuration of clients of the cluster. Each request
+// carries the token that is current at that time.
 func (c *Credential) ClientConfig() *rest.Config {
 	c.mu.Lock()
 	cfg := rest.CopyConfig(c.current.config)
@@ -149,7 +150,7 @@ func (c *Credential) ClientConfig() *rest.Config {
 	return cfg
 }
 
-// Expires returns when the token ends, or zero when it does not.
+// Expires returns when the token expires, or zero if it does not.
 func (c *Credential) Expires() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -159,20 +160,21 @@ func (c *Credential) Expires() time.Time {
 	return time.Unix(c.current.token.Expires, 0)
 }
 
-// Problem returns what an operator has to fix: why the last renewal did not
-// succeed, or why the content of the Secret is not used; nil when all is well.
+// Problem returns the error that an operator has to fix: the reason why the last
+// renewal failed, or why the content of the Secret is not used. It returns nil if
+// there is none.
 func (c *Credential) Problem() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.renewal.err != nil || c.reading.told.IsZero() {
+	if c.renewal.err != nil || c.reading.reported.IsZero() {
 		return c.renewal.err
 	}
 	return c.reading.err
 }
 
-// Run follows the Secret until ctx ends, and renews the token while leads says
-// that this akd is the one to do it. It is an error when the Secret leads to
-// another server: everything that akd knows would be of another cluster.
+// Run follows the Secret until ctx ends, and renews the token while leads reports
+// that this akd is the leader. It returns an error if the Secret refers to
+// another server: all state of akd would be that of another cluster.
 func (c *Credential) Run(ctx context.Context, leads func() bool, warn Warn) error {
 	ticker := c.Clock.NewTicker(checkInterval)
 	defer ticker.Stop()
@@ -182,7 +184,7 @@ func (c *Credential) Run(ctx context.Context, leads func() bool, warn Warn) erro
 			return nil
 		case <-ticker.C():
 		case <-c.rejected:
-			select { // each request may be rejected: the Secret is not read for each
+			select { // one read of the Secret is enough for many rejected requests
 			case <-ctx.Done():
 				return nil
 			case <-c.Clock.After(rejectedPause):
@@ -194,7 +196,8 @@ func (c *Credential) Run(ctx context.Context, leads func() bool, warn Warn) erro
 	}
 }
 
-// step takes up what others stored, and renews what is due.
+// step adopts a token that someone else stored, and renews the token if it is
+// due.
 func (c *Credential) step(ctx context.Context, leads bool, warn Warn) error {
 	secret, err := c.read(ctx)
 	if err != nil {
@@ -205,7 +208,7 @@ func (c *Credential) step(ctx context.Context, leads bool, warn Warn) error {
 		return err
 	}
 	if !leads {
-		c.record(ctx, &c.renewal, nil, 0, warn) // it is another akd's to do, and to tell
+		c.record(ctx, &c.renewal, nil, 0, warn) // the leader renews and reports
 		return nil
 	}
 	c.mu.Lock()
@@ -223,8 +226,8 @@ func (c *Credential) step(ctx context.Context, leads bool, warn Warn) error {
 	return nil
 }
 
-// adopt uses what the Secret holds now. What cannot be used is told, and the
-// credential in use is kept.
+// adopt uses the current content of the Secret. If that is unusable, adopt
+// reports it and keeps the credential in use.
 func (c *Credential) adopt(ctx context.Context, secret *corev1.Secret, warn Warn) error {
 	c.mu.Lock()
 	same := bytes.Equal(secret.Data[secretKey], c.current.kubeconfig)
@@ -236,7 +239,7 @@ func (c *Credential) adopt(ctx context.Context, secret *corev1.Secret, warn Warn
 	next, err := c.parse(secret)
 	c.record(ctx, &c.reading, err, 0, warn)
 	if err != nil {
-		return nil // told; the credential in use goes on
+		return nil // reported; the credential in use is kept
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -246,13 +249,13 @@ func (c *Credential) adopt(ctx context.Context, secret *corev1.Secret, warn Warn
 			"akd exits so that it can restart with the new credential", c.secret, c.Side)
 	}
 	c.current = next
-	c.renewal = problem{} // a token that somebody else stored ends it too
+	c.renewal = problem{} // a token that someone else stored ends it, too
 	c.Logger.Info("a changed credential is used", "cluster", c.Side, "expires", time.Unix(next.token.Expires, 0))
 	return nil
 }
 
-// renew asks for a token for akd itself and stores it. The life is that of the
-// token before, which whoever installed akd has chosen.
+// renew requests a token for akd itself and stores it. It keeps the lifetime of
+// the previous token, which whoever installed akd has chosen.
 func (c *Credential) renew(ctx context.Context, secret *corev1.Secret, warn Warn) error {
 	c.mu.Lock()
 	now := c.current
@@ -286,9 +289,9 @@ func (c *Credential) renew(ctx context.Context, secret *corev1.Secret, warn Warn
 	return c.adopt(ctx, stored, warn)
 }
 
-// record remembers how something went. It is loud about a problem that has
-// lasted for the quiet time given, again when it changes, and when it has not
-// ended for long, while there is time to fix it.
+// record stores the outcome of an operation. It reports a problem once the
+// problem has lasted for the quiet period, when it changes, and again if it lasts
+// long, while there is time to fix it.
 func (c *Credential) record(ctx context.Context, p *problem, err error, quiet time.Duration, warn Warn) {
 	if ctx.Err() != nil || !c.isLoud(p, err, quiet) {
 		return
@@ -301,7 +304,7 @@ func (c *Credential) record(ctx context.Context, p *problem, err error, quiet ti
 	warn(ctx, "CredentialNotRenewed", fmt.Sprintf("akd's credential for the %s cluster is not renewed, and %s: %v", c.Side, left, err))
 }
 
-// isLoud updates the problem and reports whether it is to be told now.
+// isLoud updates the problem and reports whether it is due to be reported.
 func (c *Credential) isLoud(p *problem, err error, quiet time.Duration) bool {
 	now := c.Clock.Now()
 	c.mu.Lock()
@@ -315,9 +318,9 @@ func (c *Credential) isLoud(p *problem, err error, quiet time.Duration) bool {
 	}
 	changed := p.err == nil || p.err.Error() != err.Error()
 	p.err = err
-	loud := now.Sub(p.since) >= quiet && (p.told.IsZero() || changed || now.Sub(p.told) >= reminderInterval)
+	loud := now.Sub(p.since) >= quiet && (p.reported.IsZero() || changed || now.Sub(p.reported) >= reminderInterval)
 	if loud {
-		p.told = now
+		p.reported = now
 	}
 	return loud
 }

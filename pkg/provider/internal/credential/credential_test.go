@@ -32,7 +32,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-// jwt is an unsigned token of the tenant: only the server looks at signatures.
+// jwt returns an unsigned token of the tenant: only the server checks signatures.
 func jwt(number int, issued time.Time, life time.Duration) string {
 	payload, err := json.Marshal(map[string]any{
 		"sub": "system:serviceaccount:actual-system:ak", "aud": []string{"https://remote"}, "jti": number,
@@ -54,18 +54,18 @@ users: [{name: akd, user: {token: %s}}]
 `, server, token)
 }
 
-// vault is the clusters that a credential lives between.
+// vault holds the two clusters of a credential.
 type vault struct {
 	home, far *fake.Clientset
 
 	mu       sync.Mutex
-	refuse   error // what the far cluster says to a request for a token
+	refuse   error // error of the far cluster for token requests
 	granted  int
 	log      bytes.Buffer
 	warnings []string
 }
 
-// Write keeps what akd logs.
+// Write stores the log of akd.
 func (v *vault) Write(line []byte) (int, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -78,9 +78,9 @@ func (v *vault) answer(err error) {
 	v.refuse = err
 }
 
-// told is what akd has told so far: the tokens granted to it, its warnings and
+// reported returns the number of tokens granted to akd so far, its warnings and
 // its log.
-func (v *vault) told() (granted int, warnings []string, log string) {
+func (v *vault) reported() (granted int, warnings []string, log string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.granted, slices.Clone(v.warnings), v.log.String()
@@ -159,7 +159,7 @@ func (v *vault) store(t *testing.T, content string) {
 func always() bool { return true }
 func never() bool  { return false }
 
-// A token is renewed at 80% of what was granted, and stored for the next akd.
+// A token is renewed at 80% of its granted lifetime, and stored for the next akd.
 func TestCredentialIsRenewed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -168,12 +168,12 @@ func TestCredentialIsRenewed(t *testing.T) {
 		go func() { _ = c.Run(t.Context(), always, v.warn) }()
 		time.Sleep(7 * time.Minute) // in fake time
 		synctest.Wait()
-		if granted, _, _ := v.told(); granted != 0 {
+		if granted, _, _ := v.reported(); granted != 0 {
 			t.Error("renewed long before it was due")
 		}
 		time.Sleep(90 * time.Second) // in fake time
 		synctest.Wait()
-		if granted, _, _ := v.told(); granted != 1 {
+		if granted, _, _ := v.reported(); granted != 1 {
 			t.Fatalf("%d tokens were granted after 85%% of the first one's life, want 1", granted)
 		}
 		secret := v.stored(t)
@@ -192,7 +192,8 @@ func TestCredentialIsRenewed(t *testing.T) {
 	})
 }
 
-// Of several akds only the leader renews; the others use what it stores.
+// If several akds run, only the leader renews; the others use the token that it
+// stores.
 func TestCredentialOfTheOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -202,13 +203,13 @@ func TestCredentialOfTheOthers(t *testing.T) {
 		go func() { _ = other.Run(t.Context(), never, v.warn) }()
 		time.Sleep(9 * time.Minute) // in fake time
 		synctest.Wait()
-		if granted, _, _ := v.told(); granted != 1 || leader.bearerToken() != other.bearerToken() {
+		if granted, _, _ := v.reported(); granted != 1 || leader.bearerToken() != other.bearerToken() {
 			t.Errorf("%d tokens were granted, want one that both use", granted)
 		}
 	})
 }
 
-// notRenewed is a credential whose renewal was refused, for a minute by now.
+// notRenewed returns a credential whose renewal has been refused for a minute.
 func notRenewed(t *testing.T) (*vault, *Credential) {
 	t.Helper()
 	v := newVault(10 * time.Minute)
@@ -220,19 +221,19 @@ func notRenewed(t *testing.T) (*vault, *Credential) {
 	return v, c
 }
 
-// A renewal that fails is told at once, and tried until it succeeds. Nothing
-// that is told holds a token.
+// A failed renewal is reported at once, and retried until it succeeds. No report
+// contains a token.
 func TestCredentialNotRenewed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		v, c := notRenewed(t)
-		if _, warnings, _ := v.told(); c.Problem() == nil || len(warnings) != 1 || !strings.Contains(warnings[0], "it expires in") {
+		if _, warnings, _ := v.reported(); c.Problem() == nil || len(warnings) != 1 || !strings.Contains(warnings[0], "it expires in") {
 			t.Errorf("failure %v, warnings %q: want one that says when the credential expires", c.Problem(), warnings)
 		}
 		v.answer(nil)
 		time.Sleep(time.Minute) // in fake time
 		synctest.Wait()
-		granted, warnings, log := v.told()
+		granted, warnings, log := v.reported()
 		if granted != 1 || c.Problem() != nil {
 			t.Errorf("%d tokens were granted, failure %v: want the renewal to succeed in the end", granted, c.Problem())
 		}
@@ -244,7 +245,7 @@ func TestCredentialNotRenewed(t *testing.T) {
 	})
 }
 
-// A Secret that could not be read once made the node say, for most of a day,
+// After a single failed read of the Secret, the node reported for most of a day
 // that its credential is not renewed.
 func TestCredentialUnreadable(t *testing.T) {
 	t.Parallel()
@@ -264,8 +265,8 @@ func TestCredentialUnreadable(t *testing.T) {
 			if err := c.Problem(); err != nil {
 				got = err.Error()
 			}
-			if _, told, _ := v.told(); got != want || len(told) != warnings {
-				t.Errorf("failure %q, %d warnings; want %q and %d", got, len(told), want, warnings)
+			if _, reported, _ := v.reported(); got != want || len(reported) != warnings {
+				t.Errorf("failure %q, %d warnings; want %q and %d", got, len(reported), want, warnings)
 			}
 		}
 		const failure = "read secret actual-system/ak: no route"
@@ -281,8 +282,8 @@ func TestCredentialUnreadable(t *testing.T) {
 	})
 }
 
-// An operator who rotates the token after a renewal failed has fixed it, and
-// one who stores nonsense is told.
+// If an operator rotates the token after a failed renewal, the problem is fixed.
+// If an operator stores an invalid value, akd reports it.
 func TestCredentialProblemEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -300,7 +301,7 @@ func TestCredentialProblemEnds(t *testing.T) {
 		v.store(t, "not a kubeconfig: [")
 		time.Sleep(10 * time.Minute) // in fake time
 		synctest.Wait()
-		_, warnings, _ := v.told()
+		_, warnings, _ := v.reported()
 		if err := c.Problem(); err == nil || !strings.Contains(err.Error(), "is not a kubeconfig") || len(warnings) != 2 {
 			t.Errorf("failure %v, warnings %q: want both to say once that the Secret cannot be used", err, warnings)
 		}
@@ -313,7 +314,7 @@ func TestCredentialProblemEnds(t *testing.T) {
 	})
 }
 
-// What somebody else stored is used for the next request of the same client.
+// The next request of the same client uses a token that someone else stored.
 func TestCredentialIsAdopted(t *testing.T) {
 	t.Parallel()
 	v := newVault(time.Hour)
@@ -328,7 +329,7 @@ func TestCredentialIsAdopted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask := func() {
+	request := func() {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, http.NoBody)
 		if err != nil {
@@ -340,7 +341,7 @@ func TestCredentialIsAdopted(t *testing.T) {
 		}
 		_ = res.Body.Close()
 	}
-	ask()
+	request()
 	if len(c.rejected) != 0 {
 		t.Error("a request went well, and akd looks for another token")
 	}
@@ -349,7 +350,7 @@ func TestCredentialIsAdopted(t *testing.T) {
 	if err := c.step(t.Context(), false, v.warn); err != nil {
 		t.Fatal(err)
 	}
-	ask()
+	request()
 	if diff := cmp.Diff([]string{"Bearer " + first, "Bearer " + rotated}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -363,8 +364,8 @@ func TestCredentialIsAdopted(t *testing.T) {
 	}
 }
 
-// All tokens were revoked, and a new one was stored: akd does not wait for its
-// next look.
+// If all tokens are revoked and a new one is stored, akd does not wait for its
+// next check.
 func TestCredentialIsRejected(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -379,7 +380,7 @@ func TestCredentialIsRejected(t *testing.T) {
 			}
 			return &http.Response{StatusCode: code, Body: http.NoBody}
 		})}
-		ask := func() int {
+		request := func() int {
 			req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "https://remote/", http.NoBody)
 			res, err := wire.RoundTrip(req)
 			if err != nil {
@@ -390,13 +391,13 @@ func TestCredentialIsRejected(t *testing.T) {
 		}
 		v.store(t, kubeconfig("https://remote", next))
 		for range 3 {
-			if got := ask(); got != http.StatusUnauthorized {
+			if got := request(); got != http.StatusUnauthorized {
 				t.Errorf("the former token got %d", got)
 			}
 		}
 		time.Sleep(2 * time.Second) // in fake time
 		synctest.Wait()
-		if got := ask(); got != http.StatusOK {
+		if got := request(); got != http.StatusOK {
 			t.Errorf("two seconds later the answer is %d", got)
 		}
 	})
@@ -407,7 +408,7 @@ type roundTrip func(*http.Request) *http.Response
 // RoundTrip implements http.RoundTripper.
 func (r roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return r(req), nil }
 
-// A kubeconfig of a Secret reads no file and runs no program.
+// A kubeconfig in a Secret reads no file and runs no program.
 func TestCredentialIsSelfContained(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

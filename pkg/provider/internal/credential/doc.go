@@ -1,8 +1,9 @@
-// Package credential is akd's way into the cluster that it does not run in.
+// Package credential gives akd access to the cluster that it does not run in.
 //
-// It owns the Secret that holds the credential: it renews the token in it, and
-// adopts what others store there, without a new connection. It must not touch
-// anything else in either cluster, and imports nothing of ours but contract.
+// It owns the Secret that holds the credential. It renews the token in it and
+// adopts a token that someone else stores there, without reconnecting. It must
+// not access anything else in either cluster. Of this module, it imports only
+// contract.
 //
 //	Secret (home cluster) ──read──▶ Credential ──bearer token──▶ requests to the other cluster
 //	        ▲                          │

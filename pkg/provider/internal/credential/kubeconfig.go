@@ -15,7 +15,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// parsedCredential is what a kubeconfig in a Secret says.
+// parsedCredential is the content of a kubeconfig in a Secret.
 type parsedCredential struct {
 	kubeconfig []byte
 	config     *rest.Config
@@ -23,8 +23,8 @@ type parsedCredential struct {
 	renewAt    time.Time // zero for a token that does not expire
 }
 
-// claims are those of a service account token. They are not verified: the
-// server does that, and only akd's own timing follows from them.
+// claims are the claims of a service account token. akd does not verify them: the
+// server does, and they affect only akd's own timing.
 type claims struct {
 	Subject  string   `json:"sub"`
 	Audience audience `json:"aud"`
@@ -46,8 +46,9 @@ func (a *audience) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*[]string)(a))
 }
 
-// parse takes nothing that would read files or run programs of this machine:
-// whoever may write the Secret must gain no more than its credential is worth.
+// parse rejects a kubeconfig that would read files or run programs on this
+// machine: permission to write the Secret must grant no more than its credential
+// does.
 func (c *Credential) parse(secret *corev1.Secret) (parsedCredential, error) {
 	content := secret.Data[secretKey]
 	if len(content) == 0 {
@@ -88,7 +89,7 @@ func (c *Credential) externalRef(what string) error {
 		c.secret, secretKey, what)
 }
 
-// claimsOf returns the claims of a token, or none when it is not a JWT.
+// claimsOf returns the claims of a token, or none if it is not a JWT.
 func claimsOf(token string) claims {
 	const parts = 3
 	var found claims
@@ -103,7 +104,8 @@ func claimsOf(token string) claims {
 	return found
 }
 
-// life is how long the token was granted for, or 0 when it does not expire.
+// life returns the lifetime that the token was granted, or 0 if it does not
+// expire.
 func (c claims) life() time.Duration {
 	if c.IssuedAt == 0 || c.Expires <= c.IssuedAt {
 		return 0
@@ -111,7 +113,7 @@ func (c claims) life() time.Duration {
 	return time.Duration(c.Expires-c.IssuedAt) * time.Second
 }
 
-// withToken returns the kubeconfig with another token.
+// withToken returns the kubeconfig with its token replaced.
 func withToken(kubeconfig []byte, token string) ([]byte, error) {
 	parsed, err := clientcmd.Load(kubeconfig)
 	if err != nil {

@@ -8,16 +8,16 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// remoteNodes is what the remote cluster's nodes add up to.
+// remoteNodes is the sum of the nodes of the remote cluster.
 type remoteNodes struct {
 	capacity    corev1.ResourceList
 	allocatable corev1.ResourceList
 	info        corev1.NodeSystemInfo
 }
 
-// ReadRemote sums up the remote's schedulable nodes. A tenant that may not
-// list nodes lives with the configured capacity, and shows its API server's
-// version in place of the kubelets'.
+// ReadRemote sums up the schedulable nodes of the remote cluster. If a tenant may
+// not list nodes, the node has only the configured capacity, and shows the
+// version of the remote API server instead of the kubelets' version.
 func (n *Node) ReadRemote(ctx context.Context) error {
 	n.mu.Lock()
 	now := n.Clock.Now()
@@ -44,7 +44,7 @@ func (n *Node) ReadRemote(ctx context.Context) error {
 	return nil
 }
 
-// sum adds up the nodes that take pods.
+// sum returns the sum of the nodes that accept pods.
 func sum(nodes []corev1.Node) remoteNodes {
 	total := remoteNodes{capacity: corev1.ResourceList{}, allocatable: corev1.ResourceList{}}
 	slices.SortFunc(nodes, func(a, b corev1.Node) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })

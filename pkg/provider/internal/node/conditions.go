@@ -73,7 +73,8 @@ func credentialCondition(c Credential) corev1.NodeCondition {
 	return condition
 }
 
-// transitionLocked keeps the time of a condition whose status stays the same.
+// transitionLocked returns the previous transition time of a condition whose
+// status has not changed, and otherwise the current time.
 func (n *Node) transitionLocked(next corev1.NodeCondition) metav1.Time {
 	if n.last != nil {
 		for _, old := range n.last.Status.Conditions {

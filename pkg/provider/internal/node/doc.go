@@ -1,8 +1,8 @@
-// Package node is the Node that akd is: its object, its conditions, its capacity
-// and the probe that says whether the remote cluster can be relied on.
+// Package node builds the Node that akd serves: its object, its conditions, its
+// capacity, and the probe that reports whether the remote cluster is reliable.
 //
-// It must not touch pods, and it registers nothing: cluster.Local.NodeController
-// writes what it makes.
+// It must not access pods, and it does not register the Node:
+// cluster.Local.NodeController writes the object that this package builds.
 //
 //	remote nodes ──sum──▶ capacity ─┐
 //	Probe, credential, certificate, ├─▶ Node.Object ──notify──▶ NodeController

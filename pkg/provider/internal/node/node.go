@@ -18,21 +18,21 @@ import (
 )
 
 const (
-	// refreshInterval is how often the node's status is computed anew.
+	// refreshInterval is how often the status of the node is computed.
 	refreshInterval = time.Second
 	// capacityRefresh is how often the remote nodes are listed, and capacityRetry
-	// how soon again where that failed.
+	// is the delay before a retry if that failed.
 	capacityRefresh = time.Minute
 	capacityRetry   = 10 * time.Second
 )
 
-// Spec is what the configuration says about the node.
+// Spec is the configuration of the node.
 type Spec struct {
 	Name     string
 	Hostname string
 	Address  string              // InternalIP
 	Port     int32               // of the kubelet API
-	Capacity corev1.ResourceList // replaces what the remote nodes add up to
+	Capacity corev1.ResourceList // overrides the sum of the remote nodes
 	Labels   map[string]string
 	Taints   []corev1.Taint
 }
@@ -45,54 +45,54 @@ func (s Spec) Addresses() []corev1.NodeAddress {
 	}
 }
 
-// Config is what a node works with.
+// Config holds the settings and dependencies of a Node.
 type Config struct {
 	Spec   Spec
 	Remote *cluster.Remote
 	Probe  *Probe
-	// OrphansKept reports whether remote pods without a local pod are kept because
-	// they are too many.
+	// OrphansKept reports whether akd keeps remote pods without a local pod
+	// because there are too many of them.
 	OrphansKept func() bool
-	// CertificateSigned reports whether callers of the kubelet API can verify its
-	// certificate, and otherwise says why not.
+	// CertificateSigned reports whether clients of the kubelet API can verify its
+	// certificate. If they cannot, message gives the reason.
 	CertificateSigned func() (signed bool, message string)
-	// Credential is akd's way into the other cluster, if akd renews it; otherwise
-	// nil.
+	// Credential is akd's credential for the other cluster if akd renews it, and
+	// nil otherwise.
 	Credential Credential
 	Clock      clock.WithTicker
 	Logger     *slog.Logger
 }
 
-// Credential is what a node tells of akd's credential for the other cluster.
+// Credential is the state of akd's credential for the other cluster that the Node
+// reports.
 type Credential interface {
-	// Expires returns when it expires, or zero when it does not.
+	// Expires returns when the credential expires, or zero if it does not.
 	Expires() time.Time
-	// Problem returns why it is not renewed, or nil.
+	// Problem returns the reason why the credential is not renewed, or nil.
 	Problem() error
 }
 
-// Node makes the Node object, and says when it has changed. It implements
+// Node builds the Node object and reports when it has changed. It implements
 // virtual-kubelet's NodeProvider.
 type Node struct {
 	Config
 
-	deleted chan struct{} // somebody deleted the Node
+	deleted chan struct{} // notifies Run that someone deleted the Node
 
 	mu     sync.Mutex
 	notify func(*corev1.Node)
 	last   *corev1.Node
 	remoteNodes
-	due time.Time // when the remote nodes are listed next
+	due time.Time // next time to list the remote nodes
 }
 
-// New returns a node that knows nothing of the remote nodes yet; see
-// ReadRemote.
+// New returns a node without data about the remote nodes; see ReadRemote.
 func New(config Config) *Node {
 	return &Node{Config: config, deleted: make(chan struct{}, 1)}
 }
 
-// Ping implements virtual-kubelet's NodeProvider. The lease says that akd is
-// alive; that the remote does not answer is the Ready condition's to say.
+// Ping implements virtual-kubelet's NodeProvider. The lease reports that akd is
+// alive; the Ready condition reports whether the remote cluster answers.
 func (n *Node) Ping(context.Context) error { return nil }
 
 // NotifyNodeStatus implements virtual-kubelet's NodeProvider.
@@ -102,8 +102,8 @@ func (n *Node) NotifyNodeStatus(_ context.Context, notify func(*corev1.Node)) {
 	n.notify = notify
 }
 
-// Adopt takes over the conditions of the Node that an earlier akd left, so that
-// a restart is no transition of what stays as it is.
+// Adopt copies the conditions from the Node that an earlier akd left, so that a
+// restart is not a transition of unchanged conditions.
 func (n *Node) Adopt(ctx context.Context, local *cluster.Local) {
 	left, err := local.GetNode(ctx)
 	if err != nil {
@@ -129,15 +129,16 @@ func (n *Node) Run(ctx context.Context) {
 			n.refresh(ctx)
 		case <-n.deleted:
 			n.mu.Lock()
-			n.last = nil // what was told last has gone with it
+			n.last = nil // the status reported last was deleted with it
 			n.mu.Unlock()
 			n.refresh(ctx)
 		}
 	}
 }
 
-// Changed is told of the Node as the local cluster has it, nil when it was
-// deleted. A deleted Node must be back within 40 s, or the pod garbage collector deletes its pods.
+// Changed handles a change of the Node in the local cluster. node is nil if it
+// was deleted. A deleted Node must be recreated within 40 s; otherwise the pod
+// garbage collector deletes its pods.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/controller/podgc/gc_controller.go
 func (n *Node) Changed(node *corev1.Node) {
 	if node != nil {
@@ -145,7 +146,7 @@ func (n *Node) Changed(node *corev1.Node) {
 	}
 	select {
 	case n.deleted <- struct{}{}:
-	default: // it is known already
+	default: // Run is already notified
 	}
 }
 
@@ -165,7 +166,7 @@ func (n *Node) refresh(ctx context.Context) {
 	}
 }
 
-// sameStatus compares what is not a heartbeat.
+// sameStatus compares two statuses without their heartbeats.
 func sameStatus(a, b *corev1.NodeStatus) bool {
 	a, b = a.DeepCopy(), b.DeepCopy()
 	for _, status := range []*corev1.NodeStatus{a, b} {
@@ -176,12 +177,13 @@ func sameStatus(a, b *corev1.NodeStatus) bool {
 	return equality.Semantic.DeepEqual(a, b)
 }
 
-// Object builds the Node as it should be now.
+// Object builds the current desired state of the Node.
 func (n *Node) Object() *corev1.Node {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	info := n.info
-	// What identifies a machine is not this node's: there is no machine.
+	// The identifiers of a machine do not apply to this node: there is no
+	// machine.
 	info.MachineID, info.SystemUUID, info.BootID = "", "", ""
 	if info.OperatingSystem == "" {
 		info.OperatingSystem, info.Architecture = "linux", "amd64"
@@ -213,7 +215,8 @@ func (n *Node) Object() *corev1.Node {
 	}
 }
 
-// annotations say when akd's credential for the other cluster expires.
+// annotations returns the Node's annotations: the expiry of akd's credential for
+// the other cluster.
 func (n *Node) annotations() map[string]string {
 	annotations := map[string]string{}
 	if n.Credential == nil {

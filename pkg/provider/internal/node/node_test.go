@@ -33,8 +33,8 @@ func remoteNode(cpu string, ready corev1.ConditionStatus, unschedulable bool) co
 	}
 }
 
-// The node offers what its remote's nodes that take pods add up to, but for
-// what the operator says.
+// The node offers the sum of the remote nodes that accept pods, except for
+// resources that the operator configures.
 func TestNodeCapacity(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -91,8 +91,8 @@ func testNode() *Node {
 	})
 }
 
-// What identifies a machine must not become this node's: there are several
-// machines behind it, or other ones tomorrow.
+// The identifiers of a machine must not become those of this node: it represents
+// several machines, and others tomorrow.
 func TestNodeIsNoMachine(t *testing.T) {
 	t.Parallel()
 	n := testNode()
@@ -103,27 +103,27 @@ func TestNodeIsNoMachine(t *testing.T) {
 	}
 }
 
-// A deleted Node is told anew although nothing about it has changed.
+// A deleted Node is reported again although nothing about it has changed.
 func TestNodeComesBack(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	n := testNode()
-	told := make(chan *corev1.Node, 1)
-	n.NotifyNodeStatus(ctx, func(node *corev1.Node) { told <- node })
+	reported := make(chan *corev1.Node, 1)
+	n.NotifyNodeStatus(ctx, func(node *corev1.Node) { reported <- node })
 	n.refresh(ctx)
-	<-told
+	<-reported
 	done := make(chan struct{})
 	go func() { n.Run(ctx); close(done) }()
 	n.Changed(nil)
-	if back := <-told; back.Name != "ak" {
+	if back := <-reported; back.Name != "ak" {
 		t.Errorf("told of node %q, want ak", back.Name)
 	}
 	cancel()
 	<-done
 }
 
-// A restart of akd is no transition of a condition that stays as it was.
+// A restart of akd is not a transition of an unchanged condition.
 func TestNodeAdoptsConditions(t *testing.T) {
 	t.Parallel()
 	n := testNode()
@@ -145,8 +145,8 @@ func TestNodeAdoptsConditions(t *testing.T) {
 	}
 }
 
-// The node stays ready through short silences, and comes back only when the
-// remote answers for good.
+// The node stays ready through short outages, and recovers only when the remote
+// cluster answers reliably.
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	failure := errors.New("no answer")
@@ -180,8 +180,8 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// What kubectl actual status shows of the credential is in an annotation: the
-// condition's message is for people.
+// kubectl actual status reads the expiry of the credential from an annotation:
+// the message of the condition is for people.
 func TestNodeTellsWhenCredentialExpires(t *testing.T) {
 	t.Parallel()
 	expires := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -195,7 +195,7 @@ func TestNodeTellsWhenCredentialExpires(t *testing.T) {
 	}
 }
 
-// expiring is a credential that is renewed and expires then.
+// expiring is a credential that is renewed and that expires at this time.
 type expiring time.Time
 
 func (e expiring) Expires() time.Time { return time.Time(e) }

@@ -15,30 +15,30 @@ import (
 
 const (
 	// probeInterval and probeTimeout let several probes fail within the shortest
-	// grace period that the configuration takes, 10 s, before the node is not
+	// grace period that the configuration accepts, 10 s, before the node is not
 	// ready.
 	probeInterval = 5 * time.Second
 	probeTimeout  = 10 * time.Second
-	// probesToRecover successes in a row make an unreachable remote ready
-	// again, so that a flapping link does not flap the node.
+	// probesToRecover consecutive successes make an unreachable remote cluster
+	// ready again, so that the node does not flap with a flapping link.
 	probesToRecover = 2
 )
 
-// Probe asks the remote API server time and again whether it reads and writes.
+// Probe repeatedly checks whether the remote API server reads and writes.
 type Probe struct {
 	remote  *cluster.Remote
-	timeout time.Duration // how long it may be silent before the node is not ready
+	timeout time.Duration // longest silence before the node is not ready
 	clock   clock.WithTicker
 
 	mu        sync.Mutex
-	answered  time.Time // when it last answered
+	answered  time.Time // time of the last answer
 	lastError error
 	inRow     int
 	down      bool
 }
 
-// NewProbe returns a probe that takes a remote that is silent for that long for
-// unreachable.
+// NewProbe returns a probe that considers a remote cluster unreachable after it
+// has not answered for the given timeout.
 func NewProbe(remote *cluster.Remote, timeout time.Duration, clock clock.WithTicker) *Probe {
 	return &Probe{remote: remote, timeout: timeout, clock: clock, answered: clock.Now()}
 }
@@ -75,8 +75,8 @@ func (p *Probe) record(err error) {
 	}
 }
 
-// ready reports whether the remote can be relied on, or since when it cannot
-// and why.
+// ready reports whether the remote cluster is reliable. If it is not, the string
+// gives the time since when, and the reason.
 func (p *Probe) ready() (bool, string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -94,7 +94,7 @@ func (p *Probe) LastAnswered() time.Time {
 	return p.answered
 }
 
-// Check is ready as a readiness check.
+// Check is ready in the form of a readiness check.
 func (p *Probe) Check(context.Context) error {
 	if ok, reason := p.ready(); !ok {
 		return errors.New(reason)

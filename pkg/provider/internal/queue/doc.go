@@ -1,10 +1,10 @@
-// Package queue says what is to be looked at next, and has it looked at.
+// Package queue selects the next object to reconcile and runs its reconcile.
 //
 // It owns the keys, their order (pods do not wait for a thousand Services), the
-// back-off of what fails, and the workers. It must not touch a cluster or know
-// what a key is for. It imports nothing of this module.
+// back-off after failures, and the workers. It must not access a cluster or
+// depend on the meaning of a key. It imports nothing from this module.
 //
-//	who sees a change ──Add──▶ fair queue ──▶ Workers ──▶ Reconcile(key)
+//	observed change ────Add──▶ fair queue ──▶ Workers ──▶ Reconcile(key)
 //	                               ▲                          │
 //	                               └──────── back-off ────────┘ error
 package queue

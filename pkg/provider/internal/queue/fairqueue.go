@@ -1,9 +1,10 @@
 package queue
 
-// fairQueue is the order in which keys are taken: pods and what they refer to on one
-// side, Services and EndpointSlices on the other, taking turns while both wait.
-// Services come by the thousand, when akd starts or a namespace opens: a pod
-// then waits for as many of them as there are pods before it, and not for all.
+// fairQueue orders the keys: pods and the objects that they refer to on one side,
+// Services and EndpointSlices on the other. While both sides have keys, they
+// alternate. Services arrive by the thousand when akd starts or a namespace
+// opens. A pod then waits only for as many Services as there are pods ahead of
+// it.
 //
 // It is not safe for concurrent use: the work queue locks it.
 type fairQueue struct {
@@ -11,7 +12,7 @@ type fairQueue struct {
 	servicesNext   bool
 }
 
-// Touch implements workqueue.Queue: who waits keeps its place.
+// Touch implements workqueue.Queue: a waiting key keeps its place.
 func (*fairQueue) Touch(Key) {}
 
 // Push implements workqueue.Queue.
@@ -26,7 +27,7 @@ func (q *fairQueue) Push(k Key) {
 // Len implements workqueue.Queue.
 func (q *fairQueue) Len() int { return q.pods.len() + q.services.len() }
 
-// Pop implements workqueue.Queue. It is not called when nobody waits.
+// Pop implements workqueue.Queue. It is never called on an empty queue.
 func (q *fairQueue) Pop() Key {
 	services := q.pods.len() == 0 || q.servicesNext && q.services.len() > 0
 	q.servicesNext = !services
@@ -38,7 +39,8 @@ func (q *fairQueue) Pop() Key {
 
 func isService(k Kind) bool { return k == Service || k == EndpointSlice }
 
-// fifo is a queue. What has been taken is let go of when half of it is.
+// fifo is a first-in, first-out queue. It discards popped keys once they are half
+// of its slice.
 type fifo struct {
 	keys  []Key
 	taken int

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A thousand Services wait when akd starts: a pod must not wait for them all.
+// A thousand Services wait when akd starts. A pod must not wait for all of them.
 func TestFairQueue(t *testing.T) {
 	type push = []Key
 	many := func(kind Kind, n int) (keys []Key) {
@@ -54,7 +54,7 @@ func TestFairQueue(t *testing.T) {
 	}
 }
 
-// What comes while others are taken is neither lost nor taken twice.
+// A key that is pushed between pops is neither lost nor popped twice.
 func TestFairQueueInterleaved(t *testing.T) {
 	l, pushed, popped := &fairQueue{}, 0, map[Key]int{}
 	for round := range 500 {

@@ -4,7 +4,7 @@ import (
 	"time"
 )
 
-// Kind says what a key of the queue names.
+// Kind is the kind of object that a key refers to.
 type Kind string
 
 // The kinds of keys.
@@ -16,25 +16,25 @@ const (
 	EndpointSlice Kind = "endpointslice"
 )
 
-// Key returns the key of an object of that kind, in local terms.
+// Key returns the key of an object of this kind, by its local namespace and name.
 func (k Kind) Key(namespace, name string) Key {
 	return Key{Kind: k, Namespace: namespace, Name: name}
 }
 
-// Key names, in local terms, what is to be reconciled.
+// Key identifies an object to reconcile, by its local namespace and name.
 type Key struct {
 	Kind      Kind
 	Namespace string
 	Name      string
 }
 
-// Adder is what those who see changes need of the work queue.
+// Adder is the part of the work queue that handlers of changes use.
 type Adder interface {
 	Add(Key)
 	AddAfter(Key, time.Duration)
 }
 
-// QuietAttempts is how many attempts in a row fail before the pod's owner hears
-// of it: about half a second, so that a race between two writers, or an
-// authorizer that lags, stays out of sight.
+// QuietAttempts is the number of consecutive failures before akd reports the
+// problem to the pod's owner. It amounts to about half a second, which hides
+// races between two writers and the lag of an authorizer.
 const QuietAttempts = 5

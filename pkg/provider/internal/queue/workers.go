@@ -12,42 +12,44 @@ import (
 )
 
 const (
-	// A first retry comes at once, for the races that end within milliseconds: a
-	// cache that lags behind a write, an authorizer behind a binding. The longest
-	// wait is what an operator can bear after an outage.
+	// The first retry is immediate, for races that end within milliseconds: a
+	// cache that lags behind a write, or an authorizer that lags behind a
+	// binding. The longest wait is the maximum that an operator can accept after
+	// an outage.
 	retryFirst   = 10 * time.Millisecond
 	retryLongest = 30 * time.Second
-	// stepTimeout bounds the requests of one reconcile.
+	// stepTimeout limits the requests of one reconcile.
 	stepTimeout = time.Minute
 )
 
-// Workers take keys from the queue and have them reconciled.
+// Workers pop keys from the queue and reconcile them.
 type Workers struct {
 	WorkersConfig
 
-	taken atomic.Uint64 // keys so far
+	taken atomic.Uint64 // keys popped so far
 }
 
-// WorkersConfig is what workers work with.
+// WorkersConfig holds the dependencies of Workers.
 type WorkersConfig struct {
 	Queue workqueue.TypedRateLimitingInterface[Key]
-	// Reconcile handles a key. attempts is how often it failed in a row.
+	// Reconcile handles a key. attempts is the number of its consecutive
+	// failures.
 	Reconcile func(ctx context.Context, k Key, attempts int) error
-	// Observe is told of the end of each attempt.
+	// Observe is called after each attempt.
 	Observe func(result string, took time.Duration)
 	Clock   clock.PassiveClock
 	Logger  *slog.Logger
 }
 
-// NewWorkers returns workers that wait for Run.
+// NewWorkers returns workers. Run starts them.
 func NewWorkers(config WorkersConfig) *Workers { return &Workers{WorkersConfig: config} }
 
-// Taken returns how many keys have been taken so far.
+// Taken returns the number of keys popped so far.
 func (w *Workers) Taken() uint64 { return w.taken.Load() }
 
-// New makes a queue that retries each key with its own back-off and
-// never forgets one; see fairQueue for whose turn it is. There is no overall limit:
-// what limits akd is the API servers' own priority and fairness.
+// New returns a queue that retries each key with its own back-off and never drops
+// one. See fairQueue for the order. There is no overall rate limit: API Priority
+// and Fairness of the API servers limits akd.
 func New(metrics workqueue.MetricsProvider) workqueue.TypedRateLimitingInterface[Key] {
 	const name = "pods"
 	return workqueue.NewTypedRateLimitingQueueWithConfig(
@@ -61,8 +63,8 @@ func New(metrics workqueue.MetricsProvider) workqueue.TypedRateLimitingInterface
 	)
 }
 
-// Run works with that many workers until ctx ends, and returns when all have
-// finished what they were at.
+// Run runs the given number of workers until ctx ends. It returns after all of
+// them have finished their current key.
 func (w *Workers) Run(ctx context.Context, number int) {
 	var running sync.WaitGroup
 	for range number {

@@ -6,26 +6,28 @@ import (
 )
 
 const (
-	// mostTexts bounds the table: names and UIDs, which no two objects share, are
-	// in it, too, and go with the rest when it is full.
+	// mostTexts limits the table. It also contains names and UIDs, which no two
+	// objects share. They are dropped with the rest when the table is full.
 	mostTexts = 8192
-	// longestText is the length up to which a text is worth a comparison, in
-	// bytes: the record of what was applied to a pod is one.
+	// longestText is the maximum length, in bytes, of a string that is worth a
+	// comparison, such as the record of the state applied to a pod.
 	longestText = 512
 )
 
-// Interner lets cached objects share equal texts. Each decoded object has copies of
-// its own of images, labels, conditions and the like: 110 of the 160 pieces that
-// a pod and its remote pod are in memory, and most of them in every other pod.
+// Interner lets cached objects share equal strings. Each decoded object has its
+// own copies of images, labels, conditions and so on. They are 110 of the 160
+// memory blocks of a pod and its remote pod, and most of them recur in every
+// other pod.
 type Interner struct {
 	mu    sync.Mutex
 	known map[string]string
 }
 
-// NewInterner returns an interner that knows no texts.
+// NewInterner returns an empty interner.
 func NewInterner() *Interner { return &Interner{known: make(map[string]string, mostTexts)} }
 
-// Share replaces the texts of an object that nobody else has seen yet.
+// Share replaces the strings of an object with shared ones. Nothing else may have
+// access to the object yet.
 func (i *Interner) Share(object any) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -42,7 +44,7 @@ func (i *Interner) walkLocked(v reflect.Value) {
 		}
 	case reflect.Struct:
 		for n := range v.NumField() { //nolint:modernize // Value.Fields describes each field anew
-			if field := v.Field(n); field.CanSet() { // a time's own fields are not
+			if field := v.Field(n); field.CanSet() { // unexported fields cannot be set, such as those of a time
 				i.walkLocked(field)
 			}
 		}
@@ -63,7 +65,7 @@ func (i *Interner) walkLocked(v reflect.Value) {
 			shared[i.ofLocked(key)] = i.ofLocked(value)
 		}
 		v.Set(reflect.ValueOf(shared))
-	default: // nothing that holds a text
+	default: // holds no string
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// worded is a pod whose texts are its own, as those of a decoded one.
+// worded returns a pod that shares no strings with another, like a decoded pod.
 func worded(name string) *corev1.Pod {
 	text := func(s string) string { return string([]byte(s)) }
 	now := metav1.NewTime(time.Unix(1, 0))
@@ -33,7 +33,8 @@ func worded(name string) *corev1.Pod {
 	}
 }
 
-// 10,000 pods took 271 MiB, much of it equal texts, and the holes between them.
+// 10,000 pods used 271 MiB, much of it for equal strings and the gaps between
+// them.
 func TestInternerAreShared(t *testing.T) {
 	t.Parallel()
 	w := NewInterner()

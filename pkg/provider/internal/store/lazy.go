@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// Lazy is a store whose selection is watched from when it is first needed: most
-// clusters hold nothing of it, and older ones do not even know its kind.
+// Lazy is a store that starts its watch when it is first needed. Most clusters
+// have no such objects, and older clusters do not even serve the kind.
 type Lazy[T Object] struct {
 	*Store[T]
 	source func() ListWatch
@@ -15,12 +15,12 @@ type Lazy[T Object] struct {
 	needed chan struct{}
 }
 
-// NewLazy returns a store that waits for Need, and for Run.
+// NewLazy returns a store that waits for both Need and Run.
 func NewLazy[T Object](source func() ListWatch, handlers Handlers[T]) *Lazy[T] {
 	return &Lazy[T]{Store: New(handlers), source: source, needed: make(chan struct{})}
 }
 
-// Need begins the watch, if it has not begun.
+// Need starts the watch unless it has already started.
 func (l *Lazy[T]) Need() { l.once.Do(func() { close(l.needed) }) }
 
 // Run keeps the store up to date until ctx ends, once it is needed.

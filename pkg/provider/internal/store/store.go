@@ -19,8 +19,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// Object is what a set of watched objects needs to know of each: a pointer
-// type with Kubernetes' metadata.
+// Object constrains watched objects to pointer types with Kubernetes metadata.
 type Object interface {
 	comparable
 	metav1.Object
@@ -29,22 +28,22 @@ type Object interface {
 
 // ListWatch lists and watches one selection of one kind in one cluster.
 type ListWatch struct {
-	// name says in logs what is watched.
+	// Name identifies the watch in logs.
 	Name  string
 	List  func(context.Context, metav1.ListOptions) (runtime.Object, error)
 	Watch func(context.Context, metav1.ListOptions) (watch.Interface, error)
-	// client tells the reflector whether streamed lists work: client-go's
-	// fake clientsets cannot.
+	// Client lets the reflector detect whether streamed lists work: client-go's
+	// fake clientsets do not support them.
 	Client any
 }
 
-// resource is one kind of one namespace as a typed client offers it.
+// resource is one kind in one namespace, as a typed client provides it.
 type resource[L runtime.Object] interface {
 	List(context.Context, metav1.ListOptions) (L, error)
 	Watch(context.Context, metav1.ListOptions) (watch.Interface, error)
 }
 
-// NewListWatch is the source of what pick selects of a resource.
+// NewListWatch returns the source of the objects of a resource that pick selects.
 func NewListWatch[L runtime.Object](name string, client any, r resource[L], pick func(*metav1.ListOptions)) ListWatch {
 	return ListWatch{
 		Name:   name,
@@ -63,23 +62,24 @@ func NewListWatch[L runtime.Object](name string, client any, r resource[L], pick
 // Everything selects all objects of a resource.
 func Everything(*metav1.ListOptions) {}
 
-// ByField selects the objects with that value in a field.
+// ByField selects the objects whose field has the given value.
 func ByField(field, value string) func(*metav1.ListOptions) {
 	return func(opts *metav1.ListOptions) {
 		opts.FieldSelector = fields.OneTermEqualSelector(field, value).String()
 	}
 }
 
-// Change is what became of one object. A zero old or new value means that the
-// object was not there before, or is not there now.
+// Change is a change of one object. Old is zero if the object did not exist
+// before; New is zero if it no longer exists.
 type Change[T Object] struct {
 	Old, New T
-	// watched says that a watch reported the deletion itself, rather than a
-	// later list that no longer held the object.
+	// Watched reports whether a watch reported the deletion itself, rather than a
+	// later list that no longer contained the object.
 	Watched bool
 }
 
-// Object returns the object that the change is about, as it is or was.
+// Object returns the changed object: its new state, or its last state if it was
+// deleted.
 func (c Change[T]) Object() T {
 	var none T
 	if c.New != none {
@@ -88,36 +88,36 @@ func (c Change[T]) Object() T {
 	return c.Old
 }
 
-// Store is the newest known state of a watched selection: a reflector's
-// store that never goes back in time, so that what a write returned can be
-// remembered before the watch tells of it.
+// Store holds the newest known state of a watched selection. It is a reflector's
+// store that never goes back in time, so that it can hold the result of a write
+// before the watch reports it.
 //
-// client-go's informers would do but for that: what they hold lags behind
-// akd's own writes, and each lagging read costs a write that changes nothing.
+// client-go's informers lack only that: their caches lag behind akd's own writes,
+// and each stale read costs a write that changes nothing.
 type Store[T Object] struct {
 	Handlers[T]
 
 	mu     sync.RWMutex
 	items  map[string]map[string]T // by namespace and name
 	count  int
-	newest string // the highest resourceVersion that the watch has shown
+	newest string // the highest resourceVersion that the watch has reported
 	synced bool
-	denied error // the server's last refusal to let us read, nil once it did
+	denied error // the last refusal by the server, nil after a successful list
 }
 
-// Handlers are what a store calls. Each may be nil. They are called without
-// the store's lock, but for Trim.
+// Handlers are the callbacks of a store. Each may be nil. All but Trim are called
+// without the store's lock.
 type Handlers[T Object] struct {
-	// Changed is told of each change, once.
+	// Changed is called once for each change.
 	Changed func(Change[T])
-	// Ready is called once: when the selection has been read, or is known to be
-	// refused.
+	// Ready is called once: after the first list of the selection, or when the
+	// server refuses it.
 	Ready func()
-	// Trim makes an object smaller that nobody else has seen.
+	// Trim reduces the size of an object before any reader has access to it.
 	Trim func(T)
 }
 
-// New returns an empty store, which Run fills.
+// New returns an empty store. Run fills it.
 func New[T Object](handlers Handlers[T]) *Store[T] {
 	if handlers.Changed == nil {
 		handlers.Changed = func(Change[T]) {}
@@ -131,7 +131,7 @@ func New[T Object](handlers Handlers[T]) *Store[T] {
 	return &Store[T]{Handlers: handlers, items: map[string]map[string]T{}}
 }
 
-// Get returns the object, which is read-only, or nil.
+// Get returns the object, which is read-only, or nil if there is none.
 func (o *Store[T]) Get(namespace, name string) T {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
@@ -156,30 +156,30 @@ func (o *Store[T]) In(namespace string) []T {
 	return slices.Collect(maps.Values(o.items[namespace]))
 }
 
-// Len returns how many objects there are.
+// Len returns the number of objects.
 func (o *Store[T]) Len() int {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.count
 }
 
-// HasSynced reports whether the whole selection has been read once.
+// HasSynced reports whether the whole selection has been listed once.
 func (o *Store[T]) HasSynced() bool {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.synced
 }
 
-// Refusal returns the error with which the server refuses to let us read the
-// selection, or nil.
+// Refusal returns the error with which the server refuses to list the selection,
+// or nil.
 func (o *Store[T]) Refusal() error {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.denied
 }
 
-// Put remembers what a write returned, unless the watch has already shown
-// that state or a later one.
+// Put stores the result of a write, unless the watch has already reported that
+// state or a later one.
 func (o *Store[T]) Put(item T) {
 	o.mu.Lock()
 	if !Newer(item.GetResourceVersion(), o.newest) {
@@ -193,8 +193,8 @@ func (o *Store[T]) Put(item T) {
 	}
 }
 
-// Drop forgets an object that a write has deleted, before the watch tells.
-// Whoever deletes knows what to do next: Changed is not called.
+// Drop removes an object that a write has deleted, before the watch reports the
+// deletion. It does not call Changed: the caller already handles the deletion.
 func (o *Store[T]) Drop(item T) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -210,7 +210,7 @@ func (o *Store[T]) setLocked(item T) (Change[T], bool) {
 	if old != none && (sameState(old, item) || Newer(old.GetResourceVersion(), item.GetResourceVersion())) {
 		return Change[T]{}, false
 	}
-	item.SetManagedFields(nil) // of no use here, and often half of an object
+	item.SetManagedFields(nil) // unused here, and often half of an object
 	o.Trim(item)
 	if o.items[namespace] == nil {
 		o.items[namespace] = map[string]T{}
@@ -272,8 +272,8 @@ func (o *Store[T]) Delete(obj any) error {
 	return nil
 }
 
-// Replace implements cache.ReflectorStore. What is newer than the list, which
-// the server may answer from a lagging cache, is kept.
+// Replace implements cache.ReflectorStore. It keeps objects that are newer than
+// the list, because the server may answer from a lagging cache.
 func (o *Store[T]) Replace(list []any, resourceVersion string) error {
 	var changes []Change[T]
 	o.mu.Lock()
@@ -310,18 +310,20 @@ func (o *Store[T]) Replace(list []any, resourceVersion string) error {
 	return nil
 }
 
-// Resync implements cache.ReflectorStore; reconciling is driven by the queue.
+// Resync implements cache.ReflectorStore. It does nothing: the queue drives
+// reconciliation.
 func (o *Store[T]) Resync() error { return nil }
 
-// sameState reports whether both are one state of one object: what a write
-// returned, told once more by the watch, or what a new watch lists again.
+// sameState reports whether a and b are the same state of the same object: the
+// result of a write that the watch reports again, or an object that a new watch
+// lists again.
 func sameState(a, b metav1.Object) bool {
 	return a.GetResourceVersion() != "" && a.GetResourceVersion() == b.GetResourceVersion() && a.GetUID() == b.GetUID()
 }
 
-// Newer reports whether resource version a is later than b; the empty one is
-// earlier than any. Comparing them as numbers is sound within one resource of
-// one cluster (KEP-5504).
+// Newer reports whether resource version a is later than b. The empty version is
+// earlier than any other. Comparing versions as numbers is valid within one
+// resource of one cluster (KEP-5504).
 func Newer(a, b string) bool {
 	if a == "" || b == "" {
 		return a != ""
@@ -349,9 +351,9 @@ func (o *Store[T]) Run(ctx context.Context, src ListWatch) {
 	}).RunWithContext(ctx)
 }
 
-// NoteRefusal remembers a refusal that lasts, and ends the wait for the first
-// read: a kubelet starts the pod without what it may not read, and says so. A
-// kind that the cluster does not know is not found.
+// NoteRefusal records a lasting refusal and ends the wait for the first list: a
+// kubelet, too, starts a pod without the objects that it may not read, and
+// reports that. NotFound is also a refusal: the cluster does not serve the kind.
 func (o *Store[T]) NoteRefusal(err error) {
 	if !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
 		return

@@ -14,8 +14,8 @@ func podAt(name, uid, resourceVersion string) *corev1.Pod {
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, UID: types.UID(uid), ResourceVersion: resourceVersion}}
 }
 
-// A cache that goes back in time makes akd repeat writes, or take a pod that it
-// just created for one that somebody deleted.
+// If a cache goes back in time, akd repeats writes, or mistakes a pod that it has
+// just created for a deleted one.
 func TestObjectsNeverGoBack(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -116,8 +116,8 @@ func TestObjectsNeverGoBack(t *testing.T) {
 	}
 }
 
-// Only a deletion that the watch itself reported may end a remote pod without
-// a further question.
+// Only a deletion that the watch itself reported may delete a remote pod without
+// another check.
 func TestObjectsTellDeletionsApart(t *testing.T) {
 	t.Parallel()
 	var got []Change[*corev1.Pod]
@@ -139,8 +139,9 @@ func TestObjectsTellDeletionsApart(t *testing.T) {
 	}
 }
 
-// Each of akd's own writes comes back by the watch, and a watch that starts
-// anew lists what is known: half of all that akd looked at was such an echo.
+// Each of akd's own writes comes back through the watch, and a restarted watch
+// lists known objects again. Half of the changes that akd used to process were
+// such echoes.
 func TestObjectsTellEachStateOnce(t *testing.T) {
 	t.Parallel()
 	var got []string

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// WatchGroup owns watches that begin and end at any time. Those that begin
-// before Run wait for it.
+// WatchGroup owns watches that start and end at any time. Watches added before
+// Run start with it.
 type WatchGroup struct {
 	mu      sync.Mutex
 	waiting []*groupedWatch
@@ -16,8 +16,8 @@ type WatchGroup struct {
 // NewWatchGroup returns a group without watches.
 func NewWatchGroup() *WatchGroup { return &WatchGroup{wake: make(chan struct{}, 1)} }
 
-// Begin has Run run a watch, whose context ends when the returned function is
-// called, and with Run's at the latest.
+// Begin adds a watch for Run to run. The context of the watch ends when the
+// returned function is called, or when Run's context ends.
 func (g *WatchGroup) Begin(watch func(context.Context)) (end func()) {
 	next := &groupedWatch{watch: watch}
 	g.mu.Lock()
@@ -25,12 +25,12 @@ func (g *WatchGroup) Begin(watch func(context.Context)) (end func()) {
 	g.mu.Unlock()
 	select {
 	case g.wake <- struct{}{}:
-	default: // Run has been woken already
+	default: // Run is already notified
 	}
 	return next.end
 }
 
-// Run runs the watches until ctx ends, and returns when each has ended.
+// Run runs the watches until ctx ends. It returns after all of them have ended.
 func (g *WatchGroup) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()

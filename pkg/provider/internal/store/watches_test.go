@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A watch lives from Begin to its end, or to the end of the group, whichever
-// comes first, and one that ended before the group ran never begins.
+// A watch runs from Begin until it is ended or the group ends, whichever comes
+// first. A watch that is ended before the group runs never starts.
 func TestWatchGroup(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

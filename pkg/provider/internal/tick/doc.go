@@ -1,6 +1,7 @@
-// Package tick does something after each interval, on a clock that is handed in.
+// Package tick calls a function after each interval, on a clock that the caller
+// provides.
 //
-// It must not know what it does, and imports nothing of this module.
+// It must not depend on the function, and it imports nothing from this module.
 //
 //	clock ──▶ Every(interval) ──▶ do
 package tick

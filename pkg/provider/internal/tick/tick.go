@@ -9,7 +9,7 @@ import (
 
 // Every calls do after each interval until ctx ends. A call that takes longer
 // than the interval delays the next one. client-go's wait.UntilWithContext does
-// the same, but takes no clock.
+// the same, but does not accept a clock.
 func Every(ctx context.Context, clock clock.WithTicker, interval time.Duration, do func(context.Context)) {
 	ticker := clock.NewTicker(interval)
 	defer ticker.Stop()
