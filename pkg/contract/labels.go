@@ -57,8 +57,8 @@ const (
 // in RFC 3339. It is set on the Secret that holds the credential and on the Node.
 const AnnotationTokenExpires = Domain + "token-expires"
 
-// AnnotationInstalledKinds, on the ServiceAccount of a node's akd in either
-// cluster, lists the group-kinds of all objects ever installed for the node in
+// AnnotationInstalledKinds lists, on the ServiceAccount of a node's akd in either
+// cluster, the group-kinds of all objects ever installed for the node in
 // that cluster, as Kind.group, separated by commas. Uninstalling a node reads it
 // to find the kinds that may have objects with the node's label. It serves the
 // same purpose as applyset.kubernetes.io/contains-group-kinds on an ApplySet.
