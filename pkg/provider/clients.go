@@ -70,29 +70,43 @@ func (c connector) connect(ctx context.Context) (*clients, error) {
 		return nil, err
 	}
 	asNode, asProxy := c.identities(ways.local)
-	made := make([]kubernetes.Interface, 0, 4)
-	for _, way := range []struct {
-		side string
-		cfg  *rest.Config
-	}{{sideLocal, ways.local}, {sideLocal, asNode}, {sideLocal, asProxy}, {sideRemote, ways.remote}} {
-		client, err := kubernetes.NewForConfig(way.cfg)
-		if err != nil {
-			return nil, usagef("%s cluster: %w", way.side, err)
-		}
-		made = append(made, client)
+	own, err := newClient(sideLocal, ways.local)
+	if err != nil {
+		return nil, err
+	}
+	node, err := newClient(sideLocal, asNode)
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := newClient(sideLocal, asProxy)
+	if err != nil {
+		return nil, err
+	}
+	remote, err := newClient(sideRemote, ways.remote)
+	if err != nil {
+		return nil, err
 	}
 	connected := &clients{
-		own:          made[0],
-		node:         made[1],
+		own:          own,
+		node:         node,
 		remoteConfig: ways.remote,
-		local:        cluster.NewLocal(made[1], made[2], c.cfg.NodeName),
-		remote:       cluster.NewRemote(made[3], c.cfg.NodeName),
+		local:        cluster.NewLocal(node, proxy, c.cfg.NodeName),
+		remote:       cluster.NewRemote(remote, c.cfg.NodeName),
 		credential:   ways.credential,
 	}
-	if connected.facts, err = c.askBoth(ctx, connected, made[3], ways.local); err != nil {
+	if connected.facts, err = c.askBoth(ctx, connected, remote, ways.local); err != nil {
 		return nil, err
 	}
 	return connected, nil
+}
+
+// newClient makes a client for one side.
+func newClient(side string, cfg *rest.Config) (kubernetes.Interface, error) {
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return nil, usagef("%s cluster: %w", side, err)
+	}
+	return client, nil
 }
 
 // ways describes how akd reaches both clusters.
