@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,6 +25,15 @@ type endpoint struct {
 	// granted is the status code for a caller with the right; the pods do not
 	// exist.
 	granted int
+}
+
+// verb is that of the right: whoever opens a stream or runs a command creates
+// something, whatever the method.
+func (to endpoint) verb() string {
+	if first, _, _ := strings.Cut(to.path[1:], "/"); slices.Contains([]string{"exec", "attach", "portForward", "run"}, first) {
+		return "create"
+	}
+	return map[string]string{"GET": "get", "POST": "create", "PUT": "update", "DELETE": "delete"}[to.method]
 }
 
 const anyProxy = "nodes/proxy"
@@ -131,14 +141,13 @@ func testRefuses(t *testing.T, e *env.Env, namespace string) {
 			}
 		})
 	}
-	verbs := map[string]string{"GET": "get", "POST": "create", "PUT": "update", "DELETE": "delete"}
 	t.Run("NoRight", func(t *testing.T) {
 		c := e.ServiceAccount(t, e.Local, namespace, "none")
 		for _, to := range endpoints {
 			code, body := c.Request(t, to.method, to.path)
 			status, err := refusal(to.path, body)
 			want := fmt.Sprintf(`nodes %q is forbidden: user "system:serviceaccount:%s:none" needs verb %q on %s of this node`,
-				env.ExampleNode, namespace, verbs[to.method], to.right)
+				env.ExampleNode, namespace, to.verb(), to.right)
 			if code != http.StatusForbidden || err != nil || !strings.HasPrefix(status.Message, want) {
 				t.Errorf("%s %s: %d %q, want 403 and %q", to.method, to.path, code, body, want)
 			}
@@ -154,6 +163,24 @@ func testRefuses(t *testing.T, e *env.Env, namespace string) {
 		for _, to := range endpoints {
 			want := http.StatusForbidden
 			if to.right == "nodes/metrics" {
+				want = to.granted
+			}
+			if code, body := c.Request(t, to.method, to.path); code != want {
+				t.Errorf("%s %s: %d %q, want %d", to.method, to.path, code, body, want)
+			}
+		}
+	})
+	// Monitoring often has this right, which a kubelet takes for that to run commands
+	// through a WebSocket.
+	t.Run("OnlyReads", func(t *testing.T) {
+		c := e.ServiceAccount(t, e.Local, namespace, "reader", rbacv1.PolicyRule{
+			APIGroups: []string{""},
+			Resources: []string{anyProxy},
+			Verbs:     []string{"get"},
+		})
+		for _, to := range endpoints {
+			want := http.StatusForbidden
+			if to.verb() == "get" && strings.Contains(to.right, anyProxy) {
 				want = to.granted
 			}
 			if code, body := c.Request(t, to.method, to.path); code != want {

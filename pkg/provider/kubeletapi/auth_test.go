@@ -36,6 +36,7 @@ var everyPath = map[string][]string{
 	"GET /containerLogs/shop/web/main":     {"proxy"},
 	"POST /run/shop/web/main":              {"proxy"},
 	"POST /run/shop/web/uid-web/main":      {"proxy"},
+	"GET /run/shop/web/main":               {"proxy"},
 	"GET /pods":                            {"pods", "proxy"},
 	"GET /runningpods/":                    {"pods", "proxy"},
 	"GET /allocatedPods":                   {"pods", "proxy"},
@@ -64,7 +65,14 @@ var everyPath = map[string][]string{
 	"POST /exec/shop/web/uid/main/too/far": {"proxy"},
 }
 
-func verbs(method string) string {
+// verbs is the verb that a request needs: whoever opens a stream or runs a command
+// creates something, whatever the method.
+func verbs(method, path string) string {
+	for _, opener := range []string{"/exec/shop/", "/attach/shop/", "/portForward/shop/", "/run/shop/"} {
+		if strings.HasPrefix(path, opener) && !strings.HasSuffix(path, "/too/far") {
+			return "create"
+		}
+	}
 	return map[string]string{"GET": "get", "POST": "create", "PUT": "update", "DELETE": "delete"}[method]
 }
 
@@ -124,7 +132,7 @@ func TestEveryPathIsGuarded(t *testing.T) {
 				if res.StatusCode != caller.code || int(status.Code) != caller.code {
 					t.Errorf("%s %s: %s: got %d %q, want %d", method, path, caller.reason, res.StatusCode, status.Message, caller.code)
 				}
-				right := fmt.Sprintf(`user "weak" needs verb %q on nodes/%s of this node`, verbs(method), strings.Join(subresources, " or nodes/"))
+				right := fmt.Sprintf(`user "weak" needs verb %q on nodes/%s of this node`, verbs(method, path), strings.Join(subresources, " or nodes/"))
 				if caller.code == 403 && !strings.Contains(status.Message, right) {
 					t.Errorf("%s %s: message %q does not tell %q", method, path, status.Message, right)
 				}
@@ -167,6 +175,54 @@ func TestEachSubresourceOpensItsPaths(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// WebSockets begin with a GET: with the verb of the method, the right to read
+// metrics through nodes/proxy was the right to run commands in every container.
+func TestReadersOpenNoStream(t *testing.T) {
+	e := newEnv(t, func(c *Config) {
+		auth, err := NewAuth(AuthConfig{
+			NodeName:    nodeName,
+			ClientCAPEM: newAuthority(t).pem(),
+			Logger:      c.Logger,
+			Reviews: reviewer(func(spec authorizationv1.SubjectAccessReviewSpec) bool {
+				return spec.ResourceAttributes.Verb == "get"
+			}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Auth = auth
+	})
+	e.remote.fail = refuse(500, metav1.StatusReasonInternalError, "reached")
+	for _, path := range []string{
+		execPath, "/attach/shop/web/main?output=1", "/portForward/shop/web?port=80", "/exec/shop/web/uid-web/main?command=id&output=1",
+		"/run/shop/web/main?cmd=id",
+	} {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodHead, http.MethodPut} {
+			req, err := http.NewRequest(method, "https://"+e.addr+path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer "+goodToken)
+			req.Header.Set("Connection", "Upgrade")
+			req.Header.Set("Upgrade", "websocket")
+			res, err := e.client(t).Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			if res.StatusCode != http.StatusForbidden {
+				t.Errorf("%s %s: got %d, want 403", method, path, res.StatusCode)
+			}
+		}
+	}
+	if last := e.remote.last(); last != nil {
+		t.Errorf("%s reached the remote", last.URL)
+	}
+	if res, body := e.ask(t, http.MethodGet, "/pods", goodToken); res.StatusCode != http.StatusOK {
+		t.Errorf("/pods: got %d %s: readers may still read", res.StatusCode, body)
 	}
 }
 

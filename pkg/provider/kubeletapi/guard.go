@@ -1,6 +1,7 @@
 package kubeletapi
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -46,18 +47,24 @@ func (s *Server) authenticated(next http.Handler) http.Handler {
 	})
 }
 
-// authorized rejects requests of callers who may not use the verb of the method on
-// any of the subresources of the node. methods are separated by spaces; none means
-// any.
-func (s *Server) authorized(methods string, subresources []string, next http.HandlerFunc) http.HandlerFunc {
-	accepted := strings.Fields(methods)
+// access is what a path accepts, and the right that it requires.
+type access struct {
+	methods      string   // separated by spaces; none means any
+	verb         string   // if empty, that of the method
+	subresources []string // of the node; one of them is enough
+}
+
+// authorized rejects requests of callers who lack the right that the path requires.
+func (s *Server) authorized(needs access, next http.HandlerFunc) http.HandlerFunc {
+	accepted := strings.Fields(needs.methods)
 	return func(w http.ResponseWriter, r *http.Request) {
 		user, ok := r.Context().Value(userKey{}).(authenticationv1.UserInfo)
 		if !ok {
 			writeError(w, r, unauthorized("no user"))
 			return
 		}
-		if err := s.cfg.Auth.Authorize(r.Context(), user, verbOf(r.Method), subresources); err != nil {
+		verb := cmp.Or(needs.verb, verbOf(r.Method))
+		if err := s.cfg.Auth.Authorize(r.Context(), user, verb, needs.subresources); err != nil {
 			s.log.Debug("request refused", "user", user.Username, "method", r.Method, "path", r.URL.Path, "error", err)
 			writeError(w, r, err)
 			return

@@ -50,6 +50,34 @@ func TestLogs(t *testing.T) {
 	}
 }
 
+// Logs are text that is read, with the right to read: an upgrade would make of the
+// request a connection to the remote that both sides write to.
+func TestLogsAreNotUpgraded(t *testing.T) {
+	e := newEnv(t)
+	e.remote.logs = func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "upgrade to %q", r.Header.Get("Upgrade"))
+	}
+	req, err := http.NewRequest(http.MethodGet, "https://"+e.addr+"/containerLogs/shop/web/main", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"Authorization": "Bearer " + goodToken, "Connection": "Upgrade", "Upgrade": "websocket", "Sec-Websocket-Version": "13",
+		"Sec-Websocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-Websocket-Protocol": "binary.k8s.io",
+	} {
+		req.Header.Set(name, value)
+	}
+	res, err := e.client(t).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if want := `upgrade to ""`; err != nil || res.StatusCode != http.StatusOK || string(body) != want {
+		t.Errorf("got %d %q, error %v, want 200 %q", res.StatusCode, body, err, want)
+	}
+}
+
 func TestFollowedLogsComeAtOnceAndStopWithTheCaller(t *testing.T) {
 	e := newEnv(t)
 	gone := make(chan struct{})

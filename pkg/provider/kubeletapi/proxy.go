@@ -95,7 +95,7 @@ func (s *Server) streamHandler(subresource string, translate translation, upgrad
 			writeError(w, r, err)
 			return
 		}
-		str.subresource = subresource
+		str.subresource, str.upgrade = subresource, upgrade
 		if str.query, err = translate(r.URL.Query(), str.container); err != nil {
 			writeError(w, r, err)
 			return
@@ -122,11 +122,16 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, str stream) {
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.URL = s.remotes.url(str)
 			pr.Out.Host = ""
-			pr.Out.Header = allowed(pr.Out.Header, requestHeaders[:])
-			takeProtocolToken(pr.Out.Header)
+			if str.upgrade {
+				pr.Out.Header = allowed(pr.Out.Header, requestHeaders[:])
+				takeProtocolToken(pr.Out.Header)
+				return
+			}
+			// A log is read, with the right to read: nothing of the caller's goes along.
+			pr.Out.Header, pr.Out.Body, pr.Out.ContentLength = http.Header{}, nil, 0
 			// Each log has its own connection, too. An idle one may be dead, which
 			// takes minutes to detect, and a followed log may be silent for hours.
-			pr.Out.Close = !httpstream.IsUpgradeRequest(r)
+			pr.Out.Close = true
 		},
 		ModifyResponse: func(res *http.Response) error {
 			return s.receive(r, res, str)
@@ -144,7 +149,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, str stream) {
 func (s *Server) receive(r *http.Request, res *http.Response, str stream) error {
 	res.Header = allowed(res.Header, responseHeaders[:])
 	switch {
-	case res.StatusCode == http.StatusSwitchingProtocols:
+	case res.StatusCode == http.StatusSwitchingProtocols && str.upgrade:
 		if conn, ok := res.Body.(io.ReadWriteCloser); ok {
 			if strings.EqualFold(res.Header.Get("Upgrade"), "SPDY/3.1") {
 				conn = newPingHolder(conn, pingQuiet)
@@ -152,7 +157,7 @@ func (s *Server) receive(r *http.Request, res *http.Response, str stream) error 
 			res.Body = &lingeringBody{ReadWriteCloser: conn}
 		}
 		return nil
-	case res.StatusCode >= 200 && res.StatusCode < 300 && !httpstream.IsUpgradeRequest(r):
+	case res.StatusCode >= 200 && res.StatusCode < 300 && !str.upgrade:
 		return nil
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))

@@ -30,6 +30,7 @@ type stream struct {
 	remoteNamespace, remoteName string
 	subresource                 string
 	query                       url.Values
+	upgrade                     bool // to a connection that both sides write to
 }
 
 // translation translates the query of a kubelet path to that of a pod subresource.

@@ -251,24 +251,33 @@ func (s *Server) shutdown(ctx context.Context, server *http.Server, endRequests 
 // bypasses its rights.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	add := func(methods string, subresources []string, handler http.HandlerFunc, patterns ...string) {
+	serve := func(needs access, handler http.HandlerFunc, patterns ...string) {
 		for _, pattern := range patterns {
-			mux.HandleFunc(pattern, s.authorized(methods, subresources, handler))
+			mux.HandleFunc(pattern, s.authorized(needs, handler))
 		}
+	}
+	add := func(methods string, subresources []string, handler http.HandlerFunc, patterns ...string) {
+		serve(access{methods: methods, subresources: subresources}, handler, patterns...)
 	}
 	proxy := []string{"proxy"}
 	// kubelet's fine-grained subresources, with fallback to proxy: KEP-2862.
 	pods, healthz, configz := []string{"pods", "proxy"}, []string{"healthz", "proxy"}, []string{"configz", "proxy"}
 	stats, metrics := []string{"stats"}, []string{"metrics"}
+	// A WebSocket begins with a GET. API servers ask for create all the same since
+	// Kubernetes 1.35 (KEP-4006); kubelets do not, so that a right to read which
+	// monitoring often has, get on nodes/proxy, runs commands in every container.
+	// https://github.com/kubernetes/kubernetes/pull/136550
+	opens := access{methods: "GET POST", verb: "create", subresources: proxy}
 
-	add("GET POST", proxy, s.streamHandler("exec", execQuery, true),
+	serve(opens, s.streamHandler("exec", execQuery, true),
 		"/exec/{namespace}/{pod}/{container}", "/exec/{namespace}/{pod}/{uid}/{container}")
-	add("GET POST", proxy, s.streamHandler("attach", attachQuery, true),
+	serve(opens, s.streamHandler("attach", attachQuery, true),
 		"/attach/{namespace}/{pod}/{container}", "/attach/{namespace}/{pod}/{uid}/{container}")
-	add("GET POST", proxy, s.streamHandler("portforward", portForwardQuery, true),
+	serve(opens, s.streamHandler("portforward", portForwardQuery, true),
 		"/portForward/{namespace}/{pod}", "/portForward/{namespace}/{pod}/{uid}")
+	serve(access{methods: "POST", verb: "create", subresources: proxy}, s.run,
+		"/run/{namespace}/{pod}/{container}", "/run/{namespace}/{pod}/{uid}/{container}")
 	add("GET", proxy, s.streamHandler("log", logQuery, false), "/containerLogs/{namespace}/{pod}/{container}")
-	add("POST", proxy, s.run, "/run/{namespace}/{pod}/{container}", "/run/{namespace}/{pod}/{uid}/{container}")
 
 	add("GET", pods, s.pods, "/pods", "/pods/{$}")
 	add("GET", pods, s.runningPods, "/runningpods", "/runningpods/{$}")
