@@ -12,6 +12,9 @@ const (
 	// LabelNodeName is the name of the virtual node, which also identifies the
 	// tenant.
 	LabelNodeName = Domain + "node-name"
+	// LabelClusterUID is the UID of the local kube-system namespace, which
+	// identifies the local cluster. A node's name belongs to one local cluster.
+	LabelClusterUID = Domain + "cluster-uid"
 	// LabelNamespace is the name of the local namespace.
 	LabelNamespace = Domain + "namespace"
 	// LabelUID is the UID of the local object that the remote object was created
@@ -30,9 +33,6 @@ const EndpointSliceManager = "akd.actual.vk"
 
 // Annotations of remote objects.
 const (
-	// AnnotationClusterUID, on a remote namespace, is the UID of the local
-	// kube-system namespace, which identifies the local cluster.
-	AnnotationClusterUID = Domain + "cluster-uid"
 	// AnnotationApplied, on a remote pod, records the state last applied to it: a
 	// hash of the mutable fields, and the keys of the labels and annotations that
 	// came from the local pod. See translate.Mapper.Update.

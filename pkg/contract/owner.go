@@ -23,7 +23,7 @@ type Owner struct {
 // hash, and two clusters may have nodes of the same name.
 func (o Owner) OwnsNamespace(remote *corev1.Namespace, local string) error {
 	node, namespace := remote.Labels[LabelNodeName], remote.Labels[LabelNamespace]
-	cluster := remote.Annotations[AnnotationClusterUID]
+	cluster := remote.Labels[LabelClusterUID]
 	switch {
 	case node == "" && namespace == "":
 		return fmt.Errorf("remote namespace %s exists, but akd did not make it: delete it, or give the node another name", remote.Name)
@@ -37,7 +37,7 @@ func (o Owner) OwnsNamespace(remote *corev1.Namespace, local string) error {
 			remote.Name, namespace, local)
 	case cluster != string(o.ClusterUID):
 		return fmt.Errorf("remote namespace %s belongs to another local cluster (%s: %q, this one is %q): give this node another name",
-			remote.Name, AnnotationClusterUID, cluster, o.ClusterUID)
+			remote.Name, LabelClusterUID, cluster, o.ClusterUID)
 	}
 	return nil
 }
@@ -46,7 +46,7 @@ func (o Owner) OwnsNamespace(remote *corev1.Namespace, local string) error {
 // given namespace. Otherwise the error gives the reason in one sentence.
 func (o Owner) OwnsPod(remote *corev1.Pod, namespace string) error {
 	switch {
-	case remote.Labels[LabelUID] == "" || remote.Labels[LabelNodeName] != o.Node:
+	case remote.Labels[LabelUID] == "" || remote.Labels[LabelNodeName] != o.Node || remote.Labels[LabelClusterUID] != string(o.ClusterUID):
 		return fmt.Errorf("remote pod %s/%s exists, but akd on node %s did not make it: delete or rename it",
 			remote.Namespace, remote.Name, o.Node)
 	case remote.Labels[LabelNamespace] != namespace || remote.Namespace != RemoteNamespace(o.Node, namespace):
@@ -63,10 +63,18 @@ func (o Owner) OwnsPodFor(remote, local *corev1.Pod) bool {
 		remote.Labels[LabelUID] == string(local.UID) && o.OwnsPod(remote, local.Namespace) == nil
 }
 
+// ObjectLabels returns the labels of every remote object of the node: they select
+// what belongs to it.
+func (o Owner) ObjectLabels() map[string]string {
+	return map[string]string{LabelNodeName: o.Node, LabelClusterUID: string(o.ClusterUID)}
+}
+
 // NamespaceLabels returns the labels of the objects that akd creates for a local
 // namespace.
 func (o Owner) NamespaceLabels(namespace string) map[string]string {
-	return map[string]string{LabelNodeName: o.Node, LabelNamespace: namespace}
+	labels := o.ObjectLabels()
+	labels[LabelNamespace] = namespace
+	return labels
 }
 
 // Labels returns the labels of a remote object created from a local one.

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/credential"
@@ -91,12 +92,12 @@ func (c connector) connect(ctx context.Context) (*clients, error) {
 		node:         node,
 		remoteConfig: ways.remote,
 		local:        cluster.NewLocal(node, proxy, c.cfg.NodeName),
-		remote:       cluster.NewRemote(remote, c.cfg.NodeName),
 		credential:   ways.credential,
 	}
 	if connected.facts, err = c.askBoth(ctx, connected, remote, ways.local); err != nil {
 		return nil, err
 	}
+	connected.remote = cluster.NewRemote(remote, contract.Owner{Node: c.cfg.NodeName, ClusterUID: connected.facts.localUID})
 	return connected, nil
 }
 

@@ -31,6 +31,7 @@ func TestLimits(t *testing.T) {
 NetworkPolicy:
   metadata:
     labels:
+      actual.vk/cluster-uid: ""
       actual.vk/namespace: default
       actual.vk/node-name: ak
     name: actual-vk
@@ -65,6 +66,7 @@ ResourceQuota: null
 			want: `LimitRange:
   metadata:
     labels:
+      actual.vk/cluster-uid: ""
       actual.vk/namespace: default
       actual.vk/node-name: ak
     name: actual-vk
@@ -78,6 +80,7 @@ NetworkPolicy: null
 ResourceQuota:
   metadata:
     labels:
+      actual.vk/cluster-uid: ""
       actual.vk/namespace: default
       actual.vk/node-name: ak
     name: actual-vk

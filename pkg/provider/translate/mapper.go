@@ -58,9 +58,8 @@ const labelEnforce = "pod-security.kubernetes.io/enforce"
 // Namespace returns the remote namespace to create for a local namespace.
 func (m *Mapper) Namespace(local string) *corev1.Namespace {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name:        contract.RemoteNamespace(m.Node, local),
-		Labels:      m.NamespaceLabels(local),
-		Annotations: map[string]string{contract.AnnotationClusterUID: string(m.ClusterUID)},
+		Name:   contract.RemoteNamespace(m.Node, local),
+		Labels: m.NamespaceLabels(local),
 	}}
 	if m.PodSecurity != "" {
 		namespace.Labels[labelEnforce] = m.PodSecurity

@@ -40,12 +40,12 @@ func TestOwnsNamespace(t *testing.T) {
 		},
 		"OtherCluster": {
 			reason: "Two clusters may each have a node of that name.",
-			remote: with(func(n *corev1.Namespace) { n.Annotations[contract.AnnotationClusterUID] = "x" }),
+			remote: with(func(n *corev1.Namespace) { n.Labels[contract.LabelClusterUID] = "x" }),
 			wants:  "another local cluster",
 		},
 		"NoCluster": {
 			reason: "A namespace that names no cluster proves nothing.",
-			remote: with(func(n *corev1.Namespace) { n.Annotations = nil }),
+			remote: with(func(n *corev1.Namespace) { delete(n.Labels, contract.LabelClusterUID) }),
 			wants:  "another local cluster",
 		},
 		"OtherName": {

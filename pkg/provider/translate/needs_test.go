@@ -42,7 +42,7 @@ func TestConfigMap(t *testing.T) {
 	}
 	want := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Name: "actual-vk-kube-root-ca.crt", Namespace: "n1-93104c7ea350e1e1",
-			Labels: map[string]string{contract.LabelNodeName: "n1", contract.LabelNamespace: "shop", contract.LabelUID: "cm-uid"}},
+			Labels: testMapper().Labels("shop", "cm-uid")},
 		Data: map[string]string{"ca.crt": "local"}, BinaryData: map[string][]byte{"b": {1}}, Immutable: new(true),
 	}
 	got := testMapper().ConfigMap(local)
@@ -126,7 +126,7 @@ func TestSecret(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{
 					Name:      "s",
 					Namespace: "n1-93104c7ea350e1e1",
-					Labels:    map[string]string{contract.LabelNodeName: "n1", contract.LabelNamespace: "shop", contract.LabelUID: "uid"},
+					Labels:    testMapper().Labels("shop", "uid"),
 				},
 				Type: tc.want, Data: map[string][]byte{"k": {1}},
 			}
@@ -147,7 +147,7 @@ func TestTokenSecret(t *testing.T) {
 	want := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "actual-vk-token-local-uid", Namespace: "n1-93104c7ea350e1e1",
-			Labels:      map[string]string{contract.LabelNodeName: "n1", contract.LabelNamespace: "shop", contract.LabelUID: "local-uid"},
+			Labels:      testMapper().Labels("shop", "local-uid"),
 			Annotations: map[string]string{contract.AnnotationRenewAfter: "2030-01-01T11:00:00Z"},
 		},
 		Type: "actual.vk/pod-tokens", Data: map[string][]byte{"api.0": []byte("t")},

@@ -15,9 +15,8 @@ import (
 // remoteNamespace is one that an akd has made.
 func remoteNamespace(owner contract.Owner, local string) *corev1.Namespace {
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name:        contract.RemoteNamespace(owner.Node, local),
-		Labels:      map[string]string{contract.LabelNodeName: owner.Node, contract.LabelNamespace: local},
-		Annotations: map[string]string{contract.AnnotationClusterUID: string(owner.ClusterUID)},
+		Name:   contract.RemoteNamespace(owner.Node, local),
+		Labels: owner.NamespaceLabels(local),
 	}}
 }
 

@@ -20,12 +20,12 @@ import (
 // Remote reads and writes the cluster where the containers run.
 type Remote struct {
 	client kubernetes.Interface
-	node   string
+	owner  contract.Owner
 }
 
-// NewRemote returns the remote cluster of a node.
-func NewRemote(client kubernetes.Interface, node string) *Remote {
-	return &Remote{client: client, node: node}
+// NewRemote returns the remote cluster of a node of a local cluster.
+func NewRemote(client kubernetes.Interface, owner contract.Owner) *Remote {
+	return &Remote{client: client, owner: owner}
 }
 
 // Pods selects all pods of a remote namespace, including foreign ones, so that
@@ -68,17 +68,16 @@ func (c *Remote) Events(namespace string) store.ListWatch {
 
 // ours selects the objects that akd created for this node.
 func (c *Remote) ours(opts *metav1.ListOptions) {
-	opts.LabelSelector = labels.Set{contract.LabelNodeName: c.node}.String()
+	opts.LabelSelector = labels.Set(c.owner.ObjectLabels()).String()
 }
 
-// ListMappedNamespaces lists the remote namespaces with this node's label. An
-// earlier akd may have left some behind.
+// ListMappedNamespaces lists the remote namespaces with this node's label, of
+// whichever local cluster. An earlier akd may have left some behind.
 func (c *Remote) ListMappedNamespaces(ctx context.Context) ([]corev1.Namespace, error) {
-	var opts metav1.ListOptions
-	c.ours(&opts)
+	opts := metav1.ListOptions{LabelSelector: labels.Set{contract.LabelNodeName: c.owner.Node}.String()}
 	list, err := c.client.CoreV1().Namespaces().List(ctx, opts)
 	if err != nil {
-		return nil, fmt.Errorf("list remote namespaces of node %s: %w", c.node, err)
+		return nil, fmt.Errorf("list remote namespaces of node %s: %w", c.owner.Node, err)
 	}
 	return list.Items, nil
 }

@@ -24,7 +24,7 @@ import (
 func (c *Remote) CreateRecord(ctx context.Context, recorded map[string]string) error {
 	record := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: contract.SystemNamespace, Name: c.recordName(), Labels: map[string]string{contract.LabelNodeName: c.node},
+			Namespace: contract.SystemNamespace, Name: c.recordName(), Labels: c.owner.ObjectLabels(),
 		},
 		Data: recorded,
 	}
@@ -52,7 +52,7 @@ func (c *Remote) PatchRecord(ctx context.Context, entries map[string]*string) er
 // existing binding unchanged: a tenant may not change bindings.
 func (c *Remote) BindRole(ctx context.Context, namespace, role string, subject rbacv1.Subject) error {
 	binding := &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: role, Labels: map[string]string{contract.LabelNodeName: c.node}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: role, Labels: c.owner.ObjectLabels()},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
 		Subjects:   []rbacv1.Subject{subject},
 	}
@@ -65,7 +65,7 @@ func (c *Remote) BindRole(ctx context.Context, namespace, role string, subject r
 
 // recordName returns the name of the ConfigMap, in the namespace
 // contract.SystemNamespace, that records the node's remote namespaces.
-func (c *Remote) recordName() string { return contract.RecordName(c.node) }
+func (c *Remote) recordName() string { return contract.RecordName(c.owner.Node) }
 
 // ReadRecord returns the record of the node's remote namespaces: a map from
 // remote to local names.

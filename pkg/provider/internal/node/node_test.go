@@ -79,7 +79,7 @@ func TestNodeCapacity(t *testing.T) {
 
 func testNode() *Node {
 	clock := testingclock.NewFakeClock(time.Unix(0, 0))
-	remote := cluster.NewRemote(fake.NewClientset(), "ak")
+	remote := cluster.NewRemote(fake.NewClientset(), contract.Owner{Node: "ak"})
 	return New(Config{
 		Spec:              Spec{Name: "ak", Hostname: "ak", Address: "192.0.2.5", Port: 10250},
 		Remote:            remote,
@@ -168,7 +168,7 @@ func TestProbe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			clock := testingclock.NewFakeClock(time.Unix(0, 0))
-			p := NewProbe(cluster.NewRemote(fake.NewClientset(), "ak"), 40*time.Second, clock)
+			p := NewProbe(cluster.NewRemote(fake.NewClientset(), contract.Owner{Node: "ak"}), 40*time.Second, clock)
 			for _, answer := range tc.answers {
 				clock.SetTime(clock.Now().Add(10 * time.Second))
 				p.record(answer)

@@ -61,8 +61,9 @@ func Play(t *testing.T, archive *txtar.Archive) string {
 func (s *scenario) start() {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	local := cluster.NewLocal(s.local.client, s.local.client, Node)
-	c := podsync.New(local, cluster.NewRemote(s.remote.client, Node), podsync.Config{
-		Mapper:         mapper(),
+	mapper := mapper()
+	c := podsync.New(local, cluster.NewRemote(s.remote.client, mapper.Owner), podsync.Config{
+		Mapper:         mapper,
 		MirrorServices: s.mirror,
 		Workers:        1, // so that UIDs come in the order of the script
 		UnusedTTL:      5 * time.Minute,
