@@ -18,6 +18,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/disclosure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/node"
@@ -206,7 +207,7 @@ func (s assembler) warnOfNode(ctx context.Context, reason, message string) {
 		Source:         corev1.EventSource{Component: contract.UserAgent, Host: node},
 		Type:           corev1.EventTypeWarning,
 		Reason:         reason,
-		Message:        message,
+		Message:        disclosure.Text(message),
 		FirstTimestamp: now,
 		LastTimestamp:  now,
 		Count:          1,

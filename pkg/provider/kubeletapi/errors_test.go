@@ -80,7 +80,7 @@ func TestErrors(t *testing.T) {
 			path:   "/exec/shop/web/main?command=a&output=1",
 			fail:   refuse(500, metav1.StatusReasonInternalError, leak),
 			code:   502,
-			want:   `the remote cluster could not open a stream to pod "web": Get the remote kubelet: dial tcp: connect: connection refused`,
+			want:   `the remote cluster could not open a stream to pod "web": Get a remote server: dial tcp: connect: connection refused`,
 		},
 		"Page": {
 			reason: "a proxy's HTML helps nobody",

@@ -14,6 +14,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	stats "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/disclosure"
 )
 
 func compareNames(x, y *corev1.Pod) int {
@@ -30,7 +32,7 @@ func (s *Server) summary(w http.ResponseWriter, r *http.Request) {
 	}
 	if usage.err != nil {
 		// RFC 7234, 5.5: 299 is a miscellaneous, persistent warning.
-		w.Header().Set("Warning", fmt.Sprintf("299 akd %q", "no usage: "+usage.err.Error()))
+		w.Header().Set("Warning", fmt.Sprintf("299 akd %q", "no usage: "+disclosure.Text(usage.err.Error())))
 	} else {
 		out.Node.CPU, out.Node.Memory = usage.node.stats()
 	}
@@ -149,7 +151,7 @@ func (s *Server) resourceMetrics(w http.ResponseWriter, r *http.Request) {
 	}
 	var text bytes.Buffer
 	if usage.err != nil {
-		fmt.Fprintf(&text, "# no usage: %s\n", strings.ReplaceAll(usage.err.Error(), "\n", " "))
+		fmt.Fprintf(&text, "# no usage: %s\n", disclosure.Text(usage.err.Error()))
 	}
 	for _, family := range families {
 		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {

@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/disclosure"
 )
 
 var (
@@ -161,26 +162,12 @@ func remoteError(node string, s stream, status metav1.Status) *apierrors.StatusE
 	return withPod(local, s.pod)
 }
 
-// Parts of a remote message that local users must not see: addresses of remote
-// machines, and the remote identity of akd.
-var (
-	anyURL     = regexp.MustCompile(`"?[a-z][a-z0-9+.-]*://[^\s"']+"?`)
-	anyAddress = regexp.MustCompile(`(\b\d{1,3}(\.\d{1,3}){3}\b|\[[0-9a-fA-F:.%]+\])(:\d+)?`)
-	anyLookup  = regexp.MustCompile(`\blookup [^\s:]+( on \S+:\d+)?`)
-	anyDial    = regexp.MustCompile(`\bdial tcp [^\s:]\S*:`)
-	anyUser    = regexp.MustCompile(`\b[Uu]ser "[^"]*"`)
-)
-
-// localize replaces remote names in a message of the remote API server.
+// localize returns what local users may read of a message of the remote API server,
+// with local instead of remote names.
 func (s stream) localize(message string) string {
-	message = anyURL.ReplaceAllString(message, "the remote kubelet")
-	message = anyDial.ReplaceAllString(message, "dial tcp:")
-	message = anyLookup.ReplaceAllString(message, "lookup of the remote host")
-	message = anyAddress.ReplaceAllString(message, "the remote host")
-	message = anyUser.ReplaceAllString(message, "akd")
 	message = strings.ReplaceAll(message, s.remoteNamespace, s.namespace)
 	if s.remoteName != s.pod {
 		message = strings.ReplaceAll(message, s.remoteName, s.pod)
 	}
-	return strings.TrimSpace(message)
+	return disclosure.Text(message)
 }

@@ -7,12 +7,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/disclosure"
 )
 
-// LocalText replaces the remote names in a message of the remote cluster about a
-// local pod with the local names.
+// LocalText returns what local users may read of an error about a local pod: it has
+// local instead of remote names, and what package disclosure leaves.
 func (m *Mapper) LocalText(local *corev1.Pod, text string) string {
-	return m.names(local, "").translate(text)
+	return disclosure.Text(m.names(local, "").translate(text))
 }
 
 // names are pairs of a remote name and the local name that replaces it.

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/disclosure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
@@ -160,7 +161,7 @@ func (m *Services) ReconcileService(ctx context.Context, k queue.Key, attempts i
 func (m *Services) recordEvent(local *corev1.Service, attempts int, err error) {
 	if err != nil && local != nil && attempts == queue.QuietAttempts {
 		m.Recorder.Eventf(local, corev1.EventTypeWarning, reasonServiceNotMirrored,
-			"pods on node %s do not reach this service: %v", m.Mapper.Node, err)
+			"pods on node %s do not reach this service: %s", m.Mapper.Node, disclosure.Text(err.Error()))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/disclosure"
 )
 
 func (n *Node) conditionsLocked() []corev1.NodeCondition {
@@ -28,7 +29,7 @@ func (n *Node) conditionsLocked() []corev1.NodeCondition {
 
 func (n *Node) readyCondition() corev1.NodeCondition {
 	if ok, reason := n.Probe.ready(); !ok {
-		return corev1.NodeCondition{Type: corev1.NodeReady, Status: corev1.ConditionFalse, Reason: "RemoteUnreachable", Message: reason}
+		return corev1.NodeCondition{Type: corev1.NodeReady, Status: corev1.ConditionFalse, Reason: "RemoteUnreachable", Message: disclosure.Text(reason)}
 	}
 	return corev1.NodeCondition{
 		Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "RemoteReady", Message: "the remote cluster answers",
@@ -68,7 +69,7 @@ func credentialCondition(c Credential) corev1.NodeCondition {
 	}
 	if err := c.Problem(); err != nil {
 		condition.Status, condition.Reason = corev1.ConditionFalse, "NotRenewed"
-		condition.Message += ": " + err.Error()
+		condition.Message += ": " + disclosure.Text(err.Error())
 	}
 	return condition
 }

@@ -1,0 +1,91 @@
+package disclosure
+
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	// maxLength is the number of characters of a message. The API accepts 1024 bytes in
+	// an event; a webhook can answer with megabytes.
+	maxLength = 1000
+	// server replaces the address of a remote machine, and akd the identity of akd.
+	server = "a remote server"
+	akd    = "akd"
+)
+
+// replacement is what a part of a message becomes.
+type replacement struct {
+	pattern *regexp.Regexp
+	with    string
+}
+
+// replacements are applied in this order: a URL contains addresses.
+//
+//nolint:gochecknoglobals // never written
+var replacements = []replacement{
+	{regexp.MustCompile(`"?\b[A-Za-z][A-Za-z0-9+.-]*://[^\s"'\\]*"?`), server},
+	// net.OpError: dial tcp 192.0.2.1:6443: …, and read tcp 10.0.0.1:40000->192.0.2.1:6443: …
+	{regexp.MustCompile(`\b(dial|read|write|proxyconnect) (tcp|udp)[46]? [^\s:\[]*(\[[^\]\s]*\])?[^\s\[]*:(\s|$)`), "$1 $2:$4"},
+	// net.DNSError: lookup api.example.com on 192.0.2.53:53: …
+	{regexp.MustCompile(`\blookup [^\s:]+( on \S+:\d+)?`), "lookup of " + server},
+	// x509.HostnameError.
+	{regexp.MustCompile(`\bcertificate is valid for [^"\n]*, not [^\s"]+`), "certificate is valid for other names"},
+	{regexp.MustCompile(`\bcertificate is not valid for any names, but wanted to match [^\s"]+`), "certificate is not valid for any names"},
+	{regexp.MustCompile(`\bcannot validate certificate for [^\s"]+`), "cannot validate certificate"},
+	// The authorizer of an API server, and the text of policies.
+	{regexp.MustCompile(`\b[Uu]ser ("[^"]*"|'[^']*')`), akd},
+	{regexp.MustCompile(`system:(serviceaccounts?|node)(:[A-Za-z0-9._-]+)+`), akd},
+}
+
+// address finds what may be an IP address, with a port or without.
+//
+//nolint:gochecknoglobals // never written
+var address = regexp.MustCompile(`\[[0-9A-Fa-f:.]+(%[^\]\s]*)?\](:\d+)?|[0-9A-Fa-f]*[:.][0-9A-Fa-f:.]*[0-9A-Fa-f:]`)
+
+// Text returns what local users may read of an error: one line of at most 1,000
+// characters, without addresses of remote machines and without the name of akd's
+// remote user. What an API server says of the request itself stays.
+func Text(message string) string {
+	message = strings.Map(printable, strings.ToValidUTF8(message, "\uFFFD"))
+	for _, one := range replacements {
+		message = one.pattern.ReplaceAllString(message, one.with)
+	}
+	message = address.ReplaceAllStringFunc(message, hideAddress)
+	message = strings.TrimSpace(message)
+	if utf8.RuneCountInString(message) > maxLength {
+		message = string([]rune(message)[:maxLength-1]) + "…"
+	}
+	return message
+}
+
+// printable keeps a message in one line, whatever wrote it.
+func printable(r rune) rune {
+	if unicode.IsControl(r) {
+		return ' '
+	}
+	return r
+}
+
+// hideAddress returns the text unless it is an IP address, which the colon of a
+// sentence may follow.
+func hideAddress(text string) string {
+	if isAddress(text) {
+		return server
+	}
+	if bare, ok := strings.CutSuffix(text, ":"); ok && isAddress(bare) {
+		return server + ":"
+	}
+	return text
+}
+
+func isAddress(text string) bool {
+	if _, err := netip.ParseAddrPort(text); err == nil {
+		return true
+	}
+	_, err := netip.ParseAddr(strings.Trim(text, "[]"))
+	return err == nil
+}
