@@ -11,7 +11,8 @@
 // The files are meant to be read: they are text/template over Values, with one
 // rule per comment. All values go through quote, so that none is read as YAML.
 //
-// Objects of one node have the label actual.vk/node-name. Objects that all nodes
-// share, the namespace actual-system and the tenants' ClusterRoles, do not have
-// it, and are removed with the last node.
+// Objects of one node have the label actual.vk/node-name. In the remote cluster
+// they also have the label actual.vk/cluster-uid, which Remote adds: whose node of
+// that name it is. Objects that all nodes share, the namespace actual-system and
+// the tenants' ClusterRoles, have neither, and are removed with the last node.
 package manifests

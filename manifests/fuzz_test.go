@@ -37,7 +37,7 @@ func FuzzNamespaceNames(f *testing.F) {
 // ownNamespaces is the pattern in the policies of a node; all must have the same.
 func ownNamespaces(t *testing.T, node string) *regexp.Regexp {
 	t.Helper()
-	objects, err := manifests.Remote(manifests.Values{Node: node})
+	objects, err := manifests.Remote(manifests.Values{Node: node, ClusterUID: cluster})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"text/template"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -32,6 +33,10 @@ type Values struct {
 	// Node is the node's name; see contract.CheckNodeName. Every object of the
 	// node is named after it.
 	Node string
+	// ClusterUID is the UID of the local cluster's namespace kube-system, to which
+	// the node's name belongs in the remote cluster. Remote labels every object of
+	// the node with it.
+	ClusterUID string
 	// Image of akd. Empty leaves out akd itself: only its identities and rights
 	// are rendered.
 	Image string
@@ -92,10 +97,21 @@ func Local(values Values) ([]*unstructured.Unstructured, error) {
 // apply them: the tenant and, if it runs there, akd. Errors say which value is
 // wrong.
 func Remote(values Values) ([]*unstructured.Unstructured, error) {
+	if err := values.checkClusterUID(); err != nil {
+		return nil, err
+	}
 	if err := values.completeRanges(); err != nil {
 		return nil, err
 	}
-	return render(values, "remote", RunInRemote)
+	objects, err := render(values, "remote", RunInRemote)
+	for _, object := range objects {
+		labels := object.GetLabels()
+		if labels[contract.LabelNodeName] != "" {
+			labels[contract.LabelClusterUID] = values.ClusterUID
+			object.SetLabels(labels)
+		}
+	}
+	return objects, err
 }
 
 // render returns the objects of a folder's files, in the files' order, and akd if
@@ -143,6 +159,17 @@ func (v *Values) complete() error {
 		return fmt.Errorf("%d replicas of akd: want 1 or more", v.Replicas)
 	}
 	v.Replicas = max(v.Replicas, 1)
+	return nil
+}
+
+// checkClusterUID says what is wrong with the UID, which becomes a label.
+func (v *Values) checkClusterUID() error {
+	if v.ClusterUID == "" {
+		return errors.New("the local cluster's UID is missing: it is that of the namespace kube-system")
+	}
+	if problems := validation.IsValidLabelValue(v.ClusterUID); len(problems) > 0 {
+		return fmt.Errorf("the local cluster's UID %q: %s", v.ClusterUID, strings.Join(problems, "; "))
+	}
 	return nil
 }
 

@@ -18,9 +18,14 @@ import (
 
 var update = flag.Bool("update", false, "write what came out into testdata; then read the difference")
 
+// cluster is the UID of a local cluster.
+const cluster = "5f3c9a52-7a4e-4d4b-9d0c-3f1a5f0a8a11"
+
 // What is installed is read by those who have to allow it: each change shows.
 func TestGolden(t *testing.T) {
-	akd := manifests.Values{Node: "vk-ak-example", Image: "example.com/akd:v1", Config: "apiVersion: actual.vk/v1alpha1\n"}
+	akd := manifests.Values{
+		Node: "vk-ak-example", ClusterUID: cluster, Image: "example.com/akd:v1", Config: "apiVersion: actual.vk/v1alpha1\n",
+	}
 	replicas := akd
 	replicas.Replicas, replicas.MirrorServices = 2, true
 	there := akd
@@ -33,9 +38,12 @@ func TestGolden(t *testing.T) {
 		"local-replicas":    {reason: "two akds, one of which waits", values: replicas},
 		"local-identity":    {reason: "akd runs in the remote cluster", values: there},
 		"remote-akd":        {reason: "likewise, as the remote cluster sees it", values: there},
-		"remote":            {reason: "the defaults: nothing optional", values: manifests.Values{Node: "vk-ak-example"}},
+		"remote":            {reason: "the defaults: nothing optional", values: manifests.Values{Node: "vk-ak-example", ClusterUID: cluster}},
 		"remote-everything": {reason: "every switch is on", values: everything("vk-ak-example")},
-		"remote-unconfined": {reason: "a cluster without admission policies", values: manifests.Values{Node: "vk-ak-example", Unconfined: true}},
+		"remote-unconfined": {
+			reason: "a cluster without admission policies",
+			values: manifests.Values{Node: "vk-ak-example", ClusterUID: cluster, Unconfined: true},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -55,6 +63,7 @@ func TestGolden(t *testing.T) {
 func everything(node string) manifests.Values {
 	return manifests.Values{
 		Node:           node,
+		ClusterUID:     cluster,
 		PodSecurity:    "restricted",
 		ReadNodes:      true,
 		ReadMetrics:    true,
@@ -105,6 +114,9 @@ func TestRemoteLabels(t *testing.T) {
 		}
 		switch labels["actual.vk/node-name"] {
 		case "a":
+			if labels["actual.vk/cluster-uid"] != cluster {
+				t.Errorf("%s %s does not say which local cluster's it is: %v", object.GetKind(), object.GetName(), labels)
+			}
 		case "":
 			shared = append(shared, object.GetKind()+" "+object.GetName())
 		default:
@@ -137,24 +149,34 @@ func TestBadValues(t *testing.T) {
 		values manifests.Values
 		want   string
 	}{
-		"no node":  {reason: "everything is named after it", want: "DNS label"},
-		"bad node": {reason: "a name must not become YAML", values: manifests.Values{Node: "a\"\nkind: Pod"}, want: "DNS label"},
+		"no node": {reason: "everything is named after it", values: manifests.Values{ClusterUID: cluster}, want: "DNS label"},
+		"no local cluster": {
+			reason: "nobody would know whose it is",
+			values: manifests.Values{Node: "a"},
+			want:   "the local cluster's UID is missing",
+		},
+		"bad local cluster": {
+			reason: "it becomes a label",
+			values: manifests.Values{Node: "a", ClusterUID: "a\nb"},
+			want:   `the local cluster's UID "a\nb"`,
+		},
+		"bad node": {reason: "a name must not become YAML", values: manifests.Values{ClusterUID: cluster, Node: "a\"\nkind: Pod"}, want: "DNS label"},
 		"dotted node": {
 			reason: "a dot would let its record be another's object",
-			values: manifests.Values{Node: "a.namespaces"},
+			values: manifests.Values{ClusterUID: cluster, Node: "a.namespaces"},
 			want:   "DNS label",
 		},
 		"long node": {
 			reason: "remote namespaces need room for a hash",
-			values: manifests.Values{Node: strings.Repeat("a", 47)},
+			values: manifests.Values{ClusterUID: cluster, Node: strings.Repeat("a", 47)},
 			want:   "47 characters",
 		},
 		"bad level": {
 			reason: "an unknown level would allow nothing",
-			values: manifests.Values{Node: "a", PodSecurity: "none"},
+			values: manifests.Values{ClusterUID: cluster, Node: "a", PodSecurity: "none"},
 			want:   "privileged, baseline, restricted",
 		},
-		"bad cluster": {reason: "there are two", values: manifests.Values{Node: "a", RunIn: "both"}, want: "local or remote"},
+		"bad cluster": {reason: "there are two", values: manifests.Values{ClusterUID: cluster, Node: "a", RunIn: "both"}, want: "local or remote"},
 		"no range":    {reason: "any address could be taken", values: mirroring(nil, "10.244.0.0/16"), want: "range of service addresses"},
 		"no endpoints": {
 			reason: "copies could lead anywhere, or nowhere",
@@ -181,7 +203,7 @@ func TestBadValues(t *testing.T) {
 			values: mirroring([]string{"::ffff:10.96.0.0/112"}, "10.244.0.0/16"),
 			want:   "as one of IPv4",
 		},
-		"bad replicas": {reason: "fewer than none", values: manifests.Values{Node: "a", Replicas: -1}, want: "1 or more"},
+		"bad replicas": {reason: "fewer than none", values: manifests.Values{ClusterUID: cluster, Node: "a", Replicas: -1}, want: "1 or more"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -194,7 +216,7 @@ func TestBadValues(t *testing.T) {
 }
 
 func mirroring(services []string, endpoints ...string) manifests.Values {
-	return manifests.Values{Node: "a", MirrorServices: true, ServiceCIDRs: services, EndpointCIDRs: endpoints}
+	return manifests.Values{Node: "a", ClusterUID: cluster, MirrorServices: true, ServiceCIDRs: services, EndpointCIDRs: endpoints}
 }
 
 // A ServiceCIDR object takes one range of each family: more are spread.

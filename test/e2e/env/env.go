@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -31,6 +32,9 @@ type Env struct {
 	Server string
 	// Local and Remote are clients with an administrator's rights.
 	Local, Remote *kubernetes.Clientset
+	// ClusterUID is that of the local cluster, which owns the nodes' names in the
+	// remote one.
+	ClusterUID string
 
 	clusters string // the clusters command
 	akd      string // the akd binary, with the race detector
@@ -64,8 +68,15 @@ func Up(dir string, options ...string) (*Env, error) {
 	if e.Local, err = e.client("local"); err != nil {
 		return nil, err
 	}
-	e.Remote, err = e.client("remote")
-	return e, err
+	if e.Remote, err = e.client("remote"); err != nil {
+		return nil, err
+	}
+	system, err := e.Local.CoreV1().Namespaces().Get(context.Background(), metav1.NamespaceSystem, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("identify the local cluster: %w", err)
+	}
+	e.ClusterUID = string(system.UID)
+	return e, nil
 }
 
 // read reads the addresses of clusters that run.

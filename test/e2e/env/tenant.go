@@ -3,6 +3,7 @@
 package env
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -88,9 +89,11 @@ func (e *Env) MirroringValues(node string) manifests.Values {
 
 // ApplyRemote applies the manifests of the remote side as an administrator,
 // without akd, which tests run themselves, and without the range of service
-// addresses, which AddServiceRange creates.
+// addresses, which AddServiceRange creates. The node is the local cluster's unless
+// the values name another one.
 func (e *Env) ApplyRemote(t testing.TB, values manifests.Values) {
 	t.Helper()
+	values.ClusterUID = cmp.Or(values.ClusterUID, e.ClusterUID)
 	objects, err := manifests.Remote(values)
 	if err != nil {
 		t.Fatal(err)

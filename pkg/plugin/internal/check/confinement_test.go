@@ -16,7 +16,7 @@ import (
 func TestPoliciesPresent(t *testing.T) {
 	t.Parallel()
 	const install = "kubectl actual install vk --remote-context=there"
-	values := manifests.Values{Node: "vk"}
+	values := manifests.Values{Node: "vk", ClusterUID: "here"}
 	names, err := policyNames(values)
 	if err != nil || len(names) == 0 {
 		t.Fatalf("the node has %d policies, %v", len(names), err)

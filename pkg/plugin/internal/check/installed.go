@@ -46,7 +46,7 @@ func findNode(ctx context.Context, s *Subject) (Node, Finding) {
 	case node.Object != nil && node.Object.Labels[contract.LabelNode] == "":
 		return *node, failed("kubectl actual nodes", "node %s is not served by akd", node.Name)
 	}
-	if err := node.readInstallation(ctx, s.Remote); err != nil {
+	if err := node.readInstallation(ctx, s.Clusters); err != nil {
 		return *node, failed(subject.installCommand(), "%s", err)
 	}
 	if node.AKD == nil {
@@ -116,9 +116,9 @@ func (n *Node) findAKD(ctx context.Context, both kubeclient.Clusters) error {
 }
 
 // readInstallation reads akd's record of namespaces and its configuration.
-func (n *Node) readInstallation(ctx context.Context, remote *kubeclient.Cluster) error {
-	n.Values = manifests.Values{Node: n.Name, RunIn: string(n.Host.Side)}
-	record, err := remote.Client.CoreV1().ConfigMaps(contract.SystemNamespace).Get(ctx, contract.RecordName(n.Name), metav1.GetOptions{})
+func (n *Node) readInstallation(ctx context.Context, both kubeclient.Clusters) error {
+	n.Values = manifests.Values{Node: n.Name, ClusterUID: string(both.Local.UID), RunIn: string(n.Host.Side)}
+	record, err := both.Remote.Client.CoreV1().ConfigMaps(contract.SystemNamespace).Get(ctx, contract.RecordName(n.Name), metav1.GetOptions{})
 	switch {
 	case err == nil:
 		n.Record = record.Data

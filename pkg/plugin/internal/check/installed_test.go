@@ -131,6 +131,7 @@ namespaces: {networkPolicy: {enabled: true}}
 	}
 	want := manifests.Values{
 		Node:           "vk",
+		ClusterUID:     "here",
 		RunIn:          manifests.RunInLocal,
 		PodSecurity:    "restricted",
 		MirrorServices: true,

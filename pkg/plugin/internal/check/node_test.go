@@ -26,8 +26,8 @@ func now() time.Time { return time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC) }
 func subject(local, remote []runtime.Object, conditions ...corev1.NodeCondition) *Subject {
 	s := &Subject{
 		Clusters: kubeclient.Clusters{
-			Local:  &kubeclient.Cluster{Side: kubeclient.Local, Client: fake.NewClientset(local...)},
-			Remote: &kubeclient.Cluster{Side: kubeclient.Remote, Client: fake.NewClientset(remote...)},
+			Local:  &kubeclient.Cluster{Side: kubeclient.Local, UID: "here", Client: fake.NewClientset(local...)},
+			Remote: &kubeclient.Cluster{Side: kubeclient.Remote, UID: "there", Client: fake.NewClientset(remote...)},
 		},
 		RemoteContext: "there",
 		Version:       "v1.2.3",

@@ -11,8 +11,12 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/rights"
 )
 
-// anyNode stands for a node whose name is not known yet.
-const anyNode = "vk-ak-example"
+// anyNode and anyCluster stand for what is not known yet, and does not matter to
+// rights.
+const (
+	anyNode    = "vk-ak-example"
+	anyCluster = "any"
+)
 
 func rightsChecks() []Check {
 	return []Check{
@@ -40,7 +44,7 @@ func rightsChecks() []Check {
 
 // mayInstall reviews every right of the user that an installation needs, and more.
 func mayInstall(ctx context.Context, c *kubeclient.Cluster, node string, more ...rights.Right) Finding {
-	values := manifests.Values{Node: cmp.Or(node, anyNode), Image: "akd"}
+	values := manifests.Values{Node: cmp.Or(node, anyNode), ClusterUID: anyCluster, Image: "akd"}
 	answers, err := rights.ReviewInstall(ctx, c, values, more...)
 	if err != nil {
 		return failed(strings.Join(failure.Hints(err), "; "), "%s", err)

@@ -24,6 +24,20 @@ func checkPolicies(remote *kubeclient.Cluster, unconfined bool) error {
 	return failure.Hintf(err, "upgrade it to Kubernetes 1.30, or accept that with --allow-unconfined-remote")
 }
 
+// findCluster asks the local cluster for its UID, unless it is known.
+func (o *nodeOptions) findCluster(ctx context.Context, access *kubeclient.Access) error {
+	if o.clusterUID != "" {
+		return nil
+	}
+	both, err := access.ConnectLocal(ctx)
+	if err != nil {
+		return failure.Hintf(err, "the remote objects carry the local cluster's UID: "+
+			"name its context with --context, or print them with kubectl actual manifests --side=remote --cluster-uid")
+	}
+	o.clusterUID = string(both.Local.UID)
+	return nil
+}
+
 // readRecords reads both sides' records of installed kinds.
 func readRecords(ctx context.Context, both kubeclient.Clusters, node string) (map[kubeclient.Side][]schema.GroupKind, error) {
 	recorded := map[kubeclient.Side][]schema.GroupKind{}

@@ -96,7 +96,7 @@ func (o *installOptions) Validate() error {
 // Run installs the node.
 func (o *installOptions) Run(ctx context.Context) error {
 	if o.dryRun == dryRunClient {
-		return o.print()
+		return o.print(ctx)
 	}
 	steps := output.NewSteps(o.env.ErrOut(), o.quiet)
 	plan, both, err := o.prepare(ctx, steps)
@@ -120,7 +120,10 @@ func (o *installOptions) Run(ctx context.Context) error {
 }
 
 // print shows what would be applied, to both clusters.
-func (o *installOptions) print() error {
+func (o *installOptions) print(ctx context.Context) error {
+	if err := o.findCluster(ctx, o.env.Access); err != nil {
+		return err
+	}
 	values, err := o.values(discovered{})
 	if err != nil {
 		return err
@@ -140,6 +143,7 @@ func (o *installOptions) prepare(ctx context.Context, steps *output.Steps) (plan
 		if both, err = o.env.Access.Connect(ctx); err != nil {
 			return "", err
 		}
+		o.clusterUID = string(both.Local.UID)
 		if err := checkPolicies(both.Remote, o.unconfined); err != nil {
 			return "", err
 		}

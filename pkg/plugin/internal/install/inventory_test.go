@@ -31,7 +31,7 @@ func object(apiVersion, kind, name, node string) *unstructured.Unstructured {
 }
 
 func TestWithRecord(t *testing.T) {
-	objects, err := manifests.Remote(manifests.Values{Node: "vk"})
+	objects, err := manifests.Remote(manifests.Values{Node: "vk", ClusterUID: "here"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,6 +43,9 @@ type nodeOptions struct {
 	serviceCIDRs  []string
 	endpointCIDRs []string
 
+	// clusterUID is that of the local cluster, once it is known.
+	clusterUID string
+
 	// Complete fills these in.
 	content []byte         // of configFile
 	fields  map[string]any // of content
@@ -194,6 +197,7 @@ func (o *nodeOptions) values(found discovered) (manifests.Values, error) {
 	}
 	values := manifests.Values{
 		Node:          o.node,
+		ClusterUID:    o.clusterUID,
 		Image:         o.image,
 		RunIn:         o.runIn,
 		Replicas:      o.replicas,

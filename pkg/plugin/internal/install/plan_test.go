@@ -53,7 +53,7 @@ func TestPlanInstall(t *testing.T) {
 	}{
 		"Local": {
 			reason: "rights come with their policies, the credential when these are in force, akd at last",
-			values: manifests.Values{Node: "vk", Image: "akd"},
+			values: manifests.Values{Node: "vk", ClusterUID: "here", Image: "akd"},
 			chosen: choices{wait: true},
 			changes: []string{
 				"remote rights | apply remote: " + remoteRights,
@@ -67,7 +67,7 @@ func TestPlanInstall(t *testing.T) {
 		},
 		"Remote": {
 			reason: "the sides change places; the node stays a local one",
-			values: manifests.Values{Node: "vk", Image: "akd", RunIn: manifests.RunInRemote},
+			values: manifests.Values{Node: "vk", ClusterUID: "here", Image: "akd", RunIn: manifests.RunInRemote},
 			chosen: choices{wait: true},
 			changes: []string{
 				"local rights | apply local: " + localRights,
@@ -85,7 +85,7 @@ func TestPlanInstall(t *testing.T) {
 		},
 		"DryRun": {
 			reason: "what is not stored is not in force, and nothing starts",
-			values: manifests.Values{Node: "vk", Image: "akd"}, chosen: choices{wait: true, dryRun: true},
+			values: manifests.Values{Node: "vk", ClusterUID: "here", Image: "akd"}, chosen: choices{wait: true, dryRun: true},
 			changes: []string{
 				"remote rights | apply remote: " + remoteRights,
 				"local rights | apply local: " + localRights + " ConfigMap",
@@ -94,7 +94,7 @@ func TestPlanInstall(t *testing.T) {
 		},
 		"NoWait": {
 			reason: "an unconfined akd has no policies to apply; replicas bring a budget",
-			values: manifests.Values{Node: "vk", Image: "akd", Unconfined: true, Replicas: 2},
+			values: manifests.Values{Node: "vk", ClusterUID: "here", Image: "akd", Unconfined: true, Replicas: 2},
 			changes: []string{
 				"remote rights | apply remote: Namespace ServiceAccount ClusterRole " + remoteTenant,
 				"local rights | apply local: " + localRights + " ConfigMap",

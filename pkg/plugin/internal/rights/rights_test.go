@@ -63,7 +63,7 @@ func TestReviewInstall(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			answers, err := ReviewInstall(t.Context(), answering(tc.side, tc.allowed), manifests.Values{Node: "vk", Image: "akd"})
+			answers, err := ReviewInstall(t.Context(), answering(tc.side, tc.allowed), manifests.Values{Node: "vk", ClusterUID: "here", Image: "akd"})
 			if err != nil {
 				t.Fatal(err)
 			}
