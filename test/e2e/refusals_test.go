@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -102,6 +103,14 @@ func TestRefusals(t *testing.T) {
 		e.Kubectl(t, "remote", "delete", "resourcequota", "few", "-n", remote)
 		second.WaitReady(t)
 	})
+	t.Run("Policy", func(t *testing.T) {
+		deny := denyPods(t, e, remote)
+		denied := e.Pod(namespace, "denied")
+		e.Apply(t, namespace, sleeper("denied", ""))
+		refused(t, denied, "RemoteInvalid", "no pods on Sundays")
+		e.Kubectl(t, "remote", "delete", "validatingadmissionpolicybinding", deny)
+		denied.WaitReady(t)
+	})
 	t.Run("ForeignPod", func(t *testing.T) {
 		foreign, err := e.Remote.CoreV1().Pods(remote).Create(t.Context(), env.IdlePod("taken"), metav1.CreateOptions{})
 		if err != nil {
@@ -116,6 +125,45 @@ func TestRefusals(t *testing.T) {
 		e.Kubectl(t, "remote", "delete", "pod", "taken", "-n", remote)
 		taken.WaitReady(t)
 	})
+}
+
+// denyPods makes a policy deny all new pods of a remote namespace, with the reason
+// that policies have by default: Invalid, which is also that of validation. It returns
+// the name of the policy and of its binding.
+func denyPods(t *testing.T, e *env.Env, namespace string) string {
+	t.Helper()
+	const name = "no-pods-on-sundays"
+	policies := e.Remote.AdmissionregistrationV1()
+	_, err := policies.ValidatingAdmissionPolicies().Create(t.Context(), &admissionregistrationv1.ValidatingAdmissionPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
+			MatchConstraints: &admissionregistrationv1.MatchResources{
+				NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: namespace}},
+				ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{RuleWithOperations: admissionregistrationv1.RuleWithOperations{
+					Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
+					Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
+				}}},
+			},
+			Validations: []admissionregistrationv1.Validation{{Expression: "false", Message: "no pods on Sundays"}},
+		},
+	}, metav1.CreateOptions{})
+	deleteAfter(t, e, "validatingadmissionpolicy", name, err)
+	_, err = policies.ValidatingAdmissionPolicyBindings().Create(t.Context(), &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
+			PolicyName:        name,
+			ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
+		},
+	}, metav1.CreateOptions{})
+	deleteAfter(t, e, "validatingadmissionpolicybinding", name, err)
+	env.Eventually(t, "the policy is in force", func(ctx context.Context) error {
+		_, err := e.Remote.CoreV1().Pods(namespace).Create(ctx, env.IdlePod("probe"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if apierrors.IsInvalid(err) {
+			return nil
+		}
+		return fmt.Errorf("a pod: %w", err)
+	})
+	return name
 }
 
 // Pods that are bound to the node without the scheduler fail here for the same

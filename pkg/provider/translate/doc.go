@@ -5,8 +5,8 @@
 // It owns every field of a pod (pod.go, volumes.go, env.go, dns.go, and the ledger
 // of all decisions in ledger.go), the ConfigMaps, Secrets and tokens that a pod
 // needs (needs.go, trust.go, podcert.go), remote namespaces and their limits
-// (mapper.go, limits.go), mirrored Services (services.go), admission (admit.go), the
-// lifecycle table (next.go), updates in place (update.go, record.go), the merged
+// (mapper.go, limits.go), mirrored Services (services.go), admission (admit.go,
+// reject.go), the lifecycle table (next.go), updates in place (update.go, record.go), the merged
 // status and its patch (status.go, conditions.go, text.go, statuspatch.go, delay.go)
 // and events (events.go). The names themselves are in package contract.
 //

@@ -52,24 +52,34 @@ func (r *reconciler) createWith(ctx context.Context, p pair, secret *corev1.Secr
 	stored := make(chan error, 1)
 	go func() { stored <- r.tokens.Store(ctx, p.remoteNamespace, secret) }()
 	created, err := r.remote.CreatePod(ctx, wanted)
+	if err != nil {
+		created = wanted
+	}
 	return errors.Join(<-stored, r.created(ctx, p, created, err))
 }
 
-// created handles the remote API server's answer to the creation of a pod.
-func (r *reconciler) created(ctx context.Context, p pair, created *corev1.Pod, err error) error {
+// created handles the remote API server's answer to the creation of a pod. pod is the
+// created one, or the one that was sent if there is an error.
+func (r *reconciler) created(ctx context.Context, p pair, pod *corev1.Pod, err error) error {
 	switch {
 	case err == nil:
-		p.remoteNamespace.Pods.Put(created)
+		p.remoteNamespace.Pods.Put(pod)
 		return nil
 	case apierrors.IsAlreadyExists(err):
 		return r.reread(ctx, p)
-	case apierrors.IsInvalid(err):
+	case isInvalid(pod, err):
 		return r.fail(ctx, p, translate.Step{Reason: translate.ReasonRemotePodInvalid, Message: r.mapper.LocalText(p.local, err.Error())})
 	case apierrors.IsNotFound(err):
 		r.namespaces.Forget(p.remoteNamespace)
 		return err
 	}
 	return err
+}
+
+// isInvalid reports whether no retry can create the pod.
+func isInvalid(sent *corev1.Pod, err error) bool {
+	answer, ok := errors.AsType[*apierrors.StatusError](err)
+	return ok && translate.IsInvalid(sent, answer.Status())
 }
 
 // needsInSync reports whether all objects that the pod refers to have been

@@ -167,6 +167,9 @@ func (s *scenario) act(c *fakeServer, namespace string, words []string) error {
 	case "refuse":
 		c.refuse(words[1], words[2], strings.Join(words[3:], " "))
 		return nil
+	case "reject":
+		c.reject(words[1], strings.Join(words[2:], " "))
+		return nil
 	case "accept":
 		c.accept()
 		return nil

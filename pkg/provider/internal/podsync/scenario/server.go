@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/kubernetes/scheme"
 	clienttesting "k8s.io/client-go/testing"
@@ -264,6 +265,24 @@ func (c *fakeServer) refuse(verb, resource, message string) {
 		return
 	}
 	c.refusals[verb+" "+resource] = apierrors.NewForbidden(schema.GroupResource{Resource: resource}, "", errors.New(message))
+}
+
+// reject makes the server answer 422 Invalid to new pods: as its own validation does,
+// with a message about a field, or as a policy or a webhook does.
+func (c *fakeServer) reject(who, message string) {
+	answer := apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "web",
+		field.ErrorList{field.Invalid(field.NewPath("spec", "containers").Index(0).Child("image"), "busybox", message)})
+	switch who {
+	case "policy":
+		answer.ErrStatus.Details.Kind = "pods"
+		answer.ErrStatus.Details.Causes = []metav1.StatusCause{{Message: message}}
+		answer.ErrStatus.Message = "pods \"web\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: " + message
+	case "webhook":
+		answer.ErrStatus.Message = "admission webhook \"w.example.com\" denied the request: " + message
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refusals["create pods"] = answer
 }
 
 // confine makes akd a tenant: it may not list namespaces, and has no rights in
