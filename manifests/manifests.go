@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"text/template"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -49,6 +51,8 @@ type Values struct {
 	RunIn string
 	// Replicas of akd: one is active, the others stand by. 0 means 1.
 	Replicas int32
+	// MemoryLimit of each akd, a quantity of at least 128Mi. Empty means 1Gi.
+	MemoryLimit string
 	// Config is akd's configuration, an AKDConfiguration in YAML.
 	Config string
 
@@ -159,6 +163,24 @@ func (v *Values) complete() error {
 		return fmt.Errorf("%d replicas of akd: want 1 or more", v.Replicas)
 	}
 	v.Replicas = max(v.Replicas, 1)
+	return v.completeMemory()
+}
+
+// Memory of akd. Less than the smallest limit is too little to serve any pod.
+const (
+	defaultMemoryLimit  = "1Gi"
+	smallestMemoryLimit = 128 << 20
+)
+
+func (v *Values) completeMemory() error {
+	v.MemoryLimit = cmp.Or(v.MemoryLimit, defaultMemoryLimit)
+	limit, err := resource.ParseQuantity(v.MemoryLimit)
+	if err != nil || limit.MilliValue()%1000 != 0 {
+		return fmt.Errorf("memory limit %q: want an amount of bytes, such as 1Gi", v.MemoryLimit)
+	}
+	if limit.Value() < smallestMemoryLimit {
+		return fmt.Errorf("memory limit %s: want 128Mi or more", v.MemoryLimit)
+	}
 	return nil
 }
 
@@ -171,6 +193,15 @@ func (v *Values) checkClusterUID() error {
 		return fmt.Errorf("the local cluster's UID %q: %s", v.ClusterUID, strings.Join(problems, "; "))
 	}
 	return nil
+}
+
+// GoMemoryLimit returns the value of GOMEMLIMIT, nine tenths of the memory limit:
+// the rest is for what the Go runtime does not count.
+// https://go.dev/doc/gc-guide#Memory_limit
+func (v *Values) GoMemoryLimit() string {
+	limit := resource.MustParse(v.MemoryLimit)
+	const mebibyte = 1 << 20
+	return fmt.Sprintf("%dMiB", limit.Value()/10*9/mebibyte)
 }
 
 // completeRanges says what is wrong with the ranges of mirrored Services, and

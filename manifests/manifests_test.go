@@ -203,6 +203,19 @@ func TestBadValues(t *testing.T) {
 			values: mirroring([]string{"::ffff:10.96.0.0/112"}, "10.244.0.0/16"),
 			want:   "as one of IPv4",
 		},
+		"bad memory limit": {
+			reason: "akd would not start", values: manifests.Values{ClusterUID: cluster, Node: "a", MemoryLimit: "much"}, want: "such as 1Gi",
+		},
+		"small memory limit": {
+			reason: "akd would be killed at its start",
+			values: manifests.Values{ClusterUID: cluster, Node: "a", MemoryLimit: "100M"},
+			want:   "128Mi or more",
+		},
+		"part of a byte": {
+			reason: "Go reads whole bytes",
+			values: manifests.Values{ClusterUID: cluster, Node: "a", MemoryLimit: "1500000000500m"},
+			want:   "such as 1Gi",
+		},
 		"bad replicas": {reason: "fewer than none", values: manifests.Values{ClusterUID: cluster, Node: "a", Replicas: -1}, want: "1 or more"},
 	}
 	for name, tc := range cases {

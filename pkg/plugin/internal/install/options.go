@@ -24,6 +24,7 @@ type nodeOptions struct {
 	image       string
 	runIn       string
 	replicas    int32
+	memoryLimit string
 	podSecurity string
 	unconfined  bool
 
@@ -69,6 +70,7 @@ func (o *nodeOptions) addFlags(flags *pflag.FlagSet, version string) {
 	flags.StringVar(&o.image, "image", "ghcr.io/actual-kubelets/akd:"+version, "image of akd")
 	flags.StringVar(&o.runIn, "run-in", manifests.RunInLocal, "cluster that akd runs in: local or remote")
 	flags.Int32Var(&o.replicas, "replicas", 1, "number of akd replicas; one is active, the others stand by")
+	flags.StringVar(&o.memoryLimit, "memory-limit", "1Gi", "memory limit of each akd; GOMEMLIMIT is nine tenths of it")
 	flags.StringVar(&o.podSecurity, "pod-security", "baseline",
 		"weakest Pod Security level that remote namespaces may enforce: privileged, baseline or restricted")
 	flags.BoolVar(&o.unconfined, "allow-unconfined-remote", false,
@@ -201,6 +203,7 @@ func (o *nodeOptions) values(found discovered) (manifests.Values, error) {
 		Image:         o.image,
 		RunIn:         o.runIn,
 		Replicas:      o.replicas,
+		MemoryLimit:   o.memoryLimit,
 		Config:        content,
 		ReadNodes:     o.readNodes,
 		ReadMetrics:   o.readMetrics,
