@@ -231,20 +231,20 @@ func (m *Mapper) Secret(local *corev1.Secret) *corev1.Secret {
 	return secret
 }
 
-// SameConfigMap reports whether the remote ConfigMap have equals want. It ignores
-// labels and annotations that others added.
+// SameConfigMap reports whether the remote ConfigMap have, trimmed or not, equals
+// want. It ignores labels and annotations that others added.
 func SameConfigMap(have, want *corev1.ConfigMap) bool {
 	return sameLabels(have.Labels, want.Labels) &&
-		maps.Equal(have.Data, want.Data) &&
-		maps.EqualFunc(have.BinaryData, want.BinaryData, bytes.Equal) &&
+		maps.EqualFunc(have.Data, want.Data, func(held, content string) bool { return held == content || held == shortened(content) }) &&
+		maps.EqualFunc(have.BinaryData, want.BinaryData, holds) &&
 		immutable(have.Immutable) == immutable(want.Immutable)
 }
 
-// SameSecret reports whether the remote Secret have equals want. It ignores labels
-// and annotations that others added.
+// SameSecret reports whether the remote Secret have, trimmed or not, equals want.
+// It ignores labels and annotations that others added.
 func SameSecret(have, want *corev1.Secret) bool {
 	return sameLabels(have.Labels, want.Labels) && secretType(have) == secretType(want) &&
-		maps.EqualFunc(have.Data, want.Data, bytes.Equal) &&
+		maps.EqualFunc(have.Data, want.Data, holds) &&
 		immutable(have.Immutable) == immutable(want.Immutable)
 }
 
@@ -289,11 +289,12 @@ func (m *Mapper) TokenSecret(local *corev1.Pod, files map[string]string, renewAf
 	return secret
 }
 
-// TrimSecret replaces the values in a Secret of TokenSecret with digests: akd
-// never needs a token again once it is written, so it need not be in memory. It
-// does not trim a Secret with certificates, because their keys are written again.
+// TrimSecret replaces the values in a remote Secret with digests. akd only compares
+// them: it never needs a token again once it is written, and copies are of local
+// Secrets. It does not trim a Secret with certificates, because their keys are
+// written again.
 func TrimSecret(remote *corev1.Secret) {
-	if !IsTokenSecret(remote) || remote.Annotations[contract.AnnotationRefreshCertificates] != "" {
+	if IsTokenSecret(remote) && remote.Annotations[contract.AnnotationRefreshCertificates] != "" {
 		return
 	}
 	trimmed := make(map[string][]byte, len(remote.Data))
@@ -301,6 +302,34 @@ func TrimSecret(remote *corev1.Secret) {
 		trimmed[key] = digest(content)
 	}
 	remote.Data = trimmed
+}
+
+// TrimConfigMap replaces the long values in a remote ConfigMap with digests; see
+// TrimSecret.
+func TrimConfigMap(remote *corev1.ConfigMap) {
+	data := make(map[string]string, len(remote.Data))
+	for key, content := range remote.Data {
+		data[key] = shortened(content)
+	}
+	binary := make(map[string][]byte, len(remote.BinaryData))
+	for key, content := range remote.BinaryData {
+		binary[key] = digest(content)
+	}
+	remote.Data, remote.BinaryData = data, binary
+}
+
+// shortened returns a digest of a content, or the content if it is shorter than a
+// digest, and so cannot be taken for one.
+func shortened(content string) string {
+	if len(content) < sha256.Size {
+		return content
+	}
+	return string(digest([]byte(content)))
+}
+
+// holds reports whether a value is a content, or the digest of it.
+func holds(value, content []byte) bool {
+	return bytes.Equal(value, content) || bytes.Equal(value, digest(content))
 }
 
 func digest(content []byte) []byte {
@@ -321,7 +350,7 @@ func HoldsTokens(have, want *corev1.Secret, tokens []Token) bool {
 		}
 	}
 	for key, content := range want.Data {
-		if held, ok := have.Data[key]; !ok || !bytes.Equal(held, content) && !bytes.Equal(held, digest(content)) {
+		if held, ok := have.Data[key]; !ok || !holds(held, content) {
 			return false
 		}
 	}

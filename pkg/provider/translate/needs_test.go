@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -210,8 +211,41 @@ func TestTrimSecret(t *testing.T) {
 	if TrimSecret(renewable); string(renewable.Data["ca.0"]) != "bundle" {
 		t.Error("a Secret with certificates was trimmed: their keys are lost")
 	}
-	copied := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "mine"}, Data: map[string][]byte{"k": {1}}}
-	if TrimSecret(copied); len(copied.Data["k"]) != 1 {
-		t.Error("a copy of a user's Secret was trimmed: it is compared with the local one")
+}
+
+// akd held each copy whole, besides the local object: a few namespaces with large
+// ConfigMaps were most of its memory.
+func TestTrimmedCopies(t *testing.T) {
+	const size = 1 << 20
+	mapper, long := testMapper(), strings.Repeat("a", size)
+	localMap := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: "big", Namespace: "shop", UID: "u"},
+		Data:       map[string]string{"long": long, "short": "b"},
+		BinaryData: map[string][]byte{"binary": []byte(long)},
+	}
+	copied := mapper.ConfigMap(localMap)
+	TrimConfigMap(copied)
+	if held := len(copied.Data["long"]) + len(copied.Data["short"]) + len(copied.BinaryData["binary"]); held > 100 {
+		t.Errorf("the copy of a ConfigMap has %d bytes", held)
+	}
+	if len(localMap.Data["long"]) != size || !SameConfigMap(copied, mapper.ConfigMap(localMap)) {
+		t.Error("the trimmed copy is not that of the ConfigMap")
+	}
+	forged := mapper.ConfigMap(localMap)
+	forged.Data = map[string]string{"long": copied.Data["long"], "short": "b"}
+	if TrimConfigMap(forged); SameConfigMap(forged, mapper.ConfigMap(localMap)) {
+		t.Error("a copy whose content is the digest is taken for the ConfigMap")
+	}
+
+	localSecret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "big", Namespace: "shop", UID: "u"}, Data: map[string][]byte{"long": []byte(long)},
+	}
+	secret := mapper.Secret(localSecret)
+	if TrimSecret(secret); len(secret.Data["long"]) > 100 || !SameSecret(secret, mapper.Secret(localSecret)) {
+		t.Errorf("the trimmed copy of a Secret has %d bytes, and is not the Secret's", len(secret.Data["long"]))
+	}
+	localSecret.Data = map[string][]byte{"long": []byte(long + "b")}
+	if SameSecret(secret, mapper.Secret(localSecret)) {
+		t.Error("a change of the Secret is not seen")
 	}
 }

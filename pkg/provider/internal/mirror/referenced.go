@@ -25,8 +25,17 @@ type Referenced[T store.Object] struct {
 	remoteName func(local string) string
 	translate  func(local T) T
 
-	mu      sync.Mutex
-	waiting map[queue.Key]map[queue.Key]bool // pods that wait for a copy
+	mu       sync.Mutex
+	waiting  map[queue.Key]map[queue.Key]bool // pods that wait for a copy
+	compared map[queue.Key]comparison[T]
+}
+
+// comparison is the last result for an object. A comparison reads the whole
+// content, and the pods of a Deployment, or a pod with many references, would
+// repeat it for each.
+type comparison[T store.Object] struct {
+	local, copied T
+	same          bool
 }
 
 // NewConfigMaps returns the mirror of the ConfigMaps that watcher watches.
@@ -46,6 +55,7 @@ func NewConfigMaps(
 		remoteName: contract.ConfigMapName,
 		translate:  mapper.ConfigMap,
 		waiting:    map[queue.Key]map[queue.Key]bool{},
+		compared:   map[queue.Key]comparison[*corev1.ConfigMap]{},
 	}
 }
 
@@ -68,6 +78,7 @@ func NewSecrets(
 		remoteName: func(name string) string { return name },
 		translate:  mapper.Secret,
 		waiting:    map[queue.Key]map[queue.Key]bool{},
+		compared:   map[queue.Key]comparison[*corev1.Secret]{},
 	}
 }
 
@@ -111,8 +122,24 @@ func (m *Referenced[T]) isInSync(namespace *namespaces.Namespace, name string) b
 	case local.Object == none:
 		return have == none
 	default:
-		return have != none && m.inSync(have, m.translate(local.Object))
+		return have != none && m.same(m.kind.Key(namespace.Local, name), local.Object, have)
 	}
+}
+
+// same reports whether the copy matches the local object. Cached objects never
+// change, so neither does the result for two of them.
+func (m *Referenced[T]) same(id queue.Key, local, copied T) bool {
+	m.mu.Lock()
+	last := m.compared[id]
+	m.mu.Unlock()
+	if last.local == local && last.copied == copied {
+		return last.same
+	}
+	same := m.inSync(copied, m.translate(local))
+	m.mu.Lock()
+	m.compared[id] = comparison[T]{local, copied, same}
+	m.mu.Unlock()
+	return same
 }
 
 // Reconcile updates the remote copy from the local object, and deletes it if
@@ -129,12 +156,21 @@ func (m *Referenced[T]) Reconcile(ctx context.Context, namespace *namespaces.Nam
 	}
 	if local.Object != want {
 		want = m.translate(local.Object)
+	} else {
+		m.forget(namespace, name)
 	}
 	done, err := m.sync(ctx, namespace, m.remoteName(name), want)
 	if done {
 		m.wake(namespace, name)
 	}
 	return err
+}
+
+// forget drops the last comparison of an object that is gone.
+func (m *Referenced[T]) forget(namespace *namespaces.Namespace, name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.compared, m.kind.Key(namespace.Local, name))
 }
 
 // wake queues the pods that wait for the copy.

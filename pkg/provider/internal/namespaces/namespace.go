@@ -58,6 +58,7 @@ func (o *Opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *
 			o.Queue.Add(queue.ConfigMap.Key(local, contract.LocalConfigMapName(c.Object().Name)))
 		},
 		Ready: ready,
+		Trim:  translate.TrimConfigMap,
 	})
 	n.Secrets = store.New(store.Handlers[*corev1.Secret]{
 		Changed: func(c store.Change[*corev1.Secret]) { o.Queue.Add(queue.Secret.Key(local, c.Object().Name)) },
