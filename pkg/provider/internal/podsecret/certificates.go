@@ -2,14 +2,6 @@ package podsecret
 
 import (
 	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	mathrand "math/rand/v2"
 	"sync"
@@ -48,6 +40,7 @@ type Certificates struct {
 	recorder record.EventRecorder
 	clock    clock.PassiveClock
 	requests *store.Lazy[*certificatesv1.PodCertificateRequest]
+	keys     *keyMaker
 
 	mu      sync.Mutex
 	pending map[types.UID]map[string]*pendingCertificate // by pod and key
@@ -64,7 +57,7 @@ type pendingCertificate struct {
 }
 
 // NewCertificates returns a Certificates that calls changed for a pod when one
-// of its requests has changed.
+// of its requests has changed or one of its keys has been made.
 func NewCertificates(
 	local *cluster.Local, recorder record.EventRecorder, clock clock.PassiveClock, changed func(namespace, pod string),
 ) *Certificates {
@@ -78,6 +71,7 @@ func NewCertificates(
 				changed(request.Namespace, request.Spec.PodName)
 			},
 		}),
+		keys:    newKeyMaker(changed),
 		pending: map[types.UID]map[string]*pendingCertificate{},
 	}
 }
@@ -85,11 +79,17 @@ func NewCertificates(
 // Need starts the watch of requests, unless it has started already.
 func (c *Certificates) Need() { c.requests.Need() }
 
-// Run watches requests until ctx ends, once they are needed.
-func (c *Certificates) Run(ctx context.Context) { c.requests.Run(ctx) }
+// Run makes keys and, once they are needed, watches requests until ctx ends.
+func (c *Certificates) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { c.keys.Run(ctx) })
+	c.requests.Run(ctx)
+}
 
-// Forget drops the pending requests of a deleted pod.
+// Forget drops the keys and pending requests of a deleted pod.
 func (c *Certificates) Forget(pod types.UID) {
+	c.keys.forget(pod)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.pending, pod)
@@ -98,9 +98,11 @@ func (c *Certificates) Forget(pod types.UID) {
 // credentials returns the available certificates: those in the pod's Secret,
 // and newly issued ones. It requests those that are missing or due, without
 // waiting: the answer to a request queues its pod.
-func (c *Certificates) credentials(ctx context.Context, pod *corev1.Pod, secret *corev1.Secret) (map[string]*translate.Credential, error) {
+func (c *Certificates) credentials(
+	ctx context.Context, pod *corev1.Pod, wanted []translate.Certificate, secret *corev1.Secret,
+) (map[string]*translate.Credential, error) {
 	found := map[string]*translate.Credential{}
-	for _, want := range translate.NeedsOf(pod).Certificates {
+	for _, want := range wanted {
 		held := translate.HeldCredential(secret, want.Key)
 		if held == nil || !held.Refresh.After(c.clock.Now()) {
 			issued, ok, err := c.advance(ctx, pod, want)
@@ -170,19 +172,23 @@ func (c *Certificates) refuse(pod *corev1.Pod, pending *pendingCertificate, cond
 		pod.Namespace, pending.name, condition.Reason, condition.Message)
 }
 
-// request generates a key and requests a certificate for it.
+// request requests a certificate, once there is a key for it.
 func (c *Certificates) request(ctx context.Context, pod *corev1.Pod, want translate.Certificate) error {
-	key, proof, err := newKey(want.KeyType)
-	if err != nil {
-		return fmt.Errorf("make a key of type %s for a certificate of local pod %s/%s: %w", want.KeyType, pod.Namespace, pod.Name, err)
+	key, made := c.keys.key(keyJob{pod: pod.UID, namespace: pod.Namespace, name: pod.Name, kind: want.KeyType}, want.Key)
+	if !made {
+		return nil
 	}
-	created, err := c.local.RequestCertificate(ctx, pod, want, proof)
+	if key.err != nil {
+		return fmt.Errorf("make a key of type %s for a certificate of local pod %s/%s: %w", want.KeyType, pod.Namespace, pod.Name, key.err)
+	}
+	created, err := c.local.RequestCertificate(ctx, pod, want, key.proof)
 	if err != nil {
 		return err
 	}
 	// Jitter spreads load; nothing secret depends on it.
 	jitter := mathrand.N(refreshJitter) //nolint:gosec // see above
-	c.set(pod.UID, want.Key, &pendingCertificate{name: created.Name, privateKey: key, created: c.clock.Now(), jitter: jitter})
+	c.set(pod.UID, want.Key, &pendingCertificate{name: created.Name, privateKey: key.private, created: c.clock.Now(), jitter: jitter})
+	c.keys.drop(pod.UID, want.Key)
 	c.requests.Put(created)
 	return nil
 }
@@ -200,35 +206,4 @@ func (c *Certificates) set(pod types.UID, key string, pending *pendingCertificat
 		c.pending[pod] = map[string]*pendingCertificate{}
 	}
 	c.pending[pod][key] = pending
-}
-
-// newKey generates a private key, in PEM, of one of the types in the API, and
-// the empty certificate request that proves akd's possession of it.
-func newKey(kind string) (privateKey string, proof []byte, err error) {
-	var key crypto.Signer
-	switch kind {
-	case "RSA3072":
-		key, err = rsa.GenerateKey(rand.Reader, 3072)
-	case "RSA4096":
-		key, err = rsa.GenerateKey(rand.Reader, 4096)
-	case "ECDSAP256":
-		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case "ECDSAP384":
-		key, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	case "ECDSAP521":
-		key, err = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
-	case "ED25519":
-		_, key, err = ed25519.GenerateKey(rand.Reader)
-	default:
-		err = fmt.Errorf("unknown key type %q", kind)
-	}
-	if err != nil {
-		return "", nil, err
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return "", nil, err
-	}
-	proof, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), proof, err
 }

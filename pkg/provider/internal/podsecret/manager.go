@@ -83,7 +83,7 @@ func (m *Manager) Prepare(
 		return nil, false, err
 	}
 	have := namespace.Secrets.Get(namespace.Name, contract.TokenSecretName(pod.UID))
-	credentials, err := m.Certificates.credentials(ctx, pod, have)
+	credentials, err := m.Certificates.credentials(ctx, pod, needs.Certificates, have)
 	if err != nil {
 		return nil, false, err
 	}
