@@ -198,7 +198,9 @@ type KubeletAPIConfiguration struct {
 	// At most half of them are unauthenticated; the oldest of these is closed first.
 	MaxConnections int32 `json:"maxConnections" flag:"kubelet-api-max-connections"`
 	// Maximum number of concurrent streams (logs, exec, attach, port-forward). Further
-	// ones get 429 Too Many Requests. A user can have at most three quarters of them.
+	// ones get 429 Too Many Requests. A user can have at most three quarters of them,
+	// a namespace half, and a pod a quarter. All users of kubectl are one user, the
+	// local API server.
 	MaxStreams int32 `json:"maxStreams" flag:"kubelet-api-max-streams"`
 }
 

@@ -60,7 +60,8 @@ var map_KubeletAPIConfiguration = map[string]string{
 	"maxConnections": "Maximum number of concurrent connections to the kubelet API. Further ones wait. At most half of " +
 		"them are unauthenticated; the oldest of these is closed first.",
 	"maxStreams": "Maximum number of concurrent streams (logs, exec, attach, port-forward). Further ones get 429 Too " +
-		"Many Requests. A user can have at most three quarters of them.",
+		"Many Requests. A user can have at most three quarters of them, a namespace half, and a pod a " +
+		"quarter. All users of kubectl are one user, the local API server.",
 }
 
 func (KubeletAPIConfiguration) SwaggerDoc() map[string]string {
