@@ -143,7 +143,8 @@ type PodsConfiguration struct {
 	NodeSelector map[string]string `json:"nodeSelector" flag:"pod-node-selector"`
 	// Tolerations for taints of the remote nodes.
 	Tolerations []corev1.Toleration `json:"tolerations"`
-	// RuntimeClass of the remote cluster. If empty, it is the default of that cluster.
+	// RuntimeClass of the remote cluster for all pods. If empty, it is the default of
+	// that cluster. akd does not run local pods that request another class.
 	RuntimeClassName string `json:"runtimeClassName" flag:"pod-runtime-class"`
 	// PriorityClass of the remote cluster. If empty, it is the default of that
 	// cluster.

@@ -171,11 +171,12 @@ func (NodeConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_PodsConfiguration = map[string]string{
-	"":                  "PodsConfiguration applies to all remote pods, whatever the local pods say.",
-	"env":               "Environment variables for containers that do not set them themselves.",
-	"nodeSelector":      "Labels of the remote nodes on which the pods may run.",
-	"tolerations":       "Tolerations for taints of the remote nodes.",
-	"runtimeClassName":  "RuntimeClass of the remote cluster. If empty, it is the default of that cluster.",
+	"":             "PodsConfiguration applies to all remote pods, whatever the local pods say.",
+	"env":          "Environment variables for containers that do not set them themselves.",
+	"nodeSelector": "Labels of the remote nodes on which the pods may run.",
+	"tolerations":  "Tolerations for taints of the remote nodes.",
+	"runtimeClassName": "RuntimeClass of the remote cluster for all pods. If empty, it is the default of that cluster. akd " +
+		"does not run local pods that request another class.",
 	"priorityClassName": "PriorityClass of the remote cluster. If empty, it is the default of that cluster.",
 	"podSecurity": "Pod Security level that remote namespaces enforce. The policy that install creates rejects a weaker " +
 		"level.",
