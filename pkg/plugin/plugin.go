@@ -3,7 +3,6 @@ package plugin
 import (
 	"context"
 	"flag"
-	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -54,9 +53,10 @@ func Main(ctx context.Context, streams genericiooptions.IOStreams, build Build, 
 	if err == nil {
 		return ExitOK
 	}
-	_, _ = fmt.Fprintf(streams.ErrOut, "error: %s\n", strings.TrimPrefix(err.Error(), "error: "))
+	console := output.Plain(streams.ErrOut)
+	console.Labeled("error", strings.TrimPrefix(err.Error(), "error: "))
 	for _, hint := range failure.Hints(err) {
-		_, _ = fmt.Fprintf(streams.ErrOut, "hint: %s\n", hint)
+		console.Labeled("hint", hint)
 	}
 	switch {
 	case ctx.Err() != nil:

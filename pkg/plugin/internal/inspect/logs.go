@@ -3,7 +3,6 @@ package inspect
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -109,7 +108,7 @@ func (o *logsOptions) stream(ctx context.Context, host *kubeclient.Cluster, pod 
 		return fmt.Errorf("read the log of %s pod %s/%s: %w", host.Side, contract.SystemNamespace, pod, err)
 	}
 	defer func() { _ = stream.Close() }()
-	_, err = io.Copy(o.env.Streams.Out, stream)
+	err = o.env.Out().Copy(stream)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -96,7 +96,9 @@ func printManifests(out *output.Console, side kubeclient.Side, values manifests.
 		if err != nil {
 			return fmt.Errorf("print %s: %w", kubeclient.Title(object), err)
 		}
-		out.Printf("---\n%s", content)
+		if _, err := fmt.Fprintf(out, "---\n%s", content); err != nil {
+			return fmt.Errorf("print %s: %w", kubeclient.Title(object), err)
+		}
 	}
 	return nil
 }

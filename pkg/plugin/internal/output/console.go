@@ -1,7 +1,9 @@
 package output
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -30,8 +32,44 @@ func (c *Console) To(out io.Writer) *Console {
 	return &other
 }
 
-// Printf writes a text as it is.
-func (c *Console) Printf(format string, args ...any) { _, _ = fmt.Fprintf(c.out, format, args...) }
+// Printf writes a text. Its arguments are data: each of them is Line.
+func (c *Console) Printf(format string, args ...any) {
+	data := make([]any, len(args))
+	for i := range args {
+		data[i] = inert{args[i]}
+	}
+	c.printf(format, data...)
+}
+
+// printf writes a text as it is.
+func (c *Console) printf(format string, args ...any) { _, _ = fmt.Fprintf(c.out, format, args...) }
+
+// Labeled writes a text of one or several lines, such as an error, after a label.
+// Every line but the first is indented: it cannot look like one of the command's.
+func (c *Console) Labeled(label, text string) {
+	text = strings.ReplaceAll(Text(strings.TrimRight(text, "\n")), "\n", "\n  ")
+	c.printf("%s: %s\n", label, text)
+}
+
+// Copy writes the text of a stream, each line as soon as it has been read.
+func (c *Console) Copy(from io.Reader) error {
+	lines := bufio.NewReader(from)
+	for {
+		line, err := lines.ReadString('\n')
+		if _, err := io.WriteString(c.out, Text(line)); err != nil {
+			return err
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// Write implements io.Writer, for what programs read: it is written as it is.
+func (c *Console) Write(p []byte) (int, error) { return c.out.Write(p) }
 
 // Mark returns a mark in its color.
 func (c *Console) Mark(mark Mark) string { return c.marks[mark] }
@@ -53,7 +91,7 @@ func (c *Console) Paragraph(indent int, mark Mark, text string) {
 		if i > 0 {
 			first = rest
 		}
-		c.Printf("%s%s\n", first, line)
+		c.printf("%s%s\n", first, line)
 	}
 }
 
@@ -109,7 +147,7 @@ func (s *spinner) start() (stop func()) {
 	return func() {
 		close(done)
 		<-ended
-		s.console.Printf("\r\x1b[K")
+		s.console.printf("\r\x1b[K")
 	}
 }
 
@@ -126,5 +164,5 @@ func (s *spinner) write() {
 	if s.seen != "" {
 		text += ": " + s.seen
 	}
-	s.console.Printf("\r\x1b[K%s", cut(text, s.console.width-1))
+	s.console.printf("\r\x1b[K%s", cut(text, s.console.width-1))
 }

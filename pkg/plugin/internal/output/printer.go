@@ -75,7 +75,16 @@ func (p *Printer) Print(to *Console, list *List) error {
 	if err != nil {
 		return failure.Usage(err)
 	}
-	encoded, err := json.Marshal(map[string]any{"apiVersion": SchemaVersion, "kind": list.Kind, "items": list.Items})
+	found := map[string]any{"apiVersion": SchemaVersion, "kind": list.Kind, "items": list.Items}
+	if p.format() == "yaml" { // kubectl's printer fails on some characters
+		content, err := YAML(found)
+		if err != nil {
+			return fmt.Errorf("encode the result: %w", err)
+		}
+		_, err = to.Write(content)
+		return err
+	}
+	encoded, err := json.Marshal(found)
 	if err != nil {
 		return fmt.Errorf("encode the result: %w", err)
 	}
@@ -83,7 +92,7 @@ func (p *Printer) Print(to *Console, list *List) error {
 	if err := json.Unmarshal(encoded, &object.Object); err != nil {
 		return fmt.Errorf("encode the result: %w", err)
 	}
-	return printer.PrintObj(object, to.out)
+	return printer.PrintObj(object, to)
 }
 
 // table is the list's table. What is empty is <none>, as in kubectl's.

@@ -32,6 +32,7 @@ func (s *Steps) Do(ctx context.Context, name string, step func(context.Context) 
 	if outcome != "" {
 		outcome = ": " + outcome
 	}
-	s.console.Printf("%s %s%s (%s)\n", s.console.Mark(mark), name, outcome, s.console.clock.Since(begin).Round(time.Second/10))
+	took := s.console.clock.Since(begin).Round(time.Second / 10)
+	s.console.printf("%s %s (%s)\n", s.console.Mark(mark), Line(name+outcome), took)
 	return err
 }

@@ -79,7 +79,7 @@ func columnWidths(rows [][]string, width int) []int {
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for j, cell := range row {
-			widths[j] = max(widths[j], twwidth.Width(printable(cell)))
+			widths[j] = max(widths[j], twwidth.Width(Line(cell)))
 		}
 	}
 	if width == 0 {

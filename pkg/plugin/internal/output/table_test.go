@@ -58,7 +58,7 @@ web-0   vk-93104   Pulled:
 		"Head alone": {reason: "no rows, no more than that", rows: pods[:1], want: "\nPOD   REMOTE NAMESPACE   LAST EVENT\n"},
 		"Control characters": {
 			reason: "a message may have anything in it", rows: [][]string{{"POD", "MESSAGE"}, {"web-0", "two\nlines\x1b[31m"}},
-			want: "\nPOD     MESSAGE\nweb-0   two lines[31m\n",
+			want: "\nPOD     MESSAGE\nweb-0   two lines^[[31m\n",
 		},
 	}
 	for name, tc := range cases {

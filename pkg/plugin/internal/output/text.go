@@ -2,7 +2,6 @@ package output
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/olekukonko/tablewriter/pkg/twwidth"
@@ -18,7 +17,7 @@ const (
 
 // wrap breaks a text into lines of at most so many columns; 0 is no limit.
 func wrap(text string, width int, words wrapping) []string {
-	text = printable(text)
+	text = Line(text)
 	if width <= 0 || twwidth.Width(text) <= width {
 		return []string{text}
 	}
@@ -55,24 +54,9 @@ func prefix(text string, width int) string {
 	return text[:end]
 }
 
-// printable is a text as one line that does nothing to a terminal: an event's or
-// a condition's message can have anything in it.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case unicode.IsControl(r):
-			return -1
-		default:
-			return r
-		}
-	}, text)
-}
-
 // cut shortens a text to a line of so many columns.
 func cut(text string, width int) string {
-	text = printable(text)
+	text = Line(text)
 	if twwidth.Width(text) <= width {
 		return text
 	}

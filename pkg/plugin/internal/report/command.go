@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/command"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/output"
 )
 
 type options struct {
@@ -90,9 +92,9 @@ func (o *options) run(ctx context.Context) error {
 		return errors.Join(err, os.Remove(o.file)) // half a report is misleading
 	}
 	for _, note := range notes {
-		_, _ = fmt.Fprintf(o.env.Streams.ErrOut, "left out: %s\n", note)
+		o.env.ErrOut().Labeled("left out", note)
 	}
-	_, _ = fmt.Fprintf(o.env.Streams.Out, "%s written: read it before you publish it\n", o.file)
+	o.env.Out().Printf("%s written: read it before you publish it\n", o.file)
 	return nil
 }
 
@@ -126,7 +128,10 @@ func (o *options) about(both kubeclient.Clusters, notes []string) string {
 		"",
 		"left out:",
 	}
-	return strings.Join(append(lines, notes...), "\n") + "\n"
+	for _, note := range notes {
+		lines = append(lines, strings.ReplaceAll(note, "\n", "\n  "))
+	}
+	return strings.Join(lines, "\n") + "\n"
 }
 
 // write writes the entries, redacted, as a zip.
@@ -137,7 +142,11 @@ func (o *options) write(g *gatherer, to io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if _, err := io.WriteString(entry, g.redactor.text(g.entries[name])); err != nil {
+		content := g.redactor.text(g.entries[name])
+		if path.Ext(name) != ".yaml" { // a person reads it, in a terminal
+			content = output.Text(content)
+		}
+		if _, err := io.WriteString(entry, content); err != nil {
 			return err
 		}
 	}

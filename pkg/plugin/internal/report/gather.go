@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/clock"
-	"sigs.k8s.io/yaml"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/check"
@@ -202,7 +201,7 @@ func (g *gatherer) checks(ctx context.Context, both kubeclient.Clusters, remoteC
 		Version:       version,
 		Clock:         clock.RealClock{},
 	}, output.Plain(&live))
-	content, err := yaml.Marshal(map[string]any{"apiVersion": output.SchemaVersion, "kind": "CheckList", "items": results})
+	content, err := output.YAML(map[string]any{"apiVersion": output.SchemaVersion, "kind": "CheckList", "items": results})
 	if err != nil {
 		return fmt.Errorf("encode the results of the checks: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/output"
 )
 
 const (
@@ -116,7 +117,7 @@ func (r *redactor) objects(objects []unstructured.Unstructured) (string, error) 
 		}
 		hideEnvironment(object.Object)
 		hideConfiguration(object)
-		content, err := yaml.Marshal(object.Object)
+		content, err := output.YAML(object.Object)
 		if err != nil {
 			return "", fmt.Errorf("encode %s: %w", kubeclient.Title(object), err)
 		}
@@ -184,7 +185,7 @@ func hideConfiguration(object *unstructured.Unstructured) {
 	var content map[string]any
 	if err := yaml.Unmarshal([]byte(text), &content); err == nil {
 		hideEnvironment(content)
-		if encoded, err := yaml.Marshal(content); err == nil {
+		if encoded, err := output.YAML(content); err == nil {
 			shown = string(encoded)
 		}
 	}
