@@ -1,6 +1,8 @@
 package contract
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"hash/fnv"
 	"strings"
@@ -59,20 +61,40 @@ func EventName(pod, remote string) string {
 	if len(pod) > maxEventPrefix {
 		pod = strings.TrimRight(pod[:maxEventPrefix], "-.")
 	}
-	return fmt.Sprintf("%s.%x", pod, hash(remote))
+	return pod + "." + digest(remote, 16)
 }
 
 // RemoteNamespace returns the name of the remote namespace that serves a local
 // one: the node's name, a dash, and the 64-bit FNV-1 hash of the local name in
-// hexadecimal. The name is a contract and does not change between versions.
+// hexadecimal. The name is a contract and does not change between versions. It is
+// the first of RemoteNamespaces.
 func RemoteNamespace(node, namespace string) string {
-	return fmt.Sprintf("%s-%x", node, hash(namespace))
+	h := fnv.New64()
+	_, _ = h.Write([]byte(namespace)) // a hash.Hash never returns an error
+	return fmt.Sprintf("%s-%x", node, h.Sum64())
 }
 
-func hash(s string) uint64 {
-	h := fnv.New64()
-	_, _ = h.Write([]byte(s)) // a hash.Hash never returns an error
-	return h.Sum64()
+// RemoteNamespaces returns the names that the remote namespace of a local one can
+// have. akd takes the second one if the first serves another local namespace of
+// the same node: whoever may create namespaces can compute one with the FNV hash
+// of any other. The second consists of the node's name, a dash, a zero, and 15
+// hexadecimal digits of the SHA-256 hash of the local name. Because of the zero, it
+// cannot be the first name of any local namespace.
+func RemoteNamespaces(node, namespace string) [2]string {
+	return [...]string{RemoteNamespace(node, namespace), secondNamespace(node, namespace)}
+}
+
+func secondNamespace(node, namespace string) string { return node + "-0" + digest(namespace, 15) }
+
+// IsRemoteNamespace reports whether a name is one of RemoteNamespaces.
+func IsRemoteNamespace(name, node, namespace string) bool {
+	return name == RemoteNamespace(node, namespace) || name == secondNamespace(node, namespace)
+}
+
+// digest returns the first digits of the SHA-256 hash in hexadecimal.
+func digest(text string, digits int) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])[:digits]
 }
 
 // CheckNodeName returns nil if a node can have the given name. Otherwise the

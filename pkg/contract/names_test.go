@@ -3,6 +3,8 @@ package contract
 import (
 	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 func TestRemoteNamespace(t *testing.T) {
@@ -24,6 +26,49 @@ func TestRemoteNamespace(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Anyone can compute a local name whose FNV hash is that of another one.
+func TestRemoteNamespaces(t *testing.T) {
+	const colliding = "amxpsqa5z0auv6qrv990pdew" // found in three seconds, on one core
+	if RemoteNamespace("vk", colliding) != RemoteNamespace("vk", "default") {
+		t.Fatal("the names no longer collide: the test has nothing to test")
+	}
+	first, second := RemoteNamespaces("vk", "default"), RemoteNamespaces("vk", colliding)
+	if want := [...]string{"vk-dead4915c9c6c0d8", "vk-037a8eec1ce19687"}; first != want {
+		t.Errorf("RemoteNamespaces(vk, default) = %q, want %q: the names are a contract", first, want)
+	}
+	if first[0] != second[0] || first[1] == second[1] {
+		t.Errorf("default can be at %q, %s at %q: want the second ones to differ", first, colliding, second)
+	}
+}
+
+func FuzzRemoteNamespaces(f *testing.F) {
+	f.Add("vk-ak-example", "crossplane-system", "default")
+	f.Add(strings.Repeat("n", MaxNodeName), "amxpsqa5z0auv6qrv990pdew", "default")
+	f.Fuzz(func(t *testing.T, node, namespace, other string) {
+		if CheckNodeName(node) != nil {
+			t.Skip()
+		}
+		names := RemoteNamespaces(node, namespace)
+		for _, name := range names {
+			if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
+				t.Errorf("%q is no name of a namespace: %v", name, problems)
+			}
+			if hash, ok := strings.CutPrefix(name, node+"-"); !ok || strings.Trim(hash, "0123456789abcdef") != "" {
+				t.Errorf("%q is not the name of node %s and a hash", name, node)
+			}
+			if !IsRemoteNamespace(name, node, namespace) {
+				t.Errorf("%q of node %q and namespace %q is not recognized", name, node, namespace)
+			}
+		}
+		if names[0] != RemoteNamespace(node, namespace) || names[1] == RemoteNamespace(node, other) || names[0] == names[1] {
+			t.Errorf("%q: want the first to be the contract's, and the second to be nobody's first", names)
+		}
+		if other != namespace && names[1] == RemoteNamespaces(node, other)[1] {
+			t.Errorf("%q and %q share %q", namespace, other, names[1])
+		}
+	})
 }
 
 func TestCheckNodeName(t *testing.T) {

@@ -27,19 +27,25 @@ func (o Owner) OwnsNamespace(remote *corev1.Namespace, local string) error {
 	switch {
 	case node == "" && namespace == "":
 		return fmt.Errorf("remote namespace %s exists, but akd did not make it: delete it, or give the node another name", remote.Name)
-	case remote.Name != RemoteNamespace(o.Node, local):
-		return fmt.Errorf("remote namespace %s is not the one of local namespace %s on node %s, which is %s",
+	case !IsRemoteNamespace(remote.Name, o.Node, local):
+		return fmt.Errorf("remote namespace %s is not the one of local namespace %q on node %s, which is %s",
 			remote.Name, local, o.Node, RemoteNamespace(o.Node, local))
 	case node != o.Node:
 		return fmt.Errorf("remote namespace %s belongs to node %q, not to %s: give this node another name", remote.Name, node, o.Node)
 	case namespace != local:
-		return fmt.Errorf("remote namespace %s serves local namespace %q, whose name has the same hash as %q: rename one of the two",
-			remote.Name, namespace, local)
+		return fmt.Errorf("remote namespace %s serves local namespace %q, not %q", remote.Name, namespace, local)
 	case cluster != string(o.ClusterUID):
 		return fmt.Errorf("remote namespace %s belongs to another local cluster (%s: %q, this one is %q): give this node another name",
 			remote.Name, LabelClusterUID, cluster, o.ClusterUID)
 	}
 	return nil
+}
+
+// ServesAnother reports whether a remote namespace serves a local namespace of this
+// node and cluster other than the given one, whose name has the same hash.
+func (o Owner) ServesAnother(remote *corev1.Namespace, local string) bool {
+	serves := remote.Labels[LabelNamespace]
+	return serves != local && o.OwnsNamespace(remote, serves) == nil
 }
 
 // OwnsPod returns nil if akd created the remote pod for some local pod of the
@@ -49,7 +55,7 @@ func (o Owner) OwnsPod(remote *corev1.Pod, namespace string) error {
 	case remote.Labels[LabelUID] == "" || remote.Labels[LabelNodeName] != o.Node || remote.Labels[LabelClusterUID] != string(o.ClusterUID):
 		return fmt.Errorf("remote pod %s/%s exists, but akd on node %s did not make it: delete or rename it",
 			remote.Namespace, remote.Name, o.Node)
-	case remote.Labels[LabelNamespace] != namespace || remote.Namespace != RemoteNamespace(o.Node, namespace):
+	case remote.Labels[LabelNamespace] != namespace || !IsRemoteNamespace(remote.Namespace, o.Node, namespace):
 		return fmt.Errorf("remote pod %s/%s is not of local namespace %s, but of %q: delete or rename it",
 			remote.Namespace, remote.Name, namespace, remote.Labels[LabelNamespace])
 	}

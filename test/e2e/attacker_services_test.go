@@ -46,8 +46,9 @@ func TestAttackerServices(t *testing.T) {
 
 	// The policies allow what akd itself makes, up to the largest slice that there is.
 	for tn, address := range map[*env.Tenant]string{attacked: victimAddress, attacker: thiefAddress} {
-		mapper, local := &translate.Mapper{Owner: contract.Owner{Node: tn.Node}}, localService(address)
-		service, slice := mapper.Service(local), mapper.EndpointSlice(largeSlice(), local)
+		local := localService(address)
+		site := servicesSite(tn.Node, local.Namespace)
+		service, slice := site.Service(local), site.EndpointSlice(largeSlice(), local)
 		if _, err := tn.Client.CoreV1().Services(service.Namespace).Create(t.Context(), service, metav1.CreateOptions{}); err != nil {
 			t.Fatalf("akd's own service: %v", err)
 		}
@@ -123,7 +124,8 @@ func serviceAttacks(own, foreign string) map[string]attack {
 			return err
 		}, want}
 		attacks["its own Service changed to one with "+name] = attack{func(ctx context.Context, c *kubernetes.Clientset) error {
-			service := (&translate.Mapper{Owner: contract.Owner{Node: thief}}).Service(localService(thiefAddress))
+			local := localService(thiefAddress)
+			service := servicesSite(thief, local.Namespace).Service(local)
 			change(service)
 			_, err := c.CoreV1().Services(own).Update(ctx, service, metav1.UpdateOptions{})
 			return err
@@ -191,7 +193,8 @@ func sliceAttacks(own, foreign string) map[string]attack {
 	)
 	add := func(name, want string, change func(*discoveryv1.EndpointSlice)) {
 		slice := func() *discoveryv1.EndpointSlice {
-			slice := (&translate.Mapper{Owner: contract.Owner{Node: thief}}).EndpointSlice(largeSlice(), localService(thiefAddress))
+			local := localService(thiefAddress)
+			slice := servicesSite(thief, local.Namespace).EndpointSlice(largeSlice(), local)
 			slice.Endpoints = slice.Endpoints[:2]
 			return slice
 		}
@@ -272,4 +275,10 @@ func sliceAttacks(own, foreign string) map[string]attack {
 		}, `cannot create resource "endpoints"`}
 	}
 	return attacks
+}
+
+// servicesSite is where akd of a node mirrors the Services of a local namespace.
+func servicesSite(node, local string) translate.Site {
+	mapper := &translate.Mapper{Owner: contract.Owner{Node: node}}
+	return mapper.In(contract.RemoteNamespace(node, local))
 }

@@ -121,7 +121,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, err)
 		return
 	}
-	release, err := s.acquire(r, str.target, "run")
+	release, err := s.acquire(r, "run")
 	if err != nil {
 		writeError(w, r, err)
 		return

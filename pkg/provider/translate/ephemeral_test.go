@@ -18,7 +18,7 @@ func TestEphemeralContainersDoNotHoldEachOtherUp(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "local-uid"},
 		Spec:       corev1.PodSpec{NodeName: mapper.Node, Containers: []corev1.Container{{Name: "main", Image: "web:1"}}},
 	}
-	remote, err := mapper.Pod(local, PodContext{})
+	remote, err := siteOf(mapper, local.Namespace).Pod(local, PodContext{})
 	if err != nil {
 		t.Fatal(err)
 	}

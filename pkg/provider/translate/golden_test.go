@@ -76,7 +76,7 @@ func outputs(t *testing.T, input map[string][]byte) []txtar.File {
 	context.ConfigMaps = map[string]*corev1.ConfigMap{configMap.Name: configMap}
 	context.Secrets = map[string]*corev1.Secret{secret.Name: secret}
 	localBefore := local.DeepCopy()
-	remote, err := mapper.Pod(local, context)
+	remote, err := siteOf(mapper, local.Namespace).Pod(local, context)
 	if diff := cmp.Diff(localBefore, local); diff != "" {
 		t.Errorf("Pod changed the local pod (-before +after):\n%s", diff)
 	}
@@ -88,7 +88,7 @@ func outputs(t *testing.T, input map[string][]byte) []txtar.File {
 		t.Fatal(err)
 	}
 	if input["remote.yaml"] == nil {
-		again, err := mapper.Pod(local, context)
+		again, err := siteOf(mapper, local.Namespace).Pod(local, context)
 		if diff := cmp.Diff(remote, again); diff != "" || err != nil {
 			t.Errorf("Pod is not deterministic: %v\n%s", err, diff)
 		}

@@ -158,7 +158,6 @@ func TestLedgerIsTrue(t *testing.T) {
 	for _, change := range variants {
 		mapper, local := testMapper(), filledPod(1)
 		local.Spec.ResourceClaims = nil // refused
-		mapper.RuntimeClassName = *local.Spec.RuntimeClassName
 		change(mapper, &local.Spec)
 		remote := translated(t, mapper, local)
 		reported := filledPod(2)
@@ -185,7 +184,7 @@ func TestLedgerIsTrue(t *testing.T) {
 // the Secrets that tokens become.
 func translated(t *testing.T, mapper *Mapper, local *corev1.Pod) *corev1.Pod {
 	t.Helper()
-	remote, err := mapper.Pod(local, PodContext{})
+	remote, err := siteOf(mapper, local.Namespace).Pod(local, PodContext{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,21 +17,21 @@ type Limits struct {
 }
 
 // Limits returns the limits of the remote namespace of a local namespace.
-func (m *Mapper) Limits(local string) Limits {
+func (s Site) Limits(local string) Limits {
 	meta := metav1.ObjectMeta{
 		Name:      contract.LimitsName,
-		Namespace: contract.RemoteNamespace(m.Node, local),
-		Labels:    m.NamespaceLabels(local),
+		Namespace: s.name,
+		Labels:    s.NamespaceLabels(local),
 	}
 	var limits Limits
-	if len(m.ResourceQuota) > 0 {
-		limits.ResourceQuota = &corev1.ResourceQuota{ObjectMeta: meta, Spec: corev1.ResourceQuotaSpec{Hard: m.ResourceQuota}}
+	if len(s.ResourceQuota) > 0 {
+		limits.ResourceQuota = &corev1.ResourceQuota{ObjectMeta: meta, Spec: corev1.ResourceQuotaSpec{Hard: s.ResourceQuota}}
 	}
-	if len(m.LimitRange) > 0 {
-		limits.LimitRange = &corev1.LimitRange{ObjectMeta: meta, Spec: corev1.LimitRangeSpec{Limits: m.LimitRange}}
+	if len(s.LimitRange) > 0 {
+		limits.LimitRange = &corev1.LimitRange{ObjectMeta: meta, Spec: corev1.LimitRangeSpec{Limits: s.LimitRange}}
 	}
-	if m.Isolate {
-		limits.NetworkPolicy = &networkingv1.NetworkPolicy{ObjectMeta: meta, Spec: m.isolation()}
+	if s.Isolate {
+		limits.NetworkPolicy = &networkingv1.NetworkPolicy{ObjectMeta: meta, Spec: s.isolation()}
 	}
 	return limits
 }

@@ -95,7 +95,7 @@ ResourceQuota:
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := yaml.Marshal(tc.mapper.Limits("default"))
+			got, err := yaml.Marshal(tc.mapper.In("ak-dead4915c9c6c0d8").Limits("default"))
 			if err != nil {
 				t.Fatal(err)
 			}

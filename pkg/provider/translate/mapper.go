@@ -55,14 +55,22 @@ type Mapper struct {
 // https://kubernetes.io/docs/concepts/security/pod-security-admission/
 const labelEnforce = "pod-security.kubernetes.io/enforce"
 
-// Namespace returns the remote namespace to create for a local namespace.
-func (m *Mapper) Namespace(local string) *corev1.Namespace {
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name:   contract.RemoteNamespace(m.Node, local),
-		Labels: m.NamespaceLabels(local),
-	}}
-	if m.PodSecurity != "" {
-		namespace.Labels[labelEnforce] = m.PodSecurity
+// Site maps the local objects of one namespace to its remote namespace, whose name
+// does not follow from the local name alone: see contract.RemoteNamespaces.
+type Site struct {
+	*Mapper
+
+	name string // of the remote namespace
+}
+
+// In returns the Site of the remote namespace of that name.
+func (m *Mapper) In(remoteNamespace string) Site { return Site{Mapper: m, name: remoteNamespace} }
+
+// Namespace returns the remote namespace itself, to be created for a local one.
+func (s Site) Namespace(local string) *corev1.Namespace {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name, Labels: s.NamespaceLabels(local)}}
+	if s.PodSecurity != "" {
+		namespace.Labels[labelEnforce] = s.PodSecurity
 	}
 	return namespace
 }

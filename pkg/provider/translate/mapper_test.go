@@ -13,7 +13,7 @@ import (
 func TestOwnsNamespace(t *testing.T) {
 	mapper := testMapper()
 	with := func(change func(*corev1.Namespace)) *corev1.Namespace {
-		namespace := mapper.Namespace("shop")
+		namespace := siteOf(mapper, "shop").Namespace("shop")
 		change(namespace)
 		return namespace
 	}
@@ -22,7 +22,7 @@ func TestOwnsNamespace(t *testing.T) {
 		remote *corev1.Namespace
 		wants  string
 	}{
-		"Ours": {reason: "What akd makes is its own.", remote: mapper.Namespace("shop")},
+		"Ours": {reason: "What akd makes is its own.", remote: siteOf(mapper, "shop").Namespace("shop")},
 		"Foreign": {
 			reason: "A namespace that somebody made is not adopted.",
 			remote: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: contract.RemoteNamespace("n1", "shop")}},
@@ -36,7 +36,7 @@ func TestOwnsNamespace(t *testing.T) {
 		"Collision": {
 			reason: "Two local names may have one hash.",
 			remote: with(func(n *corev1.Namespace) { n.Labels[contract.LabelNamespace] = "other" }),
-			wants:  "same hash",
+			wants:  "serves local namespace",
 		},
 		"OtherCluster": {
 			reason: "Two clusters may each have a node of that name.",
@@ -71,4 +71,9 @@ func testMapper() *Mapper {
 		ClusterDomain: "cluster.local",
 		PodSecurity:   "baseline",
 	}
+}
+
+// siteOf is the remote namespace of a local one whose name does not collide.
+func siteOf(mapper *Mapper, namespace string) Site {
+	return mapper.In(contract.RemoteNamespace(mapper.Node, namespace))
 }

@@ -199,12 +199,12 @@ func (c *collector) env(env []corev1.EnvVar, from []corev1.EnvFromSource) {
 
 // ConfigMap returns the remote copy of a local ConfigMap. The copy shares the data
 // of the original; do not modify it.
-func (m *Mapper) ConfigMap(local *corev1.ConfigMap) *corev1.ConfigMap {
+func (s Site) ConfigMap(local *corev1.ConfigMap) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:      contract.ConfigMapName(local.Name),
-			Namespace: contract.RemoteNamespace(m.Node, local.Namespace),
-			Labels:    m.Labels(local.Namespace, local.UID),
+			Namespace: s.name,
+			Labels:    s.Labels(local.Namespace, local.UID),
 		},
 		Data:       local.Data,
 		BinaryData: local.BinaryData,
@@ -214,12 +214,12 @@ func (m *Mapper) ConfigMap(local *corev1.ConfigMap) *corev1.ConfigMap {
 
 // Secret returns the remote copy of a local Secret. The copy shares the data of
 // the original; do not modify it.
-func (m *Mapper) Secret(local *corev1.Secret) *corev1.Secret {
+func (s Site) Secret(local *corev1.Secret) *corev1.Secret {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:      local.Name,
-			Namespace: contract.RemoteNamespace(m.Node, local.Namespace),
-			Labels:    m.Labels(local.Namespace, local.UID),
+			Namespace: s.name,
+			Labels:    s.Labels(local.Namespace, local.UID),
 		},
 		Data:      local.Data,
 		Type:      local.Type,
@@ -269,7 +269,7 @@ func secretType(secret *corev1.Secret) corev1.SecretType {
 // TokenSecret returns the remote Secret with the tokens and trust anchors of a
 // local pod, by their keys in Needs. renewAfter is when to renew the tokens, or
 // zero if there are none.
-func (m *Mapper) TokenSecret(local *corev1.Pod, files map[string]string, renewAfter time.Time) *corev1.Secret {
+func (s Site) TokenSecret(local *corev1.Pod, files map[string]string, renewAfter time.Time) *corev1.Secret {
 	data := make(map[string][]byte, len(files))
 	for key, content := range files {
 		data[key] = []byte(content)
@@ -277,8 +277,8 @@ func (m *Mapper) TokenSecret(local *corev1.Pod, files map[string]string, renewAf
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:      contract.TokenSecretName(local.UID),
-			Namespace: contract.RemoteNamespace(m.Node, local.Namespace),
-			Labels:    m.Labels(local.Namespace, local.UID),
+			Namespace: s.name,
+			Labels:    s.Labels(local.Namespace, local.UID),
 		},
 		Type: contract.SecretTypePodTokens,
 		Data: data,

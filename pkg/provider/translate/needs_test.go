@@ -46,7 +46,7 @@ func TestConfigMap(t *testing.T) {
 			Labels: testMapper().Labels("shop", "cm-uid")},
 		Data: map[string]string{"ca.crt": "local"}, BinaryData: map[string][]byte{"b": {1}}, Immutable: new(true),
 	}
-	got := testMapper().ConfigMap(local)
+	got := siteOf(testMapper(), local.Namespace).ConfigMap(local)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("ConfigMap (-want +got):\n%s", diff)
 	}
@@ -131,7 +131,7 @@ func TestSecret(t *testing.T) {
 				},
 				Type: tc.want, Data: map[string][]byte{"k": {1}},
 			}
-			got := testMapper().Secret(local)
+			got := siteOf(testMapper(), local.Namespace).Secret(local)
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s\nSecret (-want +got):\n%s", tc.reason, diff)
 			}
@@ -144,7 +144,7 @@ func TestSecret(t *testing.T) {
 
 func TestTokenSecret(t *testing.T) {
 	renew := time.Date(2030, 1, 1, 12, 0, 0, 0, time.FixedZone("x", 3600))
-	secret := testMapper().TokenSecret(localPod(), map[string]string{"api.0": "t"}, renew)
+	secret := siteOf(testMapper(), "shop").TokenSecret(localPod(), map[string]string{"api.0": "t"}, renew)
 	want := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "actual-vk-token-local-uid", Namespace: "n1-93104c7ea350e1e1",
@@ -173,10 +173,10 @@ func TestTokenSecret(t *testing.T) {
 func TestTrimSecret(t *testing.T) {
 	mapper, tokens := testMapper(), []Token{{Key: "api.0"}, {Key: "api.1"}}
 	written := func() *corev1.Secret {
-		return mapper.TokenSecret(localPod(), map[string]string{"api.0": "first token", "api.1": "second token", "ca.0": "bundle"},
+		return siteOf(mapper, "shop").TokenSecret(localPod(), map[string]string{"api.0": "first token", "api.1": "second token", "ca.0": "bundle"},
 			goldenNow.Time)
 	}
-	want := mapper.TokenSecret(localPod(), map[string]string{"ca.0": "bundle"}, goldenNow.Time)
+	want := siteOf(mapper, "shop").TokenSecret(localPod(), map[string]string{"ca.0": "bundle"}, goldenNow.Time)
 	cases := map[string]struct {
 		reason string
 		change func(*corev1.Secret)
@@ -217,35 +217,35 @@ func TestTrimSecret(t *testing.T) {
 // ConfigMaps were most of its memory.
 func TestTrimmedCopies(t *testing.T) {
 	const size = 1 << 20
-	mapper, long := testMapper(), strings.Repeat("a", size)
+	site, long := siteOf(testMapper(), "shop"), strings.Repeat("a", size)
 	localMap := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Name: "big", Namespace: "shop", UID: "u"},
 		Data:       map[string]string{"long": long, "short": "b"},
 		BinaryData: map[string][]byte{"binary": []byte(long)},
 	}
-	copied := mapper.ConfigMap(localMap)
+	copied := site.ConfigMap(localMap)
 	TrimConfigMap(copied)
 	if held := len(copied.Data["long"]) + len(copied.Data["short"]) + len(copied.BinaryData["binary"]); held > 100 {
 		t.Errorf("the copy of a ConfigMap has %d bytes", held)
 	}
-	if len(localMap.Data["long"]) != size || !SameConfigMap(copied, mapper.ConfigMap(localMap)) {
+	if len(localMap.Data["long"]) != size || !SameConfigMap(copied, site.ConfigMap(localMap)) {
 		t.Error("the trimmed copy is not that of the ConfigMap")
 	}
-	forged := mapper.ConfigMap(localMap)
+	forged := site.ConfigMap(localMap)
 	forged.Data = map[string]string{"long": copied.Data["long"], "short": "b"}
-	if TrimConfigMap(forged); SameConfigMap(forged, mapper.ConfigMap(localMap)) {
+	if TrimConfigMap(forged); SameConfigMap(forged, site.ConfigMap(localMap)) {
 		t.Error("a copy whose content is the digest is taken for the ConfigMap")
 	}
 
 	localSecret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "big", Namespace: "shop", UID: "u"}, Data: map[string][]byte{"long": []byte(long)},
 	}
-	secret := mapper.Secret(localSecret)
-	if TrimSecret(secret); len(secret.Data["long"]) > 100 || !SameSecret(secret, mapper.Secret(localSecret)) {
+	secret := site.Secret(localSecret)
+	if TrimSecret(secret); len(secret.Data["long"]) > 100 || !SameSecret(secret, site.Secret(localSecret)) {
 		t.Errorf("the trimmed copy of a Secret has %d bytes, and is not the Secret's", len(secret.Data["long"]))
 	}
 	localSecret.Data = map[string][]byte{"long": []byte(long + "b")}
-	if SameSecret(secret, mapper.Secret(localSecret)) {
+	if SameSecret(secret, site.Secret(localSecret)) {
 		t.Error("a change of the Secret is not seen")
 	}
 }

@@ -30,7 +30,7 @@ func localPod(changes ...change) *corev1.Pod {
 // remotePod returns what akd makes of localPod, running.
 func remotePod(t testing.TB, changes ...change) *corev1.Pod {
 	t.Helper()
-	pod, err := testMapper().Pod(localPod(), PodContext{})
+	pod, err := siteOf(testMapper(), "shop").Pod(localPod(), PodContext{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,9 +286,9 @@ func TestNext(t *testing.T) {
 		},
 		// never ours
 		"Mirror": {
-			reason: "A mirror pod without a static pod is deleted, as in a kubelet; nothing released it.",
+			reason: "A static pod's mirror belongs to a kubelet.",
 			local:  localPod(func(p *corev1.Pod) { p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "x"} }),
-			want:   Step{Action: Release},
+			want:   Step{Action: None},
 		},
 		"OtherNode": {
 			reason: "A pod that is bound elsewhere is another kubelet's.",
@@ -350,7 +350,7 @@ func (w *world) step() bool {
 	w.taken = append(w.taken, step.Action)
 	switch step.Action {
 	case Create:
-		w.remote, _ = w.mapper.Pod(w.local, PodContext{})
+		w.remote, _ = siteOf(w.mapper, w.local.Namespace).Pod(w.local, PodContext{})
 		w.remote.UID = "new-remote-uid"
 	case Update:
 		patches, err := w.mapper.Update(w.local, w.remote)

@@ -31,9 +31,6 @@ const (
 	ReasonUnsupportedVolume = "UnsupportedVolume"
 	// ReasonUnsupportedResourceClaim means that the pod has dynamic resource claims.
 	ReasonUnsupportedResourceClaim = "UnsupportedResourceClaim"
-	// ReasonUnsupportedRuntimeClass means that the pod requests a runtime that the
-	// node does not have.
-	ReasonUnsupportedRuntimeClass = "UnsupportedRuntimeClass"
 	// ReasonReservedName means that the pod refers to a name reserved for akd.
 	ReasonReservedName = "ReservedName"
 	// ReasonInvalidHostname means that no kubelet can set the host name.
@@ -84,28 +81,28 @@ type PodContext struct {
 //
 // Pod leaves out ephemeral containers, because the API accepts them only in a
 // subresource of an existing pod. See Update.
-func (m *Mapper) Pod(local *corev1.Pod, context PodContext) (*corev1.Pod, error) {
-	if err := m.refuse(local); err != nil {
+func (s Site) Pod(local *corev1.Pod, context PodContext) (*corev1.Pod, error) {
+	if err := refuse(local); err != nil {
 		return nil, err
 	}
 	spec := *local.Spec.DeepCopy()
-	m.place(&spec, local)
+	s.place(&spec, local)
 	stripIdentity(&spec)
 	spec.EphemeralContainers = nil
-	if err := m.setHostname(&spec, local); err != nil {
+	if err := s.setHostname(&spec, local); err != nil {
 		return nil, err
 	}
-	m.resolve(&spec, local.Namespace, context.Nameservers)
+	s.resolve(&spec, local.Namespace, context.Nameservers)
 	translateVolumes(spec.Volumes, local)
 	dropResources(&spec, context.LocalResources)
-	env := &environment{mapper: m, local: local, variables: m.variables(local, context.Services), context: context}
+	env := &environment{mapper: s.Mapper, local: local, variables: s.variables(local, context.Services), context: context}
 	for i := range spec.InitContainers {
 		env.translate(&spec.InitContainers[i])
 	}
 	for i := range spec.Containers {
 		env.translate(&spec.Containers[i])
 	}
-	return &corev1.Pod{ObjectMeta: m.podMeta(local), Spec: spec}, nil
+	return &corev1.Pod{ObjectMeta: s.podMeta(local), Spec: spec}, nil
 }
 
 // ExtendedResources returns the requested resources that are not defined by
@@ -137,12 +134,12 @@ func dropResources(spec *corev1.PodSpec, names []corev1.ResourceName) {
 	}
 }
 
-func (m *Mapper) podMeta(local *corev1.Pod) metav1.ObjectMeta {
+func (s Site) podMeta(local *corev1.Pod) metav1.ObjectMeta {
 	meta := metav1.ObjectMeta{
 		Name:        local.Name,
-		Namespace:   contract.RemoteNamespace(m.Node, local.Namespace),
-		Labels:      m.Labels(local.Namespace, local.UID),
-		Annotations: map[string]string{contract.AnnotationApplied: m.applied(local)},
+		Namespace:   s.name,
+		Labels:      s.Labels(local.Namespace, local.UID),
+		Annotations: map[string]string{contract.AnnotationApplied: s.applied(local)},
 	}
 	for key, value := range local.Labels {
 		if keepsKey(key) {
@@ -187,23 +184,6 @@ func (m *Mapper) place(spec *corev1.PodSpec, local *corev1.Pod) {
 		name := m.RuntimeClassName
 		spec.RuntimeClassName = &name
 	}
-}
-
-// refuseRuntime returns a *Refusal for a pod that requests another RuntimeClass than
-// all pods of the node have. A class often stands for a sandbox, without which the pod
-// must not run.
-func (m *Mapper) refuseRuntime(local *corev1.Pod) *Refusal {
-	wanted := local.Spec.RuntimeClassName
-	if wanted == nil || *wanted == m.RuntimeClassName {
-		return nil
-	}
-	have := "the default runtime of the remote cluster"
-	if m.RuntimeClassName != "" {
-		have = fmt.Sprintf("RuntimeClass %q", m.RuntimeClassName)
-	}
-	return &Refusal{ReasonUnsupportedRuntimeClass, fmt.Sprintf(
-		"The pod requests RuntimeClass %q, but this node runs all pods with %s: change runtimeClassName, or run the pod on another node.",
-		*wanted, have)}
 }
 
 // tolerations keeps how long the pod stays on a lost node, and adds the configured

@@ -81,10 +81,10 @@ func refreshTimes(secret *corev1.Secret) map[string]time.Time {
 }
 
 // PodSecret returns TokenSecret with certificates, by their keys in Needs.
-func (m *Mapper) PodSecret(
+func (s Site) PodSecret(
 	local *corev1.Pod, files map[string]string, renewTokens time.Time, credentials map[string]*Credential,
 ) *corev1.Secret {
-	secret := m.TokenSecret(local, files, renewTokens)
+	secret := s.TokenSecret(local, files, renewTokens)
 	times := map[string]time.Time{}
 	for key, credential := range credentials {
 		secret.Data[key+credentialBundleFile] = []byte(credential.PrivateKey + credential.Chain)

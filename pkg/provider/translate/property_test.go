@@ -14,7 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -60,11 +59,11 @@ func FuzzPod(f *testing.F) {
 		}
 		local.UID = "local-uid" // the API server gives each pod one
 		mapper, before := testMapper(), local.DeepCopy()
-		remote, err := mapper.Pod(local, PodContext{})
+		remote, err := siteOf(mapper, local.Namespace).Pod(local, PodContext{})
 		if err != nil {
 			return
 		}
-		again, _ := mapper.Pod(local, PodContext{})
+		again, _ := siteOf(mapper, local.Namespace).Pod(local, PodContext{})
 		if !apiequality.Semantic.DeepEqual(remote, again) {
 			t.Errorf("the same pod is translated in two ways:\n%s", cmp.Diff(remote, again))
 		}
@@ -151,28 +150,14 @@ func trimmedGivesTheSame(t *testing.T, mapper *Mapper, local, remote *corev1.Pod
 	}
 }
 
-func FuzzRemoteNamespace(f *testing.F) {
-	f.Add("vk-ak-example", "crossplane-system")
-	f.Add(strings.Repeat("n", contract.MaxNodeName), "a")
-	f.Fuzz(func(t *testing.T, node, namespace string) {
-		if contract.CheckNodeName(node) != nil {
-			t.Skip()
-		}
-		if problems := validation.IsDNS1123Label(contract.RemoteNamespace(node, namespace)); len(problems) > 0 {
-			t.Errorf("RemoteNamespace(%q, %q) is no name of a namespace: %v", node, namespace, problems)
-		}
-	})
-}
-
 // benchPods are a pod with most fields set that akd can proxy, and its remote
 // pod, which runs.
 func benchPods(b *testing.B) (mapper *Mapper, local, remote *corev1.Pod) {
 	b.Helper()
 	mapper, local = testMapper(), filledPod(1)
 	local.Spec.ResourceClaims = nil
-	mapper.RuntimeClassName = *local.Spec.RuntimeClassName
 	local.Spec.SetHostnameAsFQDN, local.Spec.EphemeralContainers = nil, nil
-	remote, err := mapper.Pod(local, PodContext{})
+	remote, err := siteOf(mapper, local.Namespace).Pod(local, PodContext{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -255,7 +240,7 @@ func BenchmarkPod(b *testing.B) {
 	mapper := testMapper()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := mapper.Pod(local, PodContext{}); err != nil {
+		if _, err := siteOf(mapper, local.Namespace).Pod(local, PodContext{}); err != nil {
 			b.Fatal(err)
 		}
 	}

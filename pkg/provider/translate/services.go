@@ -13,24 +13,30 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
+// HasCopy reports whether a local Service has a remote copy. A Service without an
+// IP has none: a headless or external Service consists of DNS names only.
+func HasCopy(local *corev1.Service) bool {
+	ip := local.Spec.ClusterIP
+	return local.Spec.Type != corev1.ServiceTypeExternalName && ip != "" && ip != corev1.ClusterIPNone && local.DeletionTimestamp == nil
+}
+
 // Service returns the remote copy of a local Service. It has no selector, and the
 // same IPs, so that the answers of the local DNS are valid in remote pods. It is nil
-// for a Service without an IP: a headless or external Service consists of DNS names
-// only. Access from outside the cluster remains with the local Service.
-func (m *Mapper) Service(local *corev1.Service) *corev1.Service {
-	ip := local.Spec.ClusterIP
-	if local.Spec.Type == corev1.ServiceTypeExternalName || ip == "" || ip == corev1.ClusterIPNone || local.DeletionTimestamp != nil {
+// if HasCopy is false. Access from outside the cluster remains with the local
+// Service.
+func (s Site) Service(local *corev1.Service) *corev1.Service {
+	if !HasCopy(local) {
 		return nil
 	}
 	remote := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:      local.Name,
-			Namespace: contract.RemoteNamespace(m.Node, local.Namespace),
-			Labels:    m.Labels(local.Namespace, local.UID),
+			Namespace: s.name,
+			Labels:    s.Labels(local.Namespace, local.UID),
 		},
 		Spec: corev1.ServiceSpec{
 			Type:                  corev1.ServiceTypeClusterIP,
-			ClusterIP:             ip,
+			ClusterIP:             local.Spec.ClusterIP,
 			ClusterIPs:            local.Spec.ClusterIPs,
 			IPFamilies:            local.Spec.IPFamilies,
 			IPFamilyPolicy:        local.Spec.IPFamilyPolicy,
@@ -67,21 +73,27 @@ func ServiceOf(slice *discoveryv1.EndpointSlice) string {
 	return slice.Labels[discoveryv1.LabelServiceName]
 }
 
+// SliceHasCopy reports whether a local EndpointSlice of the given Service, which
+// may be nil, has a remote copy.
+func SliceHasCopy(local *discoveryv1.EndpointSlice, of *corev1.Service) bool {
+	return of != nil && HasCopy(of) && local.AddressType != discoveryv1.AddressTypeFQDN && local.DeletionTimestamp == nil
+}
+
 // EndpointSlice returns the remote copy of a local EndpointSlice of the given
-// Service, which may be nil. It returns nil if the Service has no remote copy.
+// Service. It returns nil if SliceHasCopy is false.
 //
 // The copy has no names of nodes and zones, nor anything derived from them,
 // because they refer to the local cluster. If the Service keeps traffic on the
 // node, the copy has the endpoints on this node only.
-func (m *Mapper) EndpointSlice(local *discoveryv1.EndpointSlice, of *corev1.Service) *discoveryv1.EndpointSlice {
-	if of == nil || m.Service(of) == nil || local.AddressType == discoveryv1.AddressTypeFQDN || local.DeletionTimestamp != nil {
+func (s Site) EndpointSlice(local *discoveryv1.EndpointSlice, of *corev1.Service) *discoveryv1.EndpointSlice {
+	if !SliceHasCopy(local, of) {
 		return nil
 	}
 	remote := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:      local.Name,
-			Namespace: contract.RemoteNamespace(m.Node, local.Namespace),
-			Labels:    m.Labels(local.Namespace, local.UID),
+			Namespace: s.name,
+			Labels:    s.Labels(local.Namespace, local.UID),
 		},
 		AddressType: local.AddressType,
 		Ports:       local.Ports,
@@ -91,13 +103,13 @@ func (m *Mapper) EndpointSlice(local *discoveryv1.EndpointSlice, of *corev1.Serv
 	stays := of.Spec.InternalTrafficPolicy != nil && *of.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal
 	for i := range local.Endpoints {
 		endpoint := &local.Endpoints[i]
-		if stays && (endpoint.NodeName == nil || *endpoint.NodeName != m.Node) {
+		if stays && (endpoint.NodeName == nil || *endpoint.NodeName != s.Node) {
 			continue
 		}
 		remote.Endpoints = append(remote.Endpoints, discoveryv1.Endpoint{Addresses: endpoint.Addresses, Conditions: endpoint.Conditions})
 	}
 	if of.Namespace == metav1.NamespaceDefault && of.Name == masterService {
-		m.leadToAPIServer(remote)
+		s.leadToAPIServer(remote)
 	}
 	return remote
 }

@@ -34,13 +34,13 @@ func TestServiceGoldens(t *testing.T) {
 				}
 			}
 			serviceBefore, sliceBefore := service.DeepCopy(), slice.DeepCopy()
-			copied, slices := mapper.Service(service), mapper.EndpointSlice(slice, service)
+			copied, slices := siteOf(mapper, service.Namespace).Service(service), siteOf(mapper, slice.Namespace).EndpointSlice(slice, service)
 			want.Files = append(want.Files, copyFile(t, "want/service.yaml", copied), copyFile(t, "want/slice.yaml", slices))
 			if diff := cmp.Diff(serviceBefore, service) + cmp.Diff(sliceBefore, slice); diff != "" {
 				t.Errorf("an argument was changed (-before +after):\n%s", diff)
 			}
-			if copied != nil && !SameService(copied, mapper.Service(service)) ||
-				slices != nil && !SameEndpointSlice(slices, mapper.EndpointSlice(slice, service)) {
+			if copied != nil && !SameService(copied, siteOf(mapper, service.Namespace).Service(service)) ||
+				slices != nil && !SameEndpointSlice(slices, siteOf(mapper, slice.Namespace).EndpointSlice(slice, service)) {
 				t.Error("a copy is not the same as itself: it would be written for ever")
 			}
 			golden(t, file, string(txtar.Format(want)))

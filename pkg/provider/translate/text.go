@@ -22,9 +22,9 @@ type names [][2]string
 // names returns the names to replace in messages of the remote cluster about a
 // local pod. remoteUID may be empty.
 func (m *Mapper) names(local *corev1.Pod, remoteUID types.UID) names {
-	pairs := names{
-		{contract.RemoteNamespace(m.Node, local.Namespace), local.Namespace},
-		{contract.ReservedPrefix + contract.RootCAConfigMap, contract.RootCAConfigMap},
+	pairs := names{{contract.ReservedPrefix + contract.RootCAConfigMap, contract.RootCAConfigMap}}
+	for _, remote := range contract.RemoteNamespaces(m.Node, local.Namespace) {
+		pairs = append(pairs, [2]string{remote, local.Namespace})
 	}
 	if remoteUID != "" {
 		pairs = append(pairs, [2]string{string(remoteUID), string(local.UID)})

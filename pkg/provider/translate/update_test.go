@@ -72,7 +72,7 @@ func TestUpdateResizeSettles(t *testing.T) {
 			p.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu)}
 		})
 	}
-	remote, err := mapper.Pod(limited("1"), PodContext{})
+	remote, err := siteOf(mapper, "shop").Pod(limited("1"), PodContext{})
 	if err != nil {
 		t.Fatal(err)
 	}

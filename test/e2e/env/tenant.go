@@ -190,7 +190,7 @@ func (tn *Tenant) Settle(t testing.TB, local string, roles ...string) string {
 // RemoteNamespace is the namespace that akd of a node creates for a local one.
 func RemoteNamespace(node, local string) *corev1.Namespace {
 	mapper := &translate.Mapper{Owner: contract.Owner{Node: node, ClusterUID: "attacked"}, PodSecurity: "baseline"}
-	return mapper.Namespace(local)
+	return mapper.In(contract.RemoteNamespace(node, local)).Namespace(local)
 }
 
 // RoleBinding is the one by which akd of a node binds a role to itself in a

@@ -23,7 +23,7 @@ type Referenced[T store.Object] struct {
 	watcher    *Watcher[T]
 	queue      queue.Adder
 	remoteName func(local string) string
-	translate  func(local T) T
+	translate  func(to translate.Site, local T) T
 
 	mu       sync.Mutex
 	waiting  map[queue.Key]map[queue.Key]bool // pods that wait for a copy
@@ -40,7 +40,7 @@ type comparison[T store.Object] struct {
 
 // NewConfigMaps returns the mirror of the ConfigMaps that watcher watches.
 func NewConfigMaps(
-	mapper *translate.Mapper, remote *cluster.Remote, watcher *Watcher[*corev1.ConfigMap], adder queue.Adder,
+	remote *cluster.Remote, watcher *Watcher[*corev1.ConfigMap], adder queue.Adder,
 ) *Referenced[*corev1.ConfigMap] {
 	return &Referenced[*corev1.ConfigMap]{
 		syncer: syncer[*corev1.ConfigMap]{
@@ -53,16 +53,14 @@ func NewConfigMaps(
 		watcher:    watcher,
 		queue:      adder,
 		remoteName: contract.ConfigMapName,
-		translate:  mapper.ConfigMap,
+		translate:  translate.Site.ConfigMap,
 		waiting:    map[queue.Key]map[queue.Key]bool{},
 		compared:   map[queue.Key]comparison[*corev1.ConfigMap]{},
 	}
 }
 
 // NewSecrets returns the mirror of the Secrets that watcher watches.
-func NewSecrets(
-	mapper *translate.Mapper, remote *cluster.Remote, watcher *Watcher[*corev1.Secret], adder queue.Adder,
-) *Referenced[*corev1.Secret] {
+func NewSecrets(remote *cluster.Remote, watcher *Watcher[*corev1.Secret], adder queue.Adder) *Referenced[*corev1.Secret] {
 	return &Referenced[*corev1.Secret]{
 		syncer: syncer[*corev1.Secret]{
 			kind:   queue.Secret,
@@ -76,7 +74,7 @@ func NewSecrets(
 		watcher:    watcher,
 		queue:      adder,
 		remoteName: func(name string) string { return name },
-		translate:  mapper.Secret,
+		translate:  translate.Site.Secret,
 		waiting:    map[queue.Key]map[queue.Key]bool{},
 		compared:   map[queue.Key]comparison[*corev1.Secret]{},
 	}
@@ -122,20 +120,21 @@ func (m *Referenced[T]) isInSync(namespace *namespaces.Namespace, name string) b
 	case local.Object == none:
 		return have == none
 	default:
-		return have != none && m.same(m.kind.Key(namespace.Local, name), local.Object, have)
+		return have != none && m.same(namespace, local.Object, have)
 	}
 }
 
 // same reports whether the copy matches the local object. Cached objects never
 // change, so neither does the result for two of them.
-func (m *Referenced[T]) same(id queue.Key, local, copied T) bool {
+func (m *Referenced[T]) same(namespace *namespaces.Namespace, local, copied T) bool {
+	id := m.kind.Key(namespace.Local, local.GetName())
 	m.mu.Lock()
 	last := m.compared[id]
 	m.mu.Unlock()
 	if last.local == local && last.copied == copied {
 		return last.same
 	}
-	same := m.inSync(copied, m.translate(local))
+	same := m.inSync(copied, m.translate(namespace.Site, local))
 	m.mu.Lock()
 	m.compared[id] = comparison[T]{local, copied, same}
 	m.mu.Unlock()
@@ -155,7 +154,7 @@ func (m *Referenced[T]) Reconcile(ctx context.Context, namespace *namespaces.Nam
 		return nil
 	}
 	if local.Object != want {
-		want = m.translate(local.Object)
+		want = m.translate(namespace.Site, local.Object)
 	} else {
 		m.forget(namespace, name)
 	}

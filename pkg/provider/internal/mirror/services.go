@@ -115,7 +115,7 @@ func (m *Services) Uses(namespace string) bool {
 		return false
 	}
 	for _, service := range m.services.In(namespace) {
-		if m.Mapper.Service(service) != nil {
+		if translate.HasCopy(service) {
 			return true
 		}
 	}
@@ -143,13 +143,14 @@ func (m *Services) Keys(local string, namespace *namespaces.Namespace) []queue.K
 
 // ReconcileService updates the remote copy of a Service from the local one.
 func (m *Services) ReconcileService(ctx context.Context, k queue.Key, attempts int) error {
-	var want *corev1.Service
 	local := m.services.Get(k.Namespace, k.Name)
-	if local != nil {
-		want = m.Mapper.Service(local)
-	}
-	namespace, ready, err := m.remoteNamespace(ctx, k.Namespace, want != nil)
+	wanted := local != nil && translate.HasCopy(local)
+	namespace, ready, err := m.remoteNamespace(ctx, k.Namespace, wanted)
 	if ready {
+		var want *corev1.Service
+		if wanted {
+			want = namespace.Site.Service(local)
+		}
 		_, err = m.syncServices.sync(ctx, namespace, k.Name, want)
 	}
 	m.recordEvent(local, attempts, err)
@@ -168,17 +169,19 @@ func (m *Services) recordEvent(local *corev1.Service, attempts int, err error) {
 // ReconcileSlice updates the remote copy of an EndpointSlice from the local
 // one.
 func (m *Services) ReconcileSlice(ctx context.Context, k queue.Key, attempts int) error {
-	var (
-		want *discoveryv1.EndpointSlice
-		of   *corev1.Service
-	)
-	if local := m.slices.Get(k.Namespace, k.Name); local != nil {
+	var of *corev1.Service
+	local := m.slices.Get(k.Namespace, k.Name)
+	if local != nil {
 		of = m.services.Get(k.Namespace, translate.ServiceOf(local))
-		want = m.Mapper.EndpointSlice(local, of)
 	}
-	namespace, ready, err := m.remoteNamespace(ctx, k.Namespace, want != nil)
+	wanted := local != nil && translate.SliceHasCopy(local, of)
+	namespace, ready, err := m.remoteNamespace(ctx, k.Namespace, wanted)
 	if err != nil || !ready {
 		return err
+	}
+	var want *discoveryv1.EndpointSlice
+	if wanted {
+		want = namespace.Site.EndpointSlice(local, of)
 	}
 	_, err = m.syncSlices.sync(ctx, namespace, k.Name, want)
 	m.recordEvent(of, attempts, err)

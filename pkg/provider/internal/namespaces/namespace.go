@@ -23,6 +23,8 @@ type Namespace struct {
 	Local string
 	Name  string
 	UID   types.UID
+	// Site makes the objects of the remote namespace.
+	Site translate.Site
 
 	Pods       *store.Store[*corev1.Pod]
 	ConfigMaps *store.Store[*corev1.ConfigMap]
@@ -46,7 +48,7 @@ func (n *Namespace) read() bool { return n.unread.Load() == 0 }
 // newRemoteNamespace returns a namespace whose content has not been read. Each
 // change in it queues a key; all of its keys are queued once it has been read.
 func (o *Opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *Namespace {
-	n := &Namespace{Local: local, Name: namespace.Name, UID: namespace.UID}
+	n := &Namespace{Local: local, Name: namespace.Name, UID: namespace.UID, Site: o.Mapper.In(namespace.Name)}
 	ready := func() { o.selectionRead(n) }
 	n.Pods = store.New(store.Handlers[*corev1.Pod]{
 		Changed: func(c store.Change[*corev1.Pod]) { o.Queue.Add(queue.Pod.Key(local, c.Object().Name)) },

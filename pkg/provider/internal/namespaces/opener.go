@@ -1,9 +1,13 @@
 package namespaces
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +30,8 @@ const (
 	// reopenDelay is how long keys wait that were reconciled during a failed
 	// opening.
 	reopenDelay = time.Second
+	// reasonRefused is the reason of a refusal to use a remote namespace.
+	reasonRefused = "RemoteNamespaceRefused"
 )
 
 // Opener opens remote namespaces and closes unused ones. It verifies that akd
@@ -76,28 +82,41 @@ func (o *Opener) Restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var left []*corev1.Namespace
+	left := o.own(found)
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(tenantWorkers)
+	for _, namespace := range left {
+		group.Go(func() error { return o.prepare(groupCtx, namespace) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, local := range slices.Sorted(maps.Keys(left)) {
+		o.open(left[local], local)
+	}
+	return nil
+}
+
+// own returns by local namespace those that akd owns and that are not being
+// deleted. akd never makes two for one local namespace. If somebody else did, it
+// takes the one that it would find first without Restore.
+func (o *Opener) own(found []corev1.Namespace) map[string]*corev1.Namespace {
+	own := map[string]*corev1.Namespace{}
 	for i := range found {
 		namespace := &found[i]
-		if err := o.Mapper.OwnsNamespace(namespace, namespace.Labels[contract.LabelNamespace]); err != nil {
+		local := namespace.Labels[contract.LabelNamespace]
+		if err := o.Mapper.OwnsNamespace(namespace, local); err != nil {
 			o.Logger.Warn("leave a remote namespace alone that seems to be this node's", "namespace", namespace.Name, "reason", err)
 			continue
 		}
 		if namespace.DeletionTimestamp != nil {
 			continue
 		}
-		left = append(left, namespace)
-		group.Go(func() error { return o.prepare(groupCtx, namespace) })
+		if own[local] == nil || namespace.Name == contract.RemoteNamespace(o.Mapper.Node, local) {
+			own[local] = namespace
+		}
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	for _, namespace := range left {
-		o.open(namespace, namespace.Labels[contract.LabelNamespace])
-	}
-	return nil
+	return own
 }
 
 // listExisting returns the remote namespaces that akd may own: from a list or,
@@ -156,24 +175,45 @@ func (o *Opener) finishOpening(local string) {
 // own and recorded.
 func (o *Opener) getOrCreate(ctx context.Context, local string) (*corev1.Namespace, error) {
 	access := o.currentAccess()
-	want := o.Mapper.Namespace(local)
-	namespace, err := o.Remote.GetNamespace(ctx, want.Name)
-	if err != nil && !apierrors.IsNotFound(err) {
+	namespace, free, err := o.find(ctx, local)
+	if err != nil {
 		return nil, err
 	}
-	if err == nil {
-		if err := o.checkUsable(namespace, local); err != nil {
-			return nil, err
-		}
-		return namespace, access.record(ctx, want.Name, local)
+	if namespace != nil {
+		return namespace, access.record(ctx, namespace.Name, local)
 	}
-	if err := access.record(ctx, want.Name, local); err != nil {
+	if err := access.record(ctx, free, local); err != nil {
 		return nil, err
 	}
-	if namespace, err = o.Remote.CreateNamespace(ctx, want); err != nil {
+	if namespace, err = o.Remote.CreateNamespace(ctx, o.Mapper.In(free).Namespace(local)); err != nil {
 		return nil, err
 	}
 	return namespace, o.checkUsable(namespace, local)
+}
+
+// find returns the remote namespace of a local one. If there is none, it returns
+// the name to create it with: the first one that no other local namespace of this
+// node has. It looks at all names before, because the namespace that has the first
+// name may be gone by now.
+func (o *Opener) find(ctx context.Context, local string) (existing *corev1.Namespace, free string, err error) {
+	names := contract.RemoteNamespaces(o.Mapper.Node, local)
+	for _, name := range names {
+		namespace, err := o.Remote.GetNamespace(ctx, name)
+		switch {
+		case apierrors.IsNotFound(err):
+			free = cmp.Or(free, name)
+		case err != nil:
+			return nil, "", err
+		case o.Mapper.OwnsNamespace(namespace, local) == nil || free == "" && !o.Mapper.ServesAnother(namespace, local):
+			return namespace, "", o.checkUsable(namespace, local)
+		}
+	}
+	if free == "" {
+		return nil, "", &translate.Refusal{Reason: reasonRefused, Message: fmt.Sprintf(
+			"Both remote namespaces that local namespace %s can have, %s, serve other local namespaces of node %s: use another local namespace.",
+			local, strings.Join(names[:], " and "), o.Mapper.Node)}
+	}
+	return nil, free, nil
 }
 
 // prepare gives akd its rights in a namespace that has been verified as its
@@ -182,14 +222,14 @@ func (o *Opener) prepare(ctx context.Context, namespace *corev1.Namespace) error
 	if err := o.currentAccess().enter(ctx, namespace.Name); err != nil {
 		return err
 	}
-	return o.Remote.CreateLimits(ctx, o.Mapper.Limits(namespace.Labels[contract.LabelNamespace]))
+	return o.Remote.CreateLimits(ctx, o.Mapper.In(namespace.Name).Limits(namespace.Labels[contract.LabelNamespace]))
 }
 
 // checkUsable returns nil if akd owns the namespace and it is not being
 // deleted.
 func (o *Opener) checkUsable(namespace *corev1.Namespace, local string) error {
 	if err := o.Mapper.OwnsNamespace(namespace, local); err != nil {
-		return &translate.Refusal{Reason: "RemoteNamespaceRefused", Message: err.Error()}
+		return &translate.Refusal{Reason: reasonRefused, Message: err.Error()}
 	}
 	if namespace.DeletionTimestamp != nil {
 		return fmt.Errorf("remote namespace %s is still being deleted", namespace.Name)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // DeleteUnused deletes the remote namespaces that no pod has used for ttl. A
@@ -66,8 +68,16 @@ func (o *Opener) recheckRecorded(ctx context.Context, remote, local string) erro
 	if apierrors.IsNotFound(err) {
 		return o.currentAccess().forget(ctx, remote)
 	}
-	if err != nil || o.checkUsable(namespace, local) != nil {
+	if err != nil {
 		return err
+	}
+	if o.Mapper.ServesAnother(namespace, local) {
+		// Two local namespaces with the same hash were opened at the same time: both
+		// recorded the name, one created it.
+		return o.currentAccess().record(ctx, remote, namespace.Labels[contract.LabelNamespace])
+	}
+	if o.checkUsable(namespace, local) != nil {
+		return nil
 	}
 	if err := o.prepare(ctx, namespace); err != nil {
 		return err

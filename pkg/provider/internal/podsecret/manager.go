@@ -39,7 +39,6 @@ type Manager struct {
 
 // Config configures a Manager.
 type Config struct {
-	Mapper       *translate.Mapper
 	Local        *cluster.Local
 	Remote       *cluster.Remote
 	Bundles      *Bundles
@@ -89,7 +88,7 @@ func (m *Manager) Prepare(
 	}
 	if have != nil {
 		if renew, fresh := m.fresh(have, needs.Tokens); fresh {
-			want = m.Mapper.PodSecret(pod, files, renew, credentials)
+			want = namespace.Site.PodSecret(pod, files, renew, credentials)
 			if translate.HoldsTokens(have, want, needs.Tokens) {
 				m.comeBack(pod, renew, credentials)
 				return nil, true, nil
@@ -102,7 +101,7 @@ func (m *Manager) Prepare(
 	}
 	maps.Copy(held, files)
 	m.comeBack(pod, renew, credentials)
-	return m.Mapper.PodSecret(pod, held, renew, credentials), true, nil
+	return namespace.Site.PodSecret(pod, held, renew, credentials), true, nil
 }
 
 // comeBack queues the pod for when its tokens or certificates are due.

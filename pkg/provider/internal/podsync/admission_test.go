@@ -161,7 +161,7 @@ func TestLocalResources(t *testing.T) {
 		t.Errorf("-want, +got:\n%s", diff)
 	}
 	mapper := &translate.Mapper{Owner: contract.Owner{Node: "vk", ClusterUID: "local"}}
-	remote, err := mapper.Pod(pod, translate.PodContext{LocalResources: got})
+	remote, err := mapper.In("vk-x").Pod(pod, translate.PodContext{LocalResources: got})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -150,7 +150,6 @@ func (c *Controller) newReconciler() *reconciler {
 		guard:      c.guard,
 		admission:  c.admission,
 		tokens: podsecret.New(podsecret.Config{
-			Mapper:       c.config.Mapper,
 			Local:        c.local,
 			Remote:       c.remote,
 			Bundles:      c.bundles,
@@ -160,8 +159,8 @@ func (c *Controller) newReconciler() *reconciler {
 			Count:        c.config.CountToken,
 		}),
 		services:   c.services,
-		configMaps: mirror.NewConfigMaps(c.config.Mapper, c.remote, c.configMaps, c.queue),
-		secrets:    mirror.NewSecrets(c.config.Mapper, c.remote, c.secrets, c.queue),
+		configMaps: mirror.NewConfigMaps(c.remote, c.configMaps, c.queue),
+		secrets:    mirror.NewSecrets(c.remote, c.secrets, c.queue),
 		recorder:   c.recorder,
 		queue:      c.queue,
 		clock:      c.config.Clock,

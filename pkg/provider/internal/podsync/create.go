@@ -23,7 +23,7 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 	if rejected.Reason != "" {
 		return r.fail(ctx, p, translate.Step{Reason: rejected.Reason, Message: rejected.Message})
 	}
-	if _, err := r.mapper.Pod(p.local, translate.PodContext{}); err != nil {
+	if _, err := p.remoteNamespace.Site.Pod(p.local, translate.PodContext{}); err != nil {
 		return err
 	}
 	inSync := r.needsInSync(p)
@@ -38,7 +38,7 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 	if around.LocalResources, err = r.admission.localResources(ctx, p.local); err != nil {
 		return err
 	}
-	wanted, err := r.mapper.Pod(p.local, around)
+	wanted, err := p.remoteNamespace.Site.Pod(p.local, around)
 	if err != nil {
 		return err
 	}
