@@ -12,49 +12,56 @@ type Local struct {
 	client kubernetes.Interface // acts as the node
 	proxy  kubernetes.Interface // acts as kube-proxy
 	node   string
+	time   *store.Timeline
 }
 
 // NewLocal returns the local cluster of a node. client has the permissions of a
 // kubelet. proxy may watch EndpointSlices and is used for nothing else.
 func NewLocal(client, proxy kubernetes.Interface, node string) *Local {
-	return &Local{client: client, proxy: proxy, node: node}
+	return &Local{client: client, proxy: proxy, node: node, time: store.NewTimeline()}
 }
 
 // NodeName returns the name of the node.
 func (c *Local) NodeName() string { return c.node }
 
+// Timeline tells when the local cluster has gone back in time.
+func (c *Local) Timeline() *store.Timeline { return c.time }
+
+func (c *Local) server() store.Server { return store.Server{Client: c.client, Timeline: c.time} }
+
 // Pods selects this node's pods in all namespaces. The Node authorizer allows no
 // other list.
 func (c *Local) Pods() store.ListWatch {
-	return store.NewListWatch("local pods", c.client, c.client.CoreV1().Pods(metav1.NamespaceAll), store.ByField("spec.nodeName", c.node))
+	return store.NewListWatch("local pods", c.server(), c.client.CoreV1().Pods(metav1.NamespaceAll), store.ByField("spec.nodeName", c.node))
 }
 
 // EndpointSlices selects all EndpointSlices, which kube-proxy may read but a node
 // may not.
 func (c *Local) EndpointSlices() store.ListWatch {
-	return store.NewListWatch("local endpointslices", c.proxy, c.proxy.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), store.Everything)
+	server := store.Server{Client: c.proxy, Timeline: c.time}
+	return store.NewListWatch("local endpointslices", server, c.proxy.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), store.Everything)
 }
 
 // Services selects all Services, as a kubelet does for the environment variables
 // of pods.
 func (c *Local) Services() store.ListWatch {
-	return store.NewListWatch("local services", c.client, c.client.CoreV1().Services(metav1.NamespaceAll), store.Everything)
+	return store.NewListWatch("local services", c.server(), c.client.CoreV1().Services(metav1.NamespaceAll), store.Everything)
 }
 
 // ConfigMap selects one ConfigMap. A node may watch Secrets and ConfigMaps only
 // by name, and only those that its pods refer to.
 func (c *Local) ConfigMap(namespace, name string) store.ListWatch {
-	return store.NewListWatch("local configmap "+namespace+"/"+name, c.client,
+	return store.NewListWatch("local configmap "+namespace+"/"+name, c.server(),
 		c.client.CoreV1().ConfigMaps(namespace), store.ByField(metav1.ObjectNameField, name))
 }
 
 // Secret selects one Secret; see ConfigMap.
 func (c *Local) Secret(namespace, name string) store.ListWatch {
-	return store.NewListWatch("local secret "+namespace+"/"+name, c.client,
+	return store.NewListWatch("local secret "+namespace+"/"+name, c.server(),
 		c.client.CoreV1().Secrets(namespace), store.ByField(metav1.ObjectNameField, name))
 }
 
 // TrustBundles selects all ClusterTrustBundles, as a kubelet does.
 func (c *Local) TrustBundles() store.ListWatch {
-	return store.NewListWatch("local clustertrustbundles", c.client, c.client.CertificatesV1().ClusterTrustBundles(), store.Everything)
+	return store.NewListWatch("local clustertrustbundles", c.server(), c.client.CertificatesV1().ClusterTrustBundles(), store.Everything)
 }

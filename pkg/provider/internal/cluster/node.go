@@ -18,7 +18,7 @@ import (
 
 // NodeListWatch selects this node's Node object.
 func (c *Local) NodeListWatch() store.ListWatch {
-	return store.NewListWatch("local node "+c.node, c.client, c.client.CoreV1().Nodes(), store.ByField(metav1.ObjectNameField, c.node))
+	return store.NewListWatch("local node "+c.node, c.server(), c.client.CoreV1().Nodes(), store.ByField(metav1.ObjectNameField, c.node))
 }
 
 // GetNode reads the Node from the API server, not from a cache.

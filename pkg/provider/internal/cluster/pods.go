@@ -91,7 +91,7 @@ func IsNotFoundOrConflict(err error) bool {
 // no others.
 func (c *Local) CertificateRequests() store.ListWatch {
 	requests := c.client.CertificatesV1().PodCertificateRequests(metav1.NamespaceAll)
-	return store.NewListWatch("local podcertificaterequests", c.client, requests, store.ByField("spec.nodeName", c.node))
+	return store.NewListWatch("local podcertificaterequests", c.server(), requests, store.ByField("spec.nodeName", c.node))
 }
 
 // RequestCertificate creates a request for the pod's own certificate. The request

@@ -21,39 +21,45 @@ import (
 type Remote struct {
 	client kubernetes.Interface
 	owner  contract.Owner
+	time   *store.Timeline
 }
 
 // NewRemote returns the remote cluster of a node of a local cluster.
 func NewRemote(client kubernetes.Interface, owner contract.Owner) *Remote {
-	return &Remote{client: client, owner: owner}
+	return &Remote{client: client, owner: owner, time: store.NewTimeline()}
 }
+
+// Timeline tells when the remote cluster has gone back in time.
+func (c *Remote) Timeline() *store.Timeline { return c.time }
+
+func (c *Remote) server() store.Server { return store.Server{Client: c.client, Timeline: c.time} }
 
 // Pods selects all pods of a remote namespace, including foreign ones, so that
 // akd notices when a foreign pod blocks a name, and when it is deleted.
 func (c *Remote) Pods(namespace string) store.ListWatch {
-	return store.NewListWatch("remote pods of "+namespace, c.client, c.client.CoreV1().Pods(namespace), store.Everything)
+	return store.NewListWatch("remote pods of "+namespace, c.server(), c.client.CoreV1().Pods(namespace), store.Everything)
 }
 
 // ConfigMaps selects the ConfigMaps of a namespace that akd created for this
 // node.
 func (c *Remote) ConfigMaps(namespace string) store.ListWatch {
-	return store.NewListWatch("remote configmaps of "+namespace, c.client, c.client.CoreV1().ConfigMaps(namespace), c.ours)
+	return store.NewListWatch("remote configmaps of "+namespace, c.server(), c.client.CoreV1().ConfigMaps(namespace), c.ours)
 }
 
 // Secrets selects the Secrets of a namespace that akd created for this node.
 func (c *Remote) Secrets(namespace string) store.ListWatch {
-	return store.NewListWatch("remote secrets of "+namespace, c.client, c.client.CoreV1().Secrets(namespace), c.ours)
+	return store.NewListWatch("remote secrets of "+namespace, c.server(), c.client.CoreV1().Secrets(namespace), c.ours)
 }
 
 // Services selects the Services of a namespace that akd created for this node.
 func (c *Remote) Services(namespace string) store.ListWatch {
-	return store.NewListWatch("remote services of "+namespace, c.client, c.client.CoreV1().Services(namespace), c.ours)
+	return store.NewListWatch("remote services of "+namespace, c.server(), c.client.CoreV1().Services(namespace), c.ours)
 }
 
 // EndpointSlices selects the EndpointSlices of a namespace that akd created for
 // this node.
 func (c *Remote) EndpointSlices(namespace string) store.ListWatch {
-	return store.NewListWatch("remote endpointslices of "+namespace, c.client, c.client.DiscoveryV1().EndpointSlices(namespace), c.ours)
+	return store.NewListWatch("remote endpointslices of "+namespace, c.server(), c.client.DiscoveryV1().EndpointSlices(namespace), c.ours)
 }
 
 // Events selects the events that akd repeats; see contract.ReasonScheduled.
@@ -61,7 +67,7 @@ func (c *Remote) Events(namespace string) store.ListWatch {
 	wanted := fields.AndSelectors(
 		fields.OneTermEqualSelector("involvedObject.kind", "Pod"),
 		fields.OneTermNotEqualSelector("reason", contract.ReasonScheduled))
-	return store.NewListWatch("remote events of "+namespace, c.client, c.client.CoreV1().Events(namespace), func(opts *metav1.ListOptions) {
+	return store.NewListWatch("remote events of "+namespace, c.server(), c.client.CoreV1().Events(namespace), func(opts *metav1.ListOptions) {
 		opts.FieldSelector = wanted.String()
 	})
 }

@@ -129,12 +129,14 @@ func (m *eventMirror) isOld(event *corev1.Event) bool {
 // watch adds the events of a remote namespace until ctx ends.
 func (m *eventMirror) watch(ctx context.Context, namespace *namespaces.Namespace) {
 	src := m.remote.Events(namespace.Name)
-	lw := cache.ToListWatcherWithWatchListSemantics(
-		&cache.ListWatch{ListWithContextFunc: src.List, WatchFuncWithContext: src.Watch}, src.Client)
-	cache.NewReflectorWithOptions(lw, &corev1.Event{}, &eventSink{mirror: m, namespace: namespace}, cache.ReflectorOptions{
-		Name:    src.Name,
-		Backoff: &wait.Backoff{Duration: time.Second, Cap: time.Minute, Steps: 7, Factor: 2, Jitter: 0.5},
-	}).RunWithContext(ctx)
+	src.Each(ctx, func(ctx context.Context) {
+		lw := cache.ToListWatcherWithWatchListSemantics(
+			&cache.ListWatch{ListWithContextFunc: src.List, WatchFuncWithContext: src.Watch}, src.Client)
+		cache.NewReflectorWithOptions(lw, &corev1.Event{}, &eventSink{mirror: m, namespace: namespace}, cache.ReflectorOptions{
+			Name:    src.Name,
+			Backoff: &wait.Backoff{Duration: time.Second, Cap: time.Minute, Steps: 7, Factor: 2, Jitter: 0.5},
+		}).RunWithContext(ctx)
+	})
 }
 
 func (m *eventMirror) mirror(ctx context.Context, next mirroredEvent) error {

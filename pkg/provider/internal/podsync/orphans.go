@@ -51,6 +51,7 @@ func (i *podIndex) observe(c store.Change[*corev1.Pod]) {
 		}
 	}
 	if c.New != nil {
+		delete(i.deleted, c.New.UID) // the local cluster was restored from before the deletion
 		i.pods[c.New.UID] = types.NamespacedName{Namespace: c.New.Namespace, Name: c.New.Name}
 	}
 }

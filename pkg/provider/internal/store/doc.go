@@ -1,4 +1,4 @@
-// Package store caches watched objects and never goes back in time.
+// Package store caches watched objects. It goes back in time only with its cluster.
 //
 // It owns the reflector's store, the groups of watches that start and end at any
 // time, the retries of requests that are forbidden for a moment, and the sharing

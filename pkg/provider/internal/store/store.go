@@ -14,9 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/tools/cache"
 )
 
 // Object constrains watched objects to pointer types with Kubernetes metadata.
@@ -32,9 +30,16 @@ type ListWatch struct {
 	Name  string
 	List  func(context.Context, metav1.ListOptions) (runtime.Object, error)
 	Watch func(context.Context, metav1.ListOptions) (watch.Interface, error)
+	Server
+}
+
+// Server is the API server that a ListWatch reads.
+type Server struct {
 	// Client lets the reflector detect whether streamed lists work: client-go's
 	// fake clientsets do not support them.
 	Client any
+	// Timeline is that of the server's cluster.
+	Timeline *Timeline
 }
 
 // resource is one kind in one namespace, as a typed client provides it.
@@ -44,10 +49,10 @@ type resource[L runtime.Object] interface {
 }
 
 // NewListWatch returns the source of the objects of a resource that pick selects.
-func NewListWatch[L runtime.Object](name string, client any, r resource[L], pick func(*metav1.ListOptions)) ListWatch {
+func NewListWatch[L runtime.Object](name string, server Server, r resource[L], pick func(*metav1.ListOptions)) ListWatch {
 	return ListWatch{
 		Name:   name,
-		Client: client,
+		Server: server,
 		List: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			pick(&opts)
 			return r.List(ctx, opts)
@@ -89,8 +94,8 @@ func (c Change[T]) Object() T {
 }
 
 // Store holds the newest known state of a watched selection. It is a reflector's
-// store that never goes back in time, so that it can hold the result of a write
-// before the watch reports it.
+// store that goes back in time only with its cluster (see Timeline), so that it
+// can hold the result of a write before the watch reports it.
 //
 // client-go's informers lack only that: their caches lag behind akd's own writes,
 // and each stale read costs a write that changes nothing.
@@ -100,7 +105,9 @@ type Store[T Object] struct {
 	mu     sync.RWMutex
 	items  map[string]map[string]T // by namespace and name
 	count  int
-	newest string // the highest resourceVersion that the watch has reported
+	newest string    // the highest resourceVersion that the watch has reported
+	known  string    // the highest resourceVersion that was ever seen, in a result of a write, too
+	since  time.Time // when known was seen
 	synced bool
 	denied error // the last refusal by the server, nil after a successful list
 }
@@ -186,7 +193,8 @@ func (o *Store[T]) Put(item T) {
 		o.mu.Unlock()
 		return
 	}
-	c, ok := o.setLocked(item)
+	o.noteLocked(item.GetResourceVersion())
+	c, ok := o.setLocked(item, false)
 	o.mu.Unlock()
 	if ok {
 		o.Changed(c)
@@ -203,11 +211,12 @@ func (o *Store[T]) Drop(item T) {
 	}
 }
 
-func (o *Store[T]) setLocked(item T) (Change[T], bool) {
+// setLocked stores an object unless a newer state is known. force ignores that.
+func (o *Store[T]) setLocked(item T, force bool) (Change[T], bool) {
 	namespace, name := item.GetNamespace(), item.GetName()
 	old := o.items[namespace][name]
 	var none T
-	if old != none && (sameState(old, item) || Newer(old.GetResourceVersion(), item.GetResourceVersion())) {
+	if old != none && (sameState(old, item) || !force && Newer(old.GetResourceVersion(), item.GetResourceVersion())) {
 		return Change[T]{}, false
 	}
 	item.SetManagedFields(nil) // unused here, and often half of an object
@@ -234,9 +243,23 @@ func (o *Store[T]) deleteLocked(namespace, name string) {
 }
 
 func (o *Store[T]) advanceLocked(resourceVersion string) {
+	o.noteLocked(resourceVersion)
 	if Newer(resourceVersion, o.newest) {
 		o.newest = resourceVersion
 	}
+}
+
+func (o *Store[T]) noteLocked(resourceVersion string) {
+	if Newer(resourceVersion, o.known) {
+		o.known, o.since = resourceVersion, time.Now()
+	}
+}
+
+// knows returns the highest resource version that the store has seen, and when.
+func (o *Store[T]) knows() (string, time.Time) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.known, o.since
 }
 
 // Add implements cache.ReflectorStore.
@@ -250,7 +273,7 @@ func (o *Store[T]) Update(obj any) error {
 	}
 	o.mu.Lock()
 	o.advanceLocked(item.GetResourceVersion())
-	c, ok := o.setLocked(item)
+	c, ok := o.setLocked(item, false)
 	o.mu.Unlock()
 	if ok {
 		o.Changed(c)
@@ -272,32 +295,38 @@ func (o *Store[T]) Delete(obj any) error {
 	return nil
 }
 
-// Replace implements cache.ReflectorStore. It keeps objects that are newer than
-// the list, because the server may answer from a lagging cache.
-func (o *Store[T]) Replace(list []any, resourceVersion string) error {
-	var changes []Change[T]
+// Bookmark implements cache.ReflectorBookmarkStore: the watch has reported
+// everything up to that version.
+func (o *Store[T]) Bookmark(resourceVersion string) error {
 	o.mu.Lock()
-	listed := make(map[types.NamespacedName]bool, len(list))
-	for _, obj := range list {
-		item, ok := obj.(T)
-		if !ok {
-			o.mu.Unlock()
-			return fmt.Errorf("listed a %T, want a %T", obj, item)
-		}
-		listed[types.NamespacedName{Namespace: item.GetNamespace(), Name: item.GetName()}] = true
-		if c, ok := o.setLocked(item); ok {
-			changes = append(changes, c)
-		}
-	}
-	for namespace, items := range o.items {
-		for name, item := range items {
-			if !listed[types.NamespacedName{Namespace: namespace, Name: name}] && !Newer(item.GetResourceVersion(), resourceVersion) {
-				o.deleteLocked(namespace, name)
-				changes = append(changes, Change[T]{Old: item})
-			}
-		}
-	}
+	defer o.mu.Unlock()
 	o.advanceLocked(resourceVersion)
+	return nil
+}
+
+// Replace implements cache.ReflectorStore.
+func (o *Store[T]) Replace(list []any, resourceVersion string) error {
+	_, err := o.replace(list, resourceVersion, "", false)
+	return err
+}
+
+// replace stores a list. It keeps objects that are newer than the list, because
+// the server may answer from a lagging cache.
+//
+// known is what was known before a consistent list began, and empty for any other
+// list. If the list proves that the cluster has gone back in time, replace keeps
+// nothing that the list does not contain, and returns the version from the lost
+// time. With anew, that has been proven before.
+func (o *Store[T]) replace(list []any, version, known string, anew bool) (lost string, err error) {
+	items, err := typed[T](list)
+	if err != nil {
+		return "", err
+	}
+	o.mu.Lock()
+	if !anew {
+		lost = o.lostLocked(items, version, known)
+	}
+	changes := o.replaceLocked(items, version, anew || lost != "")
 	first := !o.synced
 	o.synced, o.denied = true, nil
 	o.mu.Unlock()
@@ -307,7 +336,64 @@ func (o *Store[T]) Replace(list []any, resourceVersion string) error {
 	if first {
 		o.Ready()
 	}
-	return nil
+	return lost, nil
+}
+
+func typed[T Object](list []any) ([]T, error) {
+	items := make([]T, 0, len(list))
+	for _, obj := range list {
+		item, ok := obj.(T)
+		if !ok {
+			return nil, fmt.Errorf("listed a %T, want a %T", obj, item)
+		}
+		items = append(items, item)
+	}
+	return items, nil
+}
+
+// lostLocked returns a version from a time that the cluster has lost, or an empty
+// string: one that was known before a consistent list with an earlier version
+// began, or that of an object which a later list shows in an earlier state. etcd
+// can skip versions when it is restored, so that the list is not earlier.
+func (o *Store[T]) lostLocked(items []T, version, known string) string {
+	if isEarlier(version, known) {
+		return known
+	}
+	for _, item := range items {
+		old, ok := o.items[item.GetNamespace()][item.GetName()]
+		if !ok {
+			continue
+		}
+		have := old.GetResourceVersion()
+		if isEarlier(item.GetResourceVersion(), have) && (have == version || isEarlier(have, version)) {
+			return have
+		}
+	}
+	return ""
+}
+
+func (o *Store[T]) replaceLocked(items []T, version string, force bool) []Change[T] {
+	var changes []Change[T]
+	listed := make(map[types.NamespacedName]bool, len(items))
+	for _, item := range items {
+		listed[types.NamespacedName{Namespace: item.GetNamespace(), Name: item.GetName()}] = true
+		if c, ok := o.setLocked(item, force); ok {
+			changes = append(changes, c)
+		}
+	}
+	for namespace, items := range o.items {
+		for name, item := range items {
+			if !listed[types.NamespacedName{Namespace: namespace, Name: name}] && (force || !Newer(item.GetResourceVersion(), version)) {
+				o.deleteLocked(namespace, name)
+				changes = append(changes, Change[T]{Old: item})
+			}
+		}
+	}
+	if force {
+		o.newest, o.known = "", ""
+	}
+	o.advanceLocked(version)
+	return changes
 }
 
 // Resync implements cache.ReflectorStore. It does nothing: the queue drives
@@ -332,23 +418,11 @@ func Newer(a, b string) bool {
 	return err != nil || order > 0
 }
 
-// Run keeps the objects up to date until ctx ends.
-func (o *Store[T]) Run(ctx context.Context, src ListWatch) {
-	var expected T
-	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-			list, err := RetryForbidden(ctx, func() (runtime.Object, error) { return src.List(ctx, opts) })
-			o.NoteRefusal(err)
-			return list, err
-		},
-		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
-			return RetryForbidden(ctx, func() (watch.Interface, error) { return src.Watch(ctx, opts) })
-		},
-	}, src.Client)
-	cache.NewReflectorWithOptions(lw, expected, o, cache.ReflectorOptions{
-		Name:    src.Name,
-		Backoff: &wait.Backoff{Duration: 100 * time.Millisecond, Cap: 15 * time.Second, Steps: 9, Factor: 2, Jitter: 0.5},
-	}).RunWithContext(ctx)
+// isEarlier reports whether resource version a is earlier than b. Nothing is known
+// of versions that are missing, or not numbers.
+func isEarlier(a, b string) bool {
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	return err == nil && order < 0
 }
 
 // NoteRefusal records a lasting refusal and ends the wait for the first list: a
