@@ -9,37 +9,39 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
-	"github.com/actual-kubelets/actual-kubelets/pkg/internal/disclosure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/node"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/podsync"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/kubeletapi"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/metrics"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// akd holds all parts that serve a node, wired together.
+// akd holds all parts that run from start to end, and begins a term whenever this
+// akd is to serve the node.
 type akd struct {
 	local      *cluster.Local
-	controller *podsync.Controller
 	node       *node.Node
-	kubelet    *kubeletapi.Server
+	probe      *node.Probe
 	leadership leadership
+	newTerm    func() (*term, error)
 	// always lists the functions that every akd of the node runs, whether it leads
 	// or stands by.
 	always []func(context.Context) error
 	clock  clock.WithTicker
 	logger *slog.Logger
+
+	current atomic.Pointer[term] // nil while this akd stands by
 }
 
 // assembler builds an akd from the clients; it starts nothing.
@@ -56,18 +58,28 @@ func (s assembler) assemble(ctx context.Context) (*akd, error) {
 	if err != nil {
 		return nil, err
 	}
-	controller := s.controller()
-	probe := node.NewProbe(s.clients.remote, s.cfg.Sync.RemoteGracePeriod.Duration, s.clock)
+	served, err := s.clients.fenced(s.owner(), leadership.leads)
+	if err != nil {
+		return nil, err
+	}
 	spec := s.nodeSpec()
 	certificates, err := s.certificates(spec)
 	if err != nil {
 		return nil, err
 	}
-	node, err := s.node(ctx, node.Config{
+	a := &akd{
+		local:      served.local,
+		probe:      node.NewProbe(s.clients.remote, s.cfg.Sync.RemoteGracePeriod.Duration, s.clock),
+		leadership: leadership,
+		newTerm:    func() (*term, error) { return s.term(served, certificates) },
+		clock:      s.clock,
+		logger:     s.logger,
+	}
+	a.node, err = s.node(ctx, node.Config{
 		Spec:        spec,
 		Remote:      s.clients.remote,
-		Probe:       probe,
-		OrphansKept: controller.OrphansKept,
+		Probe:       a.probe,
+		OrphansKept: a.orphansKept,
 		CertificateSigned: func() (bool, string) {
 			state := certificates.State()
 			return !state.SelfSigned && state.Message == "", state.Message
@@ -78,36 +90,40 @@ func (s assembler) assemble(ctx context.Context) (*akd, error) {
 	if err != nil {
 		return nil, err
 	}
-	kubelet, err := s.kubelet(controller, certificates)
-	if err != nil {
-		return nil, err
-	}
-	a := &akd{
-		local:      s.clients.local,
-		controller: controller,
-		node:       node,
-		kubelet:    kubelet,
-		leadership: leadership,
-		always:     []func(context.Context) error{func(ctx context.Context) error { probe.Run(ctx); return nil }},
-		clock:      s.clock,
-		logger:     s.logger,
-	}
+	a.always = []func(context.Context) error{func(ctx context.Context) error { a.probe.Run(ctx); return nil }}
 	if credential := s.clients.credential; credential != nil {
-		a.always = append(a.always, func(ctx context.Context) error { return credential.Run(ctx, leadership.leads, s.warnOfNode) })
+		warn := s.clients.warnOfNode(s.cfg.NodeName, s.clock, s.logger)
+		a.always = append(a.always, func(ctx context.Context) error { return credential.Run(ctx, leadership.leads, warn) })
 	}
-	if s.cfg.Metrics.Address != "" {
-		server, err := s.metricsServer(a, probe)
-		if err != nil {
-			return nil, err
-		}
-		a.always = append(a.always, server.Run)
-	}
-	s.watch(a, probe)
+	s.watch(a)
+	s.tellOfRestores(served)
 	return a, nil
 }
 
-func (s assembler) controller() *podsync.Controller {
-	return podsync.New(s.clients.local, s.clients.remote, podsync.Config{
+// term makes the parts that serve the node while this akd leads. Their caches are
+// empty, because others have written since the last term.
+func (s assembler) term(served *served, certificates *kubeletapi.Certificates) (*term, error) {
+	t := &term{controller: s.controller(served), metrics: s.metrics.Scope(), clock: s.clock}
+	var err error
+	if t.kubelet, err = s.kubelet(t, certificates); err != nil {
+		t.metrics.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// tellOfRestores logs when a cluster has gone back in time.
+func (s assembler) tellOfRestores(served *served) {
+	for side, timeline := range map[string]*store.Timeline{sideLocal: served.local.Timeline(), sideRemote: served.remote.Timeline()} {
+		timeline.Notify(func(known, current string) {
+			s.logger.Warn("the cluster has gone back in time, as after a restore from a backup: akd reads everything in it again",
+				"cluster", side, "knownVersion", known, "currentVersion", current)
+		})
+	}
+}
+
+func (s assembler) controller(served *served) *podsync.Controller {
+	return podsync.New(served.local, served.remote, podsync.Config{
 		Mapper:         s.mapper(),
 		MirrorServices: s.cfg.Services == config.ServicesMirror,
 		Workers:        int(s.cfg.Sync.ConcurrentSyncs),
@@ -130,9 +146,13 @@ func (s assembler) countToken(err error) {
 	s.metrics.CountTokenRenewal(result)
 }
 
+func (s assembler) owner() contract.Owner {
+	return contract.Owner{Node: s.cfg.NodeName, ClusterUID: s.clients.facts.localUID}
+}
+
 func (s assembler) mapper() *translate.Mapper {
 	return &translate.Mapper{
-		Owner:             contract.Owner{Node: s.cfg.NodeName, ClusterUID: s.clients.facts.localUID},
+		Owner:             s.owner(),
 		APIServer:         s.clients.facts.apiServer,
 		APIServerEndpoint: s.clients.facts.apiServerEndpoint,
 		ClusterDomain:     s.cfg.Node.ClusterDomain,
@@ -188,62 +208,19 @@ func (s assembler) leadership() (leadership, error) {
 		return nil, fmt.Errorf("name this akd for the leader election: %w", err)
 	}
 	namespace, name, _ := strings.Cut(s.cfg.LeaderElection.Lease, "/")
-	return &election{
-		client:   s.clients.own,
-		lease:    types.NamespacedName{Namespace: namespace, Name: name},
-		identity: host + "_" + string(uuid.NewUUID()),
-		logger:   s.logger,
-	}, nil
-}
-
-// warnOfNode records an event on the node. Like a kubelet, it refers to the
-// Node by name, because it does not have its UID.
-func (s assembler) warnOfNode(ctx context.Context, reason, message string) {
-	now := metav1.NewTime(s.clock.Now())
-	node := s.cfg.NodeName
-	err := s.clients.local.CreateEvent(ctx, &corev1.Event{
-		ObjectMeta:     metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: fmt.Sprintf("%s.%x", node, now.UnixNano())},
-		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node, UID: types.UID(node)},
-		Source:         corev1.EventSource{Component: contract.UserAgent, Host: node},
-		Type:           corev1.EventTypeWarning,
-		Reason:         reason,
-		Message:        disclosure.Text(message),
-		FirstTimestamp: now,
-		LastTimestamp:  now,
-		Count:          1,
-	})
-	if err != nil {
-		s.logger.Debug("event not written", "reason", reason, "error", err)
-	}
+	identity := host + "_" + string(uuid.NewUUID())
+	return newElection(s.clients.own, types.NamespacedName{Namespace: namespace, Name: name}, identity, s.logger), nil
 }
 
 // watch registers the parts from which metrics are read.
-func (s assembler) watch(a *akd, probe *node.Probe) {
-	s.metrics.CountPods(a.controller.CountPhases)
-	s.metrics.CountMirrored(a.controller.CountMirrored)
-	s.metrics.WatchRemote(probe.LastAnswered)
+func (s assembler) watch(a *akd) {
+	s.metrics.CountPods(a.ofTerm((*podsync.Controller).CountPhases))
+	s.metrics.CountMirrored(a.ofTerm((*podsync.Controller).CountMirrored))
+	s.metrics.WatchRemote(a.probe.LastAnswered)
 	s.metrics.WatchLeader(a.leadership.leads)
 	if credential := s.clients.credential; credential != nil {
 		s.metrics.WatchCredential(credential.Expires, credential.Problem)
 	}
-}
-
-func (s assembler) metricsServer(a *akd, probe *node.Probe) (*metrics.Server, error) {
-	// A standby akd reports ready, because a rollout continues only once its new
-	// akd is ready.
-	synced := func(ctx context.Context) error {
-		if !a.leadership.leads() {
-			return nil
-		}
-		return a.controller.CheckSynced(ctx)
-	}
-	return metrics.NewServer(metrics.ServerConfig{
-		Address:   s.cfg.Metrics.Address,
-		Gatherer:  s.metrics.Gatherer(),
-		Profiling: s.cfg.Profiling,
-		Logger:    s.logger,
-		Ready:     []metrics.Check{{Name: "caches", Check: synced}, {Name: "remote", Check: probe.Check}},
-	})
 }
 
 func (s assembler) certificates(spec node.Spec) (*kubeletapi.Certificates, error) {
@@ -264,7 +241,7 @@ func (s assembler) certificates(spec node.Spec) (*kubeletapi.Certificates, error
 	return certificates, nil
 }
 
-func (s assembler) kubelet(controller *podsync.Controller, certificates *kubeletapi.Certificates) (*kubeletapi.Server, error) {
+func (s assembler) kubelet(t *term, certificates *kubeletapi.Certificates) (*kubeletapi.Server, error) {
 	auth, err := kubeletapi.NewAuth(kubeletapi.AuthConfig{
 		NodeName: s.cfg.NodeName,
 		Reviews:  s.clients.node,
@@ -274,7 +251,7 @@ func (s assembler) kubelet(controller *podsync.Controller, certificates *kubelet
 	if err != nil {
 		return nil, err
 	}
-	pods := controller.Lookup()
+	pods := t.controller.Lookup()
 	usage, err := kubeletapi.RemoteUsage(s.clients.remoteConfig, pods)
 	if err != nil {
 		return nil, err
@@ -289,9 +266,9 @@ func (s assembler) kubelet(controller *podsync.Controller, certificates *kubelet
 		Certificates:    certificates,
 		Usage:           usage,
 		Gatherer:        s.metrics.Gatherer(),
-		Registerer:      s.metrics.Registerer(),
+		Registerer:      t.metrics,
 		Configz:         s.cfg,
-		Health:          controller.CheckSynced,
+		Health:          t.controller.CheckSynced,
 		Limits:          kubeletapi.Limits{Streams: int(settings.MaxStreams), Connections: int(settings.MaxConnections)},
 		AnonymousHealth: settings.AnonymousHealth,
 		Clock:           s.clock,

@@ -3,16 +3,21 @@ package provider
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/disclosure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/credential"
@@ -34,6 +39,8 @@ const (
 type clients struct {
 	own          kubernetes.Interface // the local cluster, as akd itself
 	node         kubernetes.Interface // the local cluster, as the node or as configured
+	nodeConfig   *rest.Config
+	proxyConfig  *rest.Config
 	remoteConfig *rest.Config
 	local        *cluster.Local
 	remote       *cluster.Remote
@@ -75,21 +82,15 @@ func (c connector) connect(ctx context.Context) (*clients, error) {
 	if err != nil {
 		return nil, err
 	}
-	node, err := newClient(sideLocal, asNode)
-	if err != nil {
-		return nil, err
-	}
-	proxy, err := newClient(sideLocal, asProxy)
-	if err != nil {
-		return nil, err
-	}
-	remote, err := newClient(sideRemote, ways.remote)
+	node, proxy, remote, err := newClients(asNode, asProxy, ways.remote)
 	if err != nil {
 		return nil, err
 	}
 	connected := &clients{
 		own:          own,
 		node:         node,
+		nodeConfig:   asNode,
+		proxyConfig:  asProxy,
 		remoteConfig: ways.remote,
 		local:        cluster.NewLocal(node, proxy, c.cfg.NodeName),
 		credential:   ways.credential,
@@ -99,6 +100,61 @@ func (c connector) connect(ctx context.Context) (*clients, error) {
 	}
 	connected.remote = cluster.NewRemote(remote, contract.Owner{Node: c.cfg.NodeName, ClusterUID: connected.facts.localUID})
 	return connected, nil
+}
+
+// newClients makes clients for the local cluster, as the node and as kube-proxy,
+// and for the remote cluster.
+func newClients(asNode, asProxy, toRemote *rest.Config) (node, proxy, remote kubernetes.Interface, err error) {
+	if node, err = newClient(sideLocal, asNode); err != nil {
+		return nil, nil, nil, err
+	}
+	if proxy, err = newClient(sideLocal, asProxy); err != nil {
+		return nil, nil, nil, err
+	}
+	remote, err = newClient(sideRemote, toRemote)
+	return node, proxy, remote, err
+}
+
+// served is what an akd reads and writes while it leads.
+type served struct {
+	local  *cluster.Local
+	remote *cluster.Remote
+}
+
+// fenced returns both clusters for the work of the leader; see fence.
+func (c *clients) fenced(owner contract.Owner, leads func() bool) (*served, error) {
+	behind := func(cfg *rest.Config) *rest.Config {
+		cfg = rest.CopyConfig(cfg)
+		cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &fence{next: next, leads: leads} })
+		return cfg
+	}
+	node, proxy, remote, err := newClients(behind(c.nodeConfig), behind(c.proxyConfig), behind(c.remoteConfig))
+	if err != nil {
+		return nil, err
+	}
+	return &served{local: cluster.NewLocal(node, proxy, owner.Node), remote: cluster.NewRemote(remote, owner)}, nil
+}
+
+// warnOfNode returns a function that records an event on the node. Like a kubelet,
+// the event refers to the Node by name, because akd does not have its UID.
+func (c *clients) warnOfNode(node string, clock clock.PassiveClock, logger *slog.Logger) credential.Warn {
+	return func(ctx context.Context, reason, message string) {
+		now := metav1.NewTime(clock.Now())
+		err := c.local.CreateEvent(ctx, &corev1.Event{
+			ObjectMeta:     metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: fmt.Sprintf("%s.%x", node, now.UnixNano())},
+			InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node, UID: types.UID(node)},
+			Source:         corev1.EventSource{Component: contract.UserAgent, Host: node},
+			Type:           corev1.EventTypeWarning,
+			Reason:         reason,
+			Message:        disclosure.Text(message),
+			FirstTimestamp: now,
+			LastTimestamp:  now,
+			Count:          1,
+		})
+		if err != nil {
+			logger.Debug("event not written", "reason", reason, "error", err)
+		}
+	}
 }
 
 // newClient makes a client for one side.
@@ -203,7 +259,7 @@ func (c connector) askBoth(ctx context.Context, connected *clients, remote kuber
 		return facts{}, err
 	}
 	if found.remoteUID, err = cluster.UID(ctx, sideRemote, remote); err != nil {
-		return facts{}, err
+		return facts{}, c.rejected(connected, err)
 	}
 	// If a cluster were its own remote, akd would create another pod for each pod
 	// that it created.
@@ -224,6 +280,31 @@ func (c connector) askBoth(ctx context.Context, connected *clients, remote kuber
 	}
 	return found, err
 }
+
+// rejected explains that a cluster does not accept the credential in the Secret:
+// akd was away for longer than it was valid.
+func (c connector) rejected(connected *clients, err error) error {
+	if connected.credential == nil || !apierrors.IsUnauthorized(err) {
+		return err
+	}
+	return &rejectedError{
+		err:  fmt.Errorf("%w: %w", connected.credential.Rejection(c.cfg.NodeName), err),
+		warn: connected.warnOfNode(c.cfg.NodeName, c.clock, c.logger),
+	}
+}
+
+// rejectedError means that a cluster does not accept akd's credential. Somebody has
+// to give akd another one; akd waits for it.
+type rejectedError struct {
+	err  error
+	warn credential.Warn
+}
+
+// Error implements error.
+func (e *rejectedError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *rejectedError) Unwrap() error { return e.err }
 
 // askServices checks the prerequisites of mirroring: kube-proxy's right to
 // watch Services, and the address that every pod in the local cluster uses for

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -115,11 +116,12 @@ func apiServer(ctx context.Context, configured string, local *cluster.Local, cfg
 		return parseAPIServer(configured)
 	}
 	published, err := local.PublishedAPIServers(ctx)
-	if err == nil {
-		for _, found := range published {
-			if !loopback.Is(found.Host) {
-				return found, nil
-			}
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
+		return translate.APIServer{}, err // an outage must not decide what all pods use from now on
+	}
+	for _, found := range published {
+		if !loopback.Is(found.Host) {
+			return found, nil
 		}
 	}
 	server, err := url.Parse(cfg.Host)
@@ -164,7 +166,7 @@ func ownAddress(ctx context.Context, cfg *rest.Config) (string, error) {
 	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, "udp", net.JoinHostPort(server.Hostname(), port))
 	if err != nil {
-		return "", usagef("find akd's own address: %w: give it with --node-address", err)
+		return "", fmt.Errorf("find akd's own address (or give it with --node-address): %w", err) // names may not resolve yet
 	}
 	defer func() { _ = conn.Close() }()
 	host, _, err := net.SplitHostPort(conn.LocalAddr().String())

@@ -74,13 +74,11 @@ type CertificateState struct {
 
 // Certificates provide the serving certificate, and renew it without a restart.
 type Certificates struct {
-	cfg     CertificateConfig
-	manager certificate.Manager // mode csr only
-
-	// stopping suppresses what the manager logs once it is told to stop.
-	stopping atomic.Bool
+	cfg   CertificateConfig
+	store certificate.Store // mode csr only
 
 	mu         sync.Mutex
+	manager    certificate.Manager // mode csr only
 	selfSigned *tls.Certificate
 	selfNames  names
 	files      fileState
@@ -111,7 +109,11 @@ func NewCertificates(cfg CertificateConfig) (*Certificates, error) {
 		if cfg.Client == nil {
 			return nil, errors.New("serving certificate by CSR needs a client of the local cluster")
 		}
-		if err := c.makeManager(); err != nil {
+		var err error
+		if c.store, err = c.openStore(); err != nil {
+			return nil, err
+		}
+		if err := c.makeManager(new(atomic.Bool)); err != nil {
 			return nil, err
 		}
 	default:
@@ -120,26 +122,33 @@ func NewCertificates(cfg CertificateConfig) (*Certificates, error) {
 	return c, nil
 }
 
-func (c *Certificates) makeManager() error {
-	store, err := c.openStore()
-	if err != nil {
-		return err
-	}
+// makeManager makes a manager, which begins with the certificate in the store. It
+// logs nothing once stopping is set.
+func (c *Certificates) makeManager(stopping *atomic.Bool) error {
 	// The context carries the logger only: Run starts and stops the manager.
-	ctx := klog.NewContext(context.Background(), logr.FromSlogHandler(untilStop{c.cfg.Logger.Handler(), &c.stopping}))
-	c.manager, err = certificate.NewManager(&certificate.Config{
+	ctx := klog.NewContext(context.Background(), logr.FromSlogHandler(untilStop{c.cfg.Logger.Handler(), stopping}))
+	manager, err := certificate.NewManager(&certificate.Config{
 		Name:             "kubelet API serving certificate",
 		Ctx:              &ctx,
 		ClientsetFn:      func(*tls.Certificate) (kubernetes.Interface, error) { return c.cfg.Client, nil },
 		GetTemplate:      c.request,
 		SignerName:       certificatesv1.KubeletServingSignerName,
 		GetUsages:        certificate.DefaultKubeletServingGetUsages,
-		CertificateStore: store,
+		CertificateStore: c.store,
 	})
 	if err != nil {
 		return fmt.Errorf("read stored serving certificate (delete the files in %s to request a new one): %w", c.cfg.Dir, err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.manager = manager
 	return nil
+}
+
+func (c *Certificates) currentManager() certificate.Manager {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.manager
 }
 
 func (c *Certificates) openStore() (certificate.Store, error) {
@@ -157,15 +166,21 @@ func (c *Certificates) openStore() (certificate.Store, error) {
 }
 
 // Run requests and renews certificates until ctx ends. In modes other than csr, it
-// returns at once.
+// returns at once. It can run again later, with the certificate that it has.
 func (c *Certificates) Run(ctx context.Context) {
-	if c.manager == nil {
+	if c.cfg.Mode != CertificateCSR {
 		return
 	}
-	c.manager.Start()
+	var stopping atomic.Bool
+	if err := c.makeManager(&stopping); err != nil { // one that has been stopped does not start again
+		c.cfg.Logger.Error("the serving certificate is not renewed", "error", err)
+		return
+	}
+	manager := c.currentManager()
+	manager.Start()
 	<-ctx.Done()
-	c.stopping.Store(true)
-	c.manager.Stop()
+	stopping.Store(true)
+	manager.Stop()
 }
 
 // untilStop drops what the manager logs once it is told to stop: an error because
@@ -246,8 +261,8 @@ func (c *Certificates) current() (current *tls.Certificate, selfSigned bool, err
 		}
 		return nil, false, err
 	}
-	if c.manager != nil {
-		if signed := c.manager.Current(); signed != nil {
+	if manager := c.currentManager(); manager != nil {
+		if signed := manager.Current(); signed != nil {
 			return signed, false, nil
 		}
 	}

@@ -34,9 +34,12 @@ func (q queues) collectors() []prometheus.Collector {
 	return []prometheus.Collector{q.depth, q.unfinished, q.longest, q.adds, q.retries, q.latency, q.work}
 }
 
-// NewDepthMetric implements workqueue.MetricsProvider.
+// NewDepthMetric implements workqueue.MetricsProvider. A new queue is empty, even
+// if its predecessor ended with keys in it.
 func (q queues) NewDepthMetric(name string) workqueue.GaugeMetric {
-	return q.depth.WithLabelValues(name)
+	depth := q.depth.WithLabelValues(name)
+	depth.Set(0)
+	return depth
 }
 
 // NewAddsMetric implements workqueue.MetricsProvider.

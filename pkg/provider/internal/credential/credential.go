@@ -160,6 +160,17 @@ func (c *Credential) Expires() time.Time {
 	return time.Unix(c.current.token.Expires, 0)
 }
 
+// Rejection explains that the cluster does not accept the credential, and what to
+// do.
+func (c *Credential) Rejection(node string) error {
+	when := ""
+	if expires := c.Expires(); !expires.IsZero() && !c.Clock.Now().Before(expires) {
+		when = ", which expired at " + expires.UTC().Format(time.RFC3339)
+	}
+	return fmt.Errorf("the %s cluster does not accept akd's credential in secret %s%s: give akd another one with "+
+		"kubectl actual token rotate %s --remote-context=CONTEXT; akd waits for it", c.Side, c.secret, when, node)
+}
+
 // Problem returns the error that an operator has to fix: the reason why the last
 // renewal failed, or why the content of the Secret is not used. It returns nil if
 // there is none.

@@ -81,6 +81,7 @@ type Node struct {
 
 	mu     sync.Mutex
 	notify func(*corev1.Node)
+	heard  <-chan struct{} // closed when nobody hears notify any more
 	last   *corev1.Node
 	remoteNodes
 	due time.Time // next time to list the remote nodes
@@ -96,10 +97,10 @@ func New(config Config) *Node {
 func (n *Node) Ping(context.Context) error { return nil }
 
 // NotifyNodeStatus implements virtual-kubelet's NodeProvider.
-func (n *Node) NotifyNodeStatus(_ context.Context, notify func(*corev1.Node)) {
+func (n *Node) NotifyNodeStatus(ctx context.Context, notify func(*corev1.Node)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.notify = notify
+	n.notify, n.heard = notify, ctx.Done()
 }
 
 // Adopt copies the conditions from the Node that an earlier akd left, so that a
@@ -159,10 +160,18 @@ func (n *Node) refresh(ctx context.Context) {
 	changed := n.last == nil || !sameStatus(&n.last.Status, &next.Status) ||
 		n.last.Annotations[contract.AnnotationTokenExpires] != next.Annotations[contract.AnnotationTokenExpires]
 	n.last = next
-	notify := n.notify
+	notify, heard := n.notify, n.heard
 	n.mu.Unlock()
-	if changed && notify != nil {
-		notify(next.DeepCopy())
+	if !changed || notify == nil {
+		return
+	}
+	// virtual-kubelet's notify waits until its controller takes the status, which a
+	// controller that has ended never does.
+	taken := make(chan struct{})
+	go func() { defer close(taken); notify(next.DeepCopy()) }()
+	select {
+	case <-taken:
+	case <-heard:
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,6 +14,7 @@ import (
 	quantity "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/utils/clock"
 	testingclock "k8s.io/utils/clock/testing"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -201,3 +203,29 @@ type expiring time.Time
 func (e expiring) Expires() time.Time { return time.Time(e) }
 
 func (e expiring) Problem() error { return nil }
+
+// virtual-kubelet's notify waits for its controller, and waits for ever if that
+// has ended: the node must not, or akd's work would never end.
+func TestNotifyNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := New(Config{
+			Spec:              Spec{Name: "ak", Capacity: corev1.ResourceList{corev1.ResourceCPU: quantity.MustParse("1")}},
+			Remote:            cluster.NewRemote(fake.NewClientset(), contract.Owner{Node: "ak"}),
+			Probe:             NewProbe(nil, time.Minute, clock.RealClock{}),
+			OrphansKept:       func() bool { return false },
+			CertificateSigned: func() (bool, string) { return true, "" },
+			Clock:             clock.RealClock{},
+			Logger:            slog.New(slog.DiscardHandler),
+		})
+		controller, end := context.WithCancel(t.Context())
+		forever := make(chan struct{})
+		n.NotifyNodeStatus(controller, func(*corev1.Node) { <-forever })
+		refreshed := make(chan struct{})
+		go func() { n.refresh(t.Context()); close(refreshed) }()
+		synctest.Wait()
+		end()
+		<-refreshed
+		close(forever)
+	})
+}

@@ -242,6 +242,7 @@ func (c *Controller) keys(localNamespace string) []queue.Key {
 func (c *Controller) Run(ctx context.Context, synced func()) error {
 	stopRecorder := c.record(ctx)
 	defer stopRecorder()
+	defer c.queue.ShutDown() // if ctx ends before the workers begin
 	group, ctx := errgroup.WithContext(ctx)
 	for _, run := range []func(context.Context){
 		func(ctx context.Context) { c.pods.Run(ctx, c.local.Pods()) },

@@ -84,6 +84,9 @@ func (w *Workers) next(ctx context.Context) bool {
 		return false
 	}
 	defer w.Queue.Done(k)
+	if ctx.Err() != nil {
+		return true // a queue that shuts down hands out what is left
+	}
 	w.taken.Add(1)
 	bounded, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
