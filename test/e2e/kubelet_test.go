@@ -92,7 +92,7 @@ func refusal(path, body string) (metav1.Status, error) {
 func TestKubeletAPI(t *testing.T) {
 	e := shared
 	e.Kubectl(t, "local", "delete", "certificatesigningrequests", "--all")
-	akd := e.StartAKD(t, env.ExampleNode)
+	akd := e.StartAKD(t, env.ExampleNode, "--kubelet-api-max-streams", "2048") // a pod has a quarter of them
 	p := e.Pod(e.Namespace(t, "kubelet-api"), "speaker")
 	e.Apply(t, p.Namespace, fmt.Sprintf(`
 apiVersion: v1

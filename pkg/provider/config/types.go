@@ -143,7 +143,8 @@ type PodsConfiguration struct {
 	NodeSelector map[string]string `json:"nodeSelector" flag:"pod-node-selector"`
 	// Tolerations for taints of the remote nodes.
 	Tolerations []corev1.Toleration `json:"tolerations"`
-	// RuntimeClass of the remote cluster. If empty, it is the default of that cluster.
+	// RuntimeClass of the remote cluster for all pods. If empty, it is the default of
+	// that cluster. akd does not run local pods that request another class.
 	RuntimeClassName string `json:"runtimeClassName" flag:"pod-runtime-class"`
 	// PriorityClass of the remote cluster. If empty, it is the default of that
 	// cluster.
@@ -198,7 +199,9 @@ type KubeletAPIConfiguration struct {
 	// At most half of them are unauthenticated; the oldest of these is closed first.
 	MaxConnections int32 `json:"maxConnections" flag:"kubelet-api-max-connections"`
 	// Maximum number of concurrent streams (logs, exec, attach, port-forward). Further
-	// ones get 429 Too Many Requests. A user can have at most three quarters of them.
+	// ones get 429 Too Many Requests. A user can have at most three quarters of them,
+	// a namespace half, and a pod a quarter. All users of kubectl are one user, the
+	// local API server.
 	MaxStreams int32 `json:"maxStreams" flag:"kubelet-api-max-streams"`
 }
 

@@ -60,7 +60,8 @@ var map_KubeletAPIConfiguration = map[string]string{
 	"maxConnections": "Maximum number of concurrent connections to the kubelet API. Further ones wait. At most half of " +
 		"them are unauthenticated; the oldest of these is closed first.",
 	"maxStreams": "Maximum number of concurrent streams (logs, exec, attach, port-forward). Further ones get 429 Too " +
-		"Many Requests. A user can have at most three quarters of them.",
+		"Many Requests. A user can have at most three quarters of them, a namespace half, and a pod a " +
+		"quarter. All users of kubectl are one user, the local API server.",
 }
 
 func (KubeletAPIConfiguration) SwaggerDoc() map[string]string {
@@ -170,11 +171,12 @@ func (NodeConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_PodsConfiguration = map[string]string{
-	"":                  "PodsConfiguration applies to all remote pods, whatever the local pods say.",
-	"env":               "Environment variables for containers that do not set them themselves.",
-	"nodeSelector":      "Labels of the remote nodes on which the pods may run.",
-	"tolerations":       "Tolerations for taints of the remote nodes.",
-	"runtimeClassName":  "RuntimeClass of the remote cluster. If empty, it is the default of that cluster.",
+	"":             "PodsConfiguration applies to all remote pods, whatever the local pods say.",
+	"env":          "Environment variables for containers that do not set them themselves.",
+	"nodeSelector": "Labels of the remote nodes on which the pods may run.",
+	"tolerations":  "Tolerations for taints of the remote nodes.",
+	"runtimeClassName": "RuntimeClass of the remote cluster for all pods. If empty, it is the default of that cluster. akd " +
+		"does not run local pods that request another class.",
 	"priorityClassName": "PriorityClass of the remote cluster. If empty, it is the default of that cluster.",
 	"podSecurity": "Pod Security level that remote namespaces enforce. The policy that install creates rejects a weaker " +
 		"level.",

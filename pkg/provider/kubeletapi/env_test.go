@@ -30,6 +30,7 @@ const (
 	remoteNamespace = "vk-a1b2c3"
 	remoteToken     = "token-of-the-remote"
 	goodToken       = "token-with-rights"
+	otherToken      = "another-token-with-rights"
 	weakToken       = "token-without-rights"
 )
 

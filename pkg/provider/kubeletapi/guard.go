@@ -3,7 +3,6 @@ package kubeletapi
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -96,19 +95,16 @@ func verbOf(method string) string {
 	return ""
 }
 
-// acquire reserves a stream for the caller.
-func (s *Server) acquire(r *http.Request, what string) (release func(), err error) {
+// acquire reserves a stream to the pod for the caller.
+func (s *Server) acquire(r *http.Request, to target, what string) (release func(), err error) {
 	user, _ := r.Context().Value(userKey{}).(authenticationv1.UserInfo)
-	release, limit := s.streams.acquire(user.Username)
+	h := holder{user: user.Username, namespace: to.namespace, pod: to.pod}
+	release, limit, reached := s.streams.acquire(h)
 	if release != nil {
 		return release, nil
 	}
-	whose := "already"
-	if limit < s.streams.total {
-		whose = fmt.Sprintf("already for user %q", user.Username)
-	}
 	return nil, withRetry(newStatus(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
-		"node %q carries %d streams %s, its limit: close some, then retry the %s", s.cfg.NodeName, limit, whose, what), 1)
+		"node %q carries %d streams%s already, its limit: close some, then retry the %s", s.cfg.NodeName, limit, h.whose(reached), what), 1)
 }
 
 // inFlight counts requests, so that shutdown can wait for the last one: http.Server

@@ -121,7 +121,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, err)
 		return
 	}
-	release, err := s.acquire(r, "run")
+	release, err := s.acquire(r, str.target, "run")
 	if err != nil {
 		writeError(w, r, err)
 		return

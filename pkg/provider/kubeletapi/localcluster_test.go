@@ -58,6 +58,8 @@ func reviewer(allowed func(authorizationv1.SubjectAccessReviewSpec) bool) *fake.
 		switch review.Spec.Token {
 		case goodToken:
 			review.Status = authenticationv1.TokenReviewStatus{Authenticated: true, User: authenticationv1.UserInfo{Username: "good"}}
+		case otherToken:
+			review.Status = authenticationv1.TokenReviewStatus{Authenticated: true, User: authenticationv1.UserInfo{Username: "other"}}
 		case weakToken:
 			review.Status = authenticationv1.TokenReviewStatus{Authenticated: true, User: authenticationv1.UserInfo{Username: "weak"}}
 		}
@@ -72,5 +74,5 @@ func reviewer(allowed func(authorizationv1.SubjectAccessReviewSpec) bool) *fake.
 }
 
 func goodOnly(spec authorizationv1.SubjectAccessReviewSpec) bool {
-	return (spec.User == "good" || slices.Contains(spec.Groups, "admins")) && slices.Contains(spec.Groups, "system:authenticated")
+	return (spec.User == "good" || spec.User == "other" || slices.Contains(spec.Groups, "admins")) && slices.Contains(spec.Groups, "system:authenticated")
 }

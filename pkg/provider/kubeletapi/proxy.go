@@ -100,7 +100,7 @@ func (s *Server) streamHandler(subresource string, translate translation, upgrad
 			writeError(w, r, err)
 			return
 		}
-		release, err := s.acquire(r, subresource)
+		release, err := s.acquire(r, str.target, subresource)
 		if err != nil {
 			writeError(w, r, err)
 			return

@@ -40,7 +40,7 @@ type Limits struct {
 	Connections int
 	// Streams is the maximum number of concurrent logs, exec, attach and
 	// port-forward, 1024 by default. Further ones get 429. One user can have at most
-	// three quarters of them.
+	// three quarters of them, one namespace half, and one pod a quarter.
 	Streams int
 	// HeaderBytes limits the headers of a request, 64 KiB by default.
 	HeaderBytes int

@@ -103,8 +103,9 @@ func specFields() []Field {
 		{"spec.dnsConfig", Translated, "Copied; dnsPolicy says what may be added."},
 		{"spec.readinessGates", Stripped,
 			"Their conditions are set in the local cluster. akd computes Ready from the remote containers and the local gates."},
-		{"spec.runtimeClassName", Stripped,
-			"RuntimeClasses belong to the remote cluster. The configuration can set one for all pods."},
+		{"spec.runtimeClassName", Kept,
+			"Only the class that the configuration sets for all pods, which pods without a class get as well. akd refuses pods with any other " +
+				"class: the sandbox that it stands for would be missing."},
 		{"spec.enableServiceLinks", Translated,
 			"Set to false. Unless it is false locally, akd adds the environment variables of the local Services."},
 		{"spec.preemptionPolicy", Stripped, scheduling},

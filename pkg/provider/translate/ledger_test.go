@@ -158,6 +158,7 @@ func TestLedgerIsTrue(t *testing.T) {
 	for _, change := range variants {
 		mapper, local := testMapper(), filledPod(1)
 		local.Spec.ResourceClaims = nil // refused
+		mapper.RuntimeClassName = *local.Spec.RuntimeClassName
 		change(mapper, &local.Spec)
 		remote := translated(t, mapper, local)
 		reported := filledPod(2)

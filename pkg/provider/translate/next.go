@@ -45,9 +45,10 @@ func (m *Mapper) Next(local, remote *corev1.Pod) Step {
 	switch {
 	case local == nil:
 		return m.nextOrphan(remote)
-	case local.Spec.NodeName != m.Node || local.Annotations[corev1.MirrorPodAnnotationKey] != "":
-		// Bound to another node, or a static pod of a kubelet.
+	case local.Spec.NodeName != m.Node:
 		return Step{Action: None}
+	case IsMirrorPod(local) && !m.OwnsPodFor(remote, local):
+		return Step{Action: Release}
 	case remote == nil:
 		return nextWithoutRemote(local)
 	case !m.OwnsPodFor(remote, local):
@@ -64,6 +65,16 @@ func (m *Mapper) Next(local, remote *corev1.Pod) Step {
 		return Step{Action: Update}
 	}
 	return Step{Action: CopyStatus}
+}
+
+// IsMirrorPod reports whether a local pod claims to be the image of a static pod,
+// which a file on a kubelet's machine describes. The node has none, so akd deletes such
+// a pod, as a kubelet deletes one whose static pod does not exist. The API sets the
+// annotation at creation only.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/kubelet_pods.go (HandlePodCleanups)
+func IsMirrorPod(local *corev1.Pod) bool {
+	_, is := local.Annotations[corev1.MirrorPodAnnotationKey]
+	return is
 }
 
 // nextOrphan deletes a remote pod without a local pod, with the grace period of the

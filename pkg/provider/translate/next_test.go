@@ -286,9 +286,9 @@ func TestNext(t *testing.T) {
 		},
 		// never ours
 		"Mirror": {
-			reason: "A static pod's mirror belongs to a kubelet.",
+			reason: "A mirror pod without a static pod is deleted, as in a kubelet; nothing released it.",
 			local:  localPod(func(p *corev1.Pod) { p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "x"} }),
-			want:   Step{Action: None},
+			want:   Step{Action: Release},
 		},
 		"OtherNode": {
 			reason: "A pod that is bound elsewhere is another kubelet's.",

@@ -31,6 +31,9 @@ const (
 	ReasonUnsupportedVolume = "UnsupportedVolume"
 	// ReasonUnsupportedResourceClaim means that the pod has dynamic resource claims.
 	ReasonUnsupportedResourceClaim = "UnsupportedResourceClaim"
+	// ReasonUnsupportedRuntimeClass means that the pod requests a runtime that the
+	// node does not have.
+	ReasonUnsupportedRuntimeClass = "UnsupportedRuntimeClass"
 	// ReasonReservedName means that the pod refers to a name reserved for akd.
 	ReasonReservedName = "ReservedName"
 	// ReasonInvalidHostname means that no kubelet can set the host name.
@@ -82,7 +85,7 @@ type PodContext struct {
 // Pod leaves out ephemeral containers, because the API accepts them only in a
 // subresource of an existing pod. See Update.
 func (s Site) Pod(local *corev1.Pod, context PodContext) (*corev1.Pod, error) {
-	if err := refuse(local); err != nil {
+	if err := s.refuse(local); err != nil {
 		return nil, err
 	}
 	spec := *local.Spec.DeepCopy()
@@ -184,6 +187,23 @@ func (m *Mapper) place(spec *corev1.PodSpec, local *corev1.Pod) {
 		name := m.RuntimeClassName
 		spec.RuntimeClassName = &name
 	}
+}
+
+// refuseRuntime returns a *Refusal for a pod that requests another RuntimeClass than
+// all pods of the node have. A class often stands for a sandbox, without which the pod
+// must not run.
+func (m *Mapper) refuseRuntime(local *corev1.Pod) *Refusal {
+	wanted := local.Spec.RuntimeClassName
+	if wanted == nil || *wanted == m.RuntimeClassName {
+		return nil
+	}
+	have := "the default runtime of the remote cluster"
+	if m.RuntimeClassName != "" {
+		have = fmt.Sprintf("RuntimeClass %q", m.RuntimeClassName)
+	}
+	return &Refusal{ReasonUnsupportedRuntimeClass, fmt.Sprintf(
+		"The pod requests RuntimeClass %q, but this node runs all pods with %s: change runtimeClassName, or run the pod on another node.",
+		*wanted, have)}
 }
 
 // tolerations keeps how long the pod stays on a lost node, and adds the configured

@@ -156,6 +156,7 @@ func benchPods(b *testing.B) (mapper *Mapper, local, remote *corev1.Pod) {
 	b.Helper()
 	mapper, local = testMapper(), filledPod(1)
 	local.Spec.ResourceClaims = nil
+	mapper.RuntimeClassName = *local.Spec.RuntimeClassName
 	local.Spec.SetHostnameAsFQDN, local.Spec.EphemeralContainers = nil, nil
 	remote, err := siteOf(mapper, local.Namespace).Pod(local, PodContext{})
 	if err != nil {

@@ -11,7 +11,10 @@ import (
 
 // refuse returns a *Refusal for a pod that cannot run in the remote cluster, or
 // nil.
-func refuse(local *corev1.Pod) error {
+func (m *Mapper) refuse(local *corev1.Pod) error {
+	if refusal := m.refuseRuntime(local); refusal != nil {
+		return refusal
+	}
 	if len(local.Spec.ResourceClaims) > 0 {
 		return &Refusal{ReasonUnsupportedResourceClaim, fmt.Sprintf(
 			"Resource claim %q is allocated in the local cluster and cannot be used in the remote cluster: remove it, "+

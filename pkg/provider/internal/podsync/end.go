@@ -3,6 +3,7 @@ package podsync
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -68,11 +69,32 @@ func (r *reconciler) mayDeleteOrphan(ctx context.Context, p pair) (bool, error) 
 // release completes the deletion of the local pod once nothing of it runs any
 // more.
 func (r *reconciler) release(ctx context.Context, p pair) error {
+	if translate.IsMirrorPod(p.local) {
+		return r.releaseMirrorPod(ctx, p)
+	}
 	if secret := p.remoteNamespace.Secrets.Get(p.remoteNamespace.Name, contract.TokenSecretName(p.local.UID)); secret != nil {
 		if err := r.tokens.Remove(ctx, p.remoteNamespace, secret); err != nil {
 			return err
 		}
 	}
+	return r.releasePod(ctx, p)
+}
+
+// releaseMirrorPod deletes a pod without a static pod. It waits as long as a kubelet
+// may, so that whoever creates such pods again and again is not served faster here.
+func (r *reconciler) releaseMirrorPod(ctx context.Context, p pair) error {
+	const housekeeping = 2 * time.Second // a kubelet's housekeepingPeriod
+	if wait := housekeeping - r.clock.Since(p.local.CreationTimestamp.Time); wait > 0 {
+		r.queue.AddAfter(p.key, wait)
+		return nil
+	}
+	r.recorder.Event(p.local, corev1.EventTypeWarning, "MirrorPodDeleted",
+		"The annotation "+corev1.MirrorPodAnnotationKey+" is for kubelets with static pods, and this node has none.")
+	return r.releasePod(ctx, p)
+}
+
+// releasePod deletes the local pod from the API.
+func (r *reconciler) releasePod(ctx context.Context, p pair) error {
 	// The API server writes a grace period of 0 before it deletes the pod, and the
 	// watch reports that write: without the cooldown, it would trigger a second
 	// delete.

@@ -145,6 +145,10 @@ func (r *reconciler) reconcilePod(ctx context.Context, k queue.Key, attempts int
 		if local == nil {
 			return nil
 		}
+		if translate.IsMirrorPod(local) { // needs no remote namespace
+			p := pair{key: k, local: local}
+			return r.apply(ctx, p, r.mapper.Next(local, nil))
+		}
 		var (
 			ready bool
 			err   error
