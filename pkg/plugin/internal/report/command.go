@@ -41,11 +41,13 @@ func NewCommand(env *command.Env) *cobra.Command {
 clusters, its pods and their remote ones, events, akd's logs, and the results of
 kubectl actual check without the probe pod. Nothing is sent anywhere.
 
-Of Secrets, the zip has names, keys and sizes only. It has no values of
-environment variables and no last-applied configurations. Anything that looks
-like a token, a password or a private key is redacted, and so is every value of
-a Secret wherever it occurs. Names of pods, nodes and images, and addresses, are
-kept: read the zip before you publish it.`,
+Of Secrets, the zip has names, keys and sizes only. Of pods and other objects, it
+has the fields that docs/report.md lists; the text of all others is replaced by
+REDACTED: commands, arguments, values of environment variables, headers and
+annotations among them. What is hidden there, every value of a Secret, and
+anything that looks like a token, a password or a private key, is redacted
+wherever it occurs, in logs and messages too. Names of pods, nodes and images,
+and addresses, are kept: read the zip before you publish it.`,
 		Example: `  # Write kubectl-actual-vk-ak-example-TIME.zip
   kubectl actual report vk-ak-example --remote-context=remote
 
@@ -136,6 +138,13 @@ func (o *options) about(both kubeclient.Clusters, notes []string) string {
 
 // write writes the entries, redacted, as a zip.
 func (o *options) write(g *gatherer, to io.Writer) error {
+	for name, objects := range g.objects {
+		content, err := g.redactor.objects(objects)
+		if err != nil {
+			return err
+		}
+		g.entries[name] = content
+	}
 	archive := zip.NewWriter(to)
 	for _, name := range slices.Sorted(maps.Keys(g.entries)) {
 		entry, err := archive.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate, Modified: o.clock.Now()})

@@ -31,13 +31,19 @@ const (
 // gatherer collects the entries of a report.
 type gatherer struct {
 	node     string
-	entries  map[string]string // by name in the zip; not yet redacted, but for objects
-	notes    []string          // what is missing, and why
+	entries  map[string]string // by name in the zip, not yet redacted
+	objects  map[string][]unstructured.Unstructured
+	notes    []string // what is missing, and why
 	redactor *redactor
 }
 
 func newGatherer(node string) *gatherer {
-	return &gatherer{node: node, entries: map[string]string{}, redactor: newRedactor()}
+	return &gatherer{
+		node:     node,
+		entries:  map[string]string{},
+		objects:  map[string][]unstructured.Unstructured{},
+		redactor: newRedactor(),
+	}
 }
 
 func (g *gatherer) note(format string, args ...any) {
@@ -47,7 +53,7 @@ func (g *gatherer) note(format string, args ...any) {
 // cluster gathers objects, events and logs of one cluster.
 func (g *gatherer) cluster(ctx context.Context, c *kubeclient.Cluster) error {
 	g.redactor.addCredentials(c.Config)
-	if err := g.objects(ctx, c); err != nil {
+	if err := g.list(ctx, c); err != nil {
 		return err
 	}
 	return g.logs(ctx, c)
@@ -100,11 +106,11 @@ func listings(side kubeclient.Side, node string) []listing {
 	)
 }
 
-// objects lists objects of one cluster, and the events of all pods among them.
-func (g *gatherer) objects(ctx context.Context, c *kubeclient.Cluster) error {
+// list lists objects of one cluster, and the events of all pods among them.
+func (g *gatherer) list(ctx context.Context, c *kubeclient.Cluster) error {
 	namespaces := map[string]bool{}
 	for i, listing := range listings(c.Side, g.node) {
-		found := g.list(ctx, c, listing)
+		found := g.find(ctx, c, listing)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -113,33 +119,29 @@ func (g *gatherer) objects(ctx context.Context, c *kubeclient.Cluster) error {
 				namespaces[pod.GetNamespace()] = true
 			}
 		}
-		if err := g.add(fmt.Sprintf("%s/%02d-%s.yaml", c.Side, i+1, listing.resource.Resource), found); err != nil {
-			return err
-		}
+		g.add(fmt.Sprintf("%s/%02d-%s.yaml", c.Side, i+1, listing.resource.Resource), found)
 	}
 	for _, namespace := range slices.Sorted(maps.Keys(namespaces)) {
-		events := g.list(ctx, c, listing{
+		events := g.find(ctx, c, listing{
 			resource:  schema.GroupVersionResource{Version: "v1", Resource: "events"},
 			namespace: namespace,
 			options:   metav1.ListOptions{FieldSelector: "involvedObject.kind=Pod", Limit: maxObjects},
 		})
-		if err := g.add(fmt.Sprintf("%s/events-%s.yaml", c.Side, namespace), events); err != nil {
-			return err
-		}
+		g.add(fmt.Sprintf("%s/events-%s.yaml", c.Side, namespace), events)
 	}
 	return ctx.Err()
 }
 
 // add adds an entry with objects, unless there are none.
-func (g *gatherer) add(name string, objects []unstructured.Unstructured) (err error) {
+func (g *gatherer) add(name string, objects []unstructured.Unstructured) {
 	if len(objects) > 0 {
-		g.entries[name], err = g.redactor.objects(objects)
+		g.objects[name] = objects
+		g.redactor.learn(objects)
 	}
-	return err
 }
 
-// list lists objects, or notes why it cannot.
-func (g *gatherer) list(ctx context.Context, c *kubeclient.Cluster, l listing) []unstructured.Unstructured {
+// find lists objects, or notes why it cannot.
+func (g *gatherer) find(ctx context.Context, c *kubeclient.Cluster, l listing) []unstructured.Unstructured {
 	found, err := c.Dynamic.Resource(l.resource).Namespace(l.namespace).List(ctx, l.options)
 	if apierrors.IsNotFound(err) {
 		return nil // the cluster does not have this kind
