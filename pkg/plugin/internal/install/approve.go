@@ -3,9 +3,6 @@ package install
 import (
 	"cmp"
 	"context"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -13,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 	nodeutil "k8s.io/component-helpers/node/util"
 
@@ -30,11 +28,15 @@ func nodeUser(node string) string { return "system:node:" + node }
 // has no certificate and no request was approved, it says why. A request may be
 // there before the node has the address that it is for: an akd that starts
 // elsewhere has another.
-func approve(ctx context.Context, local kubernetes.Interface, node *corev1.Node) (pending string, err error) {
-	client := local.CertificatesV1().CertificateSigningRequests()
+func (i *installer) approve(ctx context.Context, node *corev1.Node) (pending string, err error) {
+	client := i.both.Local.Client.CertificatesV1().CertificateSigningRequests()
 	requests, err := client.List(ctx, metav1.ListOptions{FieldSelector: "spec.signerName=" + certificatesv1.KubeletServingSignerName})
 	if err != nil {
 		return "", fmt.Errorf("list certificate requests: %w", err)
+	}
+	server, err := i.server(ctx, node)
+	if err != nil {
+		return "", err
 	}
 	_, certificate := nodeutil.GetNodeCondition(&node.Status, contract.ConditionServingCertificateSigned)
 	signed := metav1.Time{}
@@ -46,21 +48,14 @@ func approve(ctx context.Context, local kubernetes.Interface, node *corev1.Node)
 		if request.Spec.Username != nodeUser(node.Name) || len(request.Status.Conditions) > 0 {
 			continue
 		}
-		if err := checkRequest(request, node); err != nil {
+		if err := server.check(request); err != nil {
 			if !request.CreationTimestamp.Before(&signed) { // an older one is of an akd that is gone
 				pending = fmt.Sprintf("certificate request %s is not approved: %s", request.Name, err)
 			}
 			continue
 		}
-		request.Status.Conditions = append(request.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
-			Type:    certificatesv1.CertificateApproved,
-			Status:  corev1.ConditionTrue,
-			Reason:  "KubectlActual",
-			Message: "the node's own subject and addresses, approved at install",
-		})
-		options := metav1.UpdateOptions{FieldManager: kubeclient.FieldManager}
-		if _, err := client.UpdateApproval(ctx, request.Name, request, options); err != nil && !apierrors.IsConflict(err) {
-			return "", fmt.Errorf("approve certificate request %s: %w", request.Name, err)
+		if err := approveRequest(ctx, i.both.Local.Client, request); err != nil {
+			return "", err
 		}
 	}
 	if certificate != nil && certificate.Status != corev1.ConditionTrue {
@@ -69,40 +64,50 @@ func approve(ctx context.Context, local kubernetes.Interface, node *corev1.Node)
 	return pending, nil
 }
 
-// checkRequest compares a request with its requester and the node's addresses:
-// the signer does not.
-// https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#kubernetes-signers
-func checkRequest(request *certificatesv1.CertificateSigningRequest, node *corev1.Node) error {
-	user := nodeUser(node.Name)
-	if request.Spec.Username != user || !slices.Contains(request.Spec.Groups, nodesGroup) {
-		return fmt.Errorf("it was made by %s, not by the node", request.Spec.Username)
-	}
-	block, _ := pem.Decode(request.Spec.Request)
-	if block == nil {
-		return errors.New("it is not PEM")
-	}
-	parsed, err := x509.ParseCertificateRequest(block.Bytes)
-	if err != nil {
-		return err
-	}
-	if parsed.Subject.CommonName != user || !slices.Equal(parsed.Subject.Organization, []string{nodesGroup}) {
-		return fmt.Errorf("its subject is %s, not the node's", parsed.Subject)
-	}
-	var addresses []string
-	for _, address := range node.Status.Addresses {
-		addresses = append(addresses, address.Address)
-	}
-	requested := slices.Clone(parsed.DNSNames)
-	for _, ip := range parsed.IPAddresses {
-		requested = append(requested, ip.String())
-	}
-	for _, name := range requested {
-		if !slices.Contains(addresses, name) {
-			return fmt.Errorf("it requests %s, which is not an address of the node", name)
-		}
-	}
-	if len(parsed.EmailAddresses) > 0 || len(parsed.URIs) > 0 {
-		return errors.New("it requests more than names and addresses")
+func approveRequest(ctx context.Context, local kubernetes.Interface, request *certificatesv1.CertificateSigningRequest) error {
+	request.Status.Conditions = append(request.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
+		Type:    certificatesv1.CertificateApproved,
+		Status:  corev1.ConditionTrue,
+		Reason:  "KubectlActual",
+		Message: "the node's own subject, and the addresses of akd's own pods, approved at install",
+	})
+	_, err := local.CertificatesV1().CertificateSigningRequests().UpdateApproval(ctx, request.Name, request,
+		metav1.UpdateOptions{FieldManager: kubeclient.FieldManager})
+	if err != nil && !apierrors.IsConflict(err) {
+		return fmt.Errorf("approve certificate request %s: %w", request.Name, err)
 	}
 	return nil
+}
+
+// server returns what is known of the node's kubelet API without asking akd.
+func (i *installer) server(ctx context.Context, node *corev1.Node) (server, error) {
+	akds, err := i.host.Client.CoreV1().Pods(contract.SystemNamespace).List(ctx, kubeclient.AKDPods(node.Name))
+	if err != nil {
+		return server{}, fmt.Errorf("list akd's pods, whose addresses a certificate can be for: %w", err)
+	}
+	hostname, _, _ := unstructured.NestedString(i.options.fields, "node", "hostname")
+	known := server{node: node.Name, hostname: cmp.Or(hostname, node.Name)}
+	for _, address := range node.Status.Addresses {
+		known.reported = append(known.reported, address.Address)
+	}
+	for p := range akds.Items {
+		if isAKD(&akds.Items[p], node.Name) {
+			for _, ip := range akds.Items[p].Status.PodIPs {
+				known.addresses = append(known.addresses, ip.IP)
+			}
+		}
+	}
+	return known, nil
+}
+
+// isAKD reports whether a pod with akd's labels is one. The identity of a node, which
+// akd has, can create mirror pods with any labels on itself, and write any address
+// into the status of its own pods.
+// https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction
+func isAKD(pod *corev1.Pod, node string) bool {
+	owner := metav1.GetControllerOf(pod)
+	_, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]
+	ended := slices.Contains([]corev1.PodPhase{corev1.PodSucceeded, corev1.PodFailed}, pod.Status.Phase)
+	return owner != nil && owner.Kind == "ReplicaSet" && !mirror && !ended &&
+		pod.Spec.NodeName != node && pod.Spec.ServiceAccountName == node
 }

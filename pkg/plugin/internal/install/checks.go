@@ -43,7 +43,7 @@ func (i *installer) awaitNode(ctx context.Context) error {
 		if err != nil {
 			return false, "", err
 		}
-		pending, err := approve(ctx, local, node)
+		pending, err := i.approve(ctx, node)
 		if err != nil || pending != "" {
 			return false, pending, err
 		}

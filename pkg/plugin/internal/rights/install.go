@@ -50,6 +50,8 @@ func ToInstall(side kubeclient.Side, values manifests.Values, objects []*unstruc
 		for _, verb := range []string{"get", "create", "update"} {
 			wanted = append(wanted, Right{Verb: verb, Resource: "secrets", Namespace: contract.SystemNamespace})
 		}
+		// akd's pods: whether they run, and which addresses its certificate can be for
+		wanted = append(wanted, Right{Verb: "list", Resource: "pods", Namespace: contract.SystemNamespace})
 	} else {
 		wanted = append(wanted, Right{Verb: "create", Resource: "serviceaccounts", Subresource: "token", Namespace: contract.SystemNamespace})
 	}

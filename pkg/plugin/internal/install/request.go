@@ -1,0 +1,131 @@
+package install
+
+import (
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+)
+
+// server is the kubelet API of a node, as far as it is known without asking akd.
+type server struct {
+	node      string
+	hostname  string   // as the node was installed
+	reported  []string // addresses that the node reports, which akd writes
+	addresses []string // of akd's own pods, which the kubelets under them write
+}
+
+// check compares a request with what is known of its requester: the signer does not,
+// and what it signs is trusted by the local API server. A thief of the node's identity
+// could otherwise get a certificate for the address of another kubelet, or of the API
+// server, by writing that address into the Node.
+// https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#kubernetes-signers
+func (s server) check(request *certificatesv1.CertificateSigningRequest) error {
+	user := nodeUser(s.node)
+	if request.Spec.Username != user || !slices.Contains(request.Spec.Groups, nodesGroup) {
+		return fmt.Errorf("it was made by %s, not by the node", request.Spec.Username)
+	}
+	if request.Spec.SignerName != certificatesv1.KubeletServingSignerName {
+		return fmt.Errorf("it is for the signer %s, not for %s", request.Spec.SignerName, certificatesv1.KubeletServingSignerName)
+	}
+	if err := checkUsages(request.Spec.Usages); err != nil {
+		return err
+	}
+	block, rest := pem.Decode(request.Spec.Request)
+	if block == nil || block.Type != "CERTIFICATE REQUEST" || strings.TrimSpace(string(rest)) != "" {
+		return errors.New("it is not one certificate request in PEM")
+	}
+	parsed, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return err
+	}
+	if err := parsed.CheckSignature(); err != nil {
+		return fmt.Errorf("it is not signed with its own key: %w", err)
+	}
+	if parsed.Subject.CommonName != user || !slices.Equal(parsed.Subject.Organization, []string{nodesGroup}) || len(parsed.Subject.Names) != 2 {
+		return fmt.Errorf("its subject is %s, not the node's", parsed.Subject)
+	}
+	if err := checkKinds(parsed); err != nil {
+		return err
+	}
+	return s.checkNames(parsed)
+}
+
+// checkUsages accepts what the signer does: what a server needs, and no client.
+func checkUsages(usages []certificatesv1.KeyUsage) error {
+	rest := slices.DeleteFunc(slices.Clone(usages), func(usage certificatesv1.KeyUsage) bool {
+		return usage == certificatesv1.UsageDigitalSignature || usage == certificatesv1.UsageKeyEncipherment ||
+			usage == certificatesv1.UsageServerAuth
+	})
+	if len(rest) > 0 || !slices.Contains(usages, certificatesv1.UsageServerAuth) ||
+		!slices.Contains(usages, certificatesv1.UsageDigitalSignature) {
+		return fmt.Errorf("its usages are %q, not those of a server", usages)
+	}
+	return nil
+}
+
+// checkKinds refuses whatever is neither a DNS name nor an IP address, also the kinds
+// of names that Go does not know.
+func checkKinds(parsed *x509.CertificateRequest) error {
+	tooMuch := errors.New("it requests more than names and addresses")
+	if len(parsed.EmailAddresses) > 0 || len(parsed.URIs) > 0 || len(parsed.Extensions) > 1 {
+		return tooMuch
+	}
+	subjectAltName := asn1.ObjectIdentifier{2, 5, 29, 17}
+	for _, extension := range parsed.Extensions {
+		var names []asn1.RawValue
+		if !extension.Id.Equal(subjectAltName) {
+			return tooMuch
+		}
+		if _, err := asn1.Unmarshal(extension.Value, &names); err != nil || len(names) != len(parsed.DNSNames)+len(parsed.IPAddresses) {
+			return tooMuch
+		}
+	}
+	return nil
+}
+
+// checkNames demands of each name that the node reports it, and that it is known not
+// only from the node.
+func (s server) checkNames(parsed *x509.CertificateRequest) error {
+	requested := slices.Clone(parsed.DNSNames)
+	for _, ip := range parsed.IPAddresses {
+		requested = append(requested, ip.String())
+	}
+	if len(requested) == 0 {
+		return errors.New("it requests no name and no address")
+	}
+	for _, name := range requested {
+		if !slices.Contains(s.reported, name) {
+			return fmt.Errorf("it requests %s, which is not an address of the node", name)
+		}
+	}
+	for _, name := range parsed.DNSNames {
+		if name != s.hostname {
+			return fmt.Errorf("it requests the name %s, but the node was installed as %s", name, s.hostname)
+		}
+	}
+	for _, ip := range parsed.IPAddresses {
+		proven := slices.ContainsFunc(s.addresses, func(address string) bool {
+			parsed, err := netip.ParseAddr(address)
+			return err == nil && parsed.Unmap().String() == ip.String()
+		})
+		if !proven {
+			return fmt.Errorf("it requests %s, which the node reports, but akd's pods have %s: if akd is reached there, compare it yourself "+
+				"and run kubectl certificate approve", ip, orNone(s.addresses))
+		}
+	}
+	return nil
+}
+
+func orNone(addresses []string) string {
+	if len(addresses) == 0 {
+		return "no address"
+	}
+	return strings.Join(addresses, ", ")
+}
