@@ -135,7 +135,13 @@ func (c *Controller) followRemote(interner *store.Interner) {
 		Queue:    c.queue,
 		Recorder: c.recorder,
 	})
-	c.guard = newOrphanGuard(c.index, c.namespaces, c.config.MaxOrphanShare, c.logger)
+	c.guard = &orphanGuard{
+		local:      c.index,
+		namespaces: c.namespaces,
+		limit:      c.config.MaxOrphanShare,
+		queue:      c.queue,
+		logger:     c.logger,
+	}
 }
 
 func (c *Controller) newReconciler() *reconciler {

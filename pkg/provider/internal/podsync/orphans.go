@@ -11,6 +11,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
@@ -90,40 +91,46 @@ type orphanGuard struct {
 	local      *podIndex
 	namespaces *namespaces.Set
 	limit      float64 // the share of remote pods that may be deleted at once
+	queue      queue.Adder
 	logger     *slog.Logger
 
 	mu     sync.Mutex
 	paused bool
 }
 
-func newOrphanGuard(local *podIndex, namespaces *namespaces.Set, limit float64, logger *slog.Logger) *orphanGuard {
-	return &orphanGuard{local: local, namespaces: namespaces, limit: limit, logger: logger}
-}
-
 // allows reports whether akd may delete orphans now: remote pods whose local
 // pod is gone without a watched deletion.
 func (g *orphanGuard) allows() bool {
 	orphans, total := g.count()
-	stop := orphans > alwaysAllowedOrphans && float64(orphans) > g.limit*float64(total)
+	stop := len(orphans) > alwaysAllowedOrphans && float64(len(orphans)) > g.limit*float64(total)
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if stop && !g.paused {
+	began, ended := stop && !g.paused, g.paused && !stop
+	g.paused = stop
+	g.mu.Unlock()
+	if began {
 		g.logger.Error("orphan deletion is paused: most remote pods have no local pod; "+
 			"check that akd serves the right cluster, then delete the remote namespaces by hand",
-			"orphans", orphans, "pods", total)
+			"orphans", len(orphans), "pods", total)
 	}
-	g.paused = stop
+	if ended {
+		g.logger.Info("orphan deletion continues: most remote pods have a local pod again", "orphans", len(orphans), "pods", total)
+		for _, orphan := range orphans {
+			g.queue.Add(orphan)
+		}
+	}
 	return !stop
 }
 
-// isPaused reports whether orphans are kept.
+// isPaused reports whether orphans are kept. It counts again while they are,
+// because nothing else may notice that they have gone.
 func (g *orphanGuard) isPaused() bool {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.paused
+	paused := g.paused
+	g.mu.Unlock()
+	return paused && !g.allows()
 }
 
-func (g *orphanGuard) count() (orphans, total int) {
+func (g *orphanGuard) count() (orphans []queue.Key, total int) {
 	for _, namespace := range g.namespaces.All() {
 		for _, pod := range namespace.Pods.All() {
 			uid := types.UID(pod.Labels[contract.LabelUID])
@@ -132,7 +139,7 @@ func (g *orphanGuard) count() (orphans, total int) {
 			}
 			total++
 			if !g.local.has(uid) && !g.local.hasTombstone(uid) {
-				orphans++
+				orphans = append(orphans, queue.Pod.Key(namespace.Local, pod.Name))
 			}
 		}
 	}

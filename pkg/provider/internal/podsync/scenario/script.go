@@ -34,6 +34,7 @@ type scenario struct {
 	mirror  bool // akd mirrors Services
 	out     strings.Builder
 	stop    func()
+	kept    func() bool // orphans
 }
 
 // Play plays the script in the comment of an archive and returns the output of
@@ -72,6 +73,7 @@ func (s *scenario) start() {
 		Observe:        func(string, time.Duration) {},
 		CountToken:     func(error) {},
 	}, slog.New(slog.DiscardHandler))
+	s.kept = c.OrphansKept
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx, func() {}) }()
 	s.stop = func() {
@@ -124,6 +126,9 @@ func (s *scenario) do(words []string) error {
 		return nil
 	case "show":
 		s.show()
+		return nil
+	case "orphans":
+		_, _ = fmt.Fprintf(&s.out, "orphans kept: %t\n\n", s.kept())
 		return nil
 	case "writes":
 		s.local.report(&s.out)
