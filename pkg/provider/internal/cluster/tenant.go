@@ -96,15 +96,34 @@ func (c *Remote) Self(ctx context.Context) (rbacv1.Subject, error) {
 	return rbacv1.Subject{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}, nil
 }
 
+// MissingRight returns a right that akd would need in every namespace to do without
+// the role bindings of a tenant, but does not have, or an empty string.
+func (c *Remote) MissingRight(ctx context.Context) (string, error) {
+	for _, resource := range []string{"pods", "configmaps", "secrets"} {
+		for _, verb := range []string{"create", "delete", "list"} {
+			allowed, err := c.may(ctx, &authorizationv1.ResourceAttributes{Resource: resource, Verb: verb})
+			if err != nil {
+				return "", err
+			}
+			if !allowed {
+				return verb + " " + resource, nil
+			}
+		}
+	}
+	return "", nil
+}
+
+func (c *Remote) may(ctx context.Context, what *authorizationv1.ResourceAttributes) (bool, error) {
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: what}}
+	answer, err := c.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+	if err != nil {
+		return false, fmt.Errorf("ask the remote cluster whether akd may %s %s: %w", what.Verb, what.Resource, err)
+	}
+	return answer.Status.Allowed, nil
+}
+
 // MayBind reports whether akd may bind a ClusterRole. That permission enables the
 // optional roles.
 func (c *Remote) MayBind(ctx context.Context, role string) (bool, error) {
-	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-		ResourceAttributes: &authorizationv1.ResourceAttributes{Group: rbacv1.GroupName, Resource: "clusterroles", Verb: "bind", Name: role},
-	}}
-	answer, err := c.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
-	if err != nil {
-		return false, fmt.Errorf("ask the remote cluster whether akd may bind %s: %w", role, err)
-	}
-	return answer.Status.Allowed, nil
+	return c.may(ctx, &authorizationv1.ResourceAttributes{Group: rbacv1.GroupName, Resource: "clusterroles", Verb: "bind", Name: role})
 }

@@ -119,13 +119,23 @@ func (o *Opener) own(found []corev1.Namespace) map[string]*corev1.Namespace {
 	return own
 }
 
-// listExisting returns the remote namespaces that akd may own: from a list or,
-// if akd may not list them, from its record.
+// listExisting returns the remote namespaces that akd may own: from a list or, if
+// akd has no rights in all namespaces, from its record.
 func (o *Opener) listExisting(ctx context.Context) ([]corev1.Namespace, error) {
 	found, err := store.RetryForbidden(ctx, func() ([]corev1.Namespace, error) { return o.Remote.ListMappedNamespaces(ctx) })
-	if !apierrors.IsForbidden(err) {
-		o.setAccess(administrator{})
-		return found, err
+	if err != nil && !apierrors.IsForbidden(err) {
+		return nil, err
+	}
+	if err == nil {
+		// A tenant may have been granted to list namespaces; what counts are rights in them.
+		missing, err := o.Remote.MissingRight(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if missing == "" {
+			o.setAccess(administrator{})
+			return found, nil
+		}
 	}
 	tenant, err := newTenant(ctx, o.Remote, o.Mapper.Node, o.Logger)
 	if err != nil {

@@ -77,7 +77,9 @@ func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, e
 			review.Status.UserInfo.Username = "system:serviceaccount:actual-system:" + Node
 			return true, review, nil
 		case *authorizationv1.SelfSubjectAccessReview:
-			return true, review, nil // not allowed
+			attributes := review.Spec.ResourceAttributes
+			review.Status.Allowed = !c.isTenant() && attributes != nil && attributes.Verb != "bind"
+			return true, review, nil
 		}
 		c.stamp(action.Object, true)
 	case clienttesting.UpdateActionImpl:
@@ -294,10 +296,14 @@ func (c *fakeServer) confine() {
 	c.tenant = true
 }
 
-func (c *fakeServer) isConfined(action clienttesting.Action) bool {
+func (c *fakeServer) isTenant() bool {
 	c.mu.Lock()
-	tenant := c.tenant
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	return c.tenant
+}
+
+func (c *fakeServer) isConfined(action clienttesting.Action) bool {
+	tenant := c.isTenant()
 	namespace, resource := action.GetNamespace(), action.GetResource()
 	if !tenant || namespace == "" || namespace == contract.SystemNamespace || resource.Resource == "rolebindings" {
 		return false
