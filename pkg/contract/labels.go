@@ -37,6 +37,9 @@ const (
 	// hash of the mutable fields, and the keys of the labels and annotations that
 	// came from the local pod. See translate.Mapper.Update.
 	AnnotationApplied = Domain + "applied"
+	// AnnotationDownwardPrefix, on a remote pod, begins the annotations from which files
+	// of the downward API show labels and annotations of the local pod.
+	AnnotationDownwardPrefix = Domain + "downward-"
 	// AnnotationRenewAfter, on the Secret with a pod's tokens, is the time after
 	// which akd renews them, in RFC 3339.
 	AnnotationRenewAfter = Domain + "renew-after"

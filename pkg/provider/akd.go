@@ -159,6 +159,8 @@ func (s assembler) mapper() *translate.Mapper {
 		Nameservers:       s.cfg.Node.ClusterDNS,
 		PodSecurity:       string(s.cfg.Pods.PodSecurity),
 		Env:               s.cfg.Pods.Env,
+		PodLabels:         translate.NewKeyFilter(s.cfg.Pods.Labels.Allow, s.cfg.Pods.Labels.Deny),
+		PodAnnotations:    translate.NewKeyFilter(s.cfg.Pods.Annotations.Allow, s.cfg.Pods.Annotations.Deny),
 		NodeSelector:      s.cfg.Pods.NodeSelector,
 		Tolerations:       s.cfg.Pods.Tolerations,
 		RuntimeClassName:  s.cfg.Pods.RuntimeClassName,

@@ -20,6 +20,16 @@ func TestLoadRefuses(t *testing.T) {
 			text:   "# nothing yet\n",
 			want:   []string{`akd.yaml: the file is empty; want apiVersion: actual.vk/v1alpha1 and kind: AKDConfiguration`},
 		},
+		"Pattern": {
+			reason: "A pattern that matches no key would protect nothing.",
+			text:   header + "nodeName: n1\nremote: {kubeconfig: r}\npods:\n  labels: {deny: [a/b/c]}\n  annotations: {allow: [\"*\", \"\"]}\n",
+			want: []string{
+				`akd.yaml:6: pods.labels.deny[0]: found "a/b/c"; want a key such as example.com/name, with * for any characters, or example.com/ ` +
+					`for all names of a prefix`,
+				`akd.yaml:7: pods.annotations.allow[1]: found ""; want a key such as example.com/name, with * for any characters, or example.com/ ` +
+					`for all names of a prefix`,
+			},
+		},
 		"Scalar": {
 			reason: "A file that is not even a mapping.",
 			text:   "hello\n",

@@ -149,9 +149,25 @@ type PodsConfiguration struct {
 	// PriorityClass of the remote cluster. If empty, it is the default of that
 	// cluster.
 	PriorityClassName string `json:"priorityClassName" flag:"pod-priority-class"`
+	// Labels that remote pods get from local pods.
+	Labels KeysConfiguration `json:"labels"`
+	// Annotations that remote pods get from local pods.
+	Annotations KeysConfiguration `json:"annotations"`
 	// Pod Security level that remote namespaces enforce. The policy that install
 	// creates rejects a weaker level.
 	PodSecurity PodSecurityLevel `json:"podSecurity" flag:"pod-security"`
+}
+
+// KeysConfiguration selects labels or annotations of pods by patterns of their keys. In
+// a pattern, * stands for any characters, and a pattern that ends with / matches all
+// names of that prefix. akd decides on keys that no pattern matches as docs/fields.md
+// lists: it does not copy those that give identity, network or cluster-wide meaning.
+type KeysConfiguration struct {
+	// Patterns of keys that are copied, even if deny matches them. Keys under actual.vk/
+	// and kubernetes.io/config. are never copied.
+	Allow []string `json:"allow"`
+	// Patterns of keys that are not copied.
+	Deny []string `json:"deny"`
 }
 
 // NamespacesConfiguration has what akd creates in every remote namespace before the

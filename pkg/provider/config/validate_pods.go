@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/keypattern"
 )
 
 func (n NamespacesConfiguration) validate(path *field.Path) field.ErrorList {
@@ -81,7 +83,24 @@ func (p PodsConfiguration) validate(path *field.Path) field.ErrorList {
 	if p.PriorityClassName != "" && len(validation.IsDNS1123Subdomain(p.PriorityClassName)) > 0 {
 		all = append(all, field.Invalid(path.Child("priorityClassName"), p.PriorityClassName, wantSubdomain))
 	}
+	all = append(all, p.Labels.validate(path.Child("labels"))...)
+	all = append(all, p.Annotations.validate(path.Child("annotations"))...)
 	return append(all, oneOf(p.PodSecurity, path.Child("podSecurity"))...)
+}
+
+func (k KeysConfiguration) validate(path *field.Path) field.ErrorList {
+	var all field.ErrorList
+	for _, list := range []struct {
+		name     string
+		patterns []string
+	}{{"allow", k.Allow}, {"deny", k.Deny}} {
+		for i, pattern := range list.patterns {
+			if keypattern.Check(pattern) != nil {
+				all = append(all, field.Invalid(path.Child(list.name).Index(i), pattern, keypattern.Want))
+			}
+		}
+	}
+	return all
 }
 
 // validateEnv never quotes a value, which may be secret.

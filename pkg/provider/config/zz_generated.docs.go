@@ -49,6 +49,20 @@ func (Configuration) SwaggerDoc() map[string]string {
 	return map_Configuration
 }
 
+var map_KeysConfiguration = map[string]string{
+	"": "KeysConfiguration selects labels or annotations of pods by patterns of their keys. In a pattern, * " +
+		"stands for any characters, and a pattern that ends with / matches all names of that prefix. akd " +
+		"decides on keys that no pattern matches as docs/fields.md lists: it does not copy those that give " +
+		"identity, network or cluster-wide meaning.",
+	"allow": "Patterns of keys that are copied, even if deny matches them. Keys under actual.vk/ and " +
+		"kubernetes.io/config. are never copied.",
+	"deny": "Patterns of keys that are not copied.",
+}
+
+func (KeysConfiguration) SwaggerDoc() map[string]string {
+	return map_KeysConfiguration
+}
+
 var map_KubeletAPIConfiguration = map[string]string{
 	"": "KubeletAPIConfiguration describes the HTTPS server that the local API server uses for logs, exec, " +
 		"attach, port-forward and usage.",
@@ -178,6 +192,8 @@ var map_PodsConfiguration = map[string]string{
 	"runtimeClassName": "RuntimeClass of the remote cluster for all pods. If empty, it is the default of that cluster. akd " +
 		"does not run local pods that request another class.",
 	"priorityClassName": "PriorityClass of the remote cluster. If empty, it is the default of that cluster.",
+	"labels":            "Labels that remote pods get from local pods.",
+	"annotations":       "Annotations that remote pods get from local pods.",
 	"podSecurity": "Pod Security level that remote namespaces enforce. The policy that install creates rejects a weaker " +
 		"level.",
 }

@@ -174,7 +174,8 @@ func (m *Mapper) translateVariable(variable *corev1.EnvVar, local *corev1.Pod) {
 		from.ConfigMapKeyRef.Name = contract.ConfigMapName(from.ConfigMapKeyRef.Name)
 	case from.FieldRef != nil:
 		if value, ok := m.localField(from.FieldRef.FieldPath, local); ok {
-			variable.ValueFrom, variable.Value = nil, value
+			// A kubelet expands $(NAME) in values, but not in those of fields.
+			variable.ValueFrom, variable.Value = nil, strings.ReplaceAll(value, "$", "$$")
 		}
 	}
 }
@@ -191,5 +192,5 @@ func (m *Mapper) localField(path string, local *corev1.Pod) (string, bool) {
 	case "spec.serviceAccountName":
 		return local.Spec.ServiceAccountName, true
 	}
-	return "", false
+	return m.dropped(path, local)
 }

@@ -50,11 +50,11 @@ func metadataFields() []Field {
 		{"metadata.deletionTimestamp", Stripped, "akd deletes the remote pod if the local pod is deleted."},
 		{"metadata.deletionGracePeriodSeconds", Stripped, "akd passes it on with the deletion, and again if it is shortened later."},
 		{"metadata.labels", Translated,
-			"Copied, except for keys under `actual.vk/`, and kept up to date. akd adds its own labels. Labels added in the remote cluster " +
-				"stay there."},
+			"Copied, except for [keys with a meaning in the remote cluster](#labels-and-annotations), and kept up to date. akd adds its own " +
+				"labels. Labels added in the remote cluster stay there."},
 		{"metadata.annotations", Translated,
-			"Copied, except for keys under `actual.vk/` and `kubernetes.io/config.`, and kept up to date. akd adds its own annotations. " +
-				"Annotations added in the remote cluster stay there."},
+			"Copied, except for [keys with a meaning in the remote cluster](#labels-and-annotations), and kept up to date. akd adds its own " +
+				"annotations. Annotations added in the remote cluster stay there."},
 		{"metadata.ownerReferences", Stripped,
 			"The owners are in the local cluster; the garbage collector of the remote cluster would delete the pod."},
 		{"metadata.finalizers", Stripped, "The controllers that remove them are in the local cluster."},
@@ -153,8 +153,9 @@ func containerFields() []Field {
 			"The container's own variables override those of the local Services, of the local API server and of the configuration."},
 		{"container.env[].value", Kept, unchanged},
 		{"container.env[].valueFrom.fieldRef", Translated,
-			"`metadata.namespace`, `metadata.uid`, `spec.nodeName` and `spec.serviceAccountName` become the local values. The other fields " +
-				"are read from the remote pod, where name, labels and annotations are the same and addresses are the real ones."},
+			"`metadata.namespace`, `metadata.uid`, `spec.nodeName` and `spec.serviceAccountName` become the local values, and so do " +
+				"labels and annotations that are not copied, as they are when the pod is created. The other fields are read from the remote pod, " +
+				"where the name, other labels and annotations are the same and addresses are the real ones."},
 		{"container.env[].valueFrom.resourceFieldRef", Kept,
 			"Limits and requests are the same in both clusters. Without a limit, the value is the capacity of the remote node."},
 		{"container.env[].valueFrom.configMapKeyRef", Translated, rootCA},
@@ -213,7 +214,8 @@ func apiVolumeFields() []Field {
 		{"volume.configMap.defaultUser", Kept, unchanged},
 		{"volume.downwardAPI.items[].path", Kept, unchanged},
 		{"volume.downwardAPI.items[].fieldRef", Translated,
-			"`metadata.namespace` and `metadata.uid` have the local values. Files of all labels or all annotations include those of akd."},
+			"`metadata.namespace` and `metadata.uid` have the local values. Files of all labels or all annotations, and of those that the local " +
+				"pod has and that are not copied, show annotations of the remote pod in which akd keeps the local values up to date."},
 		{"volume.downwardAPI.items[].resourceFieldRef", Kept, "Limits and requests are the same in both clusters."},
 		{"volume.downwardAPI.items[].mode", Kept, unchanged},
 		{"volume.downwardAPI.items[].user", Kept, unchanged},

@@ -279,6 +279,36 @@ func TestFieldsDoc(t *testing.T) {
 	golden(t, filepath.Join("..", "..", "..", "docs", "fields.md"), fieldsDoc())
 }
 
+// keysDoc describes the labels and annotations that are copied.
+func keysDoc(doc *strings.Builder) {
+	doc.WriteString(`
+## Labels and annotations
+
+Webhooks, network plugins, runtimes and controllers of the remote cluster act on some keys. Whoever creates pods in the local cluster could
+otherwise give them an identity, a network or a device there. This table lists what akd does with such keys. The first line that matches
+decides, and a key that no line matches is copied. ` + "`*`" + ` stands for any characters, and a pattern that ends with ` + "`/`" + `
+matches all names of that prefix.
+
+An event on the pod says which of its labels and annotations were not copied. The configuration changes the decisions with
+[` + "`pods.labels` and `pods.annotations`" + `](configuration.md#pods): ` + "`allow: [iam.amazonaws.com/]`" + ` copies keys, and
+` + "`deny: [\"*/\"]`" + ` drops all that have a prefix. No list can know every webhook: if yours act on other keys, deny those.
+Keys under ` + "`actual.vk/`" + ` and ` + "`kubernetes.io/config.`" + ` are never copied.
+
+Cluster-wide network policies of the remote cluster that select pods by ordinary labels, such as ` + "`app`" + `, should leave out
+namespaces with the label ` + "`actual.vk/node-name`" + `.
+
+| keys | decision | why |
+|---|---|---|
+`)
+	for _, group := range DefaultKeys() {
+		decision := Stripped
+		if group.Copied {
+			decision = Kept
+		}
+		fmt.Fprintf(doc, "| `%s` | %s | %s |\n", strings.Join(group.Patterns, "` `"), decision, group.Why)
+	}
+}
+
 func fieldsDoc() string {
 	var doc strings.Builder
 	doc.WriteString(`# How AK handles every field of a pod
@@ -297,6 +327,7 @@ field on its way between the two. A decision applies to everything below its fie
 
 Metadata and spec are copied from the local to the remote pod, the status from the remote to the local pod.
 `)
+	keysDoc(&doc)
 	for _, part := range []struct {
 		title, intro string
 		fields       []Field

@@ -36,6 +36,10 @@ type Mapper struct {
 	// Env has variables for every container that does not set them itself.
 	Env []corev1.EnvVar
 
+	// PodLabels and PodAnnotations decide which of them remote pods get.
+	PodLabels      KeyFilter
+	PodAnnotations KeyFilter
+
 	// These control where the remote cluster runs the pods.
 	NodeSelector      map[string]string
 	Tolerations       []corev1.Toleration

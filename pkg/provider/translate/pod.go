@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -34,6 +35,12 @@ const (
 	// ReasonUnsupportedRuntimeClass means that the pod requests a runtime that the
 	// node does not have.
 	ReasonUnsupportedRuntimeClass = "UnsupportedRuntimeClass"
+	// ReasonAnnotationsTooLong means that the remote pod would have more annotations
+	// than the API allows.
+	ReasonAnnotationsTooLong = "AnnotationsTooLong"
+	// ReasonNotCopied is the reason of an event about labels and annotations that the
+	// remote pod does not get.
+	ReasonNotCopied = "NotCopied"
 	// ReasonReservedName means that the pod refers to a name reserved for akd.
 	ReasonReservedName = "ReservedName"
 	// ReasonInvalidHostname means that no kubelet can set the host name.
@@ -55,12 +62,8 @@ type Refusal struct {
 // Error returns the message.
 func (r *Refusal) Error() string { return r.Message }
 
-const (
-	// kubeletAnnotations are those that a kubelet adds to static pods.
-	kubeletAnnotations = "kubernetes.io/config."
-	// maxHostname is the longest host name of Linux (HOST_NAME_MAX).
-	maxHostname = 64
-)
+// maxHostname is the longest host name of Linux (HOST_NAME_MAX).
+const maxHostname = 64
 
 // PodContext has the local objects, besides the pod, from which a kubelet builds
 // the environment of a pod.
@@ -96,7 +99,7 @@ func (s Site) Pod(local *corev1.Pod, context PodContext) (*corev1.Pod, error) {
 		return nil, err
 	}
 	s.resolve(&spec, local.Namespace, context.Nameservers)
-	translateVolumes(spec.Volumes, local)
+	s.translateVolumes(spec.Volumes, local)
 	dropResources(&spec, context.LocalResources)
 	env := &environment{mapper: s.Mapper, local: local, variables: s.variables(local, context.Services), context: context}
 	for i := range spec.InitContainers {
@@ -105,7 +108,11 @@ func (s Site) Pod(local *corev1.Pod, context PodContext) (*corev1.Pod, error) {
 	for i := range spec.Containers {
 		env.translate(&spec.Containers[i])
 	}
-	return &corev1.Pod{ObjectMeta: s.podMeta(local), Spec: spec}, nil
+	meta := s.podMeta(local)
+	if refusal := refuseMetadata(&meta); refusal != nil {
+		return nil, refusal
+	}
+	return &corev1.Pod{ObjectMeta: meta, Spec: spec}, nil
 }
 
 // ExtendedResources returns the requested resources that are not defined by
@@ -144,23 +151,21 @@ func (s Site) podMeta(local *corev1.Pod) metav1.ObjectMeta {
 		Labels:      s.Labels(local.Namespace, local.UID),
 		Annotations: map[string]string{contract.AnnotationApplied: s.applied(local)},
 	}
-	for key, value := range local.Labels {
-		if keepsKey(key) {
-			meta.Labels[key] = value
-		}
-	}
-	for key, value := range local.Annotations {
-		if keepsKey(key) {
-			meta.Annotations[key] = value
-		}
-	}
+	labels, annotations := s.copied(local)
+	maps.Copy(meta.Labels, labels)
+	maps.Copy(meta.Annotations, annotations)
 	return meta
 }
 
-// keepsKey reports whether a label or annotation of the local pod is copied. Those
-// of akd are not, nor are those that a kubelet adds to static pods.
-func keepsKey(key string) bool {
-	return !strings.HasPrefix(key, contract.Domain) && !strings.HasPrefix(key, kubeletAnnotations)
+// refuseMetadata returns a *Refusal for a pod whose remote pod would have more
+// annotations than the API allows: some are there twice, for the downward API.
+func refuseMetadata(meta *metav1.ObjectMeta) *Refusal {
+	if err := apivalidation.ValidateAnnotationsSize(meta.Annotations); err != nil {
+		return &Refusal{ReasonAnnotationsTooLong, fmt.Sprintf(
+			"The annotations of the remote pod would have more than %d bytes, with those that akd adds: use fewer.",
+			apivalidation.TotalAnnotationSizeLimitB)}
+	}
+	return nil
 }
 
 // place removes what is for the local scheduler, and sets what the configuration

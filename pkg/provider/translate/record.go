@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strings"
 
@@ -28,14 +29,15 @@ type record struct {
 const podResources = ""
 
 func (m *Mapper) record(local *corev1.Pod) *record {
+	labels, annotations := m.copied(local)
 	r := &record{
-		Labels:      keptKeys(local.Labels),
-		Annotations: keptKeys(local.Annotations),
+		Labels:      slices.Sorted(maps.Keys(labels)),
+		Annotations: slices.Sorted(maps.Keys(annotations)),
 		Images:      map[string]string{},
 		Deadline:    local.Spec.ActiveDeadlineSeconds,
 		Resources:   resources(&local.Spec),
 	}
-	r.Values = hashValues(r.Labels, local.Labels, r.Annotations, local.Annotations)
+	r.Values = hashValues(r.Labels, labels, r.Annotations, annotations)
 	r.Tolerations = hashTolerations(local.Spec.Tolerations)
 	for i := range local.Spec.InitContainers {
 		r.Images[local.Spec.InitContainers[i].Name] = local.Spec.InitContainers[i].Image
@@ -57,17 +59,6 @@ func (r *record) String() string {
 
 // applied returns the value of AnnotationApplied for a local pod.
 func (m *Mapper) applied(local *corev1.Pod) string { return m.record(local).String() }
-
-func keptKeys(values map[string]string) []string {
-	keys := make([]string, 0, len(values))
-	for key := range values {
-		if keepsKey(key) {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	return keys
-}
 
 func hashValues(labelKeys []string, labels map[string]string, annotationKeys []string, annotations map[string]string) string {
 	h := fnv.New64a()

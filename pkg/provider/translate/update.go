@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -160,10 +161,11 @@ func (u *update) main() jsonObject {
 	if text == u.remote.Annotations[contract.AnnotationApplied] {
 		return nil
 	}
-	annotations := changedKeys(u.have.Annotations, u.local.Annotations, u.remote.Annotations)
+	wantLabels, wantAnnotations := u.mapper.copied(u.local)
+	annotations := changedKeys(u.have.Annotations, wantAnnotations, u.remote.Annotations)
 	annotations[contract.AnnotationApplied] = text
 	meta := jsonObject{"annotations": annotations}
-	if labels := changedKeys(u.have.Labels, u.local.Labels, u.remote.Labels); len(labels) > 0 {
+	if labels := changedKeys(u.have.Labels, wantLabels, u.remote.Labels); len(labels) > 0 {
 		meta["labels"] = labels
 	}
 	body := jsonObject{"metadata": meta}
@@ -174,21 +176,27 @@ func (u *update) main() jsonObject {
 }
 
 // changedKeys returns the values to set, and null for the keys that akd copied
-// earlier and that no longer exist in the local pod.
-func changedKeys(had []string, local, remote map[string]string) jsonObject {
+// earlier and that the remote pod must not have any more.
+func changedKeys(had []string, want, remote map[string]string) jsonObject {
 	changed := jsonObject{}
-	for key, value := range local {
-		if have, ok := remote[key]; keepsKey(key) && (!ok || have != value) {
+	for key, value := range want {
+		if have, ok := remote[key]; !ok || have != value {
 			changed[key] = value
 		}
 	}
 	for _, key := range had {
-		_, kept := local[key]
-		if _, there := remote[key]; there && !kept && keepsKey(key) {
+		_, wanted := want[key]
+		if _, there := remote[key]; there && !wanted && isRemovable(key) {
 			changed[key] = nil
 		}
 	}
 	return changed
+}
+
+// isRemovable reports whether Update may remove a key. Anyone in the remote cluster can
+// change the record, which must not cost the pod the labels that say whose it is.
+func isRemovable(key string) bool {
+	return !neverCopied(key) || strings.HasPrefix(key, contract.AnnotationDownwardPrefix)
 }
 
 func (u *update) spec() jsonObject {

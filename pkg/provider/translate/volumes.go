@@ -53,30 +53,30 @@ func unsupported(source *corev1.VolumeSource) string {
 
 // translateVolumes changes the volumes in place: they belong to a copy of the
 // local pod.
-func translateVolumes(volumes []corev1.Volume, local *corev1.Pod) {
+func (m *Mapper) translateVolumes(volumes []corev1.Volume, local *corev1.Pod) {
 	for i := range volumes {
 		volume := &volumes[i]
 		switch {
 		case volume.ConfigMap != nil:
 			volume.ConfigMap.Name = contract.ConfigMapName(volume.ConfigMap.Name)
 		case volume.DownwardAPI != nil:
-			translateFiles(volume.DownwardAPI.Items)
+			m.translateFiles(volume.DownwardAPI.Items, local)
 		case volume.Projected != nil:
-			translateProjected(volume, local)
+			m.translateProjected(volume, local)
 		case volume.StorageOS != nil && volume.StorageOS.VolumeNamespace == "":
 			volume.StorageOS.VolumeNamespace = local.Namespace
 		}
 	}
 }
 
-func translateProjected(volume *corev1.Volume, local *corev1.Pod) {
+func (m *Mapper) translateProjected(volume *corev1.Volume, local *corev1.Pod) {
 	for i := range volume.Projected.Sources {
 		source := &volume.Projected.Sources[i]
 		switch {
 		case source.ConfigMap != nil:
 			source.ConfigMap.Name = contract.ConfigMapName(source.ConfigMap.Name)
 		case source.DownwardAPI != nil:
-			translateFiles(source.DownwardAPI.Items)
+			m.translateFiles(source.DownwardAPI.Items, local)
 		case source.ClusterTrustBundle != nil:
 			from := source.ClusterTrustBundle
 			source.ClusterTrustBundle = nil
@@ -147,9 +147,10 @@ func runAsUser(spec *corev1.PodSpec, container *corev1.Container) *int64 {
 // anchors, in the pod's token Secret.
 func tokenKey(volume string, source int) string { return volume + "." + strconv.Itoa(source) }
 
-// translateFiles refers to the labels that hold the local values. No other field
-// that files of the downward API can show differs between the clusters.
-func translateFiles(files []corev1.DownwardAPIVolumeFile) {
+// translateFiles refers to the labels and annotations of the remote pod that hold the
+// local values. No other field that files of the downward API can show differs between
+// the clusters.
+func (m *Mapper) translateFiles(files []corev1.DownwardAPIVolumeFile, local *corev1.Pod) {
 	for i := range files {
 		ref := files[i].FieldRef
 		if ref == nil {
@@ -157,9 +158,13 @@ func translateFiles(files []corev1.DownwardAPIVolumeFile) {
 		}
 		switch ref.FieldPath {
 		case "metadata.namespace":
-			ref.FieldPath = "metadata.labels['" + contract.LabelNamespace + "']"
+			ref.FieldPath = labelsPath + "['" + contract.LabelNamespace + "']"
 		case "metadata.uid":
-			ref.FieldPath = "metadata.labels['" + contract.LabelUID + "']"
+			ref.FieldPath = labelsPath + "['" + contract.LabelUID + "']"
+		default:
+			if annotation, _, ok := m.shown(ref.FieldPath, local); ok {
+				ref.FieldPath = annotationsPath + "['" + annotation + "']"
+			}
 		}
 	}
 }

@@ -64,6 +64,9 @@ func (r *reconciler) created(ctx context.Context, p pair, pod *corev1.Pod, err e
 	switch {
 	case err == nil:
 		p.remoteNamespace.Pods.Put(pod)
+		if text := r.mapper.NotCopied(p.local); text != "" {
+			r.recorder.Event(p.local, corev1.EventTypeWarning, translate.ReasonNotCopied, text)
+		}
 		return nil
 	case apierrors.IsAlreadyExists(err):
 		return r.reread(ctx, p)
