@@ -36,10 +36,13 @@ type Location struct {
 	Reason      string `json:"reason,omitempty"`
 	Message     string `json:"message,omitempty"`
 	LastEvent   string `json:"lastEvent,omitempty"`
+
+	localUID string // of the pod
 }
 
 // Locate reads where a pod runs from the pod alone. served has the nodes that akd
-// serves.
+// serves, or is nil if they are unknown. What the pod's annotations claim is
+// believed if akd can have written it; otherwise the location is unknown.
 func Locate(pod *corev1.Pod, served map[string]bool) Location {
 	location := Location{
 		Namespace: pod.Namespace,
@@ -49,17 +52,21 @@ func Locate(pod *corev1.Pod, served map[string]bool) Location {
 		Reason:    pod.Status.Reason,
 		Message:   pod.Status.Message,
 	}
-	location.RemoteNamespace = pod.Annotations[contract.AnnotationRemoteNamespace]
-	location.Actual = location.RemoteNamespace != "" || served[pod.Spec.NodeName]
+	claimed := claimOf(pod)
+	location.Actual = served[pod.Spec.NodeName] || served == nil && claimed.namespace != ""
 	if !location.Actual {
 		return location
 	}
+	if claimed.refused != "" {
+		location.Reason = ReasonNotProved
+		location.Message = "the pod's annotation " + claimed.refused + " is not akd's"
+		return location
+	}
+	location.RemoteNamespace, location.RemoteNode, location.RemoteUID = claimed.namespace, claimed.node, claimed.uid
 	if location.RemoteNamespace == "" { // not started yet; the name is computed
 		location.RemoteNamespace = contract.RemoteNamespace(pod.Spec.NodeName, pod.Namespace)
 	}
-	location.RemotePod = pod.Name
-	location.RemoteNode = pod.Annotations[contract.AnnotationRemoteNode]
-	location.RemoteUID = pod.Annotations[contract.AnnotationRemoteUID]
+	location.RemotePod, location.localUID = pod.Name, string(pod.UID)
 	for _, condition := range pod.Status.Conditions {
 		if strings.HasPrefix(string(condition.Type), contract.Domain) && condition.Status == corev1.ConditionFalse {
 			location.Reason, location.Message = condition.Reason, condition.Message
@@ -68,13 +75,13 @@ func Locate(pod *corev1.Pod, served map[string]bool) Location {
 	return location
 }
 
-// servedNodes returns the nodes that akd serves. A user who may not list nodes
-// does without: every pod that has started has annotations.
+// servedNodes returns the nodes that akd serves, or nil for a user who may not list
+// nodes: every pod that has started has annotations.
 func servedNodes(ctx context.Context, local *kubeclient.Cluster) map[string]bool {
 	served := map[string]bool{}
 	nodes, err := local.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: contract.LabelNode})
 	if err != nil {
-		return served
+		return nil
 	}
 	for i := range nodes.Items {
 		served[nodes.Items[i].Name] = true
@@ -86,7 +93,7 @@ func servedNodes(ctx context.Context, local *kubeclient.Cluster) map[string]bool
 func addRemote(ctx context.Context, remote *kubeclient.Cluster, locations []Location) error {
 	byNamespace := map[string][]*Location{}
 	for i := range locations {
-		if location := &locations[i]; location.Actual {
+		if location := &locations[i]; location.RemotePod != "" {
 			byNamespace[location.RemoteNamespace] = append(byNamespace[location.RemoteNamespace], location)
 		}
 	}
@@ -109,15 +116,19 @@ func addRemote(ctx context.Context, remote *kubeclient.Cluster, locations []Loca
 	return nil
 }
 
-// addPod adds what the remote pod says, if it is among the pods.
+// addPod adds what the remote pod says, if it is among the pods. A pod of that name
+// can be another local pod's: of an earlier one, or of another namespace that the
+// annotations claim.
 func (l *Location) addPod(pods []corev1.Pod) {
-	i := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.Name == l.RemotePod })
+	i := slices.IndexFunc(pods, func(p corev1.Pod) bool {
+		return p.Name == l.RemotePod && p.Labels[contract.LabelUID] == l.localUID && p.Labels[contract.LabelNamespace] == l.Namespace
+	})
 	if i < 0 {
 		l.RemotePhase = "NotFound"
 		return
 	}
 	pod := &pods[i]
-	l.RemotePhase, l.RemoteNode = string(pod.Status.Phase), pod.Spec.NodeName
+	l.RemotePhase, l.RemoteNode, l.RemoteUID = string(pod.Status.Phase), pod.Spec.NodeName, string(pod.UID)
 	if pod.DeletionTimestamp != nil {
 		l.RemotePhase = "Terminating"
 	}
@@ -128,6 +139,9 @@ func (l *Location) addPod(pods []corev1.Pod) {
 
 // addEvent adds the remote pod's latest event.
 func (l *Location) addEvent(events []corev1.Event) {
+	if l.RemotePhase == "NotFound" {
+		return // they are of a pod that is gone, or of another's
+	}
 	var last metav1.Time
 	for i := range events {
 		event := &events[i]
@@ -156,7 +170,10 @@ func locationList(locations []Location, withRemote bool) *output.List {
 	for i := range locations {
 		l := &locations[i]
 		namespace := "not on an actual node"
-		if l.Actual {
+		switch {
+		case l.Actual && l.RemotePod == "":
+			namespace = "<unknown>"
+		case l.Actual:
 			namespace = l.RemoteNamespace
 			list.Names = append(list.Names, l.RemoteNamespace+"/"+l.RemotePod)
 		}

@@ -1,10 +1,12 @@
 package inspect
 
 import (
+	"maps"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
@@ -13,12 +15,28 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
 
+// remoteUID is one that an API server could give.
+const remoteUID = "01234567-89ab-cdef-0123-456789abcdef"
+
 func TestLocate(t *testing.T) {
 	t.Parallel()
 	started := map[string]string{
-		contract.AnnotationRemoteNamespace: "vk-shop",
+		contract.AnnotationRemoteNamespace: contract.RemoteNamespace("vk", "shop"),
 		contract.AnnotationRemoteNode:      "remote-1",
-		contract.AnnotationRemoteUID:       "r0",
+		contract.AnnotationRemoteUID:       remoteUID,
+	}
+	forged := func(annotation, value string) map[string]string {
+		annotations := maps.Clone(started)
+		annotations[annotation] = value
+		return annotations
+	}
+	unproved := func(annotation string) Location {
+		return Location{
+			Node:    "vk",
+			Actual:  true,
+			Reason:  ReasonNotProved,
+			Message: "the pod's annotation " + annotation + " is not akd's",
+		}
 	}
 	cases := map[string]struct {
 		reason      string
@@ -36,11 +54,47 @@ func TestLocate(t *testing.T) {
 				Phase:           "Running",
 				Node:            "vk",
 				Actual:          true,
-				RemoteNamespace: "vk-shop",
+				RemoteNamespace: contract.RemoteNamespace("vk", "shop"),
 				RemotePod:       "web",
 				RemoteNode:      "remote-1",
-				RemoteUID:       "r0",
+				RemoteUID:       remoteUID,
 			},
+		},
+		"Second name": {
+			reason:      "the hash collides",
+			node:        "vk",
+			annotations: map[string]string{contract.AnnotationRemoteNamespace: contract.RemoteNamespaces("vk", "shop")[1]},
+			want:        Location{Node: "vk", Actual: true, RemoteNamespace: contract.RemoteNamespaces("vk", "shop")[1], RemotePod: "web"},
+		},
+		"Forged namespace": {
+			reason:      "the pod's owner, or a restored backup, says that it is in kube-system",
+			node:        "vk",
+			annotations: forged(contract.AnnotationRemoteNamespace, "kube-system"),
+			want:        unproved(contract.AnnotationRemoteNamespace),
+		},
+		"Another's namespace": {
+			reason:      "that of another local namespace",
+			node:        "vk",
+			annotations: forged(contract.AnnotationRemoteNamespace, contract.RemoteNamespace("vk", "bank")),
+			want:        unproved(contract.AnnotationRemoteNamespace),
+		},
+		"Forged node": {
+			reason:      "no node has such a name",
+			node:        "vk",
+			annotations: forged(contract.AnnotationRemoteNode, "remote-1; rm -rf"),
+			want:        unproved(contract.AnnotationRemoteNode),
+		},
+		"Forged UID": {
+			reason:      "no API server gives such a UID",
+			node:        "vk",
+			annotations: forged(contract.AnnotationRemoteUID, "r0"),
+			want:        unproved(contract.AnnotationRemoteUID),
+		},
+		"Forged on a machine": {
+			reason:      "akd does not serve the node, whatever annotations say",
+			node:        "local-1",
+			annotations: map[string]string{contract.AnnotationRemoteNamespace: contract.RemoteNamespace("local-1", "shop")},
+			want:        Location{Node: "local-1"},
 		},
 		"Not started": {
 			reason: "the namespace's name can be computed", node: "vk",
@@ -75,7 +129,7 @@ func TestLocate(t *testing.T) {
 				Status:     tc.status,
 			}
 			tc.want.Namespace, tc.want.Pod = "shop", "web"
-			if diff := cmp.Diff(tc.want, Locate(pod, map[string]bool{"vk": true})); diff != "" {
+			if diff := cmp.Diff(tc.want, Locate(pod, map[string]bool{"vk": true}), cmpopts.IgnoreUnexported(Location{})); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 		})
@@ -96,19 +150,34 @@ func TestAddRemote(t *testing.T) {
 	}
 	remote := &kubeclient.Cluster{Side: kubeclient.Remote, Client: fake.NewClientset(
 		&corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "vk-shop", Name: "web"},
-			Spec:       corev1.PodSpec{NodeName: "remote-2"},
-			Status:     corev1.PodStatus{Phase: corev1.PodRunning},
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: "vk-shop",
+				Name:      "web",
+				UID:       remoteUID,
+				Labels:    map[string]string{contract.LabelUID: "u0", contract.LabelNamespace: "shop"},
+			},
+			Spec:   corev1.PodSpec{NodeName: "remote-2"},
+			Status: corev1.PodStatus{Phase: corev1.PodRunning},
 		},
 		event("Pulled", "web", 2), event("Scheduled", "web", 1), event("Killing", "other", 3),
 	)}
 	locations := []Location{
 		{
+			Namespace:       "shop",
 			Pod:             "web",
 			Actual:          true,
 			RemoteNamespace: "vk-shop",
 			RemotePod:       "web",
 			RemoteNode:      "remote-1",
+			localUID:        "u0",
+		},
+		{
+			Namespace:       "bank",
+			Pod:             "claims",
+			Actual:          true,
+			RemoteNamespace: "vk-shop",
+			RemotePod:       "web",
+			localUID:        "u1",
 		},
 		{Pod: "gone", Actual: true, RemoteNamespace: "vk-shop", RemotePod: "gone"},
 		{Pod: "local"},
@@ -118,13 +187,23 @@ func TestAddRemote(t *testing.T) {
 	}
 	want := []Location{
 		{
+			Namespace:       "shop",
 			Pod:             "web",
 			Actual:          true,
 			RemoteNamespace: "vk-shop",
 			RemotePod:       "web",
+			RemoteUID:       remoteUID,
 			RemoteNode:      "remote-2",
 			RemotePhase:     "Running",
 			LastEvent:       "Pulled: message",
+		},
+		{
+			Namespace:       "bank",
+			Pod:             "claims",
+			Actual:          true,
+			RemoteNamespace: "vk-shop",
+			RemotePod:       "web",
+			RemotePhase:     "NotFound",
 		},
 		{
 			Pod:             "gone",
@@ -135,7 +214,7 @@ func TestAddRemote(t *testing.T) {
 		},
 		{Pod: "local"},
 	}
-	if diff := cmp.Diff(want, locations); diff != "" {
+	if diff := cmp.Diff(want, locations, cmpopts.IgnoreUnexported(Location{})); diff != "" {
 		t.Errorf("locations (-want +got):\n%s", diff)
 	}
 }

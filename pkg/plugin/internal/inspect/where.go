@@ -148,12 +148,14 @@ func (o *whereOptions) reversed(ctx context.Context, local *kubeclient.Cluster) 
 	if err != nil {
 		return nil, nil, err
 	}
+	served := servedNodes(ctx, local)
 	var unknown []error
 	for _, arg := range o.args {
 		namespace, name, named := strings.Cut(arg, "/")
 		before := len(pods)
 		for i := range all {
-			if all[i].Annotations[contract.AnnotationRemoteNamespace] == namespace && (!named || all[i].Name == name) {
+			started := all[i].Annotations[contract.AnnotationRemoteNamespace] != ""
+			if started && Locate(&all[i], served).RemoteNamespace == namespace && (!named || all[i].Name == name) {
 				pods = append(pods, all[i])
 			}
 		}
