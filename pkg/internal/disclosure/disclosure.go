@@ -50,16 +50,15 @@ var address = regexp.MustCompile(`\[[0-9A-Fa-f:.]+(%[^\]\s]*)?\](:\d+)?|[0-9A-Fa
 // characters, without addresses of remote machines and without the name of akd's
 // remote user. What an API server says of the request itself stays.
 func Text(message string) string {
-	message = strings.Map(printable, strings.ToValidUTF8(message, "\uFFFD"))
+	text := strings.Map(printable, strings.ToValidUTF8(message, "\uFFFD"))
 	for _, one := range replacements {
-		message = one.pattern.ReplaceAllString(message, one.with)
+		text = one.pattern.ReplaceAllString(text, one.with)
 	}
-	message = address.ReplaceAllStringFunc(message, hideAddress)
-	message = strings.TrimSpace(message)
-	if utf8.RuneCountInString(message) > maxLength {
-		message = string([]rune(message)[:maxLength-1]) + "…"
+	text = strings.TrimSpace(address.ReplaceAllStringFunc(text, hideAddress))
+	if utf8.RuneCountInString(text) > maxLength {
+		text = string([]rune(text)[:maxLength-1]) + "…"
 	}
-	return message
+	return text
 }
 
 // printable keeps a message in one line, whatever wrote it.

@@ -61,13 +61,13 @@ func (s Set) Matches(key string) bool {
 	if len(s.endings)+len(s.globs) == 0 {
 		return false
 	}
-	key = strings.ToLower(key)
-	if prefix, _, ok := strings.Cut(key, "/"); ok {
+	lower := strings.ToLower(key)
+	if prefix, _, ok := strings.Cut(lower, "/"); ok {
 		if slices.ContainsFunc(s.endings, func(ending string) bool { return strings.HasSuffix(prefix, ending) }) {
 			return true
 		}
 	}
-	return slices.ContainsFunc(s.globs, func(parts []string) bool { return matches(parts, key) })
+	return slices.ContainsFunc(s.globs, func(parts []string) bool { return matches(parts, lower) })
 }
 
 // matches reports whether the key consists of the parts, in this order, with any
@@ -80,13 +80,13 @@ func matches(parts []string, key string) bool {
 	if len(key) < len(first)+len(last) || !strings.HasPrefix(key, first) || !strings.HasSuffix(key, last) {
 		return false
 	}
-	key = key[len(first) : len(key)-len(last)]
+	middle := key[len(first) : len(key)-len(last)]
 	for _, part := range parts[1 : len(parts)-1] {
-		at := strings.Index(key, part)
+		at := strings.Index(middle, part)
 		if at < 0 {
 			return false
 		}
-		key = key[at+len(part):]
+		middle = middle[at+len(part):]
 	}
 	return true
 }

@@ -100,11 +100,11 @@ func (m *Mapper) dropped(path string, local *corev1.Pod) (string, bool) {
 // subscript splits metadata.labels['key'] as a kubelet does.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/fieldpath/fieldpath.go (SplitMaybeSubscriptedPath)
 func subscript(path string) (of, key string, ok bool) {
-	path, ok = strings.CutSuffix(path, "']")
+	head, ok := strings.CutSuffix(path, "']")
 	if !ok {
 		return "", "", false
 	}
-	return strings.Cut(path, "['")
+	return strings.Cut(head, "['")
 }
 
 // formatMap returns the content of a file of all labels or all annotations, as a

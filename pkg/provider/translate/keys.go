@@ -45,8 +45,8 @@ func (f KeyFilter) Copies(key string) bool {
 // neverCopied reports whether a key would make the remote pod a different one: those
 // of akd, and those of static pods.
 func neverCopied(key string) bool {
-	key = strings.ToLower(key)
-	return strings.HasPrefix(key, contract.Domain) || strings.HasPrefix(key, kubeletAnnotations)
+	lower := strings.ToLower(key)
+	return strings.HasPrefix(lower, contract.Domain) || strings.HasPrefix(lower, kubeletAnnotations)
 }
 
 // kubeletAnnotations are those that a kubelet adds to static pods.

@@ -75,22 +75,22 @@ func blamesSender(object map[string]any, cause metav1.StatusCause) bool {
 // may contain dots.
 func segmentsOf(path string) []string {
 	var segments []string
-	for path != "" {
-		if inside, ok := strings.CutPrefix(path, "["); ok {
-			key, rest, closed := strings.Cut(inside, "]")
+	for rest := path; rest != ""; {
+		if inside, ok := strings.CutPrefix(rest, "["); ok {
+			key, after, closed := strings.Cut(inside, "]")
 			if !closed {
 				return nil
 			}
 			segments = append(segments, key)
-			path = strings.TrimPrefix(rest, ".")
+			rest = strings.TrimPrefix(after, ".")
 			continue
 		}
-		end := strings.IndexAny(path, ".[")
+		end := strings.IndexAny(rest, ".[")
 		if end < 0 {
-			return append(segments, path)
+			return append(segments, rest)
 		}
-		segments = append(segments, path[:end])
-		path = strings.TrimPrefix(path[end:], ".")
+		segments = append(segments, rest[:end])
+		rest = strings.TrimPrefix(rest[end:], ".")
 	}
 	return segments
 }
