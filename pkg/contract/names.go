@@ -104,6 +104,10 @@ func CheckNodeName(node string) error {
 		return fmt.Errorf("node name %q has %d characters: choose one of at most %d, because remote namespaces are named after the node",
 			node, len(node), MaxNodeName)
 	}
+	if node == "default" || node == "tenant" || strings.HasPrefix(node, "tenant-") {
+		return fmt.Errorf("node name %q is reserved: objects of that name exist without such a node, "+
+			"such as the ServiceAccount default and the ClusterRole %s", node, TenantRole)
+	}
 	if problems := validation.IsDNS1123Label(node); len(problems) > 0 {
 		return fmt.Errorf("node name %q is not a DNS label, which remote namespaces need as their prefix: %s",
 			node, strings.Join(problems, "; "))

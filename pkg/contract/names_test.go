@@ -77,11 +77,23 @@ func TestCheckNodeName(t *testing.T) {
 		node   string
 		wants  string // substring of the error; "" means no error
 	}{
-		"Longest":  {reason: "With 46 characters a namespace has 63.", node: strings.Repeat("n", 46)},
-		"TooLong":  {reason: "With 47 a namespace would have 64.", node: strings.Repeat("n", 47), wants: "at most 46"},
-		"Dots":     {reason: "A namespace is one DNS label.", node: "a.b", wants: "DNS label"},
-		"Empty":    {reason: "A node has a name.", node: "", wants: "DNS label"},
-		"Capitals": {reason: "DNS labels are in lower case.", node: "Node", wants: "DNS label"},
+		"Longest": {reason: "With 46 characters a namespace has 63.", node: strings.Repeat("n", 46)},
+		"TooLong": {reason: "With 47 a namespace would have 64.", node: strings.Repeat("n", 47), wants: "at most 46"},
+		"Dots":    {reason: "A namespace is one DNS label.", node: "a.b", wants: "DNS label"},
+		"Empty":   {reason: "A node has a name.", node: "", wants: "DNS label"},
+		"Default": {
+			reason: "Every namespace has a ServiceAccount default, which akd would be.",
+			node:   "default",
+			wants:  "reserved",
+		},
+		"Tenant": {
+			reason: "Its ClusterRole would be actual.vk:tenant, which all tenants have.",
+			node:   "tenant",
+			wants:  "reserved",
+		},
+		"TenantServices": {reason: "Likewise.", node: "tenant-services", wants: "reserved"},
+		"Tenants":        {reason: "There is no such object.", node: "tenants"},
+		"Capitals":       {reason: "DNS labels are in lower case.", node: "Node", wants: "DNS label"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
