@@ -60,6 +60,15 @@ const (
 // in RFC 3339. It is set on the Secret that holds the credential and on the Node.
 const AnnotationTokenExpires = Domain + "token-expires"
 
+// AnnotationLocalServer, on a node's ServiceAccount in the remote cluster, is the
+// address of the local API server as whoever installed the node reached it. It
+// helps people to find the local cluster that a node's name belongs to.
+const AnnotationLocalServer = Domain + "local-server"
+
+// AnnotationPeerUID, on the Secret with akd's credential, is the UID of the
+// namespace kube-system of the cluster that the credential leads to.
+const AnnotationPeerUID = Domain + "peer-cluster-uid"
+
 // AnnotationInstalledKinds lists, on the ServiceAccount of a node's akd in either
 // cluster, the group-kinds of all objects ever installed for the node in
 // that cluster, as Kind.group, separated by commas. Uninstalling a node reads it

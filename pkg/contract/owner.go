@@ -2,6 +2,7 @@ package contract
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -46,6 +47,20 @@ func (o Owner) OwnsNamespace(remote *corev1.Namespace, local string) error {
 func (o Owner) ServesAnother(remote *corev1.Namespace, local string) bool {
 	serves := remote.Labels[LabelNamespace]
 	return serves != local && o.OwnsNamespace(remote, serves) == nil
+}
+
+// ForeignRecords returns, in order, the keys of a node's record (see RecordName) that
+// cannot be the node's: names that do not follow from the local namespaces that they
+// are said to serve. akd writes no such key.
+func (o Owner) ForeignRecords(record map[string]string) []string {
+	var foreign []string
+	for remote, local := range record {
+		if !IsRemoteNamespace(remote, o.Node, local) {
+			foreign = append(foreign, remote)
+		}
+	}
+	slices.Sort(foreign)
+	return foreign
 }
 
 // OwnsPod returns nil if akd created the remote pod for some local pod of the

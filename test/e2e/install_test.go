@@ -89,6 +89,7 @@ func TestInstallHindered(t *testing.T) {
 	t.Run("Helm", func(t *testing.T) {
 		e.Kubectl(t, "remote", "create", "clusterrole", "actual.vk:"+node, "--verb=get", "--resource=pods")
 		e.Kubectl(t, "remote", "annotate", role, "meta.helm.sh/release-name=site")
+		e.Kubectl(t, "remote", "label", role, contract.LabelNodeName+"="+node, contract.LabelClusterUID+"="+e.ClusterUID)
 		refused(t, []string{
 			"remote ClusterRole actual.vk:hindered is managed by Helm, release site",
 			"hint: remove it there, or choose another node name",
@@ -97,7 +98,8 @@ func TestInstallHindered(t *testing.T) {
 		e.Kubectl(t, "remote", "delete", role)
 	})
 	t.Run("Conflict", func(t *testing.T) {
-		manifest := "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: 'actual.vk:" + node + "'}\n" +
+		manifest := "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: 'actual.vk:" + node + "'\n" +
+			"  labels: {" + contract.LabelNodeName + ": " + node + ", " + contract.LabelClusterUID + ": " + e.ClusterUID + "}\n" +
 			"rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]\n"
 		out, stderr, err := e.TryKubectl("remote", strings.NewReader(manifest), "apply", "--server-side", "--field-manager=gitops", "-f", "-")
 		if err != nil {

@@ -35,6 +35,19 @@ func confinementChecks() []Check {
 			find:  findNode,
 		},
 		{
+			ID:      "node-owner",
+			Title:   "the node's name belongs to the local cluster",
+			Early:   true,
+			Needs:   []string{"local-reachable", "remote-reachable", "clusters-distinct"},
+			examine: nodeOwner,
+		},
+		{
+			ID:      "record-proved",
+			Title:   "akd's record names nothing but the node's namespaces",
+			Needs:   remoteNode,
+			examine: recordProved,
+		},
+		{
 			ID:      "policies-present",
 			Title:   "the node's admission policies exist",
 			Needs:   policies,
@@ -170,7 +183,7 @@ func podSecurity(ctx context.Context, s *Subject) Finding {
 		return unknown(err)
 	}
 	var without []string
-	for _, name := range slices.Sorted(maps.Keys(s.Node.Record)) {
+	for _, name := range slices.Sorted(maps.Keys(s.Node.Namespaces)) {
 		namespace, err := client.Namespaces().Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			continue
@@ -226,7 +239,7 @@ func akdRights(
 		return unknown(err)
 	}
 	if c == s.Remote {
-		for name := range s.Node.Record {
+		for name := range s.Node.Namespaces {
 			wanted = append(wanted,
 				rights.Right{Verb: "create", Resource: "pods", Namespace: name},
 				rights.Right{Verb: "watch", Resource: "pods", Namespace: name})

@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -103,7 +104,8 @@ func (n *Node) findAKD(ctx context.Context, both kubeclient.Clusters) error {
 		if err != nil {
 			return fmt.Errorf("%s cluster: get akd's deployment: %w", host.Side, err)
 		}
-		if akd.Labels[contract.LabelNodeName] != n.Name {
+		foreign := host == both.Remote && akd.Labels[contract.LabelClusterUID] != string(both.Local.UID)
+		if akd.Labels[contract.LabelNodeName] != n.Name || foreign {
 			continue
 		}
 		n.AKD = akd
@@ -117,6 +119,9 @@ func (n *Node) findAKD(ctx context.Context, both kubeclient.Clusters) error {
 
 // readInstallation reads akd's record of namespaces and its configuration.
 func (n *Node) readInstallation(ctx context.Context, both kubeclient.Clusters) error {
+	if err := n.readNamespaces(ctx, both); err != nil {
+		return err
+	}
 	n.Values = manifests.Values{Node: n.Name, ClusterUID: string(both.Local.UID), RunIn: string(n.Host.Side)}
 	record, err := both.Remote.Client.CoreV1().ConfigMaps(contract.SystemNamespace).Get(ctx, contract.RecordName(n.Name), metav1.GetOptions{})
 	switch {
@@ -137,6 +142,27 @@ func (n *Node) readInstallation(ctx context.Context, both kubeclient.Clusters) e
 		return fmt.Errorf("ConfigMap %s/%s: %w", contract.SystemNamespace, n.Name, err)
 	}
 	n.apply(cfg)
+	return nil
+}
+
+// readNamespaces lists the node's remote namespaces, if the user may.
+func (n *Node) readNamespaces(ctx context.Context, both kubeclient.Clusters) error {
+	owner := contract.Owner{Node: n.Name, ClusterUID: both.Local.UID}
+	list, err := both.Remote.Client.CoreV1().Namespaces().List(ctx,
+		metav1.ListOptions{LabelSelector: labels.Set(owner.ObjectLabels()).String()})
+	if apierrors.IsForbidden(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list the node's remote namespaces: %w", err)
+	}
+	n.Namespaces = map[string]string{}
+	for i := range list.Items {
+		local := list.Items[i].Labels[contract.LabelNamespace]
+		if owner.OwnsNamespace(&list.Items[i], local) == nil {
+			n.Namespaces[list.Items[i].Name] = local
+		}
+	}
 	return nil
 }
 

@@ -26,6 +26,13 @@ func akd(node string) *appsv1.Deployment {
 	}}
 }
 
+// remoteAKD is the akd of a node of some local cluster, in the remote one.
+func remoteAKD(node, cluster string) *appsv1.Deployment {
+	remote := akd(node)
+	remote.Labels[contract.LabelClusterUID] = cluster
+	return remote
+}
+
 func configMap(name, key, value string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: contract.SystemNamespace, Name: name},
@@ -56,9 +63,17 @@ func TestFindNode(t *testing.T) {
 			reason: "akd can run there",
 			node:   "vk",
 			local:  []runtime.Object{served("vk")},
-			remote: []runtime.Object{akd("vk"), configured("vk", "")},
+			remote: []runtime.Object{remoteAKD("vk", "here"), configured("vk", "")},
 			level:  LevelOK,
 			found:  "vk, whose akd runs in the remote cluster",
+		},
+		"Another cluster's akd": {
+			reason: "it is no business of this cluster's",
+			node:   "vk",
+			remote: []runtime.Object{remoteAKD("vk", "elsewhere"), configured("vk", "")},
+			level:  LevelFailed,
+			found:  "there is no node vk, and no akd of that name",
+			fix:    install("vk"),
 		},
 		"By other means": {
 			reason: "then less can be checked",

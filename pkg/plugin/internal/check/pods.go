@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/inspect"
@@ -94,7 +95,7 @@ func orphanedNamespaces(ctx context.Context, s *Subject) Finding {
 		return unknown(err)
 	}
 	remotes, err := s.Remote.Client.CoreV1().Namespaces().List(ctx,
-		metav1.ListOptions{LabelSelector: contract.LabelNodeName + "=" + s.Node.Name})
+		metav1.ListOptions{LabelSelector: labels.Set(s.owner().ObjectLabels()).String()})
 	if err != nil {
 		return unknown(err)
 	}

@@ -16,7 +16,7 @@ import (
 func namespace(name, local string) *corev1.Namespace {
 	labels := map[string]string{}
 	if local != "" {
-		labels = map[string]string{contract.LabelNodeName: "vk", contract.LabelNamespace: local}
+		labels = map[string]string{contract.LabelNodeName: "vk", contract.LabelClusterUID: "here", contract.LabelNamespace: local}
 	}
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
 }

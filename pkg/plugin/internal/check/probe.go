@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
 
@@ -80,9 +79,9 @@ func serverForPods(ctx context.Context, s *Subject) (string, error) {
 func probeNamespace(ctx context.Context, s *Subject) (name string, cleanUp func(), err error) {
 	nothing := func() {}
 	namespaces := s.Remote.Client.CoreV1().Namespaces()
-	for _, name := range slices.Sorted(maps.Keys(s.Node.Record)) {
+	for _, name := range slices.Sorted(maps.Keys(s.Node.Namespaces)) {
 		found, err := namespaces.Get(ctx, name, metav1.GetOptions{})
-		if err == nil && found.DeletionTimestamp == nil && found.Labels[contract.LabelNodeName] == s.Node.Name {
+		if err == nil && found.DeletionTimestamp == nil {
 			return name, nothing, nil
 		}
 	}
@@ -97,7 +96,7 @@ func probeNamespace(ctx context.Context, s *Subject) (name string, cleanUp func(
 	cleanUp = func() {
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 		defer cancel()
-		_ = namespaces.Delete(after, made.Name, metav1.DeleteOptions{})
+		_ = namespaces.Delete(after, made.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &made.UID}})
 	}
 	return made.Name, cleanUp, awaitServiceAccount(ctx, s.Remote, made.Name)
 }
@@ -127,7 +126,8 @@ func runProbe(ctx context.Context, c *kubeclient.Cluster, namespace string, prob
 	defer func() {
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 		defer cancel()
-		_ = pods.Delete(after, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
+		_ = pods.Delete(after, pod.Name,
+			metav1.DeleteOptions{GracePeriodSeconds: new(int64(0)), Preconditions: &metav1.Preconditions{UID: &pod.UID}})
 	}()
 	var end *corev1.ContainerStateTerminated
 	err = kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {

@@ -87,7 +87,7 @@ func TestRemotePodsReachLocal(t *testing.T) {
 			probed(t, client, tc.exitCode, tc.refusal)
 			s := subject(nil, nil)
 			s.Remote.Client, s.ProbeImage = client, "agnhost"
-			s.Node.APIServer, s.Node.Record = server, map[string]string{"vk-shop": "shop", "vk-gone": "gone"}
+			s.Node.APIServer, s.Node.Namespaces = server, map[string]string{"vk-shop": "shop", "vk-gone": "gone"}
 			expect(t, tc.reason, remotePodsReachLocal(t.Context(), s), tc.level, tc.found, tc.fix)
 			if diff := cmp.Diff(len(tc.remote), left(t, client)); diff != "" {
 				t.Errorf("pods and namespaces that are left (-want +got):\n%s", diff)

@@ -93,7 +93,7 @@ func TestAKDRights(t *testing.T) {
 	everything := func(*authorizationv1.ResourceAttributes) bool { return true }
 	inNamespace := func(r *authorizationv1.ResourceAttributes) bool { return r.Namespace != "vk-shop" }
 	s := subject(nil, nil)
-	s.Node.Values, s.Node.Record = manifests.Values{Node: "vk", ClusterUID: "here"}, map[string]string{"vk-shop": "shop"}
+	s.Node.Values, s.Node.Namespaces = manifests.Values{Node: "vk", ClusterUID: "here"}, map[string]string{"vk-shop": "shop"}
 	s.Remote.Client = reviewing(everything, nil)
 	expect(t, "all of them", akdRights(t.Context(), s, s.Remote, manifests.Remote), LevelOK, "rights", "")
 	s.Remote.Client = reviewing(inNamespace, nil)

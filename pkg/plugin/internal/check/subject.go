@@ -45,7 +45,11 @@ type Node struct {
 	// APIServer is HOST:PORT of the local API server as akd tells pods; empty if
 	// it is not configured.
 	APIServer string
-	// Record is akd's record of its namespaces: keys remote, values local.
+	// Namespaces are the node's remote namespaces, proved by their labels and names:
+	// values are the local ones.
+	Namespaces map[string]string
+	// Record is akd's record of its namespaces: keys remote, values local. Whoever
+	// has akd's credential can write it: it is evidence, and proves nothing.
 	Record map[string]string
 }
 

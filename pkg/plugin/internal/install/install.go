@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/command"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
@@ -35,6 +36,7 @@ type installOptions struct {
 	dryRun       string
 	wait         bool
 	force        bool
+	takeOver     bool
 	quiet        bool
 	timeout      time.Duration
 	probeImage   string
@@ -48,7 +50,12 @@ func NewInstall(env *command.Env) *cobra.Command {
 		Aliases: []string{"upgrade"},
 		Short:   "Install or upgrade a node",
 		Long: `Install or upgrade a node. A rerun changes what differs, and resumes an
-installation that was interrupted.`,
+installation that was interrupted.
+
+A node's name belongs to one local cluster in the remote cluster. install changes
+nothing if it belongs to another one. --take-over is for a local cluster that has
+moved: the other cluster's akd loses its credential, and its remote namespaces
+become this cluster's. akd then deletes the pods in them that no local pod needs.`,
 		Example: `  # Install a node whose pods run in the cluster of context "remote"
   kubectl actual install vk-ak-example --remote-context=remote
 
@@ -77,6 +84,8 @@ installation that was interrupted.`,
 	flags.BoolVar(&o.wait, "wait", true, "wait until the node is ready and has run a probe pod")
 	flags.DurationVar(&o.timeout, "timeout", 3*time.Minute, "how long to wait")
 	flags.BoolVar(&o.force, "force-conflicts", false, "take over fields that others manage")
+	flags.BoolVar(&o.takeOver, "take-over", false,
+		"take the node over from another local cluster, or move it from another remote one, which are gone for good")
 	flags.StringVar(&o.probeImage, "probe-image", "registry.k8s.io/pause:3.10.2", "image of the probe pod; it only needs to start")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print only results and errors")
 	return cmd
@@ -99,11 +108,12 @@ func (o *installOptions) Run(ctx context.Context) error {
 		return o.print(ctx)
 	}
 	steps := output.NewSteps(o.env.ErrOut(), o.quiet)
-	plan, both, err := o.prepare(ctx, steps)
+	i := &installer{options: o}
+	plan, err := i.prepare(ctx, steps)
 	if err != nil {
 		return err
 	}
-	i := &installer{options: o, both: both, host: both.Local, peer: both.Remote}
+	i.host, i.peer = i.both.Local, i.both.Remote
 	if o.runIn == manifests.RunInRemote {
 		i.host, i.peer = i.peer, i.host
 	}
@@ -137,45 +147,71 @@ func (o *installOptions) print(ctx context.Context) error {
 }
 
 // prepare reads the clusters and plans. It changes nothing.
-func (o *installOptions) prepare(ctx context.Context, steps *output.Steps) (plan installPlan, both kubeclient.Clusters, err error) {
+func (i *installer) prepare(ctx context.Context, steps *output.Steps) (plan installPlan, err error) {
 	var found discovered
-	if err := steps.Do(ctx, "clusters", func(ctx context.Context) (outcome string, err error) {
-		if both, err = o.env.Access.Connect(ctx); err != nil {
-			return "", err
-		}
-		o.clusterUID = string(both.Local.UID)
-		if err := checkPolicies(both.Remote, o.unconfined); err != nil {
-			return "", err
-		}
-		if o.wantsCapacity() {
-			if found.capacity, err = remoteCapacity(ctx, both.Remote); err != nil {
+	var values manifests.Values
+	o := i.options
+	for _, s := range []struct {
+		name string
+		do   func(context.Context) (string, error)
+	}{
+		{"clusters", func(ctx context.Context) (string, error) { return i.connect(ctx, &found) }},
+		{"owner of the node's name", func(ctx context.Context) (outcome string, err error) {
+			i.claims, outcome, err = o.checkOwner(ctx, i.both)
+			return outcome, err
+		}},
+		{"services", func(ctx context.Context) (string, error) { return o.discoverServices(ctx, i.both, &found) }},
+		{"your rights", func(ctx context.Context) (outcome string, err error) {
+			if values, err = o.values(found); err != nil {
 				return "", err
 			}
+			return reviewRights(ctx, i.both, values)
+		}},
+	} {
+		if err := steps.Do(ctx, s.name, s.do); err != nil {
+			return installPlan{}, err
 		}
-		return fmt.Sprintf("local %s, remote %s", both.Local.Version, both.Remote.Version), nil
-	}); err != nil {
-		return installPlan{}, both, err
 	}
-	if err := steps.Do(ctx, "services", func(ctx context.Context) (string, error) {
-		return o.discoverServices(ctx, both, &found)
-	}); err != nil {
-		return installPlan{}, both, err
-	}
-	values, err := o.values(found)
+	recorded, err := readRecords(ctx, i.both, o.node)
 	if err != nil {
-		return installPlan{}, both, err
+		return installPlan{}, err
 	}
-	if err := steps.Do(ctx, "your rights", func(ctx context.Context) (string, error) {
-		return reviewRights(ctx, both, values)
-	}); err != nil {
-		return installPlan{}, both, err
+	return planInstall(values, recorded, choices{
+		dryRun:   o.dryRun == dryRunServer,
+		wait:     o.wait,
+		takeOver: o.takeOver,
+		server:   i.localServer(),
+	})
+}
+
+// connect reaches both clusters, and reads the node's capacity if nobody gave it.
+func (i *installer) connect(ctx context.Context, found *discovered) (outcome string, err error) {
+	o := i.options
+	if i.both, err = o.env.Access.Connect(ctx); err != nil {
+		return "", err
 	}
-	recorded, err := readRecords(ctx, both, o.node)
-	if err != nil {
-		return installPlan{}, both, err
+	o.clusterUID = string(i.both.Local.UID)
+	if err := checkPolicies(i.both.Remote, o.unconfined); err != nil {
+		return "", err
 	}
-	plan, err = planInstall(values, recorded, choices{dryRun: o.dryRun == dryRunServer, wait: o.wait})
-	return plan, both, err
+	if o.wantsCapacity() {
+		if found.capacity, err = remoteCapacity(ctx, i.both.Remote); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("local %s, remote %s", i.both.Local.Version, i.both.Remote.Version), nil
+}
+
+// localServer is the local API server's address as it is recorded in the remote
+// cluster: the one of the first installation, so that another administrator's
+// address changes nothing.
+func (i *installer) localServer() string {
+	for _, own := range i.claims.Own {
+		if server := own.GetAnnotations()[contract.AnnotationLocalServer]; server != "" {
+			return server
+		}
+	}
+	return i.both.Local.Config.Host
 }
 
 // wantsCapacity reports whether install has to find the node's capacity: nobody
@@ -193,8 +229,12 @@ func (o *nodeOptions) discoverServices(ctx context.Context, both kubeclient.Clus
 	if err != nil {
 		return "", failure.Usagef("--service-cidr: %w", err)
 	}
+	current, err := o.currentServices(ctx, both)
+	if err != nil {
+		return "", err
+	}
 	addresses, err := ranges.Find(ctx, both, o.node, given)
-	choice, err := o.chooseServices(&addresses, err)
+	choice, err := o.chooseServices(&addresses, current, err)
 	if err != nil {
 		return "", err
 	}

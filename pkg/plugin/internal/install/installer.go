@@ -9,6 +9,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/output"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/owner"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/rights"
 )
 
@@ -18,6 +19,7 @@ type installer struct {
 	both    kubeclient.Clusters
 	host    *kubeclient.Cluster // that akd runs in
 	peer    *kubeclient.Cluster // that akd's credential leads to
+	claims  *owner.Claims       // to the node's name, before anything was applied
 	counts  kubeclient.Counts
 }
 
@@ -49,6 +51,10 @@ func (i *installer) run(ctx context.Context, steps *output.Steps, plan installPl
 // do does one step.
 func (i *installer) do(ctx context.Context, s step) (outcome string, err error) {
 	switch s.action {
+	case takeOver:
+		return i.takeOver(ctx)
+	case claimName:
+		return i.claim(ctx, s.objects)
 	case applyObjects:
 		return i.apply(ctx, s)
 	case awaitPolicies:
@@ -73,12 +79,13 @@ func (i *installer) apply(ctx context.Context, s step) (string, error) {
 	if s.side == kubeclient.Remote {
 		c = i.both.Remote
 	}
-	counts, err := c.Apply(ctx, s.objects, kubeclient.ApplyOptions{
-		Force:  i.options.force,
-		DryRun: i.options.dryRun == dryRunServer,
-	})
+	counts, err := c.Apply(ctx, s.objects, i.applyOptions())
 	i.counts = i.counts.Add(counts)
 	return counts.String(), err
+}
+
+func (i *installer) applyOptions() kubeclient.ApplyOptions {
+	return kubeclient.ApplyOptions{Force: i.options.force, DryRun: i.options.dryRun == dryRunServer}
 }
 
 // awaitPolicies waits until the remote cluster refuses akd what is not its own:
@@ -116,7 +123,7 @@ func (i *installer) storeCredential(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	credential := kubeclient.Credential{Node: i.options.node, Host: i.host, Peer: i.peer, Server: server}
+	credential := kubeclient.Credential{Owner: ownerOf(i.both, i.options.node), Host: i.host, Peer: i.peer, Server: server}
 	counts, expires, err := credential.Store(ctx)
 	i.counts = i.counts.Add(counts)
 	return "for " + server + " until " + expires, err

@@ -89,6 +89,24 @@ func withRecord(objects []*unstructured.Unstructured, recorded []schema.GroupKin
 	return slices.Insert(rest, firstAfterNamespaces(rest), recording)
 }
 
+// annotate adds an annotation to the ServiceAccount that withRecord made, unless it
+// is empty.
+func annotate(objects []*unstructured.Unstructured, key, value string) {
+	for _, object := range objects {
+		if object.GetKind() == "ServiceAccount" && value != "" {
+			annotations := object.GetAnnotations()
+			setAll(&annotations, map[string]string{key: value})
+			object.SetAnnotations(annotations)
+		}
+	}
+}
+
+// afterAccount returns how many objects withRecord put first: namespaces and the
+// ServiceAccount.
+func afterAccount(objects []*unstructured.Unstructured) int {
+	return 1 + slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "ServiceAccount" })
+}
+
 func firstAfterNamespaces(objects []*unstructured.Unstructured) int {
 	at := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() != "Namespace" })
 	return max(at, 0)
@@ -118,17 +136,20 @@ func listInstalled(ctx context.Context, c *kubeclient.Cluster, kinds []schema.Gr
 	return all, nil
 }
 
-// removal is what goes with a node: its own objects and, with the last node,
-// those that all nodes share, in the order in which they are to be removed.
-func removal(objects []*unstructured.Unstructured, node string) (remove []*unstructured.Unstructured, last bool) {
+// removal is what goes with a node: the objects that are ours and, with the last
+// node, those that all nodes share, in the order in which they are to be removed.
+// Another local cluster's node of the same name is another node.
+func removal(
+	objects []*unstructured.Unstructured, ours func(*unstructured.Unstructured) bool,
+) (remove []*unstructured.Unstructured, last bool) {
 	last = !slices.ContainsFunc(objects, func(o *unstructured.Unstructured) bool {
-		of, has := o.GetLabels()[contract.LabelNodeName]
-		return has && of != node
+		_, has := o.GetLabels()[contract.LabelNodeName]
+		return has && !ours(o)
 	})
 	for _, object := range objects {
-		of, has := object.GetLabels()[contract.LabelNodeName]
+		_, has := object.GetLabels()[contract.LabelNodeName]
 		shared := !has && object.GetLabels()[kubeclient.LabelPartOf] == kubeclient.PartOf
-		if has && of == node || shared && last {
+		if has && ours(object) || shared && last {
 			remove = append(remove, object)
 		}
 	}

@@ -128,7 +128,7 @@ func TestRemoval(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			remove, last := removal(tc.objects, "vk")
+			remove, last := removal(tc.objects, func(o *unstructured.Unstructured) bool { return o.GetLabels()[contract.LabelNodeName] == "vk" })
 			var got []string
 			for _, o := range remove {
 				got = append(got, kubeclient.Title(o))

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
@@ -16,6 +17,8 @@ type action string
 
 // The actions of install.
 const (
+	takeOver        action = "take over"
+	claimName       action = "claim name"
 	applyObjects    action = "apply"
 	awaitPolicies   action = "await policies"
 	seedRecord      action = "seed record"
@@ -35,8 +38,10 @@ type step struct {
 
 // choices are options of install that change its steps.
 type choices struct {
-	dryRun bool // the servers'
-	wait   bool
+	dryRun   bool // the servers'
+	wait     bool
+	takeOver bool
+	server   string // the local API server's address, to be recorded
 }
 
 // installPlan is what install does.
@@ -45,7 +50,7 @@ type installPlan struct {
 	checks  []step // that what was installed works
 }
 
-// planInstall orders an installation. Rights come with the policies that confine
+// planInstall orders an installation. The name is claimed first. Rights come with the policies that confine
 // them; nobody gets a credential before the policies are in force; akd comes when
 // all that it needs is there. recorded are the kinds that each side's record has.
 func planInstall(values manifests.Values, recorded map[kubeclient.Side][]schema.GroupKind, chosen choices) (installPlan, error) {
@@ -61,11 +66,22 @@ func planInstall(values manifests.Values, recorded map[kubeclient.Side][]schema.
 		}
 		objects[side] = withRecord(rendered, recorded[side])
 	}
+	annotate(objects[kubeclient.Remote], contract.AnnotationLocalServer, chosen.server)
+	var plan installPlan
+	if !chosen.dryRun {
+		if chosen.takeOver {
+			plan.changes = append(plan.changes, step{name: "take over", action: takeOver, side: kubeclient.Remote})
+		}
+		first := afterAccount(objects[kubeclient.Remote])
+		plan.changes = append(plan.changes,
+			step{name: "node's name", action: claimName, side: kubeclient.Remote, objects: objects[kubeclient.Remote][:first]})
+		objects[kubeclient.Remote] = objects[kubeclient.Remote][first:]
+	}
 	needed, akd := beforeDeployment(objects[host])
-	plan := installPlan{changes: []step{
-		{name: string(peer) + " rights", action: applyObjects, side: peer, objects: objects[peer]},
-		{name: string(host) + " rights", action: applyObjects, side: host, objects: needed},
-	}}
+	plan.changes = append(plan.changes,
+		step{name: string(peer) + " rights", action: applyObjects, side: peer, objects: objects[peer]},
+		step{name: string(host) + " rights", action: applyObjects, side: host, objects: needed},
+	)
 	if !chosen.dryRun {
 		plan.changes = append(plan.changes,
 			step{name: "remote policies in force", action: awaitPolicies, side: kubeclient.Remote},

@@ -37,7 +37,8 @@ func TestPlanInstall(t *testing.T) {
 		localRights  = "Namespace ServiceAccount Lease Role RoleBinding RoleBinding ClusterRole ClusterRoleBinding"
 		remoteTenant = "ConfigMap Role RoleBinding ClusterRole ClusterRoleBinding"
 	)
-	remoteRights := "Namespace ServiceAccount ClusterRole" +
+	name := "node's name | claim name remote: Namespace ServiceAccount"
+	remoteRights := "ClusterRole" +
 		strings.Repeat(" ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding", 4) + " " + remoteTenant
 	checks := []string{
 		"akd runs | await akd local",
@@ -56,6 +57,7 @@ func TestPlanInstall(t *testing.T) {
 			values: manifests.Values{Node: "vk", ClusterUID: "here", Image: "akd"},
 			chosen: choices{wait: true},
 			changes: []string{
+				name,
 				"remote rights | apply remote: " + remoteRights,
 				"local rights | apply local: " + localRights + " ConfigMap",
 				"remote policies in force | await policies remote",
@@ -70,6 +72,7 @@ func TestPlanInstall(t *testing.T) {
 			values: manifests.Values{Node: "vk", ClusterUID: "here", Image: "akd", RunIn: manifests.RunInRemote},
 			chosen: choices{wait: true},
 			changes: []string{
+				name,
 				"local rights | apply local: " + localRights,
 				"remote rights | apply remote: " + remoteRights + " ConfigMap Role RoleBinding",
 				"remote policies in force | await policies remote",
@@ -87,16 +90,32 @@ func TestPlanInstall(t *testing.T) {
 			reason: "what is not stored is not in force, and nothing starts",
 			values: manifests.Values{Node: "vk", ClusterUID: "here", Image: "akd"}, chosen: choices{wait: true, dryRun: true},
 			changes: []string{
-				"remote rights | apply remote: " + remoteRights,
+				"remote rights | apply remote: Namespace ServiceAccount " + remoteRights,
 				"local rights | apply local: " + localRights + " ConfigMap",
 				"local akd | apply local: Deployment",
+			},
+		},
+		"TakeOver": {
+			reason: "the other cluster's akd loses its credential before anything is applied for this one",
+			values: manifests.Values{Node: "vk", ClusterUID: "here"},
+			chosen: choices{takeOver: true},
+			changes: []string{
+				"take over | take over remote",
+				name,
+				"remote rights | apply remote: " + remoteRights,
+				"local rights | apply local: " + localRights,
+				"remote policies in force | await policies remote",
+				"record of namespaces | seed record remote",
+				"credential | store credential local",
+				"local akd | apply local",
 			},
 		},
 		"NoWait": {
 			reason: "an unconfined akd has no policies to apply; replicas bring a budget",
 			values: manifests.Values{Node: "vk", ClusterUID: "here", Image: "akd", Unconfined: true, Replicas: 2},
 			changes: []string{
-				"remote rights | apply remote: Namespace ServiceAccount ClusterRole " + remoteTenant,
+				name,
+				"remote rights | apply remote: ClusterRole " + remoteTenant,
 				"local rights | apply local: " + localRights + " ConfigMap",
 				"remote policies in force | await policies remote",
 				"record of namespaces | seed record remote",
@@ -141,11 +160,12 @@ func TestPlanUninstall(t *testing.T) {
 			want: []string{
 				"local akd | stop akd local",
 				"remote akd | stop akd remote",
+				"remote rights and tokens | revoke rights remote",
 				"remote pods and their namespaces | remove namespaces remote",
-				"remote rights | remove objects remote: Secret",
+				"remote objects | remove objects remote: Secret",
 				"remote service range | await ranges remote",
 				"local node | remove node local",
-				"local rights | remove objects local: Secret Widget",
+				"local objects | remove objects local: Secret Widget",
 			},
 		},
 		"KeepRemote": {
@@ -154,7 +174,18 @@ func TestPlanUninstall(t *testing.T) {
 			want: []string{
 				"local akd | stop akd local",
 				"local node | remove node local",
-				"local rights | remove objects local: Secret Widget",
+				"local objects | remove objects local: Secret Widget",
+			},
+		},
+		"LocalGone": {
+			reason:   "likewise if the local cluster is gone",
+			recorded: map[kubeclient.Side][]schema.GroupKind{kubeclient.Remote: kinds[:1]},
+			want: []string{
+				"remote akd | stop akd remote",
+				"remote rights and tokens | revoke rights remote",
+				"remote pods and their namespaces | remove namespaces remote",
+				"remote objects | remove objects remote: Secret",
+				"remote service range | await ranges remote",
 			},
 		},
 		"Unrecorded": {
@@ -163,7 +194,7 @@ func TestPlanUninstall(t *testing.T) {
 			want: []string{
 				"local akd | stop akd local",
 				"local node | remove node local",
-				"local rights | remove objects local: ConfigMap Namespace Secret ServiceAccount ValidatingAdmissionPolicy " +
+				"local objects | remove objects local: ConfigMap Namespace Secret ServiceAccount ValidatingAdmissionPolicy " +
 					"ValidatingAdmissionPolicyBinding Deployment Lease ServiceCIDR PodDisruptionBudget ClusterRole ClusterRoleBinding Role RoleBinding",
 			},
 		},
@@ -177,7 +208,7 @@ func TestPlanUninstall(t *testing.T) {
 			running:  []string{"shop/web-0"},
 			force:    true,
 			recorded: map[kubeclient.Side][]schema.GroupKind{kubeclient.Local: kinds[:1]},
-			want:     []string{"local akd | stop akd local", "local node | remove node local", "local rights | remove objects local: Secret"},
+			want:     []string{"local akd | stop akd local", "local node | remove node local", "local objects | remove objects local: Secret"},
 		},
 	}
 	for name, tc := range cases {

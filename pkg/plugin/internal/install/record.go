@@ -14,7 +14,8 @@ import (
 
 // seedRecord adds those namespaces of the node to akd's record that are missing
 // from it: an akd with an administrator's kubeconfig, as the node may have had
-// before, keeps no record, and with a tenant's it would not find them.
+// before, keeps no record, and with a tenant's it would not find them. It also takes
+// out what is not the node's: only a thief of akd's credential can have added it.
 func (i *installer) seedRecord(ctx context.Context) (string, error) {
 	remote, node := i.both.Remote.Client.CoreV1(), i.options.node
 	found, err := remote.Namespaces().List(ctx, metav1.ListOptions{LabelSelector: contract.LabelNodeName + "=" + node})
@@ -28,10 +29,18 @@ func (i *installer) seedRecord(ctx context.Context) (string, error) {
 	}
 	owner := contract.Owner{Node: node, ClusterUID: i.both.Local.UID}
 	missing := unrecorded(owner, found.Items, record.Data)
-	if len(missing) == 0 {
+	foreign := owner.ForeignRecords(record.Data)
+	if len(missing)+len(foreign) == 0 {
 		return "", nil
 	}
-	patch, err := json.Marshal(map[string]any{"data": missing})
+	entries := map[string]*string{}
+	for name, serves := range missing {
+		entries[name] = &serves
+	}
+	for _, name := range foreign {
+		entries[name] = nil
+	}
+	patch, err := json.Marshal(map[string]any{"data": entries})
 	if err != nil {
 		return "", err
 	}
@@ -39,6 +48,9 @@ func (i *installer) seedRecord(ctx context.Context) (string, error) {
 	options := metav1.PatchOptions{FieldManager: "akd"}
 	if _, err := remote.ConfigMaps(contract.SystemNamespace).Patch(ctx, name, types.MergePatchType, patch, options); err != nil {
 		return "", fmt.Errorf("write akd's record of namespaces: %w", err)
+	}
+	if len(foreign) > 0 {
+		return fmt.Sprintf("%d added; %d removed that are not the node's, a sign that somebody else used akd's credential", len(missing), len(foreign)), nil
 	}
 	return fmt.Sprintf("%d added that akd had before", len(missing)), nil
 }

@@ -29,7 +29,7 @@ func TestSeedRecord(t *testing.T) {
 	known, shop := contract.RemoteNamespace("vk", "known"), contract.RemoteNamespace("vk", "shop")
 	record := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: contract.SystemNamespace, Name: name},
-		Data:       map[string]string{known: "known", "vk-0123456789abcdef": "gone"},
+		Data:       map[string]string{known: "known", contract.RemoteNamespace("vk", "gone"): "gone", "kube-system": "known"},
 	}
 	misnamed := remoteNamespace(own, "shop")
 	misnamed.Name = "misnamed"
@@ -39,7 +39,9 @@ func TestSeedRecord(t *testing.T) {
 		options: &installOptions{nodeOptions: *options(nil)},
 		both:    kubeclient.Clusters{Local: &kubeclient.Cluster{UID: "here"}, Remote: &kubeclient.Cluster{Client: remote}},
 	}
-	for _, want := range []string{"1 added that akd had before", ""} {
+	for _, want := range []string{
+		"1 added; 1 removed that are not the node's, a sign that somebody else used akd's credential", "",
+	} {
 		if got, err := i.seedRecord(t.Context()); got != want || err != nil {
 			t.Errorf("got %q, %v, want %q", got, err, want)
 		}
@@ -48,7 +50,7 @@ func TestSeedRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{known: "known", "vk-0123456789abcdef": "gone", shop: "shop"}
+	want := map[string]string{known: "known", contract.RemoteNamespace("vk", "gone"): "gone", shop: "shop"}
 	if diff := cmp.Diff(want, got.Data); diff != "" {
 		t.Errorf("record (-want +got):\n%s", diff)
 	}

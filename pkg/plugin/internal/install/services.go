@@ -1,15 +1,19 @@
 package install
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/ranges"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
 )
@@ -33,9 +37,15 @@ func (c *serviceChoice) String() string {
 // chooseServices decides whether Services are mirrored, and with which ranges,
 // from what was found in the clusters, or from the error that kept it from being
 // found. Only somebody who did not ask for mirroring goes without it, and is told
-// why; a node that has mirrored Services does not stop because of a problem.
-func (o *nodeOptions) chooseServices(found *ranges.Found, err error) (serviceChoice, error) {
+// why; a node that mirrors Services does not stop because of a problem, or because
+// another administrator installs it again with fewer rights. current is what the
+// installed node does, or empty.
+func (o *nodeOptions) chooseServices(found *ranges.Found, current config.ServicesMode, err error) (serviceChoice, error) {
 	requested := o.requestedServices()
+	if requested == "" && current == config.ServicesMirror {
+		requested = string(current)
+		err = failure.Hintf(err, "node %s mirrors services, and goes on: install it with the right to read what that needs, or with --services=none", o.node)
+	}
 	if apierrors.IsForbidden(err) && requested == "" {
 		return serviceChoice{mode: config.ServicesNone, reason: err.Error()}, nil
 	}
@@ -63,6 +73,27 @@ func (o *nodeOptions) chooseServices(found *ranges.Found, err error) (serviceCho
 		err := errors.New("services cannot be mirrored: " + problems[0].What)
 		return serviceChoice{}, failure.Hintf(err, "%s", problems[0].Fix)
 	}
+}
+
+// currentServices is how the installed node's akd treats Services, according to its
+// configuration, or empty if there is none.
+func (o *nodeOptions) currentServices(ctx context.Context, both kubeclient.Clusters) (config.ServicesMode, error) {
+	host := both.Local
+	if o.runIn == manifests.RunInRemote {
+		host = both.Remote
+	}
+	stored, err := host.Client.CoreV1().ConfigMaps(contract.SystemNamespace).Get(ctx, o.node, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+		return "", nil // who may not read it may not change it either: the review of rights says so
+	}
+	if err != nil {
+		return "", fmt.Errorf("read akd's configuration: %w", err)
+	}
+	cfg, err := config.Decode("akd.yaml", []byte(stored.Data["akd.yaml"]), nil)
+	if err != nil {
+		return "", nil //nolint:nilerr // install writes it anew
+	}
+	return cfg.Services, nil
 }
 
 // needRanges is for where no cluster can be asked.

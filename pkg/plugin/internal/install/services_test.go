@@ -12,6 +12,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/ranges"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
 )
 
 func TestChooseServices(t *testing.T) {
@@ -37,6 +38,7 @@ func TestChooseServices(t *testing.T) {
 		change func(*nodeOptions)
 		found  ranges.Found
 		err    error
+		now    config.ServicesMode
 		want   string
 		fails  string
 		hint   string
@@ -66,11 +68,25 @@ func TestChooseServices(t *testing.T) {
 		},
 		"Forbidden":        {reason: "who did not ask needs no rights for it", err: forbidden, want: "none: nodes is forbidden: you may not"},
 		"Forbidden, asked": {reason: "who asked does", err: forbidden, change: asks("mirror"), fails: "nodes is forbidden: you may not"},
-		"Unreachable":      {reason: "an error decides nothing", err: errors.New("no route"), fails: "no route"},
+		"Forbidden, mirrored": {
+			reason: "mirroring does not end because another administrator may read less",
+			err:    forbidden,
+			now:    config.ServicesMirror,
+			fails:  "nodes is forbidden: you may not",
+			hint:   "node vk mirrors services, and goes on: install it with the right to read what that needs, or with --services=none",
+		},
+		"Range lost, mirrored": {
+			reason: "nor because somebody deleted the node's range",
+			found:  overlap,
+			now:    config.ServicesMirror,
+			fails:  "services cannot be mirrored: the ranges overlap",
+			hint:   "change one",
+		},
+		"Unreachable": {reason: "an error decides nothing", err: errors.New("no route"), fails: "no route"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			choice, err := options(tc.change).chooseServices(&tc.found, tc.err)
+			choice, err := options(tc.change).chooseServices(&tc.found, tc.now, tc.err)
 			if tc.fails != "" {
 				if err == nil || err.Error() != tc.fails || strings.Join(failure.Hints(err), "; ") != tc.hint {
 					t.Errorf("%s: error %v, hints %q, want %q and %q", tc.reason, err, failure.Hints(err), tc.fails, tc.hint)

@@ -15,6 +15,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/command"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/owner"
 )
 
 // NewToken returns the command token.
@@ -41,7 +42,8 @@ open sessions continue. Former tokens remain valid until they expire.
 
 If a token was stolen, add --revoke-all: it replaces akd's service account by
 another one of the same name, which makes every former token invalid. For a few
-seconds akd then has no credential.`,
+seconds akd then has no credential. The command lists what outlives the tokens: pods,
+and rights and tokens of others that a thief may have left.`,
 		Example: `  # Give akd a new token
   kubectl actual token rotate vk-ak-example --remote-context=remote
 
@@ -69,12 +71,23 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	credential, err := findCredential(ctx, both, o.node)
+	who := ownerOf(both, o.node)
+	claims, err := owner.Find(ctx, both.Remote, who)
 	if err != nil {
 		return err
 	}
+	if err := claims.RefusalWithoutOwn(); err != nil {
+		return err
+	}
+	credential, err := findCredential(ctx, both, who)
+	if err != nil {
+		return err
+	}
+	if err := checkPeer(ctx, both, o.node); err != nil {
+		return err
+	}
 	if o.revoke {
-		if err := replaceAccount(ctx, credential.Peer, o.node); err != nil {
+		if err := replaceAccount(ctx, credential.Peer, who); err != nil {
 			return err
 		}
 	}
@@ -91,11 +104,15 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 		former = "; all former tokens are revoked"
 	}
 	o.env.Out().Printf("node/%s has a new token, which expires at %s%s\n", o.node, expires, former)
+	if o.revoke {
+		o.reportSurvivors(ctx, both.Remote, who)
+	}
 	return nil
 }
 
 // findCredential finds the cluster in which akd's Secret is, and where it leads.
-func findCredential(ctx context.Context, both kubeclient.Clusters, node string) (*kubeclient.Credential, error) {
+func findCredential(ctx context.Context, both kubeclient.Clusters, who contract.Owner) (*kubeclient.Credential, error) {
+	node := who.Node
 	for _, sides := range [][2]*kubeclient.Cluster{{both.Local, both.Remote}, {both.Remote, both.Local}} {
 		host, peer := sides[0], sides[1]
 		secret, err := host.Client.CoreV1().Secrets(contract.SystemNamespace).Get(ctx, node, metav1.GetOptions{})
@@ -110,7 +127,7 @@ func findCredential(ctx context.Context, both kubeclient.Clusters, node string) 
 			continue
 		}
 		return &kubeclient.Credential{
-			Node:   node,
+			Owner:  who,
 			Host:   host,
 			Peer:   peer,
 			Server: stored.Clusters[string(peer.Side)].Server,
@@ -124,7 +141,8 @@ func findCredential(ctx context.Context, both kubeclient.Clusters, node string) 
 // replaceAccount replaces akd's service account by another one of the same name:
 // tokens are bound to the account's UID. What is bound to its name, its rights,
 // stays.
-func replaceAccount(ctx context.Context, c *kubeclient.Cluster, node string) error {
+func replaceAccount(ctx context.Context, c *kubeclient.Cluster, who contract.Owner) error {
+	node := who.Node
 	accounts := c.Client.CoreV1().ServiceAccounts(contract.SystemNamespace)
 	title := fmt.Sprintf("%s ServiceAccount %s/%s", c.Side, contract.SystemNamespace, node)
 	reinstall := "install the node again with kubectl actual install " + node
@@ -139,8 +157,10 @@ func replaceAccount(ctx context.Context, c *kubeclient.Cluster, node string) err
 	if by := kubeclient.ForeignManager(account); by != "" {
 		return failure.Hintf(fmt.Errorf("%s is managed by %s", title, by), "replace it there")
 	}
-	exactly := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &former.UID}}
-	if err := accounts.Delete(ctx, node, exactly); err != nil {
+	if uid := former.Labels[contract.LabelClusterUID]; c.Side == kubeclient.Remote && uid != string(who.ClusterUID) {
+		return fmt.Errorf("%s belongs to another local cluster, with UID %q", title, uid)
+	}
+	if err := accounts.Delete(ctx, node, exactly(former)); err != nil {
 		return fmt.Errorf("delete %s: %w", title, err)
 	}
 	// An interrupt now would leave akd without an account: it is created again

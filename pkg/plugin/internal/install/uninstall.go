@@ -10,12 +10,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/command"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/output"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/owner"
 )
 
 // uninstallOptions are those of kubectl actual uninstall.
@@ -24,6 +26,7 @@ type uninstallOptions struct {
 	node       string
 	force      bool
 	keepRemote bool
+	clusterUID string
 	quiet      bool
 	timeout    time.Duration
 }
@@ -35,13 +38,19 @@ func NewUninstall(env *command.Env) *cobra.Command {
 		Use:   "uninstall NODE --remote-context CONTEXT",
 		Short: "Remove a node and everything that was installed for it",
 		Long: `Remove a node and everything that was installed for it, in both clusters. What
-all nodes share goes with the last one.`,
+all nodes share goes with the last one.
+
+akd's rights and tokens in the remote cluster go first, then the node's namespaces,
+and the policies at last. A rerun resumes an uninstall that was interrupted.`,
 		Example: `  # Move the node's pods elsewhere, and remove the node
   kubectl drain vk-ak-example --ignore-daemonsets --delete-emptydir-data
   kubectl actual uninstall vk-ak-example --remote-context=remote
 
   # Remove a node whose remote cluster is gone
-  kubectl actual uninstall vk-ak-example --keep-remote --force`,
+  kubectl actual uninstall vk-ak-example --keep-remote --force
+
+  # Remove from the remote cluster the node of a local cluster that is gone
+  kubectl actual uninstall vk-ak-example --remote-context=remote --cluster-uid=5f3c9a52-7a4e-4d4b-9d0c-3f1a5f0a8a11`,
 		Args: command.OneNode,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.node = args[0]
@@ -54,13 +63,20 @@ all nodes share goes with the last one.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&o.force, "force", false, "remove the node even if pods run on it; the pods end")
 	flags.BoolVar(&o.keepRemote, "keep-remote", false, "leave the remote cluster as it is, for example because it is gone")
+	flags.StringVar(&o.clusterUID, "cluster-uid", "",
+		"remove what belongs to the local cluster with this UID, which is gone, and contact the remote cluster only")
 	flags.DurationVar(&o.timeout, "timeout", 3*time.Minute, "how long to wait")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print only results and errors")
 	return cmd
 }
 
 // Validate checks what can be checked without a cluster.
-func (o *uninstallOptions) Validate() error { return failure.Usage(contract.CheckNodeName(o.node)) }
+func (o *uninstallOptions) Validate() error {
+	if o.keepRemote && o.clusterUID != "" {
+		return failure.Usagef("--keep-remote and --cluster-uid leave nothing to uninstall")
+	}
+	return failure.Usage(contract.CheckNodeName(o.node))
+}
 
 // Run removes the node.
 func (o *uninstallOptions) Run(ctx context.Context) error {
@@ -70,44 +86,104 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	running, err := runningPods(ctx, both.Local, o.node)
+	who := contract.Owner{Node: o.node, ClusterUID: types.UID(o.clusterUID)}
+	if both.Local != nil {
+		who = ownerOf(both, o.node)
+	}
+	left, err := o.checkOwner(ctx, both, who)
 	if err != nil {
 		return err
 	}
-	recorded := map[kubeclient.Side][]schema.GroupKind{}
-	for _, c := range []*kubeclient.Cluster{both.Local, both.Remote} {
-		if c == nil {
-			continue
-		}
-		if recorded[c.Side], err = readKinds(ctx, c, o.node); err != nil {
-			return err
-		}
-	}
-	plan, err := planUninstall(o.node, recorded, running, o.force)
+	plan, err := o.plan(ctx, both)
 	if err != nil {
 		return err
 	}
-	u := &uninstaller{node: o.node, both: both}
+	u := &uninstaller{owner: who, both: both}
 	steps := output.NewSteps(o.env.ErrOut(), o.quiet)
 	for _, s := range plan {
 		if err := steps.Do(ctx, s.name, func(ctx context.Context) (string, error) { return u.do(ctx, s) }); err != nil {
 			return err
 		}
 	}
-	o.env.Out().Printf("node/%s uninstalled: %d objects removed\n", o.node, u.removed)
+	o.env.Out().Printf("node/%s uninstalled: %d objects removed%s\n", o.node, u.removed, left)
 	return nil
 }
 
-// connect reaches both clusters, or the local one if the other is to be kept.
+// connect reaches both clusters, or the one that is not to be kept.
 func (o *uninstallOptions) connect(ctx context.Context) (kubeclient.Clusters, error) {
-	if o.keepRemote {
+	switch {
+	case o.keepRemote:
 		return o.env.Access.ConnectLocal(ctx)
+	case o.clusterUID != "":
+		return o.env.Access.ConnectRemote(ctx)
 	}
 	both, err := o.env.Access.Connect(ctx)
 	if err != nil && !failure.IsUsage(err) {
-		err = failure.Hintf(err, "if the remote cluster is gone for good, remove only what is local with --keep-remote")
+		err = failure.Hintf(err, "if the remote cluster is gone for good, remove only what is local with --keep-remote; "+
+			"if the local cluster is, remove only what is remote with --cluster-uid")
 	}
 	return both, err
+}
+
+// checkOwner refuses, before anything is deleted, if the clusters are not those of the
+// node. It says what belongs to others and stays.
+func (o *uninstallOptions) checkOwner(ctx context.Context, both kubeclient.Clusters, who contract.Owner) (left string, err error) {
+	claims := &owner.Claims{Owner: who}
+	if both.Remote != nil {
+		if claims, err = owner.Find(ctx, both.Remote, who); err != nil {
+			return "", failure.Usage(err)
+		}
+		if err := claims.RefusalWithoutOwn(); err != nil {
+			return "", failure.Hintf(err, "if that local cluster is gone, and nobody needs its pods: "+
+				"kubectl actual uninstall %s --remote-context=%s --cluster-uid=UID", o.node, o.env.Access.RemoteContext())
+		}
+	}
+	if len(claims.Foreign) > 0 {
+		left = fmt.Sprintf("; %d remote objects of that name belong to others and stay", len(claims.Foreign))
+	}
+	if both.Local == nil {
+		if len(claims.Own) == 0 {
+			return "", fmt.Errorf("the remote cluster has nothing of node %s of the local cluster with UID %s", o.node, o.clusterUID)
+		}
+		return left, nil
+	}
+	if err := refuseForeignNode(ctx, both.Local, o.node); err != nil {
+		return "", err
+	}
+	installed, err := isInstalled(ctx, both.Local, o.node)
+	if err != nil {
+		return "", err
+	}
+	if !installed && len(claims.Own) == 0 {
+		return "", failure.Hintf(fmt.Errorf("the local cluster has no node %s", o.node), "name the right local cluster with --context")
+	}
+	if both.Remote == nil {
+		return left, nil
+	}
+	return left, failure.Hintf(checkPeer(ctx, both, o.node), "if that cluster is gone for good, remove only what is local with --keep-remote")
+}
+
+// plan reads what is installed, and who would lose it.
+func (o *uninstallOptions) plan(ctx context.Context, both kubeclient.Clusters) ([]removalStep, error) {
+	var running []string
+	recorded := map[kubeclient.Side][]schema.GroupKind{}
+	for _, c := range []*kubeclient.Cluster{both.Local, both.Remote} {
+		if c == nil {
+			continue
+		}
+		kinds, err := readKinds(ctx, c, o.node)
+		if err != nil {
+			return nil, err
+		}
+		recorded[c.Side] = kinds
+	}
+	if both.Local != nil {
+		var err error
+		if running, err = runningPods(ctx, both.Local, o.node); err != nil {
+			return nil, err
+		}
+	}
+	return planUninstall(o.node, recorded, running, o.force)
 }
 
 // runningPods names the pods that would end with the node.
@@ -130,6 +206,7 @@ func runningPods(ctx context.Context, local *kubeclient.Cluster, node string) ([
 // The actions of uninstall.
 const (
 	stopAKD          action = "stop akd"
+	revokeRights     action = "revoke rights"
 	removeNamespaces action = "remove namespaces"
 	removeObjects    action = "remove objects"
 	awaitRanges      action = "await ranges"
@@ -145,7 +222,8 @@ type removalStep struct {
 }
 
 // planUninstall orders a removal: akd first, so that it does not create again
-// what is removed, and the local node when its pods cannot come back. recorded
+// what is removed; its remote rights before all that takes time; and the local node
+// when its pods cannot come back. recorded
 // has an entry for each cluster that is reached, with the kinds that are recorded
 // there.
 func planUninstall(node string, recorded map[kubeclient.Side][]schema.GroupKind, running []string, force bool) ([]removalStep, error) {
@@ -161,17 +239,26 @@ func planUninstall(node string, recorded map[kubeclient.Side][]schema.GroupKind,
 		}
 		return recorded[side]
 	}
-	steps := []removalStep{{name: "local akd", action: stopAKD, side: kubeclient.Local}}
-	if _, reached := recorded[kubeclient.Remote]; reached {
+	_, local := recorded[kubeclient.Local]
+	_, remote := recorded[kubeclient.Remote]
+	var steps []removalStep
+	if local {
+		steps = append(steps, removalStep{name: "local akd", action: stopAKD, side: kubeclient.Local})
+	}
+	if remote {
 		steps = append(steps,
 			removalStep{name: "remote akd", action: stopAKD, side: kubeclient.Remote},
+			removalStep{name: "remote rights and tokens", action: revokeRights, side: kubeclient.Remote},
 			removalStep{name: "remote pods and their namespaces", action: removeNamespaces, side: kubeclient.Remote},
-			removalStep{name: "remote rights", action: removeObjects, side: kubeclient.Remote, kinds: kinds(kubeclient.Remote)},
+			removalStep{name: "remote objects", action: removeObjects, side: kubeclient.Remote, kinds: kinds(kubeclient.Remote)},
 			removalStep{name: "remote service range", action: awaitRanges, side: kubeclient.Remote},
 		)
 	}
-	return append(steps,
-		removalStep{name: "local node", action: removeNode, side: kubeclient.Local},
-		removalStep{name: "local rights", action: removeObjects, side: kubeclient.Local, kinds: kinds(kubeclient.Local)},
-	), nil
+	if local {
+		steps = append(steps,
+			removalStep{name: "local node", action: removeNode, side: kubeclient.Local},
+			removalStep{name: "local objects", action: removeObjects, side: kubeclient.Local, kinds: kinds(kubeclient.Local)},
+		)
+	}
+	return steps, nil
 }

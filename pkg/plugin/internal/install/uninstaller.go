@@ -8,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
@@ -16,7 +18,7 @@ import (
 
 // uninstaller does the steps of a removal.
 type uninstaller struct {
-	node    string
+	owner   contract.Owner
 	both    kubeclient.Clusters
 	removed int
 }
@@ -31,6 +33,8 @@ func (u *uninstaller) do(ctx context.Context, s removalStep) (outcome string, er
 	switch s.action {
 	case stopAKD:
 		err = u.stopAKD(ctx, c)
+	case revokeRights:
+		err = u.revokeRights(ctx, c)
 	case removeNamespaces:
 		err = u.removeNamespaces(ctx, c)
 	case removeObjects:
@@ -56,38 +60,34 @@ func (u *uninstaller) count(err error) error {
 	return err
 }
 
+// selector selects what belongs to the node in the remote cluster.
+func (u *uninstaller) selector() string { return labels.Set(u.owner.ObjectLabels()).String() }
+
+// isOurs reports whether an object belongs to the node. In the local cluster no other
+// cluster has nodes.
+func (u *uninstaller) isOurs(c *kubeclient.Cluster, object metav1.Object) bool {
+	has := object.GetLabels()
+	return has[contract.LabelNodeName] == u.owner.Node &&
+		(c.Side == kubeclient.Local || has[contract.LabelClusterUID] == string(u.owner.ClusterUID))
+}
+
 func (u *uninstaller) stopAKD(ctx context.Context, c *kubeclient.Cluster) error {
-	err := c.Client.AppsV1().Deployments(contract.SystemNamespace).Delete(ctx, u.node,
-		metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationForeground)})
-	if apierrors.IsNotFound(err) {
+	client := c.Client.AppsV1().Deployments(contract.SystemNamespace)
+	akd, err := client.Get(ctx, u.owner.Node, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || err == nil && !u.isOurs(c, akd) {
 		return nil
 	}
-	if err := u.count(err); err != nil {
+	if err != nil {
+		return fmt.Errorf("read akd's deployment: %w", err)
+	}
+	options := exactly(akd)
+	options.PropagationPolicy = new(metav1.DeletePropagationForeground)
+	if err := u.count(client.Delete(ctx, akd.Name, options)); err != nil {
 		return fmt.Errorf("delete akd: %w", err)
 	}
 	return kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
-		pods, err := c.Client.CoreV1().Pods(contract.SystemNamespace).List(ctx, kubeclient.AKDPods(u.node))
+		pods, err := c.Client.CoreV1().Pods(contract.SystemNamespace).List(ctx, kubeclient.AKDPods(u.owner.Node))
 		return err == nil && len(pods.Items) == 0, "akd still runs", err
-	})
-}
-
-// removeNamespaces deletes the node's namespaces, and waits until they are gone.
-func (u *uninstaller) removeNamespaces(ctx context.Context, remote *kubeclient.Cluster) error {
-	client := remote.Client.CoreV1().Namespaces()
-	selector := metav1.ListOptions{LabelSelector: contract.LabelNodeName + "=" + u.node}
-	namespaces, err := client.List(ctx, selector)
-	if err != nil {
-		return fmt.Errorf("list the node's remote namespaces: %w", err)
-	}
-	for i := range namespaces.Items {
-		if err := client.Delete(ctx, namespaces.Items[i].Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("delete remote namespace %s: %w", namespaces.Items[i].Name, err)
-		}
-		u.removed++
-	}
-	return kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
-		left, err := client.List(ctx, selector)
-		return err == nil && len(left.Items) == 0, "remote namespaces are still terminating", err
 	})
 }
 
@@ -98,13 +98,14 @@ func (u *uninstaller) removeObjects(ctx context.Context, c *kubeclient.Cluster, 
 	if err != nil {
 		return err
 	}
-	remove, last := removal(installed, u.node)
+	remove, last := removal(installed, func(o *unstructured.Unstructured) bool { return u.isOurs(c, o) })
 	for _, object := range remove {
 		resource, err := c.Resource(object)
 		if err != nil {
 			return err
 		}
-		options := metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationBackground)}
+		options := exactly(object)
+		options.PropagationPolicy = new(metav1.DeletePropagationBackground)
 		if err := u.count(resource.Delete(ctx, object.GetName(), options)); err != nil {
 			return fmt.Errorf("delete %s %s: %w", c.Side, kubeclient.Title(object), err)
 		}
@@ -125,7 +126,7 @@ func (u *uninstaller) removeObjects(ctx context.Context, c *kubeclient.Cluster, 
 // any more. One whose addresses its own Services got stays until those go.
 func (u *uninstaller) awaitRanges(ctx context.Context, remote *kubeclient.Cluster) (string, error) {
 	outcome := ""
-	selector := metav1.ListOptions{LabelSelector: contract.LabelNodeName + "=" + u.node}
+	selector := metav1.ListOptions{LabelSelector: u.selector()}
 	err := kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
 		left, err := remote.Client.NetworkingV1().ServiceCIDRs().List(ctx, selector)
 		if apierrors.IsNotFound(err) || err == nil && len(left.Items) == 0 {
@@ -152,18 +153,25 @@ func (u *uninstaller) awaitRanges(ctx context.Context, remote *kubeclient.Cluste
 // removeNode deletes the node, its pods, which no kubelet ends any more, and the
 // requests for its certificates.
 func (u *uninstaller) removeNode(ctx context.Context, local *kubeclient.Cluster) error {
-	node, err := local.Client.CoreV1().Nodes().Get(ctx, u.node, metav1.GetOptions{})
+	node, err := local.Client.CoreV1().Nodes().Get(ctx, u.owner.Node, metav1.GetOptions{})
 	if err == nil && node.Labels[contract.LabelNode] == "" {
-		return fmt.Errorf("node %s is not served by an akd: it is not deleted", u.node)
+		return fmt.Errorf("node %s is not served by an akd: it is not deleted", node.Name)
 	}
-	if err := u.count(local.Client.CoreV1().Nodes().Delete(ctx, u.node, metav1.DeleteOptions{})); err != nil {
-		return fmt.Errorf("delete node %s: %w", u.node, err)
+	if err == nil {
+		err = local.Client.CoreV1().Nodes().Delete(ctx, node.Name, exactly(node))
+	}
+	if err := u.count(err); err != nil {
+		return fmt.Errorf("delete node %s: %w", u.owner.Node, err)
 	}
 	// After the node: a controller's next pod would be bound to it.
 	if err := kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) { return u.removePods(ctx, local) }); err != nil {
 		return err
 	}
-	err = local.Client.CoordinationV1().Leases(corev1.NamespaceNodeLease).Delete(ctx, u.node, metav1.DeleteOptions{})
+	leases := local.Client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
+	lease, err := leases.Get(ctx, u.owner.Node, metav1.GetOptions{})
+	if err == nil {
+		err = leases.Delete(ctx, lease.Name, exactly(lease))
+	}
 	if err := u.count(err); err != nil {
 		return fmt.Errorf("delete the node's lease: %w", err)
 	}
@@ -177,11 +185,12 @@ func (u *uninstaller) removeRequests(ctx context.Context, local *kubeclient.Clus
 		return fmt.Errorf("list certificate requests: %w", err)
 	}
 	for i := range found.Items {
-		if found.Items[i].Spec.Username != nodeUser(u.node) {
+		request := &found.Items[i]
+		if request.Spec.Username != nodeUser(u.owner.Node) {
 			continue
 		}
-		if err := u.count(requests.Delete(ctx, found.Items[i].Name, metav1.DeleteOptions{})); err != nil {
-			return fmt.Errorf("delete certificate request %s: %w", found.Items[i].Name, err)
+		if err := u.count(requests.Delete(ctx, request.Name, exactly(request))); err != nil {
+			return fmt.Errorf("delete certificate request %s: %w", request.Name, err)
 		}
 	}
 	return nil
@@ -189,7 +198,7 @@ func (u *uninstaller) removeRequests(ctx context.Context, local *kubeclient.Clus
 
 // removePods deletes the node's pods, until there are none.
 func (u *uninstaller) removePods(ctx context.Context, local *kubeclient.Cluster) (none bool, seen string, err error) {
-	pods, err := local.Client.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + u.node})
+	pods, err := local.Client.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + u.owner.Node})
 	if err != nil {
 		return false, "", fmt.Errorf("list the node's pods: %w", err)
 	}

@@ -106,6 +106,15 @@ func (a *Access) ConnectLocal(ctx context.Context) (Clusters, error) {
 	return Clusters{Local: local}, local.Identify(ctx)
 }
 
+// ConnectRemote reaches the remote cluster only.
+func (a *Access) ConnectRemote(ctx context.Context) (Clusters, error) {
+	both, err := a.Clients()
+	if err != nil {
+		return Clusters{}, err
+	}
+	return Clusters{Remote: both.Remote}, both.Remote.Identify(ctx)
+}
+
 // ConnectNamed reaches the local cluster, and the remote one if the user named it.
 func (a *Access) ConnectNamed(ctx context.Context) (Clusters, error) {
 	if a.NamesRemote() {

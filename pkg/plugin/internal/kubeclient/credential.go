@@ -30,7 +30,7 @@ const (
 
 // Credential is with what akd, which runs in the host cluster, reaches its peer.
 type Credential struct {
-	Node   string
+	Owner  contract.Owner // whose akd it is
 	Host   *Cluster
 	Peer   *Cluster
 	Server string // the address of the peer's API server
@@ -42,14 +42,15 @@ type Credential struct {
 // returns when the token in it expires, in RFC 3339.
 func (c *Credential) Store(ctx context.Context) (counts Counts, expires string, err error) {
 	secrets := c.Host.Client.CoreV1().Secrets(contract.SystemNamespace)
-	secret, err := secrets.Get(ctx, c.Node, metav1.GetOptions{})
+	secret, err := secrets.Get(ctx, c.Owner.Node, metav1.GetOptions{})
 	exists := err == nil
 	if err != nil && !apierrors.IsNotFound(err) {
 		return Counts{}, "", fmt.Errorf("read akd's credential: %w", err)
 	}
-	if exists && secret.Labels[LabelManagedBy] != FieldManager {
-		err := fmt.Errorf("%s Secret %s/%s is not managed by kubectl actual", c.Host.Side, contract.SystemNamespace, c.Node)
-		return Counts{}, "", failure.Hintf(err, "rename it, or choose another node name")
+	if exists {
+		if err := c.checkSecret(secret); err != nil {
+			return Counts{}, "", err
+		}
 	}
 	ca, err := c.Peer.authority()
 	if err != nil {
@@ -75,10 +76,25 @@ func (c *Credential) Store(ctx context.Context) (counts Counts, expires string, 
 	return counts, expires, nil
 }
 
+// checkSecret refuses a Secret that is somebody else's.
+func (c *Credential) checkSecret(secret *corev1.Secret) error {
+	title := fmt.Sprintf("%s Secret %s/%s", c.Host.Side, contract.SystemNamespace, c.Owner.Node)
+	if secret.Labels[LabelManagedBy] != FieldManager {
+		return failure.Hintf(fmt.Errorf("%s is not managed by kubectl actual", title), "rename it, or choose another node name")
+	}
+	if uid := secret.Labels[contract.LabelClusterUID]; c.Host.Side == Remote && uid != string(c.Owner.ClusterUID) {
+		return failure.Hintf(fmt.Errorf("%s belongs to another local cluster, with UID %q", title, uid), "choose another node name")
+	}
+	return nil
+}
+
 func (c *Credential) fill(secret *corev1.Secret, content []byte, expires string) *corev1.Secret {
-	secret.Name, secret.Namespace = c.Node, contract.SystemNamespace
-	secret.Labels = map[string]string{LabelManagedBy: FieldManager, LabelPartOf: PartOf, contract.LabelNodeName: c.Node}
-	secret.Annotations = map[string]string{contract.AnnotationTokenExpires: expires}
+	secret.Name, secret.Namespace = c.Owner.Node, contract.SystemNamespace
+	secret.Labels = map[string]string{LabelManagedBy: FieldManager, LabelPartOf: PartOf, contract.LabelNodeName: c.Owner.Node}
+	if c.Host.Side == Remote {
+		secret.Labels[contract.LabelClusterUID] = string(c.Owner.ClusterUID)
+	}
+	secret.Annotations = map[string]string{contract.AnnotationTokenExpires: expires, contract.AnnotationPeerUID: string(c.Peer.UID)}
 	secret.Data = map[string][]byte{KubeconfigKey: content}
 	return secret
 }
@@ -86,10 +102,10 @@ func (c *Credential) fill(secret *corev1.Secret, content []byte, expires string)
 // kubeconfig is minified and flat: one server, its CA and a token.
 func (c *Credential) kubeconfig(ctx context.Context, ca []byte) (content []byte, expires string, err error) {
 	seconds := int64(tokenLife.Seconds())
-	granted, err := c.Peer.Client.CoreV1().ServiceAccounts(contract.SystemNamespace).CreateToken(ctx, c.Node,
+	granted, err := c.Peer.Client.CoreV1().ServiceAccounts(contract.SystemNamespace).CreateToken(ctx, c.Owner.Node,
 		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
 	if err != nil {
-		err = fmt.Errorf("request a token of %s ServiceAccount %s/%s: %w", c.Peer.Side, contract.SystemNamespace, c.Node, err)
+		err = fmt.Errorf("request a token of %s ServiceAccount %s/%s: %w", c.Peer.Side, contract.SystemNamespace, c.Owner.Node, err)
 		if apierrors.IsForbidden(err) {
 			err = failure.Hintf(err, "your user needs the right to create serviceaccounts/token in %s", contract.SystemNamespace)
 		}
@@ -118,12 +134,42 @@ func (c *Credential) isGood(ctx context.Context, secret *corev1.Secret, ca []byt
 		return false
 	}
 	found := stored.Clusters[name]
-	if found.Server != c.Server || !bytes.Equal(found.CertificateAuthorityData, ca) {
+	if found.Server != c.Server || !bytes.Equal(found.CertificateAuthorityData, ca) ||
+		secret.Annotations[contract.AnnotationPeerUID] != string(c.Peer.UID) {
 		return false
 	}
 	review, err := c.Peer.Client.AuthenticationV1().TokenReviews().Create(ctx,
 		&authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: stored.AuthInfos[name].Token}}, metav1.CreateOptions{})
 	return err == nil && review.Status.Authenticated
+}
+
+// CheckPeer returns an error if akd's credential in a Secret leads to another cluster
+// than the given one: its UID was recorded with the credential. A credential that
+// somebody else has stored has no record: it leads elsewhere if it has another
+// server and trusts another CA.
+func CheckPeer(secret *corev1.Secret, peer *Cluster) error {
+	stored, err := clientcmd.Load(secret.Data[KubeconfigKey])
+	if err != nil {
+		stored = clientcmdapi.NewConfig()
+	}
+	server := ""
+	var ca []byte
+	for _, cluster := range stored.Clusters { // it is minified
+		server, ca = cluster.Server, cluster.CertificateAuthorityData
+	}
+	elsewhere := secret.Annotations[contract.AnnotationPeerUID] != string(peer.UID)
+	if _, recorded := secret.Annotations[contract.AnnotationPeerUID]; !recorded {
+		authority, err := peer.authority()
+		if err != nil {
+			return err
+		}
+		elsewhere = server != "" && server != peer.Config.Host && !bytes.Equal(ca, authority)
+	}
+	if !elsewhere {
+		return nil
+	}
+	err = fmt.Errorf("akd of node %s has a credential for another %s cluster, at %s, than the one at %s", secret.Name, peer.Side, server, peer.Config.Host)
+	return failure.Hintf(err, "name that cluster with --%s", map[Side]string{Local: "context", Remote: "remote-context"}[peer.Side])
 }
 
 // authority is the certificate authority that the kubeconfig trusts. Empty means

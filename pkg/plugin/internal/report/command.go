@@ -21,6 +21,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/output"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/owner"
 )
 
 type options struct {
@@ -82,6 +83,13 @@ func (o *options) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	claims, err := owner.Find(ctx, both.Remote, contract.Owner{Node: o.node, ClusterUID: both.Local.UID})
+	if err != nil {
+		return err
+	}
+	if err := claims.RefusalWithoutOwn(); err != nil {
+		return err
+	}
 	file, err := os.OpenFile(o.file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, os.ErrExist) {
 		return failure.Hintf(failure.Usagef("%s already exists", o.file), "name another file with --filename")
@@ -103,7 +111,7 @@ func (o *options) run(ctx context.Context) error {
 // fill gathers everything before it writes anything: only when all Secrets have
 // been read is it known what is secret.
 func (o *options) fill(ctx context.Context, both kubeclient.Clusters, to io.Writer) (notes []string, err error) {
-	g := newGatherer(o.node)
+	g := newGatherer(contract.Owner{Node: o.node, ClusterUID: both.Local.UID})
 	for _, c := range []*kubeclient.Cluster{both.Local, both.Remote} {
 		if err := g.cluster(ctx, c); err != nil {
 			return nil, err

@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/clock"
 
@@ -31,15 +32,17 @@ const (
 // gatherer collects the entries of a report.
 type gatherer struct {
 	node     string
+	owner    contract.Owner
 	entries  map[string]string // by name in the zip, not yet redacted
 	objects  map[string][]unstructured.Unstructured
 	notes    []string // what is missing, and why
 	redactor *redactor
 }
 
-func newGatherer(node string) *gatherer {
+func newGatherer(owner contract.Owner) *gatherer {
 	return &gatherer{
-		node:     node,
+		node:     owner.Node,
+		owner:    owner,
 		entries:  map[string]string{},
 		objects:  map[string][]unstructured.Unstructured{},
 		redactor: newRedactor(),
@@ -66,9 +69,14 @@ type listing struct {
 	options   metav1.ListOptions
 }
 
-// listings returns the lists of objects that a report has of one cluster.
-func listings(side kubeclient.Side, node string) []listing {
+// listings returns the lists of objects that a report has of one cluster. In the
+// remote one, other local clusters may have nodes of the same name.
+func listings(side kubeclient.Side, owner contract.Owner) []listing {
+	node := owner.Node
 	ofNode := metav1.ListOptions{LabelSelector: contract.LabelNodeName + "=" + node, Limit: maxObjects}
+	if side == kubeclient.Remote {
+		ofNode.LabelSelector = labels.Set(owner.ObjectLabels()).String()
+	}
 	core := schema.GroupVersion{Version: "v1"}
 	rbac := schema.GroupVersion{Group: "rbac.authorization.k8s.io", Version: "v1"}
 	apps := schema.GroupVersion{Group: "apps", Version: "v1"}
@@ -109,7 +117,7 @@ func listings(side kubeclient.Side, node string) []listing {
 // list lists objects of one cluster, and the events of all pods among them.
 func (g *gatherer) list(ctx context.Context, c *kubeclient.Cluster) error {
 	namespaces := map[string]bool{}
-	for i, listing := range listings(c.Side, g.node) {
+	for i, listing := range listings(c.Side, g.owner) {
 		found := g.find(ctx, c, listing)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -167,6 +175,9 @@ func (g *gatherer) logs(ctx context.Context, c *kubeclient.Cluster) error {
 	}
 	for i := range akds.Items {
 		pod := &akds.Items[i]
+		if c.Side == kubeclient.Remote && pod.Labels[contract.LabelClusterUID] != string(g.owner.ClusterUID) {
+			continue
+		}
 		g.log(ctx, c, pod.Name, false)
 		if slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.RestartCount > 0 }) {
 			g.log(ctx, c, pod.Name, true)

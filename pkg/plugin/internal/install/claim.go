@@ -1,0 +1,168 @@
+package install
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/owner"
+)
+
+// claim makes the node's name this local cluster's: whoever creates the node's
+// ServiceAccount in the remote cluster has the name. It is created, and not applied,
+// because of two installations at the same time only one can create it; the other
+// reads whose it is. objects are those that come first: the namespace
+// actual-system and the ServiceAccount in it.
+func (i *installer) claim(ctx context.Context, objects []*unstructured.Unstructured) (string, error) {
+	remote, account := i.both.Remote, objects[len(objects)-1]
+	counts, err := remote.Apply(ctx, objects[:len(objects)-1], i.applyOptions())
+	i.counts = i.counts.Add(counts)
+	if err != nil {
+		return "", err
+	}
+	resource, err := remote.Resource(account)
+	if err != nil {
+		return "", err
+	}
+	created := unclaimed(account)
+	_, err = resource.Create(ctx, created, metav1.CreateOptions{FieldManager: kubeclient.FieldManager})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return "", fmt.Errorf("create remote %s: %w", kubeclient.Title(account), err)
+	}
+	isNew := err == nil
+	stored, err := resource.Get(ctx, account.GetName(), metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("read remote %s: %w", kubeclient.Title(account), err)
+	}
+	claims := &owner.Claims{Owner: ownerOf(i.both, i.options.node)}
+	if !owner.Owns(claims.Owner, stored) {
+		claims.Foreign = append(claims.Foreign, stored)
+		return "", claims.Refusal()
+	}
+	counts, err = remote.Apply(ctx, []*unstructured.Unstructured{account}, i.applyOptions())
+	if isNew {
+		counts = kubeclient.Counts{Created: 1}
+	}
+	i.counts = i.counts.Add(counts)
+	return "", err
+}
+
+// unclaimed is the ServiceAccount with the labels alone that say whose it is.
+func unclaimed(account *unstructured.Unstructured) *unstructured.Unstructured {
+	created := &unstructured.Unstructured{}
+	created.SetGroupVersionKind(account.GroupVersionKind())
+	created.SetNamespace(account.GetNamespace())
+	created.SetName(account.GetName())
+	created.SetLabels(map[string]string{
+		contract.LabelNodeName:   account.GetLabels()[contract.LabelNodeName],
+		contract.LabelClusterUID: account.GetLabels()[contract.LabelClusterUID],
+	})
+	return created
+}
+
+// takenKinds are those of which akd creates objects in remote namespaces.
+func takenKinds() []schema.GroupKind {
+	return []schema.GroupKind{
+		{Kind: "Pod"},
+		{Kind: "ConfigMap"},
+		{Kind: "Secret"},
+		{Kind: "Service"},
+		{Kind: "EndpointSlice", Group: "discovery.k8s.io"},
+		{Kind: "RoleBinding", Group: "rbac.authorization.k8s.io"},
+		{Kind: "ResourceQuota"},
+		{Kind: "LimitRange"},
+		{Kind: "NetworkPolicy", Group: "networking.k8s.io"},
+	}
+}
+
+// takeOver makes what another local cluster has under the node's name this local
+// cluster's. It deletes the ServiceAccount first, so that no akd of the other cluster
+// has a credential any more. It only labels everything else anew, namespaces and
+// what akd created in them included: akd then deletes what no local pod needs as it
+// deletes any orphan, within the limits for orphans, and no data are lost by mistake.
+func (i *installer) takeOver(ctx context.Context) (string, error) {
+	remote, taken := i.both.Remote, 0
+	for _, object := range i.claims.Foreign {
+		if by := kubeclient.ForeignManager(object); by != "" {
+			return "", failure.Hintf(fmt.Errorf("remote %s is managed by %s", kubeclient.Title(object), by), "change its label there")
+		}
+		resource, err := remote.Resource(object)
+		if err != nil {
+			return "", err
+		}
+		if object.GetKind() == "ServiceAccount" {
+			uid := object.GetUID()
+			err = resource.Delete(ctx, object.GetName(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+		} else {
+			err = i.relabel(ctx, resource, object)
+		}
+		if err != nil && !apierrors.IsNotFound(err) {
+			return "", fmt.Errorf("take over remote %s: %w", kubeclient.Title(object), err)
+		}
+		taken++
+	}
+	for _, kind := range takenKinds() {
+		more, err := i.takeOverKind(ctx, kind)
+		if err != nil {
+			return "", err
+		}
+		taken += more
+	}
+	return fmt.Sprintf("%d objects taken over", taken), nil
+}
+
+// takeOverKind labels the node's objects of one kind in all remote namespaces.
+func (i *installer) takeOverKind(ctx context.Context, kind schema.GroupKind) (taken int, err error) {
+	mapping, err := i.both.Remote.Mapper.RESTMapping(kind)
+	if meta.IsNoMatchError(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("remote cluster: find %s: %w", kind.Kind, err)
+	}
+	foreign, err := labels.NewRequirement(contract.LabelClusterUID, selection.NotEquals, []string{string(i.both.Local.UID)})
+	if err != nil {
+		return 0, err
+	}
+	selector := labels.SelectorFromSet(labels.Set{contract.LabelNodeName: i.options.node}).Add(*foreign)
+	client := i.both.Remote.Dynamic.Resource(mapping.Resource)
+	list, err := client.List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
+	if err != nil {
+		return 0, fmt.Errorf("list remote %s: %w", mapping.Resource.Resource, err)
+	}
+	for n := range list.Items {
+		object := &list.Items[n]
+		if err := i.relabel(ctx, client.Namespace(object.GetNamespace()), object); err != nil && !apierrors.IsNotFound(err) {
+			return taken, fmt.Errorf("take over remote %s: %w", kubeclient.Title(object), err)
+		}
+		taken++
+	}
+	return taken, nil
+}
+
+// relabel makes exactly this object the local cluster's: its UID in the patch is a
+// precondition.
+func (i *installer) relabel(ctx context.Context, client dynamic.ResourceInterface, object *unstructured.Unstructured) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid":    object.GetUID(),
+		"labels": map[string]string{contract.LabelNodeName: i.options.node, contract.LabelClusterUID: string(i.both.Local.UID)},
+	}})
+	if err != nil {
+		return err
+	}
+	_, err = client.Patch(ctx, object.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: kubeclient.FieldManager})
+	return err
+}

@@ -1,0 +1,149 @@
+package install
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+)
+
+// revokeRights takes away what akd may do in the remote cluster, and its tokens,
+// before anything is waited for: whoever has a token could otherwise keep the node's
+// namespaces, or create more of them, and keep the rights for as long. The account
+// itself stays, without rights and tokens, for it has the record that a rerun needs.
+func (u *uninstaller) revokeRights(ctx context.Context, remote *kubeclient.Cluster) error {
+	own := metav1.ListOptions{LabelSelector: u.selector()}
+	everywhere, err := remote.Client.RbacV1().ClusterRoleBindings().List(ctx, own)
+	if err != nil {
+		return fmt.Errorf("list the node's remote cluster role bindings: %w", err)
+	}
+	for n := range everywhere.Items {
+		binding := &everywhere.Items[n]
+		if err := u.count(remote.Client.RbacV1().ClusterRoleBindings().Delete(ctx, binding.Name, exactly(binding))); err != nil {
+			return fmt.Errorf("delete remote ClusterRoleBinding %s: %w", binding.Name, err)
+		}
+	}
+	if err := u.revokeInNamespaces(ctx, remote); err != nil {
+		return err
+	}
+	account, err := remote.Client.CoreV1().ServiceAccounts(contract.SystemNamespace).Get(ctx, u.owner.Node, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || err == nil && account.Labels[contract.LabelClusterUID] != string(u.owner.ClusterUID) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read akd's remote service account: %w", err)
+	}
+	return replaceAccount(ctx, remote, u.owner)
+}
+
+// revokeInNamespaces deletes the role bindings of akd in actual-system and in the
+// node's namespaces, whatever their labels: a thief could have made them.
+func (u *uninstaller) revokeInNamespaces(ctx context.Context, remote *kubeclient.Cluster) error {
+	namespaces, err := remote.Client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: u.selector()})
+	if err != nil {
+		return fmt.Errorf("list the node's remote namespaces: %w", err)
+	}
+	in := []string{contract.SystemNamespace}
+	for n := range namespaces.Items {
+		in = append(in, namespaces.Items[n].Name)
+	}
+	bindings, err := remote.Client.RbacV1().RoleBindings("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list remote role bindings: %w", err)
+	}
+	for n := range bindings.Items {
+		binding := &bindings.Items[n]
+		if !slices.Contains(in, binding.Namespace) || !slices.ContainsFunc(binding.Subjects, isAccount(u.owner.Node)) {
+			continue
+		}
+		if err := u.count(remote.Client.RbacV1().RoleBindings(binding.Namespace).Delete(ctx, binding.Name, exactly(binding))); err != nil {
+			return fmt.Errorf("delete remote RoleBinding %s/%s: %w", binding.Namespace, binding.Name, err)
+		}
+	}
+	return nil
+}
+
+// isAccount recognizes akd's own service account among the subjects of a binding.
+func isAccount(node string) func(rbacv1.Subject) bool {
+	return func(s rbacv1.Subject) bool {
+		return s.Kind == rbacv1.ServiceAccountKind && s.Namespace == contract.SystemNamespace && s.Name == node ||
+			s.Kind == rbacv1.UserKind && s.Name == kubeclient.AccountUser(node)
+	}
+}
+
+// exactly deletes the object that was read, and none that has got its name since.
+func exactly(object metav1.Object) metav1.DeleteOptions {
+	uid := object.GetUID()
+	return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}
+}
+
+// removeNamespaces deletes the node's namespaces, also those that appear meanwhile,
+// until there are none.
+func (u *uninstaller) removeNamespaces(ctx context.Context, remote *kubeclient.Cluster) error {
+	client := remote.Client.CoreV1().Namespaces()
+	err := kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
+		left, err := client.List(ctx, metav1.ListOptions{LabelSelector: u.selector()})
+		if err != nil {
+			return false, "", fmt.Errorf("list the node's remote namespaces: %w", err)
+		}
+		for n := range left.Items {
+			namespace := &left.Items[n]
+			if namespace.DeletionTimestamp != nil {
+				continue
+			}
+			if err := u.count(client.Delete(ctx, namespace.Name, exactly(namespace))); err != nil {
+				return false, "", fmt.Errorf("delete remote namespace %s: %w", namespace.Name, err)
+			}
+		}
+		return len(left.Items) == 0, terminating(left.Items), nil
+	})
+	if err != nil && ctx.Err() != nil {
+		return failure.Hintf(err, "akd has no rights in the remote cluster any more; remove what holds the namespaces up, "+
+			"such as finalizers, then run the same command again")
+	}
+	return err
+}
+
+// terminating says what holds namespaces up, as far as they say so themselves.
+// https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/
+func terminating(namespaces []corev1.Namespace) string {
+	if len(namespaces) == 0 {
+		return ""
+	}
+	for n := range namespaces {
+		var reasons []string
+		for _, condition := range namespaces[n].Status.Conditions {
+			if condition.Status == corev1.ConditionTrue && condition.Message != "" {
+				reasons = append(reasons, condition.Message)
+			}
+		}
+		if len(reasons) > 0 {
+			return fmt.Sprintf("%d remote namespaces are still terminating; %s: %s", len(namespaces), namespaces[n].Name, joined(reasons))
+		}
+	}
+	return fmt.Sprintf("%d remote namespaces are still terminating", len(namespaces))
+}
+
+// joined is a list in one line, cut after a few entries.
+func joined(list []string) string {
+	const most = 10
+	text := ""
+	for i, entry := range list {
+		if i == most {
+			return fmt.Sprintf("%s; and %d more", text, len(list)-most)
+		}
+		if i > 0 {
+			text += "; "
+		}
+		text += entry
+	}
+	return text
+}

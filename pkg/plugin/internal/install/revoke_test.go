@@ -1,0 +1,145 @@
+package install
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+)
+
+func ofAKD() []rbacv1.Subject {
+	return []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: contract.SystemNamespace, Name: "vk"}}
+}
+
+func binding(namespace, name string, subjects []rbacv1.Subject) *rbacv1.RoleBinding {
+	return &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Subjects: subjects}
+}
+
+func ownNamespace(conditions ...corev1.NamespaceCondition) *corev1.Namespace {
+	namespace := &corev1.Namespace{ObjectMeta: labelled("here"), Status: corev1.NamespaceStatus{Conditions: conditions}}
+	namespace.Namespace, namespace.Name = "", contract.RemoteNamespace("vk", "shop")
+	return namespace
+}
+
+// A finalizer in one of the node's namespaces held uninstall up, while a thief of the
+// credential kept all rights: they go first, and only what is akd's goes.
+func TestRevokeRights(t *testing.T) {
+	t.Parallel()
+	everywhere := &rbacv1.ClusterRoleBinding{ObjectMeta: labelled("here")}
+	everywhere.Namespace, everywhere.Name = "", "actual.vk:vk"
+	theirs := everywhere.DeepCopy()
+	theirs.Name, theirs.Labels[contract.LabelClusterUID] = "theirs", "elsewhere"
+	own := ownNamespace()
+	others := []rbacv1.Subject{{Kind: rbacv1.UserKind, Name: "somebody"}}
+	remote := remoteOf(everywhere, theirs, own,
+		binding(own.Name, "by-a-thief", ofAKD()), binding(own.Name, "others", others),
+		binding(contract.SystemNamespace, "vk.tenant", ofAKD()), binding("elsewhere", "kept", ofAKD()))
+	u := &uninstaller{owner: contract.Owner{Node: "vk", ClusterUID: "here"}}
+	if err := u.revokeRights(t.Context(), remote); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, action := range remote.Client.(*fake.Clientset).Actions() {
+		if deletion, is := action.(clienttesting.DeleteAction); is {
+			got = append(got, action.GetNamespace()+"/"+deletion.GetName())
+		}
+	}
+	slices.Sort(got)
+	want := []string{"/actual.vk:vk", "actual-system/vk.tenant", own.Name + "/by-a-thief"}
+	if diff := cmp.Diff(want, got); diff != "" || u.removed != len(want) {
+		t.Errorf("%d removed (-want +got):\n%s", u.removed, diff)
+	}
+}
+
+// What holds a namespace up is in the namespace's own conditions: nobody should have
+// to look for it.
+func TestRemoveNamespacesNamesObstacles(t *testing.T) {
+	t.Parallel()
+	now := metav1.Now()
+	held := ownNamespace(
+		corev1.NamespaceCondition{Type: corev1.NamespaceContentRemaining, Status: corev1.ConditionTrue, Message: "pods. has 1 resource instances"},
+		corev1.NamespaceCondition{Type: corev1.NamespaceFinalizersRemaining, Status: corev1.ConditionTrue, Message: "example.com/stay in 1 resource instances"},
+		corev1.NamespaceCondition{Type: corev1.NamespaceDeletionDiscoveryFailure, Status: corev1.ConditionFalse, Message: "all is well"},
+	)
+	held.DeletionTimestamp, held.Finalizers = &now, []string{"kubernetes"}
+	ctx, cancel := context.WithCancel(t.Context())
+	remote := remoteOf(held)
+	remote.Client.(*fake.Clientset).PrependReactor("list", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) {
+		cancel() // the time is over when it was looked at once
+		return false, nil, nil
+	})
+	u := &uninstaller{owner: contract.Owner{Node: "vk", ClusterUID: "here"}}
+	err := u.removeNamespaces(ctx, remote)
+	const want = "1 remote namespaces are still terminating; vk-93104c7ea350e1e1: pods. has 1 resource instances; " +
+		"example.com/stay in 1 resource instances"
+	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(strings.Join(failure.Hints(err), " "), "run the same command again") {
+		t.Errorf("error %v, hints %q, want %q", err, failure.Hints(err), want)
+	}
+}
+
+// Namespaces of another cluster's node of the same name are not deleted.
+func TestRemoveNamespacesOfTheNode(t *testing.T) {
+	t.Parallel()
+	foreign := &corev1.Namespace{ObjectMeta: labelled("elsewhere")}
+	foreign.Namespace, foreign.Name = "", contract.RemoteNamespace("vk", "theirs")
+	remote := remoteOf(ownNamespace(), foreign)
+	u := &uninstaller{owner: contract.Owner{Node: "vk", ClusterUID: "here"}}
+	if err := u.removeNamespaces(t.Context(), remote); err != nil {
+		t.Fatal(err)
+	}
+	left, err := remote.Client.CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(left.Items) != 1 || left.Items[0].Name != foreign.Name {
+		t.Errorf("left are %v (%v), want %s alone", left.Items, err, foreign.Name)
+	}
+}
+
+// A stolen token may have made what its end does not end.
+func TestSurvivors(t *testing.T) {
+	t.Parallel()
+	own := ownNamespace()
+	running := corev1.PodStatus{Phase: corev1.PodRunning}
+	akds := &corev1.Pod{ObjectMeta: labelled("here"), Status: running}
+	akds.Namespace, akds.Labels[contract.LabelNamespace], akds.Labels[contract.LabelUID] = own.Name, "shop", "1"
+	thiefs := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: own.Name, Name: "miner"}, Status: running}
+	token := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: own.Name, Name: "forever"}, Type: corev1.SecretTypeServiceAccountToken}
+	everywhere := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "more"}, Subjects: ofAKD()}
+	others := []rbacv1.Subject{{Kind: rbacv1.GroupKind, Name: "system:authenticated"}}
+	remote := remoteOf(own, akds, thiefs, token, everywhere, binding(own.Name, "open", others), binding(own.Name, "akd", ofAKD()),
+		binding("kube-system", "extra", ofAKD()))
+	got, err := survivors(t.Context(), remote, contract.Owner{Node: "vk", ClusterUID: "here"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"2 pods run in the node's remote namespaces",
+		"1 of them are not akd's (" + own.Name + "/miner)",
+		"1 Secrets hold tokens of service accounts (" + own.Name + "/forever)",
+		"1 role bindings give others rights in the node's namespaces (" + own.Name + "/open)",
+		"1 role bindings give akd rights elsewhere, and still do (kube-system/extra)",
+		"1 cluster role bindings give akd rights everywhere, and still do (more)",
+	}
+	if len(got) != len(want) {
+		t.Fatalf("got %q", got)
+	}
+	for n := range want {
+		if !strings.HasPrefix(got[n], want[n]) {
+			t.Errorf("got %q, want %q", got[n], want[n])
+		}
+	}
+	clean, err := survivors(t.Context(), &kubeclient.Cluster{Client: fake.NewClientset()}, contract.Owner{Node: "vk", ClusterUID: "here"})
+	if err != nil || len(clean) > 0 {
+		t.Errorf("of nothing: %q, %v", clean, err)
+	}
+}
