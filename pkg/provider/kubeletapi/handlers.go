@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/util/exec"
@@ -127,10 +128,17 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer release()
+	// The form may be in the body: without a limit, akd would read 32 MiB of it into
+	// memory, and the rest into files.
+	r.Body = http.MaxBytesReader(w, r.Body, int64(s.cfg.Limits.HeaderBytes))
+	if err := r.ParseForm(); err != nil {
+		writeError(w, r, apierrors.NewBadRequest("the form with the command cannot be read: "+err.Error()))
+		return
+	}
 	str.subresource = "exec"
 	str.query = map[string][]string{
 		"container": {str.container},
-		"command":   strings.Split(r.FormValue("cmd"), " "),
+		"command":   strings.Split(r.Form.Get("cmd"), " "),
 		"stdout":    {"true"},
 		"stderr":    {"true"},
 	}
