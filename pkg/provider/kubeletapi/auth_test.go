@@ -132,7 +132,8 @@ func TestEveryPathIsGuarded(t *testing.T) {
 				if res.StatusCode != caller.code || int(status.Code) != caller.code {
 					t.Errorf("%s %s: %s: got %d %q, want %d", method, path, caller.reason, res.StatusCode, status.Message, caller.code)
 				}
-				right := fmt.Sprintf(`user "weak" needs verb %q on nodes/%s of this node`, verbs(method, path), strings.Join(subresources, " or nodes/"))
+				right := fmt.Sprintf(`user "weak" needs verb %q on nodes/%s of this node`,
+					verbs(method, path), strings.Join(subresources, " or nodes/"))
 				if caller.code == 403 && !strings.Contains(status.Message, right) {
 					t.Errorf("%s %s: message %q does not tell %q", method, path, status.Message, right)
 				}

@@ -74,5 +74,6 @@ func reviewer(allowed func(authorizationv1.SubjectAccessReviewSpec) bool) *fake.
 }
 
 func goodOnly(spec authorizationv1.SubjectAccessReviewSpec) bool {
-	return (spec.User == "good" || spec.User == "other" || slices.Contains(spec.Groups, "admins")) && slices.Contains(spec.Groups, "system:authenticated")
+	known := spec.User == "good" || spec.User == "other" || slices.Contains(spec.Groups, "admins")
+	return known && slices.Contains(spec.Groups, "system:authenticated")
 }

@@ -105,7 +105,8 @@ func TestStreamLimits(t *testing.T) {
 // followLog follows a log until the test ends.
 func (e *env) followLog(t *testing.T, pod string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+e.addr+"/containerLogs/"+pod+"/main?follow=true", http.NoBody)
+	log := "https://" + e.addr + "/containerLogs/" + pod + "/main?follow=true"
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, log, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +186,7 @@ func TestStreamLimiter(t *testing.T) {
 // holderOf is a holder that has only the one share in common with the others.
 func holderOf(kind share, i int) holder {
 	h := holder{user: fmt.Sprint("user-", i), namespace: fmt.Sprint("namespace-", i), pod: fmt.Sprint("pod-", i)}
-	switch kind {
+	switch kind { //nolint:exhaustive // all share the node
 	case ofUser:
 		h.user = "same"
 	case ofNamespace:

@@ -48,8 +48,9 @@ func (s server) check(request *certificatesv1.CertificateSigningRequest) error {
 	if err := parsed.CheckSignature(); err != nil {
 		return fmt.Errorf("it is not signed with its own key: %w", err)
 	}
-	if parsed.Subject.CommonName != user || !slices.Equal(parsed.Subject.Organization, []string{nodesGroup}) || len(parsed.Subject.Names) != 2 {
-		return fmt.Errorf("its subject is %s, not the node's", parsed.Subject)
+	subject := parsed.Subject
+	if subject.CommonName != user || !slices.Equal(subject.Organization, []string{nodesGroup}) || len(subject.Names) != 2 {
+		return fmt.Errorf("its subject is %s, not the node's", subject)
 	}
 	if err := checkKinds(parsed); err != nil {
 		return err

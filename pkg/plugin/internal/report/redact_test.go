@@ -41,15 +41,15 @@ func TestRedactText(t *testing.T) {
 		"URL":      {reason: "the user stays", text: "https://me:topsecret@example.com/", want: "https://me:REDACTED@example.com/"},
 		"URLToken": {reason: "a token as the user", text: "https://topsecret@example.com/", want: "https://REDACTED@example.com/"},
 		"Query":    {reason: "in URLs", text: "GET /a?access_token=topsecret&b=1", want: "GET /a?access_token=REDACTED&b=1"},
-		"Kubeconf": {reason: "a kubeconfig", text: "token: topsecret\nclient-key-data: c2VjcmV0", want: "token: REDACTED\nclient-key-data: REDACTED"},
+		"Kubeconf": {reason: "a kubeconfig", text: "token: topsecret\nclient-key-data: c2Vj", want: "token: REDACTED\nclient-key-data: REDACTED"},
 		"Key":      {reason: "over several lines", text: "-----BEGIN RSA PRIVATE KEY-----\nx\n-----END RSA PRIVATE KEY-----", want: "REDACTED"},
-		"OneLine":  {reason: "as a log has it", text: `key="-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n"`, want: `key="REDACTED\n"`},
+		"OneLine":  {reason: "as in a log", text: `k="-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n"`, want: `k="REDACTED\n"`},
 		"CutKey":   {reason: "without its end", text: "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\nIDx", want: "REDACTED"},
 		"GitHub":   {reason: "tokens of code hosts", text: "ghp_0123456789abcdef", want: "REDACTED"},
 		"Vault":    {reason: "tokens of Vault", text: "token hvs.CAESIJ0123456789 s.0123456789abcdefghijklmn", want: "token REDACTED REDACTED"},
 		"AWS":      {reason: "access keys", text: "AKIAIOSFODNN7EXAMPLE ASIAIOSFODNN7EXAMPLE", want: "REDACTED REDACTED"},
-		"AWSKey":   {reason: "and their secrets", text: "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG", want: "aws_secret_access_key = REDACTED"},
-		"OfAKD":    {reason: "names of Secrets are none", text: "secret=actual-system/vk token-expires", want: "secret=actual-system/vk token-expires"},
+		"AWSKey":   {reason: "and their secrets", text: "aws_secret_access_key = wJalrXUtnFEMI/K7", want: "aws_secret_access_key = REDACTED"},
+		"OfAKD":    {reason: "names of Secrets are none", text: "secret=shop/db token-expires", want: "secret=shop/db token-expires"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -86,10 +86,12 @@ func TestRedactObjects(t *testing.T) {
 		`{apiVersion: v1, kind: Secret, metadata: {name: a}, data: {key: bWFya2VyLXNlY3JldA==}, stringData: {plain: marker-plain}}`,
 		`{apiVersion: v1, kind: Pod, metadata: {name: b, annotations: {actual.vk/remote-node: worker-1,
 		  kubectl.kubernetes.io/last-applied-configuration: marker-applied, example.com/note: marker-note}}, spec: {containers: [{name: c,
-		  env: [{name: A, value: marker-env}, {name: B, valueFrom: {}}], command: [sh, -c, marker-command], args: [-pmarker-arg, -u, me:marker-user],
+		  env: [{name: A, value: marker-env}, {name: B, valueFrom: {}}], command: [sh, -c, marker-command],
+		  args: [-pmarker-arg, -u, me:marker-user],
 		  livenessProbe: {httpGet: {port: web, path: /marker, httpHeaders: [{name: Authorization, value: marker-header}]}}}],
 		  volumes: [{name: d, csi: {driver: csi.example.com, volumeAttributes: {password: marker-csi}}}]},
-		  status: {message: 'it said marker-env', containerStatuses: [{name: c, lastState: {terminated: {reason: Error, message: marker-end}}}]}}`,
+		  status: {message: 'it said marker-env',
+		  containerStatuses: [{name: c, lastState: {terminated: {reason: Error, message: marker-end}}}]}}`,
 		`{apiVersion: v1, kind: ConfigMap, metadata: {name: d}, data: {akd.yaml:
 		  "pods: {env: [{name: A, value: marker-config}]}\nnodeName: vk\nunknown: marker-unknown"}}`,
 		`{apiVersion: v1, kind: ConfigMap, metadata: {name: e}, data: {akd.yaml: "marker-broken: [", other: marker-foreign}}`,
@@ -97,7 +99,8 @@ func TestRedactObjects(t *testing.T) {
 		  data: {vk-1: shop}}`,
 		`{apiVersion: v1, kind: Event, metadata: {name: g}, reason: Unhealthy, message: marker-probe}`,
 		`{apiVersion: v1, kind: Event, metadata: {name: h}, reason: Failed, message: 'no program marker-command in the image'}`,
-		`{apiVersion: v1, kind: Node, metadata: {name: i, annotations: {example.com/join: marker-node}}, spec: {taints: [{key: a, effect: NoSchedule}]}}`,
+		`{apiVersion: v1, kind: Node, metadata: {name: i, annotations: {example.com/join: marker-node}},
+		  spec: {taints: [{key: a, effect: NoSchedule}]}}`,
 		`{apiVersion: example.com/v1, kind: Unknown, metadata: {name: j}, spec: {password: marker-kind}}`,
 	)
 	r := newRedactor()
