@@ -36,6 +36,23 @@ type Token struct {
 	ExpirationSeconds int64  // the requested lifetime
 }
 
+// DistinctTokens groups the tokens that one request grants.
+func DistinctTokens(tokens []Token) [][]Token {
+	var groups [][]Token
+	at := map[Token]int{}
+	for _, token := range tokens {
+		kind := token
+		kind.Key = ""
+		if i, found := at[kind]; found {
+			groups[i] = append(groups[i], token)
+			continue
+		}
+		at[kind] = len(groups)
+		groups = append(groups, []Token{token})
+	}
+	return groups
+}
+
 // ServiceAccount returns the name of the local ServiceAccount that a pod runs as.
 func ServiceAccount(local *corev1.Pod) string {
 	return cmp.Or(local.Spec.ServiceAccountName, "default")

@@ -45,6 +45,24 @@ const (
 	ReasonReservedName = "ReservedName"
 	// ReasonInvalidHostname means that no kubelet can set the host name.
 	ReasonInvalidHostname = "InvalidHostname"
+	// ReasonTooManyReferences means that the pod refers to more ConfigMaps and
+	// Secrets than one pod may.
+	ReasonTooManyReferences = "TooManyReferences"
+	// ReasonReferencesExhausted means that the node has no room for the ConfigMaps
+	// and Secrets of another pod.
+	ReasonReferencesExhausted = "ReferencesExhausted"
+	// ReasonTooManyTokens means that the pod mounts too many service account tokens.
+	ReasonTooManyTokens = "TooManyTokens"
+	// ReasonTooManyBundles means that the pod mounts too many trust bundles.
+	ReasonTooManyBundles = "TooManyTrustBundles"
+	// ReasonTooManyCertificates means that the pod mounts too many certificates.
+	ReasonTooManyCertificates = "TooManyCertificates"
+	// ReasonPodSecretTooLarge means that what the pod mounts does not fit into its
+	// Secret.
+	ReasonPodSecretTooLarge = "PodSecretTooLarge"
+	// ReasonRemotePodTooLarge means that an API server would not store the remote
+	// pod.
+	ReasonRemotePodTooLarge = "RemotePodTooLarge"
 )
 
 const (
@@ -112,7 +130,11 @@ func (s Site) Pod(local *corev1.Pod, context PodContext) (*corev1.Pod, error) {
 	if refusal := refuseMetadata(&meta); refusal != nil {
 		return nil, refusal
 	}
-	return &corev1.Pod{ObjectMeta: meta, Spec: spec}, nil
+	remote := &corev1.Pod{ObjectMeta: meta, Spec: spec}
+	if refusal := podTooLarge(remote); refusal != nil {
+		return nil, refusal
+	}
+	return remote, nil
 }
 
 // ExtendedResources returns the requested resources that are not defined by

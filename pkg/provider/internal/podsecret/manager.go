@@ -4,11 +4,14 @@ import (
 	"context"
 	"maps"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -26,6 +29,12 @@ const (
 	renewFraction = 0.8
 	renewMaxAge   = 24 * time.Hour
 	renewJitter   = 10 * time.Second
+
+	// requestsAtOnce is how many tokens akd requests at a time, and podRequestsAtOnce
+	// how many of them for one pod. An API server's fairness allows a node few
+	// concurrent requests; akd's others must not wait behind one pod's.
+	requestsAtOnce    = 32
+	podRequestsAtOnce = 8
 )
 
 // Manager keeps, per pod, one remote Secret with the local service account
@@ -34,7 +43,13 @@ const (
 type Manager struct {
 	Config
 
-	secrets cluster.Writer[*corev1.Secret]
+	secrets  cluster.Writer[*corev1.Secret]
+	requests *semaphore.Weighted
+
+	mu sync.Mutex
+	// tooLarge has the size of the tokens of each pod whose Secret is too large, so
+	// that they are not requested again in vain.
+	tooLarge map[types.UID]int
 }
 
 // Config configures a Manager.
@@ -50,7 +65,19 @@ type Config struct {
 
 // New returns a Manager.
 func New(config Config) *Manager {
-	return &Manager{Config: config, secrets: config.Remote.SecretWriter()}
+	return &Manager{
+		Config:   config,
+		secrets:  config.Remote.SecretWriter(),
+		requests: semaphore.NewWeighted(requestsAtOnce),
+		tooLarge: map[types.UID]int{},
+	}
+}
+
+// Forget drops what is known of a deleted pod.
+func (m *Manager) Forget(pod types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.tooLarge, pod)
 }
 
 // Ensure makes the Secret hold valid tokens, the current bundles and the issued
@@ -95,13 +122,43 @@ func (m *Manager) Prepare(
 			}
 		}
 	}
-	held, renew, err := m.request(ctx, pod, needs.Tokens)
+	if refusal := m.checkSize(pod, namespace.Site.PodSecret(pod, files, time.Time{}, credentials), nil); refusal != nil {
+		return nil, false, refusal
+	}
+	tokens, renew, err := m.request(ctx, pod, needs.Tokens)
 	if err != nil {
 		return nil, false, err
 	}
-	maps.Copy(held, files)
+	if files == nil {
+		files = map[string]string{}
+	}
+	maps.Copy(files, tokens)
+	want = namespace.Site.PodSecret(pod, files, renew, credentials)
+	if refusal := m.checkSize(pod, want, tokens); refusal != nil {
+		return nil, false, refusal
+	}
 	m.comeBack(pod, renew, credentials)
-	return namespace.Site.PodSecret(pod, held, renew, credentials), true, nil
+	return want, true, nil
+}
+
+// checkSize returns a *Refusal if the Secret is too large, or nil. Without its
+// tokens, the Secret lacks them, and counts those that made it too large before.
+func (m *Manager) checkSize(pod *corev1.Pod, secret *corev1.Secret, tokens map[string]string) *translate.Refusal {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if tokens == nil {
+		return translate.SecretTooLarge(secret, m.tooLarge[pod.UID])
+	}
+	refusal := translate.SecretTooLarge(secret, 0)
+	if refusal == nil {
+		delete(m.tooLarge, pod.UID)
+		return nil
+	}
+	m.tooLarge[pod.UID] = 0
+	for _, token := range tokens {
+		m.tooLarge[pod.UID] += len(token)
+	}
+	return refusal
 }
 
 // comeBack queues the pod for when its tokens or certificates are due.
@@ -132,19 +189,27 @@ func (m *Manager) fresh(have *corev1.Secret, wanted []translate.Token) (renew ti
 	return renew, ok && renew.After(m.Clock.Now())
 }
 
-// request requests all tokens concurrently, and returns when to renew them. It
+// request requests all tokens, some at a time, and returns when to renew them. It
 // requests all of them whenever the Secret has to be written, because akd does
-// not keep those in it.
+// not keep those in it. Like a kubelet, it requests equal tokens once.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/token/token_manager.go (keyFunc)
 func (m *Manager) request(ctx context.Context, pod *corev1.Pod, wanted []translate.Token) (map[string]string, time.Time, error) {
+	data := make(map[string]string, len(wanted))
 	if len(wanted) == 0 {
-		return map[string]string{}, time.Time{}, nil
+		return data, time.Time{}, nil
 	}
 	requested := m.Clock.Now()
-	granted := make([]*authenticationv1.TokenRequestStatus, len(wanted))
+	distinct := translate.DistinctTokens(wanted)
+	granted := make([]*authenticationv1.TokenRequestStatus, len(distinct))
 	group, groupCtx := errgroup.WithContext(ctx)
-	for i, want := range wanted {
+	group.SetLimit(podRequestsAtOnce)
+	for i, same := range distinct {
 		group.Go(func() (err error) {
-			granted[i], err = m.Local.RequestToken(groupCtx, pod, want)
+			if err := m.requests.Acquire(groupCtx, 1); err != nil {
+				return err
+			}
+			defer m.requests.Release(1)
+			granted[i], err = m.Local.RequestToken(groupCtx, pod, same[0])
 			return err
 		})
 	}
@@ -153,10 +218,11 @@ func (m *Manager) request(ctx context.Context, pod *corev1.Pod, wanted []transla
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	data := make(map[string]string, len(wanted))
 	renew := requested.Add(renewMaxAge)
-	for i, want := range wanted {
-		data[want.Key] = granted[i].Token
+	for i, same := range distinct {
+		for _, token := range same {
+			data[token.Key] = granted[i].Token
+		}
 		lifetime := granted[i].ExpirationTimestamp.Sub(requested)
 		if due := requested.Add(time.Duration(float64(lifetime) * renewFraction)); due.Before(renew) {
 			renew = due

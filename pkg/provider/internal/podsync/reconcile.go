@@ -69,6 +69,7 @@ func newReconciler(config reconcilerConfig) *reconciler {
 // forget drops the in-memory state of a deleted local pod.
 func (r *reconciler) forget(pod types.UID) {
 	r.debouncer.written(pod)
+	r.tokens.Forget(pod)
 	r.released.end(pod)
 }
 
