@@ -130,6 +130,7 @@ func (s assembler) controller(served *served) *podsync.Controller {
 		Resync:         s.cfg.Sync.ResyncPeriod.Duration,
 		UnusedTTL:      s.cfg.Sync.UnusedNamespaceTTL.Duration,
 		Linger:         podsync.CopyLinger,
+		MaxReferences:  int(s.cfg.Limits.References),
 		MaxOrphanShare: podsync.MaxOrphanShare,
 		Clock:          s.clock,
 		QueueMetrics:   s.metrics.Queues(),
@@ -151,7 +152,14 @@ func (s assembler) owner() contract.Owner {
 }
 
 func (s assembler) mapper() *translate.Mapper {
+	limits := s.cfg.Limits
 	return &translate.Mapper{
+		Bounds: translate.Bounds{
+			References:   int(limits.ReferencesPerPod),
+			Tokens:       int(limits.TokensPerPod),
+			Bundles:      int(limits.TrustBundlesPerPod),
+			Certificates: int(limits.CertificatesPerPod),
+		},
 		Owner:             s.owner(),
 		APIServer:         s.clients.facts.apiServer,
 		APIServerEndpoint: s.clients.facts.apiServerEndpoint,

@@ -21,6 +21,15 @@ func Default() *Configuration {
 			MaxConnections: 4096,
 			MaxStreams:     1024,
 		},
+		// No pod that anybody wrote comes near these. A Secret, which holds what a pod
+		// mounts, has room for about 900 tokens.
+		Limits: LimitsConfiguration{
+			References:         5000,
+			ReferencesPerPod:   256,
+			TokensPerPod:       100,
+			TrustBundlesPerPod: 100,
+			CertificatesPerPod: 20,
+		},
 		Metrics: MetricsConfiguration{Address: ":10254"},
 		Sync: SyncConfiguration{
 			ResyncPeriod:       metav1.Duration{Duration: 10 * time.Minute},

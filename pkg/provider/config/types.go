@@ -51,6 +51,8 @@ type Configuration struct {
 	// Serve profiles of Go under /debug/pprof/ at metrics.address. Anyone who reaches
 	// that address can read them.
 	Profiling bool `json:"profiling" flag:"profiling"`
+	// Limits keep one pod or namespace from using up the node.
+	Limits LimitsConfiguration `json:"limits"`
 	// LeaderElection is for several replicas of akd.
 	LeaderElection LeaderElectionConfiguration `json:"leaderElection"`
 	// Sync tunes how akd keeps the clusters in sync.
@@ -244,6 +246,27 @@ type MetricsConfiguration struct {
 	// authentication, and contain no names of pods. With an empty HOST, akd listens on
 	// all addresses. An empty value disables the server.
 	Address string `json:"address" flag:"metrics-address"`
+}
+
+// LimitsConfiguration keeps one pod or namespace from using up the node: akd
+// watches each ConfigMap and Secret that pods refer to, and requests each token and
+// certificate. It refuses a pod that exceeds a limit per pod, and reports that on
+// the pod, before it reads anything for it.
+type LimitsConfiguration struct {
+	// Maximum number of ConfigMaps and Secrets that the pods of the node refer to, each
+	// counted once. akd needs up to 0.1 MiB of memory for each. A namespace gets no
+	// more than are left for others: alone, it gets half of them. A pod for whose
+	// objects there is no room waits until other pods have ended.
+	References int32 `json:"references" flag:"max-references"`
+	// Maximum number of ConfigMaps and Secrets to which one pod refers. At most half
+	// of limits.references.
+	ReferencesPerPod int32 `json:"referencesPerPod" flag:"max-references-per-pod"`
+	// Maximum number of service account tokens that one pod mounts.
+	TokensPerPod int32 `json:"tokensPerPod" flag:"max-tokens-per-pod"`
+	// Maximum number of ClusterTrustBundle sources that one pod mounts.
+	TrustBundlesPerPod int32 `json:"trustBundlesPerPod" flag:"max-trust-bundles-per-pod"`
+	// Maximum number of certificates of its own that one pod mounts.
+	CertificatesPerPod int32 `json:"certificatesPerPod" flag:"max-certificates-per-pod"`
 }
 
 // SyncConfiguration tunes how akd keeps the clusters in sync.

@@ -48,6 +48,7 @@ func (c *Configuration) Validate() field.ErrorList {
 	all = append(all, c.Pods.validate(field.NewPath("pods"))...)
 	all = append(all, c.Namespaces.validate(field.NewPath("namespaces"))...)
 	all = append(all, c.KubeletAPI.validate(field.NewPath("kubeletAPI"))...)
+	all = append(all, c.Limits.validate(field.NewPath("limits"))...)
 	all = append(all, c.Metrics.validate(field.NewPath("metrics"), c.Profiling)...)
 	all = append(all, validateObject(c.LeaderElection.Lease, field.NewPath("leaderElection", "lease"))...)
 	all = append(all, c.Sync.validate(field.NewPath("sync"))...)
@@ -147,6 +148,23 @@ func (c CertificateConfiguration) validate(path *field.Path) field.ErrorList {
 		all = append(all, field.Invalid(path.Child("directory"), c.Directory, "want nothing, because mode is not csr"))
 	}
 	return all
+}
+
+func (l LimitsConfiguration) validate(path *field.Path) field.ErrorList {
+	var all field.ErrorList
+	for _, limit := range []struct {
+		name  string
+		value int32
+	}{
+		{"references", l.References}, {"tokensPerPod", l.TokensPerPod},
+		{"trustBundlesPerPod", l.TrustBundlesPerPod}, {"certificatesPerPod", l.CertificatesPerPod},
+	} {
+		all = append(all, upTo(limit.value, math.MaxInt32, path.Child(limit.name))...)
+	}
+	if len(all) > 0 {
+		return all
+	}
+	return upTo(l.ReferencesPerPod, int(max(l.References/2, 1)), path.Child("referencesPerPod"))
 }
 
 func (m MetricsConfiguration) validate(path *field.Path, profiling bool) field.ErrorList {

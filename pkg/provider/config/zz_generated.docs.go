@@ -40,6 +40,7 @@ var map_Configuration = map[string]string{
 	"metrics":    "Metrics is the HTTP server for metrics and probes.",
 	"profiling": "Serve profiles of Go under /debug/pprof/ at metrics.address. Anyone who reaches that address can " +
 		"read them.",
+	"limits":         "Limits keep one pod or namespace from using up the node.",
 	"leaderElection": "LeaderElection is for several replicas of akd.",
 	"sync":           "Sync tunes how akd keeps the clusters in sync.",
 	"logging":        "Logging configures the log, which akd writes to standard error.",
@@ -91,6 +92,23 @@ var map_LeaderElectionConfiguration = map[string]string{
 
 func (LeaderElectionConfiguration) SwaggerDoc() map[string]string {
 	return map_LeaderElectionConfiguration
+}
+
+var map_LimitsConfiguration = map[string]string{
+	"": "LimitsConfiguration keeps one pod or namespace from using up the node: akd watches each ConfigMap " +
+		"and Secret that pods refer to, and requests each token and certificate. It refuses a pod that " +
+		"exceeds a limit per pod, and reports that on the pod, before it reads anything for it.",
+	"references": "Maximum number of ConfigMaps and Secrets that the pods of the node refer to, each counted once. akd " +
+		"needs up to 0.1 MiB of memory for each. A namespace gets no more than are left for others: alone, " +
+		"it gets half of them. A pod for whose objects there is no room waits until other pods have ended.",
+	"referencesPerPod":   "Maximum number of ConfigMaps and Secrets to which one pod refers. At most half of limits.references.",
+	"tokensPerPod":       "Maximum number of service account tokens that one pod mounts.",
+	"trustBundlesPerPod": "Maximum number of ClusterTrustBundle sources that one pod mounts.",
+	"certificatesPerPod": "Maximum number of certificates of its own that one pod mounts.",
+}
+
+func (LimitsConfiguration) SwaggerDoc() map[string]string {
+	return map_LimitsConfiguration
 }
 
 var map_LocalConfiguration = map[string]string{

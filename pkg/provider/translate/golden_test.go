@@ -94,7 +94,7 @@ func outputs(t *testing.T, input map[string][]byte) []txtar.File {
 		}
 		return []txtar.File{
 			{Name: "want/remote.yaml", Data: encodeYAML(t, remote)},
-			{Name: "want/needs.yaml", Data: encodeYAML(t, NeedsOf(local))},
+			{Name: "want/needs.yaml", Data: encodeYAML(t, mapper.NeedsOf(local))},
 		}
 	}
 	remote.UID = "remote-uid"

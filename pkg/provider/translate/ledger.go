@@ -202,6 +202,7 @@ func apiVolumeFields() []Field {
 	const (
 		unchanged = "Copied unchanged."
 		secret    = "The Secret is mirrored under its own name. The files follow later changes."
+		limited   = " A pod with more of them than the configuration allows is refused."
 	)
 	return []Field{
 		{"volume.secret", Kept, secret},
@@ -226,12 +227,12 @@ func apiVolumeFields() []Field {
 		{"volume.projected.sources[].configMap", Translated, "As in a configMap volume."},
 		{"volume.projected.sources[].serviceAccountToken", Translated,
 			"Becomes an item of a Secret that akd maintains, at the same path: a token of the local ServiceAccount, bound to the local pod and " +
-				"renewed before it expires. The same users can read the file."},
+				"renewed before it expires. The same users can read the file." + limited},
 		{"volume.projected.sources[].clusterTrustBundle", Translated,
-			"The bundle of the local cluster, kept in a Secret, at the same path. The file follows later changes."},
+			"The bundle of the local cluster, kept in a Secret, at the same path. The file follows later changes." + limited},
 		{"volume.projected.sources[].podCertificate", Translated,
 			"akd requests a certificate for the local pod from a signer of the local cluster, keeps it in a Secret, at the same paths, and " +
-				"renews it."},
+				"renews it." + limited},
 		{"volume.projected.defaultMode", Kept, unchanged},
 		{"volume.projected.defaultUser", Kept, unchanged},
 	}

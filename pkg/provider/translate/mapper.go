@@ -18,6 +18,7 @@ type APIServer struct {
 // in, so that goroutines can share it.
 type Mapper struct {
 	contract.Owner
+	Bounds
 
 	// APIServer is where remote pods reach the local API server.
 	APIServer APIServer

@@ -63,8 +63,14 @@ func ServiceAccount(local *corev1.Pod) string {
 // because their objects may appear later. It leaves out names that are reserved
 // for akd: a pod that refers to them is refused, and an object of such a name must
 // never be mirrored over one of akd's.
-func NeedsOf(local *corev1.Pod) Needs {
-	found := collect(local)
+//
+// A pod that exceeds the bounds is refused, so it needs nothing. One that has
+// started was accepted under other bounds, and keeps what it refers to.
+func (b Bounds) NeedsOf(local *corev1.Pod) Needs {
+	found, _ := b.collectAll(local)
+	if local.Status.StartTime == nil && b.exceeded(found) != nil {
+		return Needs{}
+	}
 	return Needs{
 		ConfigMaps: slices.DeleteFunc(slices.Sorted(maps.Keys(found.configMaps)), reserved),
 		Secrets:    slices.DeleteFunc(slices.Sorted(maps.Keys(found.secrets)), reserved),
@@ -77,6 +83,7 @@ func NeedsOf(local *corev1.Pod) Needs {
 
 func reserved(name string) bool { return strings.HasPrefix(name, contract.ReservedPrefix) }
 
+// collect collects the needs of a pod without its ephemeral containers.
 func collect(local *corev1.Pod) *collector {
 	c := newCollector()
 	for i := range local.Spec.ImagePullSecrets {
@@ -91,9 +98,6 @@ func collect(local *corev1.Pod) *collector {
 	for i := range local.Spec.Containers {
 		c.env(local.Spec.Containers[i].Env, local.Spec.Containers[i].EnvFrom)
 	}
-	for i := range local.Spec.EphemeralContainers {
-		c.env(local.Spec.EphemeralContainers[i].Env, local.Spec.EphemeralContainers[i].EnvFrom)
-	}
 	return c
 }
 
@@ -107,6 +111,18 @@ type collector struct {
 
 func newCollector() *collector {
 	return &collector{configMaps: map[string]bool{}, secrets: map[string]bool{}}
+}
+
+// references returns the number of ConfigMaps and Secrets.
+func (c *collector) references() int { return len(c.configMaps) + len(c.secrets) }
+
+// merge adds the needs that others has.
+func (c *collector) merge(others *collector) {
+	maps.Copy(c.configMaps, others.configMaps)
+	maps.Copy(c.secrets, others.secrets)
+	c.tokens = append(c.tokens, others.tokens...)
+	c.bundles = append(c.bundles, others.bundles...)
+	c.certificates = append(c.certificates, others.certificates...)
 }
 
 // reserved returns a *Refusal if one of the names is reserved for akd.

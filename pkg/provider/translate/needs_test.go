@@ -25,7 +25,7 @@ func TestNeedsOfReservedNames(t *testing.T) {
 			LocalObjectReference: corev1.LocalObjectReference{Name: contract.ConfigMapName("kube-root-ca.crt")},
 		}}}}
 	})
-	if diff := cmp.Diff(Needs{Secrets: []string{"pull"}}, NeedsOf(local), cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(Needs{Secrets: []string{"pull"}}, testMapper().NeedsOf(local), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("NeedsOf (-want +got):\n%s", diff)
 	}
 }

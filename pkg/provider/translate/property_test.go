@@ -82,7 +82,7 @@ func FuzzPod(f *testing.F) {
 				t.Errorf("what was just made is to be updated: %s", patch.Data)
 			}
 		}
-		for _, name := range NeedsOf(local).Secrets {
+		for _, name := range mapper.NeedsOf(local).Secrets {
 			if strings.HasPrefix(name, contract.ReservedPrefix) {
 				t.Errorf("the pod may refer to %s", name)
 			}
@@ -137,7 +137,7 @@ func trimmedGivesTheSame(t *testing.T, mapper *Mapper, local, remote *corev1.Pod
 			status:      mapper.Status(local, remote, goldenNow),
 			annotations: mapper.Annotations(local, remote),
 		}
-		if !AddsEphemeral(local, remote) {
+		if !mapper.AddsEphemeral(local, remote) {
 			patches, err := mapper.Update(local, remote)
 			decided.patches, decided.failed = patches, err != nil
 		}

@@ -174,12 +174,13 @@ func (m *merge) containers(remote []corev1.ContainerStatus) []corev1.ContainerSt
 // the ephemeral containers that Update leaves out.
 func (m *merge) refused() []corev1.ContainerStatus {
 	var refused []corev1.ContainerStatus
+	reasons := m.mapper.refusedEphemeral(m.local)
 	for i := range m.local.Spec.EphemeralContainers {
 		container := &m.local.Spec.EphemeralContainers[i]
 		if hasEphemeral(m.remote, container.Name) {
 			continue
 		}
-		if why := refuseEphemeral(container); why != nil {
+		if why := reasons[container.Name]; why != nil {
 			refused = append(refused, corev1.ContainerStatus{
 				Name: container.Name, Image: container.Image,
 				State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: why.Reason, Message: why.Message}},

@@ -31,7 +31,7 @@ func (m *Mapper) differs(local, remote *corev1.Pod) bool {
 // upToDate reports whether the local pod has been applied completely. Every
 // reconcile calls it, and usually it returns true.
 func (m *Mapper) upToDate(local, remote *corev1.Pod) bool {
-	return len(missingEphemeral(local, remote)) == 0 && remote.Annotations[contract.AnnotationApplied] == m.applied(local)
+	return len(m.missingEphemeral(local, remote)) == 0 && remote.Annotations[contract.AnnotationApplied] == m.applied(local)
 }
 
 // Update returns the patches that bring a remote pod up to date with the local pod,
@@ -84,7 +84,9 @@ func (m *Mapper) Update(local, remote *corev1.Pod) ([]Patch, error) {
 
 // AddsEphemeral reports whether Update adds ephemeral containers. In that case,
 // Update needs the complete remote pod of the API server.
-func AddsEphemeral(local, remote *corev1.Pod) bool { return len(missingEphemeral(local, remote)) > 0 }
+func (m *Mapper) AddsEphemeral(local, remote *corev1.Pod) bool {
+	return len(m.missingEphemeral(local, remote)) > 0
+}
 
 // TrimRemote removes the parts of a remote pod that are not needed while it runs,
 // which is most of it. Next, Status, Annotations and Update return the same for
@@ -253,7 +255,7 @@ func (u *update) tolerations() []corev1.Toleration {
 func (u *update) ephemeral() []jsonObject {
 	env := &environment{mapper: u.mapper, local: u.local, variables: u.variables()}
 	var bodies []jsonObject
-	for _, container := range missingEphemeral(u.local, u.remote) {
+	for _, container := range u.mapper.missingEphemeral(u.local, u.remote) {
 		bodies = append(bodies, jsonObject{"spec": jsonObject{"ephemeralContainers": []*corev1.EphemeralContainer{env.ephemeral(container)}}})
 	}
 	return bodies
@@ -297,11 +299,12 @@ func beyond(local *corev1.Container, remote []corev1.Container) []corev1.EnvVar 
 }
 
 // missingEphemeral returns the ephemeral containers to add to the remote pod.
-func missingEphemeral(local, remote *corev1.Pod) []*corev1.EphemeralContainer {
+func (m *Mapper) missingEphemeral(local, remote *corev1.Pod) []*corev1.EphemeralContainer {
 	var missing []*corev1.EphemeralContainer
+	refused := m.refusedEphemeral(local)
 	for i := range local.Spec.EphemeralContainers {
 		container := &local.Spec.EphemeralContainers[i]
-		if !hasEphemeral(remote, container.Name) && refuseEphemeral(container) == nil {
+		if !hasEphemeral(remote, container.Name) && refused[container.Name] == nil {
 			missing = append(missing, container)
 		}
 	}
@@ -310,15 +313,6 @@ func missingEphemeral(local, remote *corev1.Pod) []*corev1.EphemeralContainer {
 
 func hasEphemeral(pod *corev1.Pod, name string) bool {
 	return slices.ContainsFunc(pod.Spec.EphemeralContainers, func(c corev1.EphemeralContainer) bool { return c.Name == name })
-}
-
-// refuseEphemeral returns a *Refusal for an ephemeral container that refers to a
-// name reserved for akd. It appears after the pod was accepted, and cannot be
-// removed again, so akd leaves it out and reports the reason in its status.
-func refuseEphemeral(container *corev1.EphemeralContainer) *Refusal {
-	c := newCollector()
-	c.env(container.Env, container.EnvFrom)
-	return c.reserved()
 }
 
 // resize returns the patch of the sizes that changed in the local pod and differ in

@@ -12,6 +12,9 @@ import (
 // refuse returns a *Refusal for a pod that cannot run in the remote cluster, or
 // nil.
 func (m *Mapper) refuse(local *corev1.Pod) error {
+	if refusal := trimmedRefusal(local); refusal != nil {
+		return refusal
+	}
 	if refusal := m.refuseRuntime(local); refusal != nil {
 		return refusal
 	}
@@ -27,7 +30,11 @@ func (m *Mapper) refuse(local *corev1.Pod) error {
 		}
 	}
 	// A pod could read another pod's tokens through a name of ours.
-	if refusal := collect(local).reserved(); refusal != nil {
+	needs := collect(local)
+	if refusal := needs.reserved(); refusal != nil {
+		return refusal
+	}
+	if refusal := m.exceeded(needs); refusal != nil {
 		return refusal
 	}
 	return nil

@@ -100,7 +100,7 @@ func (m *Manager) Ensure(ctx context.Context, namespace *namespaces.Namespace, p
 func (m *Manager) Prepare(
 	ctx context.Context, namespace *namespaces.Namespace, pod *corev1.Pod,
 ) (want *corev1.Secret, ready bool, err error) {
-	needs := translate.NeedsOf(pod)
+	needs := namespace.Site.NeedsOf(pod)
 	if len(needs.Tokens)+len(needs.Bundles)+len(needs.Certificates) == 0 {
 		return nil, true, nil
 	}

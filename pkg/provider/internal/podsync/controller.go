@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
@@ -46,8 +45,7 @@ type Controller struct {
 	index      *podIndex
 	admission  *admission
 	services   *mirror.Services
-	configMaps *mirror.Watcher[*corev1.ConfigMap]
-	secrets    *mirror.Watcher[*corev1.Secret]
+	references *mirror.References
 
 	bundles      *podsecret.Bundles
 	certificates *podsecret.Certificates
@@ -68,6 +66,7 @@ type Config struct {
 	Resync         time.Duration // how often every pod is reconciled again; 0 for never
 	UnusedTTL      time.Duration // how long an unused remote namespace is kept
 	Linger         time.Duration // how long the objects of the last pod are kept
+	MaxReferences  int           // how many ConfigMaps and Secrets are watched at most; 0 for any number
 	MaxOrphanShare float64       // the share of remote pods that may be deleted at once as orphans
 	Clock          clock.WithTicker
 	QueueMetrics   workqueue.MetricsProvider
@@ -102,10 +101,17 @@ func New(local *cluster.Local, remote *cluster.Remote, config Config, logger *sl
 // followLocal creates the parts that read the local cluster.
 func (c *Controller) followLocal(interner *store.Interner) {
 	c.index = newPodIndex(c.config.Clock)
-	c.pods = store.New(store.Handlers[*corev1.Pod]{Changed: c.localPodChanged, Trim: func(pod *corev1.Pod) { interner.Share(pod) }})
+	c.pods = store.New(store.Handlers[*corev1.Pod]{Changed: c.localPodChanged, Trim: func(pod *corev1.Pod) {
+		c.config.Mapper.TrimLocal(pod)
+		interner.Share(pod)
+	}})
 	c.admission = newAdmission(c.pods, c.local.GetNode)
-	c.configMaps = mirror.NewWatcher[*corev1.ConfigMap](c.local.ConfigMap, c.changed(queue.ConfigMap), c.config.Linger)
-	c.secrets = mirror.NewWatcher[*corev1.Secret](c.local.Secret, c.changed(queue.Secret), c.config.Linger)
+	c.references = mirror.NewReferences(mirror.ReferencesConfig{
+		Local:  c.local,
+		Queue:  c.queue,
+		Linger: c.config.Linger,
+		Limit:  c.config.MaxReferences,
+	})
 	c.bundles = podsecret.NewBundles(c.local, c.bundlesChanged)
 	c.certificates = podsecret.NewCertificates(c.local, c.recorder, c.config.Clock, c.changed(queue.Pod))
 }
@@ -165,8 +171,9 @@ func (c *Controller) newReconciler() *reconciler {
 			Count:        c.config.CountToken,
 		}),
 		services:   c.services,
-		configMaps: mirror.NewConfigMaps(c.remote, c.configMaps, c.queue),
-		secrets:    mirror.NewSecrets(c.remote, c.secrets, c.queue),
+		references: c.references,
+		configMaps: mirror.NewConfigMaps(c.remote, c.references.ConfigMaps, c.queue),
+		secrets:    mirror.NewSecrets(c.remote, c.references.Secrets, c.queue),
 		recorder:   c.recorder,
 		queue:      c.queue,
 		clock:      c.config.Clock,
@@ -184,13 +191,7 @@ func (c *Controller) localPodChanged(change store.Change[*corev1.Pod]) {
 	pod := change.Object()
 	c.index.observe(change)
 	c.admission.podChanged(change)
-	id := types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
-	var needs translate.Needs
-	if change.New != nil && !translate.Finished(change.New) {
-		needs = translate.NeedsOf(change.New)
-	}
-	c.configMaps.Use(id, needs.ConfigMaps)
-	c.secrets.Use(id, needs.Secrets)
+	needs := c.follow(change)
 	if len(needs.Bundles) > 0 {
 		c.bundles.Need()
 	}
@@ -203,6 +204,23 @@ func (c *Controller) localPodChanged(change store.Change[*corev1.Pod]) {
 		c.certificates.Forget(change.Old.UID)
 	}
 	c.queue.Add(queue.Pod.Key(pod.Namespace, pod.Name))
+}
+
+// follow watches what a pod refers to while it may run.
+func (c *Controller) follow(change store.Change[*corev1.Pod]) translate.Needs {
+	id := podID(change.Object())
+	if change.New == nil || translate.Finished(change.New) {
+		c.references.Use(id, translate.Needs{})
+		return translate.Needs{}
+	}
+	if change.Old == nil && change.New.Status.StartTime != nil {
+		admitted := *change.New
+		admitted.Spec.EphemeralContainers = nil // they may be new
+		c.references.Adopt(id, c.config.Mapper.NeedsOf(&admitted))
+	}
+	needs := c.config.Mapper.NeedsOf(change.New)
+	c.references.Use(id, needs)
+	return needs
 }
 
 // bundlesChanged queues the pods that mount trust anchors.
@@ -254,8 +272,7 @@ func (c *Controller) Run(ctx context.Context, synced func()) error {
 		func(ctx context.Context) { c.pods.Run(ctx, c.local.Pods()) },
 		c.services.Run,
 		c.events.run,
-		c.configMaps.Run,
-		c.secrets.Run,
+		c.references.Run,
 		c.bundles.Run,
 		c.certificates.Run,
 		c.opener.Run,

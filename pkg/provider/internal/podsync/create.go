@@ -26,6 +26,9 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 	if _, err := p.remoteNamespace.Site.Pod(p.local, translate.PodContext{}); err != nil {
 		return err
 	}
+	if refusal := r.references.Waiting(podID(p.local)); refusal != nil {
+		return refusal
+	}
 	inSync := r.needsInSync(p)
 	secret, ready, err := r.tokens.Prepare(ctx, p.remoteNamespace, p.local)
 	if err != nil || !ready {
@@ -88,7 +91,7 @@ func isInvalid(sent *corev1.Pod, err error) bool {
 // needsInSync reports whether all objects that the pod refers to have been
 // mirrored. It requests all of them, not only the first missing one.
 func (r *reconciler) needsInSync(p pair) bool {
-	needs := translate.NeedsOf(p.local)
+	needs := r.mapper.NeedsOf(p.local)
 	settled := true
 	for _, name := range needs.ConfigMaps {
 		settled = r.configMaps.InSync(p.remoteNamespace, name, p.key) && settled
@@ -108,7 +111,7 @@ func (r *reconciler) podContext(pod *corev1.Pod) translate.PodContext {
 		Secrets:     map[string]*corev1.Secret{},
 		Nameservers: r.services.Nameservers(),
 	}
-	needs := translate.NeedsOf(pod)
+	needs := r.mapper.NeedsOf(pod)
 	for _, name := range needs.ConfigMaps {
 		if found := r.configMaps.Local(pod.Namespace, name); found != nil {
 			around.ConfigMaps[name] = found

@@ -51,6 +51,7 @@ type reconcilerConfig struct {
 	admission  *admission
 	tokens     *podsecret.Manager
 	services   *mirror.Services
+	references *mirror.References
 	configMaps *mirror.Referenced[*corev1.ConfigMap]
 	secrets    *mirror.Referenced[*corev1.Secret]
 	recorder   record.EventRecorder
@@ -71,6 +72,10 @@ func (r *reconciler) forget(pod types.UID) {
 	r.debouncer.written(pod)
 	r.tokens.Forget(pod)
 	r.released.end(pod)
+}
+
+func podID(pod *corev1.Pod) types.NamespacedName {
+	return types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
 }
 
 // pair is a local pod and its remote counterpart; either may be nil.
@@ -219,6 +224,10 @@ func (r *reconciler) update(ctx context.Context, p pair) error {
 		p.remote = patched
 		p.remoteNamespace.Pods.Put(patched)
 	}
+	// An ephemeral container may refer to more than there is room for.
+	if refusal := r.references.Waiting(podID(p.local)); refusal != nil {
+		refused = append(refused, refusal)
+	}
 	return errors.Join(append(refused, r.syncStatus(ctx, p))...)
 }
 
@@ -234,7 +243,7 @@ func (r *reconciler) syncStatus(ctx context.Context, p pair) error {
 
 // fullRemotePod returns the remote pod with all fields that Update reads.
 func (r *reconciler) fullRemotePod(ctx context.Context, p pair) (*corev1.Pod, error) {
-	if !translate.AddsEphemeral(p.local, p.remote) {
+	if !r.mapper.AddsEphemeral(p.local, p.remote) {
 		return p.remote, nil
 	}
 	return r.remote.GetPod(ctx, p.remote.Namespace, p.remote.Name)

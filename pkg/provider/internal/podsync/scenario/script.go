@@ -68,6 +68,7 @@ func (s *scenario) start() {
 		MirrorServices: s.mirror,
 		Workers:        1, // so that UIDs come in the order of the script
 		UnusedTTL:      5 * time.Minute,
+		MaxReferences:  8,
 		MaxOrphanShare: podsync.MaxOrphanShare,
 		Clock:          clock.RealClock{},
 		Observe:        func(string, time.Duration) {},
@@ -88,6 +89,7 @@ func (s *scenario) start() {
 func mapper() *translate.Mapper {
 	return &translate.Mapper{
 		Owner:         contract.Owner{Node: Node, ClusterUID: "local-cluster"},
+		Bounds:        translate.Bounds{References: 4, Tokens: 4, Bundles: 4, Certificates: 4},
 		ClusterDomain: "cluster.local",
 		PodSecurity:   "baseline",
 		APIServer:     translate.APIServer{Host: "192.0.2.1", Port: 6443},
