@@ -67,6 +67,7 @@ type Credential struct {
 
 	mu      sync.Mutex
 	current parsedCredential
+	expired []byte  // a stored kubeconfig that is not used, because its token has expired
 	renewal problem // why the last renewal failed
 	reading problem // why the content of the Secret is not used
 }
@@ -254,6 +255,15 @@ func (c *Credential) adopt(ctx context.Context, secret *corev1.Secret, warn Warn
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if next.expiresBefore(c.current) && next.isExpired(c.Clock.Now()) {
+		// The cluster with the Secret was restored from a backup. The renewal stores
+		// another token.
+		if !bytes.Equal(c.expired, next.kubeconfig) {
+			c.expired, c.current.renewAt = next.kubeconfig, c.Clock.Now()
+			c.Logger.Warn("the stored credential has expired: akd keeps the one that it has, and renews it", "cluster", c.Side)
+		}
+		return nil
+	}
 	if next.config.Host != c.current.config.Host || !bytes.Equal(next.config.CAData, c.current.config.CAData) ||
 		!bytes.Equal(next.config.CertData, c.current.config.CertData) || (next.config.BearerToken == "") != (c.current.config.BearerToken == "") {
 		return fmt.Errorf("secret %s for the %s cluster changed more than its token (server, CA or client certificate): "+

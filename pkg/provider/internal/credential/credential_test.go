@@ -440,3 +440,34 @@ func TestCredentialIsSelfContained(t *testing.T) {
 func kubeconfigUser(user string) string {
 	return strings.Replace(kubeconfig("https://remote", "x"), "{token: x}", "{"+user+"}", 1)
 }
+
+// After the cluster with the Secret was restored from a backup, the Secret holds an
+// expired token. akd used to take it for the one that it had, and was locked out.
+func TestExpiredTokenIsNotAdopted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v := newVault(time.Hour)
+		backup := v.stored(t)
+		c := v.open(t)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- c.Run(ctx, always, v.warn) }()
+		time.Sleep(100 * time.Minute) // in fake time
+		v.store(t, string(backup.Data[secretKey]))
+		granted, _, _ := v.reported()
+		time.Sleep(time.Minute) // in fake time
+		if left := time.Until(c.Expires()); left < 50*time.Minute {
+			t.Errorf("the token in use expires in %s", left)
+		}
+		if now, _, _ := v.reported(); now != granted+1 {
+			t.Errorf("%d tokens were requested, want 1", now-granted)
+		}
+		if bytes.Equal(v.stored(t).Data[secretKey], backup.Data[secretKey]) {
+			t.Error("the expired token is still stored")
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -23,6 +23,14 @@ type parsedCredential struct {
 	renewAt    time.Time // zero for a token that does not expire
 }
 
+func (p parsedCredential) expiresBefore(other parsedCredential) bool {
+	return p.token.Expires != 0 && p.token.Expires < other.token.Expires
+}
+
+func (p parsedCredential) isExpired(now time.Time) bool {
+	return p.token.Expires != 0 && now.Unix() >= p.token.Expires
+}
+
 // claims are the claims of a service account token. akd does not verify them: the
 // server does, and they affect only akd's own timing.
 type claims struct {
