@@ -150,7 +150,7 @@ func (n *Node) readNamespaces(ctx context.Context, both kubeclient.Clusters) err
 	owner := contract.Owner{Node: n.Name, ClusterUID: both.Local.UID}
 	list, err := both.Remote.Client.CoreV1().Namespaces().List(ctx,
 		metav1.ListOptions{LabelSelector: labels.Set(owner.ObjectLabels()).String()})
-	if apierrors.IsForbidden(err) {
+	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
