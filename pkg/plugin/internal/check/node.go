@@ -202,6 +202,9 @@ func kubeletAPI(ctx context.Context, s *Subject) Finding {
 		return skipped("your user may not get nodes/proxy in the local cluster")
 	case err == nil:
 		return failed(s.logsCommand(), "%s answers %.80q, which akd does not", address, body)
+	case !s.Node.certificateSigned():
+		return warning("approve its certificate: "+s.installCommand(),
+			"%s: kubectl logs, exec, attach and port-forward fail until the kubelet API has a signed certificate", err)
 	default:
 		return failed("allow connections from the local API server to "+address+"; akd's log: "+s.logsCommand(),
 			"%s: kubectl logs, exec, attach and port-forward fail", err)
@@ -218,6 +221,15 @@ func kubeletAddress(node *corev1.Node) string {
 	return "the node's address"
 }
 
+// certificateSigned reports whether clients can verify the kubelet API, as far as
+// the node says.
+func (n *Node) certificateSigned() bool {
+	condition := n.condition(contract.ConditionServingCertificateSigned)
+	return condition == nil || condition.Status == corev1.ConditionTrue
+}
+
+// servingCertificate warns: pods run without a signed certificate, and each akd at
+// another address needs one.
 func servingCertificate(ctx context.Context, s *Subject) Finding {
 	condition := s.Node.condition(contract.ConditionServingCertificateSigned)
 	if condition == nil {
@@ -229,15 +241,15 @@ func servingCertificate(ctx context.Context, s *Subject) Finding {
 	requests, err := s.Local.Client.CertificatesV1().CertificateSigningRequests().List(ctx,
 		metav1.ListOptions{FieldSelector: "spec.signerName=" + certificatesv1.KubeletServingSignerName})
 	if err != nil {
-		return failed(s.installCommand(), "%s", condition.Message)
+		return warning(s.installCommand(), "%s", condition.Message)
 	}
 	for i := range requests.Items {
 		request := &requests.Items[i]
 		if request.Spec.Username == "system:node:"+s.Node.Name && len(request.Status.Conditions) == 0 {
-			return failed("approve it: "+s.installCommand(), "certificate signing request %s is not approved", request.Name)
+			return warning("approve it: "+s.installCommand(), "certificate signing request %s is not approved", request.Name)
 		}
 	}
-	return failed(s.installCommand(), "%s", condition.Message)
+	return warning(s.installCommand(), "%s", condition.Message)
 }
 
 // metricsAPI makes the requests of kubectl top. Without a metrics server there is

@@ -286,7 +286,7 @@ func TestServingCertificate(t *testing.T) {
 		"Unsigned": {
 			reason:     "install approves the next request",
 			conditions: []corev1.NodeCondition{condition(kind, corev1.ConditionFalse, "", "self-signed")},
-			level:      LevelFailed,
+			level:      LevelWarning,
 			found:      "self-signed",
 			fix:        install,
 		},
@@ -294,7 +294,7 @@ func TestServingCertificate(t *testing.T) {
 			reason:     "the request is there",
 			conditions: []corev1.NodeCondition{condition(kind, corev1.ConditionFalse, "", "self-signed")},
 			local:      []runtime.Object{request},
-			level:      LevelFailed,
+			level:      LevelWarning,
 			found:      "csr-1 is not approved",
 			fix:        "approve it: " + install,
 		},

@@ -39,6 +39,8 @@ type NodeStatus struct {
 	Pods              map[string]int `json:"pods"` // by phase
 	Capacity          int64          `json:"podCapacity"`
 	Problems          []Problem      `json:"problems,omitempty"`
+	// Warnings are problems that leave the node usable.
+	Warnings []Problem `json:"warnings,omitempty"`
 
 	age string
 }
@@ -159,7 +161,11 @@ func (n *NodeStatus) addConditions(status *corev1.NodeStatus) {
 	}
 	_, signed := nodeutil.GetNodeCondition(status, contract.ConditionServingCertificateSigned)
 	if signed != nil && signed.Status != corev1.ConditionTrue {
-		n.add("the certificate of its kubelet API is not signed: logs and exec may fail", n.installCommand())
+		n.Warnings = append(n.Warnings, Problem{
+			What: "pods run, but kubectl logs, exec, attach, port-forward and top may fail: " +
+				"the certificate of its kubelet API is not signed, as after akd has moved to another address",
+			Fix: n.installCommand() + ", which approves it",
+		})
 	}
 	_, renewed := nodeutil.GetNodeCondition(status, contract.ConditionCredentialRenewed)
 	if renewed != nil && renewed.Status != corev1.ConditionTrue {

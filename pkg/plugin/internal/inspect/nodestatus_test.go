@@ -23,12 +23,18 @@ func TestStatusOf(t *testing.T) {
 	condition := func(kind corev1.NodeConditionType, status corev1.ConditionStatus) corev1.NodeCondition {
 		return corev1.NodeCondition{Type: kind, Status: status, Reason: "Why", Message: "message"}
 	}
+	unsigned := Problem{
+		What: "pods run, but kubectl logs, exec, attach, port-forward and top may fail: " +
+			"the certificate of its kubelet API is not signed, as after akd has moved to another address",
+		Fix: install + ", which approves it",
+	}
 	cases := map[string]struct {
 		reason     string
 		conditions []corev1.NodeCondition
 		expires    string
 		credential string
 		want       []Problem
+		warnings   []Problem
 	}{
 		"Well": {
 			reason: "nothing to say",
@@ -53,10 +59,19 @@ func TestStatusOf(t *testing.T) {
 			want: []Problem{
 				{What: "the node is not ready: Why: message", Fix: logs},
 				{What: "message", Fix: "delete the namespaces that nobody needs: kubectl get namespaces -l actual.vk/node-name=vk --context=REMOTE"},
-				{What: "the certificate of its kubelet API is not signed: logs and exec may fail", Fix: install},
 				{What: "akd's credential is not renewed: message", Fix: rotate},
 				{What: "akd's credential has expired", Fix: rotate},
 			},
+			warnings: []Problem{unsigned},
+		},
+		"Moved": {
+			reason: "akd has another address: its pods run, which is no outage",
+			conditions: []corev1.NodeCondition{
+				condition(corev1.NodeReady, corev1.ConditionTrue),
+				condition(contract.ConditionServingCertificateSigned, corev1.ConditionFalse),
+			},
+			credential: "-",
+			warnings:   []Problem{unsigned},
 		},
 		"Silent":     {reason: "akd has no token of its own", credential: "-"},
 		"Unreadable": {reason: "as if it were missing", expires: "tomorrow", credential: "-"},
@@ -71,6 +86,9 @@ func TestStatusOf(t *testing.T) {
 			got := statusOf(node, now)
 			if diff := cmp.Diff(tc.want, got.Problems); diff != "" {
 				t.Errorf("%s: problems (-want +got):\n%s", tc.reason, diff)
+			}
+			if diff := cmp.Diff(tc.warnings, got.Warnings); diff != "" {
+				t.Errorf("%s: warnings (-want +got):\n%s", tc.reason, diff)
 			}
 			if got.credential(now) != tc.credential {
 				t.Errorf("%s: credential %q, want %q", tc.reason, got.credential(now), tc.credential)

@@ -41,7 +41,8 @@ func NewStatus(env *command.Env) *cobra.Command {
 		Long: `Show the health of the nodes that akd serves, their problems, and how to fix
 them. Without NODE, it shows all of them.
 
-The exit code is 3 if there are problems.`,
+The exit code is 3 if there are problems. Warnings do not change it: the node
+works, but not all of it.`,
 		Example: `  # Show all nodes
   kubectl actual status
 
@@ -140,6 +141,11 @@ func (o *statusOptions) show(to *output.Console, nodes []NodeStatus) error {
 			to.Printf("\n")
 			to.Paragraph(0, output.MarkFailed, node.Node+": "+problem.What)
 			to.Paragraph(2, "", "fix: "+problem.Fix)
+		}
+		for _, warning := range node.Warnings {
+			to.Printf("\n")
+			to.Paragraph(0, output.MarkWarning, node.Node+": "+warning.What)
+			to.Paragraph(2, "", "fix: "+warning.Fix)
 		}
 		if len(node.Problems) > 0 {
 			to.Printf("\nFor details: kubectl actual check %s --remote-context=CONTEXT\n", node.Node)
