@@ -95,9 +95,8 @@ func TestBounds(t *testing.T) {
 			mapper.TrimLocal(cached)
 			for what, local := range map[string]*corev1.Pod{"whole": whole, "cached": cached} {
 				_, err := siteOf(mapper, local.Namespace).Pod(local, PodContext{})
-				var refusal *Refusal
 				got := ""
-				if errors.As(err, &refusal) {
+				if refusal, ok := errors.AsType[*Refusal](err); ok {
 					got = refusal.Reason + ": " + refusal.Message
 				}
 				if got == "" != (tc.want == "") || !strings.Contains(got, tc.want) {

@@ -71,13 +71,21 @@ func (b Bounds) NeedsOf(local *corev1.Pod) Needs {
 	if local.Status.StartTime == nil && b.exceeded(found) != nil {
 		return Needs{}
 	}
-	return Needs{
-		ConfigMaps: slices.DeleteFunc(slices.Sorted(maps.Keys(found.configMaps)), reserved),
-		Secrets:    slices.DeleteFunc(slices.Sorted(maps.Keys(found.secrets)), reserved),
-		Tokens:     found.tokens,
-		Bundles:    found.bundles,
+	return found.needs()
+}
 
-		Certificates: found.certificates,
+// AdmittedNeeds returns what a pod that has started refers to, whatever the bounds
+// are. It leaves out ephemeral containers, which may have been added since.
+func AdmittedNeeds(local *corev1.Pod) Needs { return collect(local).needs() }
+
+func (c *collector) needs() Needs {
+	return Needs{
+		ConfigMaps: slices.DeleteFunc(slices.Sorted(maps.Keys(c.configMaps)), reserved),
+		Secrets:    slices.DeleteFunc(slices.Sorted(maps.Keys(c.secrets)), reserved),
+		Tokens:     c.tokens,
+		Bundles:    c.bundles,
+
+		Certificates: c.certificates,
 	}
 }
 

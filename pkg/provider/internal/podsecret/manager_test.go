@@ -32,9 +32,10 @@ import (
 type tokenServer struct {
 	size  int // of each token
 	total atomic.Int32
-	most  atomic.Int32 // requests at a time
+	now   atomic.Int32 // requests that are being served
 
-	now  atomic.Int32
+	mu   sync.Mutex
+	most int32 // requests at a time
 	once sync.Once
 	full chan struct{} // closed when podRequestsAtOnce requests are being served
 }
@@ -45,8 +46,9 @@ func (s *tokenServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.total.Add(1)
 	now := s.now.Add(1)
 	defer s.now.Add(-1)
-	for most := s.most.Load(); now > most && !s.most.CompareAndSwap(most, now); most = s.most.Load() {
-	}
+	s.mu.Lock()
+	s.most = max(s.most, now)
+	s.mu.Unlock()
 	if now >= podRequestsAtOnce {
 		s.once.Do(func() { close(s.full) })
 	}
@@ -62,7 +64,9 @@ func (s *tokenServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusCreated)
-	_ = json.NewEncoder(w).Encode(request)
+	if err := json.NewEncoder(w).Encode(&request); err != nil { //nolint:errchkjson // times are strings
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
 }
 
 type noQueue struct{}
@@ -76,7 +80,8 @@ func newTestManager(t *testing.T, s *tokenServer) *Manager {
 	s.full = make(chan struct{})
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
-	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL, QPS: -1, ContentConfig: rest.ContentConfig{ContentType: runtime.ContentTypeJSON}})
+	plain := rest.ContentConfig{ContentType: runtime.ContentTypeJSON}
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL, QPS: -1, ContentConfig: plain})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +137,7 @@ func TestTokensOfOnePod(t *testing.T) {
 	if err != nil || !ready || len(want.Data) != distinct*repeated {
 		t.Fatalf("prepared %v, ready %t: %v", want, ready, err)
 	}
-	if total, most := s.total.Load(), s.most.Load(); total != distinct || most > podRequestsAtOnce {
+	if total, most := s.total.Load(), s.most; total != distinct || most > podRequestsAtOnce {
 		t.Errorf("%d requests, %d at a time; want %d and at most %d", total, most, distinct, podRequestsAtOnce)
 	}
 	for key, token := range want.Data {

@@ -214,9 +214,7 @@ func (c *Controller) follow(change store.Change[*corev1.Pod]) translate.Needs {
 		return translate.Needs{}
 	}
 	if change.Old == nil && change.New.Status.StartTime != nil {
-		admitted := *change.New
-		admitted.Spec.EphemeralContainers = nil // they may be new
-		c.references.Adopt(id, c.config.Mapper.NeedsOf(&admitted))
+		c.references.Adopt(id, translate.AdmittedNeeds(change.New))
 	}
 	needs := c.config.Mapper.NeedsOf(change.New)
 	c.references.Use(id, needs)
