@@ -29,7 +29,7 @@ BUILDFLAGS := -trimpath -ldflags "-X main.version=$(VERSION)"
 # Static programs, which need no libraries on the machine.
 GOBUILD := CGO_ENABLED=0 go build $(BUILDFLAGS)
 # The modules that contain code, and all modules.
-CODE := . test/clusters
+CODE := . test/clusters test/policies
 MODULES := $(CODE) tools tools/sbom test/e2e/krew test/e2e/crossplane test/e2e/crossplane/helm test/e2e/metrics-server
 
 .PHONY: help
@@ -94,6 +94,7 @@ test: test-unit test-e2e ## Run all tests: unit tests, scenarios, and end-to-end
 test-unit: c-compiler ## Run the tests that need no cluster
 	go test -race ./...
 	cd test/clusters && go test -race ./...
+	cd test/policies && go test ./...
 
 .PHONY: test-e2e
 test-e2e: build c-compiler ## Run the end-to-end tests, and a selection of Kubernetes' own, on real clusters (root on Linux)

@@ -1,8 +1,10 @@
 package manifests_test
 
 import (
+	"maps"
 	"regexp"
-	"strconv"
+	"slices"
+	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -24,48 +26,52 @@ func FuzzNamespaceNames(f *testing.F) {
 		if contract.CheckNodeName(node) != nil || contract.CheckNodeName(other) != nil || len(validation.IsDNS1123Label(local)) > 0 {
 			t.Skip("no such names")
 		}
-		own := ownNamespaces(t, node)
+		own, others := ownNamespaces(t, node), ownNamespaces(t, other)
 		for _, name := range contract.RemoteNamespaces(node, local) {
-			if !own.MatchString(name) {
-				t.Errorf("node %s may not make %s, which is its own: %s", node, name, own)
+			if !own(name) {
+				t.Errorf("node %s may not make %s, which is its own", node, name)
 			}
-		}
-		for _, name := range contract.RemoteNamespaces(other, local) {
-			if other != node && own.MatchString(name) {
-				t.Errorf("node %s may make %s, which is node %s's: %s", node, name, other, own)
+			if other != node && others(name) {
+				t.Errorf("node %s may make %s, which is node %s's", other, name, node)
 			}
 		}
 	})
 }
 
-// ownNamespaces is the pattern in the policies of a node; all must have the same.
-func ownNamespaces(t *testing.T, node string) *regexp.Regexp {
+// ownNamespaces is what the policies ask of the name of a node's namespace; all
+// must ask the same.
+func ownNamespaces(t *testing.T, node string) func(name string) bool {
 	t.Helper()
 	objects, err := manifests.Remote(manifests.Values{Node: node, ClusterUID: cluster})
 	if err != nil {
 		t.Fatal(err)
 	}
-	matches := regexp.MustCompile(`matches\(("[^"]*")\)`)
-	pattern := ""
+	asked := regexp.MustCompile(
+		`([a-z.]+)\.startsWith\(variables\.node \+ '-'\) && ([a-z.]+)\.substring\(size\(variables\.node\) \+ 1\)\.matches\('([^']*)'\)`)
+	patterns := map[string]bool{}
 	for _, object := range objects {
-		validations, _, err := unstructured.NestedSlice(object.Object, "spec", "validations")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, validation := range validations {
-			expression, _, _ := unstructured.NestedString(validation.(map[string]any), "expression")
-			for _, found := range matches.FindAllStringSubmatch(expression, -1) {
-				literal, err := strconv.Unquote(found[1])
-				if err != nil || pattern != "" && pattern != literal {
-					t.Fatalf("patterns %q and %s: %v", pattern, found[1], err)
+		for _, part := range []string{"validations", "variables"} {
+			expressions, _, err := unstructured.NestedSlice(object.Object, "spec", part)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, one := range expressions {
+				expression, _, _ := unstructured.NestedString(one.(map[string]any), "expression")
+				for _, found := range asked.FindAllStringSubmatch(expression, -1) {
+					if found[1] != found[2] {
+						t.Fatalf("%s has the prefix, %s the hash", found[1], found[2])
+					}
+					patterns[found[3]] = true
 				}
-				pattern = literal
 			}
 		}
 	}
-	own, err := regexp.Compile(pattern)
-	if err != nil || pattern == "" {
-		t.Fatalf("pattern %q: %v", pattern, err)
+	if len(patterns) != 1 {
+		t.Fatalf("patterns %v, want one", patterns)
 	}
-	return own
+	hash := regexp.MustCompile(slices.Collect(maps.Keys(patterns))[0])
+	return func(name string) bool {
+		rest, has := strings.CutPrefix(name, node+"-")
+		return has && hash.MatchString(rest)
+	}
 }

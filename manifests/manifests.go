@@ -72,12 +72,17 @@ type Values struct {
 	// both clusters, and the address of the local API server. At least one if
 	// Services are mirrored.
 	EndpointCIDRs []string
+	// Placement is where and how the remote cluster may run the node's pods.
+	Placement Placement
+	// Volumes are the kinds of volumes that pods may have in addition; see
+	// CheckVolumes.
+	Volumes []string
 	// Limits lets akd create a ResourceQuota, a LimitRange and a NetworkPolicy in
 	// each of its namespaces, as its configuration says.
 	Limits Limits
 	// Unconfined leaves out the admission policies, for remote clusters that do
-	// not support them (Kubernetes before 1.30). akd's credential then gives
-	// access to every namespace of the remote cluster.
+	// not serve them (Kubernetes before 1.30). akd's credential then gives access
+	// to every namespace of the remote cluster.
 	Unconfined bool
 }
 
@@ -163,7 +168,10 @@ func (v *Values) complete() error {
 		return fmt.Errorf("%d replicas of akd: want 1 or more", v.Replicas)
 	}
 	v.Replicas = max(v.Replicas, 1)
-	return v.completeMemory()
+	if err := v.completeMemory(); err != nil {
+		return err
+	}
+	return CheckVolumes(v.Volumes)
 }
 
 // Memory of akd. Less than the smallest limit is too little to serve any pod.
@@ -269,12 +277,6 @@ func (v *Values) ServiceRanges() map[string][]string {
 // Services have their addresses from; further ones are labelled as this is.
 func ServiceRange(node string) string { return "services." + node + ".actual.vk" }
 
-// ServiceList returns the ranges of service addresses as a message has them.
-func (v *Values) ServiceList() string { return strings.Join(v.ServiceCIDRs, ", ") }
-
-// EndpointList returns the ranges of endpoints as a message has them.
-func (v *Values) EndpointList() string { return strings.Join(v.EndpointCIDRs, ", ") }
-
 // levels are the Pod Security levels, weakest first.
 // https://kubernetes.io/docs/concepts/security/pod-security-standards/
 func levels() []string { return []string{"privileged", "baseline", "restricted"} }
@@ -287,7 +289,8 @@ func renderFile(name string, values Values) ([]*unstructured.Unstructured, error
 	if err != nil {
 		return nil, err
 	}
-	parsed, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{"quote": quote, "hash": hash}).Parse(string(content))
+	functions := template.FuncMap{"quote": quote, "hash": hash, "list": list}
+	parsed, err := template.New(name).Option("missingkey=error").Funcs(functions).Parse(string(content))
 	if err != nil {
 		return nil, err
 	}
@@ -304,6 +307,9 @@ func quote(value any) (string, error) {
 	quoted, err := json.Marshal(value)
 	return string(quoted), err
 }
+
+// list returns its arguments.
+func list(items ...string) []string { return items }
 
 // hash returns a short name for a text.
 func hash(text string) string {

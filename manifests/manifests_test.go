@@ -129,6 +129,12 @@ func TestRemoteLabels(t *testing.T) {
 		"ClusterRole actual.vk:tenant-metrics",
 		"ClusterRole actual.vk:tenant-services",
 	}
+	for _, policy := range []string{"namespaces", "rolebindings", "tokens", "objects"} {
+		want = append(want, "ValidatingAdmissionPolicy "+policy+".actual.vk", "ValidatingAdmissionPolicyBinding "+policy+".actual.vk")
+	}
+	for _, policy := range []string{"settings", "pods", "services", "endpointslices"} {
+		want = append(want, "ValidatingAdmissionPolicy "+policy+".actual.vk")
+	}
 	if diff := cmp.Diff(want, shared); diff != "" {
 		t.Errorf("shared (-want +got):\n%s", diff)
 	}
@@ -215,6 +221,16 @@ func TestBadValues(t *testing.T) {
 			reason: "Go reads whole bytes",
 			values: manifests.Values{ClusterUID: cluster, Node: "a", MemoryLimit: "1500000000500m"},
 			want:   "such as 1Gi",
+		},
+		"bad volume": {
+			reason: "such a claim is not the tenant's",
+			values: manifests.Values{Node: "a", ClusterUID: cluster, Volumes: []string{"ephemeral"}},
+			want:   "want csi/DRIVER, or one of",
+		},
+		"bad driver": {
+			reason: "a comma would be another kind",
+			values: manifests.Values{Node: "a", ClusterUID: cluster, Volumes: []string{"csi/a,b"}},
+			want:   "CSI driver",
 		},
 		"bad replicas": {reason: "fewer than none", values: manifests.Values{ClusterUID: cluster, Node: "a", Replicas: -1}, want: "1 or more"},
 	}

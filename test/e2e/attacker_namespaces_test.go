@@ -99,7 +99,7 @@ func contentAttacks(foreign string) map[string]attack {
 func namespaceAttacks(own, foreign string) map[string]attack {
 	create := func(want string, change func(*corev1.Namespace)) attack {
 		return attack{func(ctx context.Context, c *kubernetes.Clientset) error {
-			namespace := env.RemoteNamespace(thief, "attack")
+			namespace := env.RemoteNamespace(shared.Owner(thief), "attack")
 			change(namespace)
 			_, err := c.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
 			return err
@@ -108,12 +108,14 @@ func namespaceAttacks(own, foreign string) map[string]attack {
 	remove := func(name string) attack {
 		return attack{func(ctx context.Context, c *kubernetes.Clientset) error {
 			return c.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{})
-		}, "akd of node thief may create and delete namespaces"}
+		}, "akd may create and delete namespaces of its own node only"}
 	}
 	const (
-		badName  = "namespaces named thief- and a hash only"
-		badLabel = "namespaces with label actual.vk/node-name: thief only"
-		badLevel = "enforce Pod Security level baseline or a stronger one only"
+		badName  = "they are named by the node, a dash and a hash"
+		badNode  = "akd may create and delete namespaces of its own node only"
+		badUID   = "their label actual.vk/cluster-uid is its UID"
+		stays    = "may not give a namespace finalizers or owners"
+		badLevel = "that enforce one of the Pod Security levels baseline, restricted"
 		more     = "may label a namespace with"
 		enforce  = "pod-security.kubernetes.io/enforce"
 	)
@@ -122,18 +124,28 @@ func namespaceAttacks(own, foreign string) map[string]attack {
 		"create a namespace under the victim's prefix": create(badName, func(n *corev1.Namespace) {
 			n.Name = contract.RemoteNamespace(victim, "attack")
 		}),
-		"create a namespace with too long a hash":     create(badName, func(n *corev1.Namespace) { n.Name = "thief-0123456789abcdef0" }),
-		"create a namespace with too short a hash":    create(badName, func(n *corev1.Namespace) { n.Name = "thief-deadbee" }),
-		"create a namespace named as the victim":      create(badName, func(n *corev1.Namespace) { n.Name = victim }),
-		"create a namespace with a dash in its hash":  create(badName, func(n *corev1.Namespace) { n.Name = "thief-cafe-beef" }),
-		"create a namespace of a generated name":      create(badName, func(n *corev1.Namespace) { n.GenerateName, n.Name = "thief-b", "" }),
-		"create a namespace with the victim's label":  create(badLabel, func(n *corev1.Namespace) { n.Labels[contract.LabelNodeName] = victim }),
-		"create a namespace without a label":          create(badLabel, func(n *corev1.Namespace) { n.Labels = nil }),
+		"create a namespace with too long a hash":    create(badName, func(n *corev1.Namespace) { n.Name = "thief-0123456789abcdef0" }),
+		"create a namespace with too short a hash":   create(badName, func(n *corev1.Namespace) { n.Name = "thief-deadbee" }),
+		"create a namespace named as the victim":     create(badName, func(n *corev1.Namespace) { n.Name = victim }),
+		"create a namespace with a dash in its hash": create(badName, func(n *corev1.Namespace) { n.Name = "thief-cafe-beef" }),
+		"create a namespace of a generated name":     create(badName, func(n *corev1.Namespace) { n.GenerateName, n.Name = "thief-b", "" }),
+		"create a namespace with the victim's label": create(badNode, func(n *corev1.Namespace) { n.Labels[contract.LabelNodeName] = victim }),
+		"create a namespace without a label":         create(badNode, func(n *corev1.Namespace) { n.Labels = nil }),
+		"create a namespace of another cluster":      create(badUID, func(n *corev1.Namespace) { n.Labels[contract.LabelClusterUID] = "another" }),
+		"create a namespace of no cluster":           create(badUID, func(n *corev1.Namespace) { delete(n.Labels, contract.LabelClusterUID) }),
+		"create a namespace that never ends":         create(stays, func(n *corev1.Namespace) { n.Finalizers = []string{"example.org/stays"} }),
+		"create a namespace whose content never ends": create(stays, func(n *corev1.Namespace) {
+			n.Spec.Finalizers = []corev1.FinalizerName{"example.org/stays"}
+		}),
+		"create a namespace with an owner": create(stays, func(n *corev1.Namespace) {
+			n.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: "remote-1", UID: "x"}}
+		}),
 		"create a namespace with another's label":     create(more, func(n *corev1.Namespace) { n.Labels["team"] = "payments" }),
 		"create a namespace with weak Pod Security":   create(badLevel, func(n *corev1.Namespace) { n.Labels[enforce] = "privileged" }),
 		"create a namespace without Pod Security":     create(badLevel, func(n *corev1.Namespace) { delete(n.Labels, enforce) }),
 		"create a namespace with an old Pod Security": create(more, func(n *corev1.Namespace) { n.Labels[enforce+"-version"] = "v1.0" }),
-		"create a namespace with an annotation": create("may annotate a namespace with", func(n *corev1.Namespace) {
+		"create a namespace with an annotation": create("may not annotate a namespace", func(n *corev1.Namespace) {
+			n.Annotations = map[string]string{}
 			n.Annotations["scheduler.alpha.kubernetes.io/node-selector"] = "a=b"
 		}),
 		"delete the victim's namespace":                 remove(foreign),
@@ -173,7 +185,7 @@ func networkAttacks(foreign string) map[string]attack {
 			policy.Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}
 			_, err := c.NetworkingV1().NetworkPolicies(namespace).Create(ctx, policy, metav1.CreateOptions{})
 			return err
-		}, "in its own namespaces only"}
+		}, "may write in its own namespaces only"}
 	}
 	return attacks
 }

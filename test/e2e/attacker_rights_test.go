@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/test/attacks"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
@@ -23,7 +24,7 @@ import (
 func bindingAttacks(own, foreign string) map[string]attack {
 	bind := func(want, namespace string, change func(*rbacv1.RoleBinding)) attack {
 		return attack{func(ctx context.Context, c *kubernetes.Clientset) error {
-			binding := env.RoleBinding(thief, namespace, contract.TenantRole)
+			binding := env.RoleBinding(shared.Owner(thief), namespace, contract.TenantRole)
 			binding.Name = "mine"
 			change(binding)
 			_, err := c.RbacV1().RoleBindings(namespace).Create(ctx, binding, metav1.CreateOptions{})
@@ -65,7 +66,7 @@ func bindingAttacks(own, foreign string) map[string]attack {
 			Kind: rbacv1.ServiceAccountKind, Namespace: contract.SystemNamespace, Name: victim,
 		})),
 		"bind in all of the cluster": {func(ctx context.Context, c *kubernetes.Clientset) error {
-			narrow := env.RoleBinding(thief, own, contract.TenantRole)
+			narrow := env.RoleBinding(shared.Owner(thief), own, contract.TenantRole)
 			wide := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "mine"}, RoleRef: narrow.RoleRef, Subjects: narrow.Subjects}
 			_, err := c.RbacV1().ClusterRoleBindings().Create(ctx, wide, metav1.CreateOptions{})
 			return err
@@ -94,8 +95,9 @@ func bindingAttacks(own, foreign string) map[string]attack {
 		},
 	}
 	for resource, remove := range policies {
-		attacks["remove its own "+resource] = attack{func(ctx context.Context, c *kubernetes.Clientset) error {
-			return remove(ctx, c, "namespaces.thief.actual.vk")
+		name := contract.PolicyNamespaces
+		attacks["remove "+resource] = attack{func(ctx context.Context, c *kubernetes.Clientset) error {
+			return remove(ctx, c, name)
 		}, `cannot delete resource "` + resource + `"`}
 	}
 	attacks["make a webhook"] = attack{func(ctx context.Context, c *kubernetes.Clientset) error {
@@ -129,7 +131,7 @@ func identityAttacks(attacker *env.Tenant, own string) map[string]attack {
 	}
 	record := func(name string) attack {
 		return attack{func(ctx context.Context, c *kubernetes.Clientset) error {
-			made := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}
+			made := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: attacker.ObjectLabels()}}
 			_, err := c.CoreV1().ConfigMaps(contract.SystemNamespace).Create(ctx, made, metav1.CreateOptions{})
 			return err
 		}, "beyond them its record alone"}
@@ -150,6 +152,24 @@ func identityAttacks(attacker *env.Tenant, own string) map[string]attack {
 		"make a record of another name":    record("mine"),
 		// The victim's record without the attacker's name.
 		"make a record named as a part of another": record("b.namespaces"),
+		"make settings of its own":                 record(thief + ".policy"),
+		"change its settings": {func(ctx context.Context, c *kubernetes.Clientset) error {
+			patch := []byte(`{"metadata": {"annotations": {"actual.vk/pod-security": "privileged"}}}`)
+			_, err := c.CoreV1().ServiceAccounts(contract.SystemNamespace).Patch(ctx, thief, types.MergePatchType, patch, metav1.PatchOptions{})
+			return err
+		}, `cannot patch resource "serviceaccounts"`},
+		"give its record to the victim": {func(ctx context.Context, c *kubernetes.Clientset) error {
+			patch := []byte(`{"metadata": {"labels": {"actual.vk/node-name": "thief-b"}}}`)
+			_, err := c.CoreV1().ConfigMaps(contract.SystemNamespace).
+				Patch(ctx, contract.RecordName(thief), types.MergePatchType, patch, metav1.PatchOptions{})
+			return err
+		}, "must label what it writes"},
+		"keep its record for ever": {func(ctx context.Context, c *kubernetes.Clientset) error {
+			patch := []byte(`{"metadata": {"finalizers": ["example.org/stays"]}}`)
+			_, err := c.CoreV1().ConfigMaps(contract.SystemNamespace).
+				Patch(ctx, contract.RecordName(thief), types.MergePatchType, patch, metav1.PatchOptions{})
+			return err
+		}, "may not give objects finalizers or owners"},
 		"read the victim's record": {func(ctx context.Context, c *kubernetes.Clientset) error {
 			_, err := c.CoreV1().ConfigMaps(contract.SystemNamespace).Get(ctx, contract.RecordName(victim), metav1.GetOptions{})
 			return err
@@ -172,7 +192,7 @@ func identityAttacks(attacker *env.Tenant, own string) map[string]attack {
 			return c.CoreV1().RESTClient().Get().Resource("nodes").Name("remote-1").SubResource("proxy").Suffix("pods").Do(ctx).Error()
 		}, `cannot get resource "nodes/proxy"`},
 		"run a privileged pod in its own namespace": {func(ctx context.Context, c *kubernetes.Clientset) error {
-			pod := env.IdlePod("root")
+			pod := attacks.Pod(attacker.Owner, "home", "root")
 			pod.Spec.HostPID = true
 			_, err := c.CoreV1().Pods(own).Create(ctx, pod, metav1.CreateOptions{})
 			return err

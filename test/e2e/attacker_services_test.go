@@ -107,17 +107,17 @@ func largeSlice() *discoveryv1.EndpointSlice {
 // serviceAttacks try to get the traffic to addresses of others.
 func serviceAttacks(own, foreign string) map[string]attack {
 	const (
-		badType     = "akd of node thief may make services of type ClusterIP only"
-		badExternal = "akd of node thief may make services without external addresses and ports of the nodes only"
-		badSelector = "akd of node thief may make services without a selector only"
-		badAddress  = "akd of node thief may make services with addresses in 10.96.0.0/16 only"
-		badLabel    = "akd of node thief may label a service with its origin only"
+		badType     = "akd may make services of type ClusterIP only"
+		badExternal = "akd may make services without external addresses and ports of the nodes only"
+		badSelector = "akd may make services without a selector only"
+		badAddress  = "akd may make services with addresses in 10.96.0.0/16 only"
+		badLabel    = "akd may label a service with its origin only"
 		taken       = "provided IP is already allocated"
 	)
 	attacks := map[string]attack{}
 	add := func(name, want string, change func(*corev1.Service)) {
 		attacks["a Service with "+name] = attack{func(ctx context.Context, c *kubernetes.Clientset) error {
-			service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "mine"}}
+			service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "mine", Labels: shared.Owner(thief).ObjectLabels()}}
 			service.Spec.ClusterIP, service.Spec.Ports = "10.96.0.81", []corev1.ServicePort{{Port: 443}}
 			change(service)
 			_, err := c.CoreV1().Services(own).Create(ctx, service, metav1.CreateOptions{})
@@ -139,7 +139,9 @@ func serviceAttacks(own, foreign string) map[string]attack {
 	add("an annotation", badLabel, func(s *corev1.Service) {
 		s.Annotations = map[string]string{"external-dns.alpha.kubernetes.io/hostname": "bank.example.com"}
 	})
-	add("a label", badLabel, func(s *corev1.Service) { s.Labels = map[string]string{"team": "payments"} })
+	add("a finalizer", "may not give objects finalizers or owners", func(s *corev1.Service) { s.Finalizers = []string{"example.org/stays"} })
+	add("the victim's label", "must label what it writes", func(s *corev1.Service) { s.Labels[contract.LabelNodeName] = victim })
+	add("a label", badLabel, func(s *corev1.Service) { s.Labels["team"] = "payments" })
 
 	create := func(name, want string, change func(*corev1.Service)) {
 		add(name, want, change)
@@ -185,9 +187,9 @@ func serviceAttacks(own, foreign string) map[string]attack {
 func sliceAttacks(own, foreign string) map[string]attack {
 	attacks := map[string]attack{}
 	const (
-		badPlace = "akd of node thief may lead to addresses in "
-		badKind  = "akd of node thief may not lead to addresses that are loopback, link-local, multicast or unspecified"
-		badLabel = "akd of node thief may label an endpoint slice with its origin and its service only"
+		badPlace = "akd may lead to addresses in "
+		badKind  = "akd may not lead to addresses that are loopback, link-local, multicast or unspecified"
+		badLabel = "akd may label an endpoint slice with its origin and its service only"
 		// The API server's own validation comes first.
 		loopback, linkLocal, unspecified, multicast = "loopback range", "link-local range", "may not be unspecified", "link-local multicast range"
 	)
@@ -257,10 +259,13 @@ func sliceAttacks(own, foreign string) map[string]attack {
 	} {
 		add("address "+address, want, leads(address))
 	}
-	add("a name", "akd of node thief may make endpoint slices of IP addresses only", func(s *discoveryv1.EndpointSlice) {
+	add("a name", "akd may make endpoint slices of IP addresses only", func(s *discoveryv1.EndpointSlice) {
 		s.AddressType, s.Endpoints = discoveryv1.AddressTypeFQDN, []discoveryv1.Endpoint{{Addresses: []string{"example.com"}}}
 	})
 	add("an annotation", badLabel, func(s *discoveryv1.EndpointSlice) { s.Annotations = map[string]string{"a": "b"} })
+	add("a finalizer", "may not give objects finalizers or owners", func(s *discoveryv1.EndpointSlice) {
+		s.Finalizers = []string{"example.org/stays"}
+	})
 	add("a label", badLabel, func(s *discoveryv1.EndpointSlice) { s.Labels["team"] = "payments" })
 	for _, namespace := range []string{foreign, "kube-system", "default", contract.SystemNamespace} {
 		attacks["a slice in "+namespace] = attack{func(ctx context.Context, c *kubernetes.Clientset) error {
@@ -279,6 +284,6 @@ func sliceAttacks(own, foreign string) map[string]attack {
 
 // servicesSite is where akd of a node mirrors the Services of a local namespace.
 func servicesSite(node, local string) translate.Site {
-	mapper := &translate.Mapper{Owner: contract.Owner{Node: node}}
+	mapper := &translate.Mapper{Owner: shared.Owner(node)}
 	return mapper.In(contract.RemoteNamespace(node, local))
 }

@@ -45,13 +45,15 @@ func TestAttacker(t *testing.T) {
 		t.Fatalf("the attacker in its own namespace: %v", err)
 	}
 
-	attacks := map[string]attack{}
-	maps.Copy(attacks, contentAttacks(foreign))
-	maps.Copy(attacks, namespaceAttacks(own, foreign))
-	maps.Copy(attacks, bindingAttacks(own, foreign))
-	maps.Copy(attacks, identityAttacks(attacker, own))
-	maps.Copy(attacks, networkAttacks(foreign))
-	for name, a := range attacks {
+	tried := map[string]attack{}
+	maps.Copy(tried, contentAttacks(foreign))
+	maps.Copy(tried, namespaceAttacks(own, foreign))
+	maps.Copy(tried, bindingAttacks(own, foreign))
+	maps.Copy(tried, identityAttacks(attacker, own))
+	maps.Copy(tried, networkAttacks(foreign))
+	maps.Copy(tried, podAttacks(t, attacker))
+	maps.Copy(tried, objectAttacks(attacker))
+	for name, a := range tried {
 		t.Run(name, func(t *testing.T) {
 			err := a.try(t.Context(), attacker.Client)
 			switch {

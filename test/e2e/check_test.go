@@ -53,7 +53,7 @@ func TestCheck(t *testing.T) {
 			reason: "Without its binding a policy does nothing.",
 			breaks: func() error {
 				return e.Remote.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().
-					Delete(t.Context(), "namespaces."+node+".actual.vk", metav1.DeleteOptions{})
+					Delete(t.Context(), "pods."+node+".actual.vk", metav1.DeleteOptions{})
 			},
 			want: "policies-present",
 		},

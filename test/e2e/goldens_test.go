@@ -3,8 +3,10 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,21 +18,38 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
+	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
 // Fake clientsets validate nothing, so a real API server judges the goldens of
-// package translate: each pod and each patch in them, as a dry run.
+// package translate: each pod and each patch in them, as a dry run, from a tenant
+// whom the policies confine.
 func TestGoldensAreAccepted(t *testing.T) {
 	e := shared
 	files, err := filepath.Glob("../../pkg/provider/translate/testdata/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no goldens: %v", err)
 	}
-	const namespace = "goldens"
-	createNamespace(t, e, namespace)
+	unplaced := manifests.Values{Node: "goldens", PodSecurity: "privileged", Volumes: append(manifests.VolumeKinds(), "csi/csi.example.org")}
+	placed := unplaced
+	placed.Node = "goldens-placed"
+	placed.Placement = manifests.Placement{
+		NodeSelector:  map[string]string{"pool": "tenants"},
+		Tolerations:   []corev1.Toleration{{Key: "tenant", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule}},
+		RuntimeClass:  "gvisor",
+		PriorityClass: "tenants",
+	}
+	tenants := map[bool]*env.Tenant{false: e.InstallTenant(t, unplaced), true: e.InstallTenant(t, placed)}
+	for _, tn := range tenants {
+		namespace := env.RemoteNamespace(tn.Owner, goldens)
+		namespace.Labels["pod-security.kubernetes.io/enforce"] = "privileged" // in which every golden is allowed
+		tn.Enter(t, namespace)
+	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			archive, err := txtar.ParseFile(file)
@@ -41,8 +60,9 @@ func TestGoldensAreAccepted(t *testing.T) {
 			for _, part := range archive.Files {
 				parts[part.Name] = part.Data
 			}
+			tn := tenants[bytes.Contains(parts["mapper.yaml"], []byte("RuntimeClassName"))]
 			if content := parts["want/remote.yaml"]; content != nil {
-				createPod(t, e, namespace, content, metav1.DryRunAll)
+				createPod(t, tn.Client, tn, content, metav1.DryRunAll)
 			}
 			patches := map[string]string{
 				"want/patch.yaml":                     "",
@@ -51,38 +71,33 @@ func TestGoldensAreAccepted(t *testing.T) {
 			}
 			for name, subresource := range patches {
 				if parts[name] != nil {
-					patchPod(t, e, namespace, parts["remote.yaml"], parts[name], subresource)
+					patchPod(t, tn, parts["remote.yaml"], parts[name], subresource)
 				}
 			}
 		})
 	}
 }
 
-// createNamespace creates a remote namespace in which every golden is allowed.
-func createNamespace(t *testing.T, e *env.Env, name string) {
-	t.Helper()
-	namespaces := e.Remote.CoreV1().Namespaces()
-	_, err := namespaces.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name: name, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "privileged"},
-	}}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _, _, _ = e.TryKubectl("remote", nil, "delete", "namespace", name, "--wait=false") })
-}
+// goldens is the local namespace of the pods.
+const goldens = "goldens"
 
-// createPod creates a golden's pod, with the classes that it names.
-func createPod(t *testing.T, e *env.Env, namespace string, content []byte, dryRun ...string) *corev1.Pod {
+// createPod creates a golden's pod as a tenant's, with the classes that it names.
+func createPod(t *testing.T, client *kubernetes.Clientset, tn *env.Tenant, content []byte, dryRun ...string) *corev1.Pod {
 	t.Helper()
 	pod := &corev1.Pod{}
 	if err := yaml.UnmarshalStrict(content, pod); err != nil {
 		t.Fatal(err)
 	}
 	complete(pod)
-	createClasses(t, e, namespace, pod)
+	if pod.Labels == nil {
+		pod.Labels = map[string]string{}
+	}
+	maps.Copy(pod.Labels, tn.Labels(goldens, "golden"))
+	namespace := contract.RemoteNamespace(tn.Node, goldens)
+	createClasses(t, shared, namespace, pod)
 	pod.Namespace, pod.ResourceVersion, pod.UID, pod.Spec.NodeName = namespace, "", "", ""
 	options := metav1.CreateOptions{DryRun: dryRun, FieldValidation: metav1.FieldValidationStrict}
-	created, err := e.Remote.CoreV1().Pods(namespace).Create(t.Context(), pod, options)
+	created, err := client.CoreV1().Pods(namespace).Create(t.Context(), pod, options)
 	if err != nil {
 		t.Fatalf("the API server refuses the pod: %v", err)
 	}
@@ -140,11 +155,12 @@ func deleteAfter(t *testing.T, e *env.Env, kind, name string, err error) {
 }
 
 // patchPod applies a golden's patch to its remote pod, which it creates for that.
-func patchPod(t *testing.T, e *env.Env, namespace string, remote, content []byte, subresource string) {
+func patchPod(t *testing.T, tn *env.Tenant, remote, content []byte, subresource string) {
 	t.Helper()
-	pod := createPod(t, e, namespace, remote)
+	// Somebody of the remote cluster has changed it since.
+	pod := createPod(t, shared.Remote, tn, remote)
 	defer func() {
-		_ = e.Remote.CoreV1().Pods(namespace).Delete(t.Context(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
+		_ = shared.Remote.CoreV1().Pods(pod.Namespace).Delete(t.Context(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
 	}()
 	var patch map[string]any
 	if err := yaml.Unmarshal(content, &patch); err != nil {
@@ -163,7 +179,7 @@ func patchPod(t *testing.T, e *env.Env, namespace string, remote, content []byte
 	if subresource != "" {
 		subresources = []string{subresource}
 	}
-	_, err = e.Remote.CoreV1().Pods(namespace).Patch(t.Context(), pod.Name, types.StrategicMergePatchType, data,
+	_, err = tn.Client.CoreV1().Pods(pod.Namespace).Patch(t.Context(), pod.Name, types.StrategicMergePatchType, data,
 		metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}}, subresources...)
 	if err != nil {
 		t.Errorf("the API server refuses the patch of %q: %v", subresource, err)

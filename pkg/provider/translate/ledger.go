@@ -242,11 +242,13 @@ func apiVolumeFields() []Field {
 // do not.
 func storageFields() []Field {
 	const (
-		storage = "The remote nodes must reach the storage, and their kubelets must support the volume type."
-		secret  = "The Secret is mirrored under its own name."
+		storage = "The remote nodes must reach the storage, their kubelets must support the volume type, and the node must be installed with " +
+			"`--allow-volume`."
+		secret = "The Secret is mirrored under its own name."
 	)
 	return []Field{
-		{"volume.csi", Kept, "The driver must run on the remote nodes. " + secret},
+		{"volume.csi", Kept,
+			"The driver must run on the remote nodes, and the node must be installed with `--allow-volume csi/DRIVER`. " + secret},
 		{"volume.nfs", Kept, storage},
 		{"volume.iscsi", Kept, storage + " " + secret},
 		{"volume.fc", Kept, storage},

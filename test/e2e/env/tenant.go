@@ -17,6 +17,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -24,6 +25,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+	"github.com/actual-kubelets/actual-kubelets/test/attacks"
 )
 
 // LocalServices is the range of service addresses of the local clusters; see
@@ -33,8 +35,8 @@ const LocalServices = "10.96.0.0/16"
 // Tenant is a node's identity in the remote cluster: its rights and a
 // credential.
 type Tenant struct {
-	// Node is the node's name.
-	Node string
+	// Owner is the node and its local cluster, to whom its objects belong.
+	contract.Owner
 	// Kubeconfig is the credential as akd reads it.
 	Kubeconfig string
 	// Config is the credential for tests, and Client a client with it.
@@ -66,15 +68,28 @@ func (e *Env) InstallTenant(t testing.TB, values manifests.Values) *Tenant {
 		}
 	})
 	tn := e.tenant(t, values.Node)
-	Eventually(t, "the policies of node "+values.Node+" are in force", func(ctx context.Context) error {
-		foreign := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "nobodys"}}
-		_, err := tn.Client.CoreV1().Namespaces().Create(ctx, foreign, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		if err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
-			return fmt.Errorf("a foreign namespace: %w", err)
-		}
-		return nil
-	})
+	tn.awaitPolicies(t)
 	return tn
+}
+
+// awaitPolicies waits until the policies of namespaces and their settings are in
+// force; an API server starts to obey them one by one.
+func (tn *Tenant) awaitPolicies(t testing.TB) {
+	t.Helper()
+	foreign := RemoteNamespace(tn.Owner, "nobodys")
+	foreign.Labels[contract.LabelClusterUID] = "another"
+	for policy, namespace := range map[string]*corev1.Namespace{
+		contract.PolicyNamespaces: {ObjectMeta: metav1.ObjectMeta{Name: "nobodys"}},
+		contract.PolicySettings:   foreign,
+	} {
+		Eventually(t, "policy "+policy+" refuses node "+tn.Node, func(ctx context.Context) error {
+			_, err := tn.Client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			if err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy '"+policy+"'") {
+				return fmt.Errorf("a foreign namespace: %w", err)
+			}
+			return nil
+		})
+	}
 }
 
 // MirroringValues are those of a node that mirrors the local cluster's Services.
@@ -116,7 +131,7 @@ func (e *Env) tenant(t testing.TB, node string) *Tenant {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Tenant{Node: node, Kubeconfig: file, Config: config, Client: client}
+	return &Tenant{Owner: e.Owner(node), Kubeconfig: file, Config: config, Client: client}
 }
 
 // AddServiceRange lets a node's remote Services have addresses of a range, as
@@ -151,30 +166,22 @@ func (e *Env) AddServiceRange(t testing.TB, addresses, node string) {
 	})
 }
 
-// Settle creates the tenant's namespace for a local one with the tenant's own
-// credential, waits until its rights there are in force, creates a Secret and a
-// pod there, and returns its name. It binds the optional roles, too.
+// Settle enters the tenant's namespace for a local one with the tenant's own
+// credential, creates a Secret and a pod there, and returns its name. It binds the
+// optional roles, too.
 func (tn *Tenant) Settle(t testing.TB, local string, roles ...string) string {
 	t.Helper()
-	namespace := RemoteNamespace(tn.Node, local)
-	if _, err := tn.Client.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{}); err != nil {
+	namespace := RemoteNamespace(tn.Owner, local)
+	tn.Enter(t, namespace, roles...)
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "password", Labels: tn.Labels(local, "password")},
+		StringData: map[string]string{"password": "of " + tn.Node},
+	}
+	if _, err := tn.Client.CoreV1().Secrets(namespace.Name).Create(t.Context(), secret, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	for _, role := range append(roles, contract.TenantRole) {
-		binding := RoleBinding(tn.Node, namespace.Name, role)
-		if _, err := tn.Client.RbacV1().RoleBindings(namespace.Name).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	Eventually(t, "the rights of "+tn.Node+" in "+namespace.Name, func(ctx context.Context) error {
-		secret := &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Name: "password"},
-			StringData: map[string]string{"password": "of " + tn.Node},
-		}
-		_, err := tn.Client.CoreV1().Secrets(namespace.Name).Create(ctx, secret, metav1.CreateOptions{})
-		return err
-	})
-	if _, err := tn.Client.CoreV1().Pods(namespace.Name).Create(t.Context(), IdlePod("web"), metav1.CreateOptions{}); err != nil {
+	pod := attacks.Pod(tn.Owner, local, "web")
+	if _, err := tn.Client.CoreV1().Pods(namespace.Name).Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	Eventually(t, "the pod of "+tn.Node+" runs", func(ctx context.Context) error {
@@ -187,18 +194,42 @@ func (tn *Tenant) Settle(t testing.TB, local string, roles ...string) string {
 	return namespace.Name
 }
 
+// Enter creates a namespace of the tenant with the tenant's own credential, and
+// waits until its rights there are in force.
+func (tn *Tenant) Enter(t testing.TB, namespace *corev1.Namespace, roles ...string) {
+	t.Helper()
+	if _, err := tn.Client.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range append(roles, contract.TenantRole) {
+		binding := RoleBinding(tn.Owner, namespace.Name, role)
+		if _, err := tn.Client.RbacV1().RoleBindings(namespace.Name).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	Eventually(t, "the rights of "+tn.Node+" in "+namespace.Name, func(ctx context.Context) error {
+		_, err := tn.Client.CoreV1().Secrets(namespace.Name).List(ctx, metav1.ListOptions{})
+		return err
+	})
+}
+
+// Owner is whom the remote objects of a node belong to.
+func (e *Env) Owner(node string) contract.Owner {
+	return contract.Owner{Node: node, ClusterUID: types.UID(e.ClusterUID)}
+}
+
 // RemoteNamespace is the namespace that akd of a node creates for a local one.
-func RemoteNamespace(node, local string) *corev1.Namespace {
-	mapper := &translate.Mapper{Owner: contract.Owner{Node: node, ClusterUID: "attacked"}, PodSecurity: "baseline"}
-	return mapper.In(contract.RemoteNamespace(node, local)).Namespace(local)
+func RemoteNamespace(owner contract.Owner, local string) *corev1.Namespace {
+	mapper := &translate.Mapper{Owner: owner, PodSecurity: "baseline"}
+	return mapper.In(contract.RemoteNamespace(owner.Node, local)).Namespace(local)
 }
 
 // RoleBinding is the one by which akd of a node binds a role to itself in a
 // namespace.
-func RoleBinding(node, namespace, role string) *rbacv1.RoleBinding {
+func RoleBinding(owner contract.Owner, namespace, role string) *rbacv1.RoleBinding {
 	return &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: role},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: role, Labels: owner.ObjectLabels()},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: contract.SystemNamespace, Name: node}},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: contract.SystemNamespace, Name: owner.Node}},
 	}
 }

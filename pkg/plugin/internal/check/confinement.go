@@ -2,13 +2,11 @@ package check
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,13 +47,13 @@ func confinementChecks() []Check {
 		},
 		{
 			ID:      "policies-present",
-			Title:   "the node's admission policies exist",
+			Title:   "akd's admission policies are as installed",
 			Needs:   policies,
 			examine: policiesPresent,
 		},
 		{
 			ID:      "policies-effective",
-			Title:   "the policies keep akd out of other namespaces",
+			Title:   "the policies confine akd",
 			Needs:   policies,
 			examine: policiesEffective,
 		},
@@ -87,85 +85,6 @@ func confinementChecks() []Check {
 			Needs:   remoteNode,
 			examine: leastRights,
 		},
-	}
-}
-
-// policiesPresent looks for each policy and for a binding that denies.
-func policiesPresent(ctx context.Context, s *Subject) Finding {
-	names, err := policyNames(s.Node.Values)
-	if err != nil {
-		return unknown(err)
-	}
-	var problems []string
-	for _, name := range names {
-		found, err := policyProblems(ctx, s.Remote, name)
-		if err != nil {
-			return unknown(err)
-		}
-		problems = append(problems, found...)
-	}
-	if len(problems) > 0 {
-		return failed(s.installCommand(), "%s: akd's credential may reach other remote namespaces", strings.Join(problems, "; "))
-	}
-	finding := ok("%d policies, each bound to deny", len(names))
-	finding.Details = names
-	return finding
-}
-
-// policyNames returns the names of the policies that install creates for a node.
-func policyNames(values manifests.Values) ([]string, error) {
-	objects, err := manifests.Remote(values)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, object := range objects {
-		if object.GetKind() == "ValidatingAdmissionPolicy" {
-			names = append(names, object.GetName())
-		}
-	}
-	return names, nil
-}
-
-// policyProblems says what is wrong with a policy and the binding of its name.
-func policyProblems(ctx context.Context, remote *kubeclient.Cluster, name string) (problems []string, err error) {
-	client := remote.Client.AdmissionregistrationV1()
-	policy, err := client.ValidatingAdmissionPolicies().Get(ctx, name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		problems = append(problems, "policy "+name+" is missing")
-	case err != nil:
-		return nil, err
-	case policy.Spec.FailurePolicy != nil && *policy.Spec.FailurePolicy != admissionregistrationv1.Fail:
-		problems = append(problems, "policy "+name+" admits what it cannot evaluate")
-	}
-	binding, err := client.ValidatingAdmissionPolicyBindings().Get(ctx, name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		problems = append(problems, "binding "+name+" is missing")
-	case err != nil:
-		return nil, err
-	case binding.Spec.PolicyName != name || binding.Spec.MatchResources != nil ||
-		!slices.Contains(binding.Spec.ValidationActions, admissionregistrationv1.Deny):
-		problems = append(problems, "binding "+name+" does not deny everywhere")
-	}
-	return problems, nil
-}
-
-// policiesEffective asks, as akd, for a namespace that is not akd's own.
-func policiesEffective(ctx context.Context, s *Subject) Finding {
-	err := rights.CheckConfinement(ctx, s.Remote, s.Node.Name)
-	switch {
-	case err == nil:
-		return ok("a policy denied akd a namespace that is not its own")
-	case errors.Is(err, rights.ErrNotConfined):
-		return failed(s.installCommand(), "%s", err)
-	case errors.Is(err, rights.ErrMayNotImpersonate):
-		return skipped("your user may not impersonate serviceaccounts in %s of the remote cluster", contract.SystemNamespace)
-	case apierrors.IsForbidden(err):
-		return warning(s.installCommand(), "akd was refused, but not by a policy: %s", err)
-	default:
-		return unknown(err)
 	}
 }
 

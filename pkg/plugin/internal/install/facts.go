@@ -5,23 +5,26 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
 
-// checkPolicies refuses a remote cluster in which nothing confines akd, unless
-// the user has accepted that.
-func checkPolicies(remote *kubeclient.Cluster, unconfined bool) error {
-	has, err := remote.HasPolicies()
-	if err != nil || has || unconfined {
-		return err
+// checkPolicies reports whether the remote cluster serves the policies that
+// confine akd. It refuses one that does not, unless the user has accepted that.
+func checkPolicies(remote *kubeclient.Cluster, unconfined bool) (served bool, err error) {
+	served, err = remote.HasPolicies()
+	if err != nil || served || unconfined {
+		return served, err
 	}
 	err = fmt.Errorf("the remote cluster %s has no ValidatingAdmissionPolicy, which confines akd to its own namespaces", remote.Version)
-	return failure.Hintf(err, "upgrade it to Kubernetes 1.30, or accept that with --allow-unconfined-remote")
+	return false, failure.Hintf(err, "upgrade it to Kubernetes 1.30, or accept that with --allow-unconfined-remote")
 }
 
 // findCluster asks the local cluster for its UID, unless it is known.
@@ -36,6 +39,55 @@ func (o *nodeOptions) findCluster(ctx context.Context, access *kubeclient.Access
 	}
 	o.clusterUID = string(both.Local.UID)
 	return nil
+}
+
+// readPlacement reads what the remote cluster's admission adds to the pods of the
+// node, which the policies must admit: its default priority class, and what
+// belongs to the runtime class.
+func readPlacement(ctx context.Context, remote *kubeclient.Cluster, values *manifests.Values) (outcome string, err error) {
+	placement := &values.Placement
+	if values.Unconfined {
+		return "", nil
+	}
+	if placement.PriorityClass == "" {
+		classes, err := remote.Client.SchedulingV1().PriorityClasses().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return "", fmt.Errorf("find the remote cluster's default priority class: %w", err)
+		}
+		placement.DefaultPriorityClass = defaultClass(classes.Items)
+	}
+	if placement.RuntimeClass == "" {
+		return "", nil
+	}
+	class, err := remote.Client.NodeV1().RuntimeClasses().Get(ctx, placement.RuntimeClass, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return "", failure.Hintf(fmt.Errorf("the remote cluster has no RuntimeClass %s", placement.RuntimeClass),
+			"create it, or change pods.runtimeClassName in akd's configuration")
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the remote cluster's RuntimeClass %s: %w", placement.RuntimeClass, err)
+	}
+	if class.Scheduling != nil {
+		placement.RuntimeScheduling.NodeSelector = class.Scheduling.NodeSelector
+		placement.RuntimeScheduling.Tolerations = class.Scheduling.Tolerations
+	}
+	return "", nil
+}
+
+// defaultClass is the priority class of pods that name none: the lowest of those
+// that are marked as default.
+// https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/#priorityclass
+func defaultClass(classes []schedulingv1.PriorityClass) string {
+	var lowest *schedulingv1.PriorityClass
+	for i := range classes {
+		if classes[i].GlobalDefault && (lowest == nil || classes[i].Value < lowest.Value) {
+			lowest = &classes[i]
+		}
+	}
+	if lowest == nil {
+		return ""
+	}
+	return lowest.Name
 }
 
 // readRecords reads both sides' records of installed kinds.

@@ -167,11 +167,13 @@ func (i *installer) prepare(ctx context.Context, steps *output.Steps) (plan inst
 			}
 			return reviewRights(ctx, i.both, values)
 		}},
+		{"placement of pods", func(ctx context.Context) (string, error) { return readPlacement(ctx, i.both.Remote, &values) }},
 	} {
 		if err := steps.Do(ctx, s.name, s.do); err != nil {
 			return installPlan{}, err
 		}
 	}
+	i.values = values
 	recorded, err := readRecords(ctx, i.both, o.node)
 	if err != nil {
 		return installPlan{}, err
@@ -191,7 +193,7 @@ func (i *installer) connect(ctx context.Context, found *discovered) (outcome str
 		return "", err
 	}
 	o.clusterUID = string(i.both.Local.UID)
-	if err := checkPolicies(i.both.Remote, o.unconfined); err != nil {
+	if found.policies, err = checkPolicies(i.both.Remote, o.unconfined); err != nil {
 		return "", err
 	}
 	if o.wantsCapacity() {

@@ -10,12 +10,12 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/output"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/owner"
-	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/rights"
 )
 
 // installer does the steps of a plan.
 type installer struct {
 	options *installOptions
+	values  manifests.Values
 	both    kubeclient.Clusters
 	host    *kubeclient.Cluster // that akd runs in
 	peer    *kubeclient.Cluster // that akd's credential leads to
@@ -86,29 +86,6 @@ func (i *installer) apply(ctx context.Context, s step) (string, error) {
 
 func (i *installer) applyOptions() kubeclient.ApplyOptions {
 	return kubeclient.ApplyOptions{Force: i.options.force, DryRun: i.options.dryRun == dryRunServer}
-}
-
-// awaitPolicies waits until the remote cluster refuses akd what is not its own:
-// before that nobody gets a credential. Each API server reads policies by its own
-// watch, a moment after they were stored.
-func (i *installer) awaitPolicies(ctx context.Context) (string, error) {
-	if i.options.unconfined {
-		return "none: the remote cluster is not protected from akd's credential", nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, i.options.timeout)
-	defer cancel()
-	return "", kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
-		err := rights.CheckConfinement(ctx, i.both.Remote, i.options.node)
-		switch {
-		case err == nil:
-			return true, "", nil
-		case errors.Is(err, rights.ErrMayNotImpersonate):
-			return false, "", failure.Hintf(err,
-				"ask an administrator of the remote cluster for that right: install tests with it whether akd is confined")
-		default:
-			return false, err.Error(), nil // the policies, or akd's rights, lag behind
-		}
-	})
 }
 
 func (i *installer) storeCredential(ctx context.Context) (string, error) {

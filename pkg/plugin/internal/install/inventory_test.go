@@ -60,7 +60,9 @@ func TestWithRecord(t *testing.T) {
 			if diff := cmp.Diff(tc.want, got[1].GetAnnotations()[contract.AnnotationInstalledKinds]); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
-			if slices.ContainsFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetAnnotations() != nil }) {
+			if slices.ContainsFunc(objects, func(o *unstructured.Unstructured) bool {
+				return o.GetAnnotations()[contract.AnnotationInstalledKinds] != ""
+			}) {
 				t.Error("the objects themselves were changed")
 			}
 		})

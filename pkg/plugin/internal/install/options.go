@@ -27,6 +27,7 @@ type nodeOptions struct {
 	memoryLimit string
 	podSecurity string
 	unconfined  bool
+	volumes     []string
 
 	readNodes     bool
 	readMetrics   bool
@@ -60,6 +61,7 @@ type nodeOptions struct {
 
 // discovered is what install reads from the clusters where options leave it open.
 type discovered struct {
+	policies  bool // the remote cluster serves those that confine akd
 	capacity  corev1.ResourceList
 	services  string
 	ranges    []string
@@ -74,7 +76,9 @@ func (o *nodeOptions) addFlags(flags *pflag.FlagSet, version string) {
 	flags.StringVar(&o.podSecurity, "pod-security", "baseline",
 		"weakest Pod Security level that remote namespaces may enforce: privileged, baseline or restricted")
 	flags.BoolVar(&o.unconfined, "allow-unconfined-remote", false,
-		"install without admission policies, which clusters before Kubernetes 1.30 lack; akd's credential then reaches every remote namespace")
+		"install even if the remote cluster has no admission policies, as before Kubernetes 1.30; akd's credential then reaches every namespace of it")
+	flags.StringSliceVar(&o.volumes, "allow-volume", nil,
+		"kinds of volumes, such as nfs or csi/DRIVER, that pods may have in addition to those without an identity of the remote cluster")
 	flags.BoolVar(&o.readNodes, "read-nodes", false, "let akd list the remote nodes and follow their capacity")
 	flags.BoolVar(&o.readMetrics, "read-metrics", false, "let akd read the usage of its pods from the remote metrics API")
 	flags.BoolVar(&o.networkPolicy, "network-policy", false,
@@ -209,7 +213,8 @@ func (o *nodeOptions) values(found discovered) (manifests.Values, error) {
 		ReadMetrics:   o.readMetrics,
 		ServiceCIDRs:  o.serviceCIDRs,
 		EndpointCIDRs: o.endpointCIDRs,
-		Unconfined:    o.unconfined,
+		Volumes:       o.volumes,
+		Unconfined:    o.unconfined && !found.policies,
 	}
 	rights.Configure(&values, cfg)
 	if len(found.ranges) > 0 {

@@ -39,7 +39,8 @@ func TestPlanInstall(t *testing.T) {
 	)
 	name := "node's name | claim name remote: Namespace ServiceAccount"
 	remoteRights := "ClusterRole" +
-		strings.Repeat(" ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding", 4) + " " + remoteTenant
+		strings.Repeat(" ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding", 4) +
+		" ValidatingAdmissionPolicy ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding ValidatingAdmissionPolicyBinding " + remoteTenant
 	checks := []string{
 		"akd runs | await akd local",
 		"node is ready | await node local",

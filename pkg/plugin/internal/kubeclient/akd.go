@@ -3,6 +3,7 @@ package kubeclient
 import (
 	"context"
 	"fmt"
+	"net"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -51,19 +52,20 @@ func (c *Cluster) AKDProblem(ctx context.Context, node string) string {
 	return "pod " + pod.Name + " is starting"
 }
 
-// TryForeignNamespace asks, as the node's akd, for a namespace that is not the
-// node's. It is a dry run: nothing is made. RefusalOf tells by what akd was
-// refused.
-func (c *Cluster) TryForeignNamespace(ctx context.Context, node string) error {
+// AsAKD returns a client that acts as the akd of a node, with a connection of its
+// own: what balances the load may lead it to another API server than the last one.
+// RefusalOf tells by what akd is refused.
+func (c *Cluster) AsAKD(node string) (kubernetes.Interface, error) {
 	config := rest.CopyConfig(c.Config)
 	config.Impersonate = rest.ImpersonationConfig{UserName: AccountUser(node)}
-	asAKD, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return err
+	if config.Dial == nil {
+		config.Dial = (&net.Dialer{Timeout: ConnectTimeout}).DialContext
 	}
-	foreign := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "not-a-tenants-"}}
-	_, err = asAKD.CoreV1().Namespaces().Create(ctx, foreign, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	return err
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("%s cluster: act as akd: %w", c.Side, err)
+	}
+	return client, nil
 }
 
 // RestrictedPod and RestrictedContainer are what Pod Security level restricted

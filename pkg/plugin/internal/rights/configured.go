@@ -9,6 +9,8 @@ import (
 // makes it need.
 func Configure(values *manifests.Values, cfg *config.Configuration) {
 	values.PodSecurity = string(cfg.Pods.PodSecurity)
+	values.Placement.NodeSelector, values.Placement.Tolerations = cfg.Pods.NodeSelector, cfg.Pods.Tolerations
+	values.Placement.RuntimeClass, values.Placement.PriorityClass = cfg.Pods.RuntimeClassName, cfg.Pods.PriorityClassName
 	values.MirrorServices = cfg.Services == config.ServicesMirror
 	values.Limits = manifests.Limits{
 		ResourceQuota: len(cfg.Namespaces.ResourceQuota) > 0,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
@@ -11,8 +12,8 @@ import (
 
 // Results of CheckConfinement.
 var (
-	// ErrNotConfined says that akd may create a namespace that is not its own.
-	ErrNotConfined = errors.New("akd may create a remote namespace that is not its own")
+	// ErrNotConfined says that policies admit what they have to refuse akd.
+	ErrNotConfined = errors.New("akd is not confined by policy")
 	// ErrMayNotImpersonate says that the user may not act as akd, so that nothing
 	// is known.
 	ErrMayNotImpersonate = errors.New("your user may not impersonate akd in the remote cluster")
@@ -23,26 +24,36 @@ func MayImpersonateAKD() Right {
 	return Right{Verb: "impersonate", Resource: "serviceaccounts", Namespace: contract.SystemNamespace}
 }
 
-// CheckConfinement asks the remote cluster, as a node's akd, for a namespace that
-// is not akd's own. It returns nil if an admission policy refused it,
-// ErrNotConfined if nothing did, ErrMayNotImpersonate, or the error that kept it
-// from knowing: a Forbidden one if akd may not create namespaces at all. It is a
-// dry run: no namespace is created.
-func CheckConfinement(ctx context.Context, remote *kubeclient.Cluster, node string) error {
-	err := remote.TryForeignNamespace(ctx, node)
-	if err == nil {
-		return ErrNotConfined
-	}
-	switch kubeclient.RefusalOf(err, "namespaces") {
-	case kubeclient.RefusedByPolicy:
-		return nil
-	case kubeclient.RefusedToImpersonate:
-		return fmt.Errorf("%w: %w", ErrMayNotImpersonate, err)
-	case kubeclient.RefusedForRights:
-		return forRights(ctx, remote, err)
-	default:
+// CheckConfinement has a node's akd try what each policy refuses. It returns nil if
+// each was refused by a policy; an ErrNotConfined that names the policies that
+// admitted it; ErrMayNotImpersonate; or the error that kept it from knowing: a
+// Forbidden one if akd lacks the right. All are dry runs: nothing is made.
+func CheckConfinement(ctx context.Context, remote *kubeclient.Cluster, node string, trials []Trial) error {
+	akd, err := remote.AsAKD(node)
+	if err != nil {
 		return err
 	}
+	var silent []string
+	for _, trial := range trials {
+		err := trial.try(ctx, akd)
+		if err == nil {
+			silent = append(silent, trial.Policy)
+			continue
+		}
+		switch kubeclient.RefusalOf(err, trial.resource) {
+		case kubeclient.RefusedByPolicy:
+		case kubeclient.RefusedToImpersonate:
+			return fmt.Errorf("%w: %w", ErrMayNotImpersonate, err)
+		case kubeclient.RefusedForRights:
+			return forRights(ctx, remote, err)
+		default:
+			return fmt.Errorf("try policy %s: %w", trial.Policy, err)
+		}
+	}
+	if len(silent) > 0 {
+		return fmt.Errorf("%w: %s", ErrNotConfined, strings.Join(silent, ", "))
+	}
+	return nil
 }
 
 // forRights tells whose right was missing: akd's to create the namespace, or the

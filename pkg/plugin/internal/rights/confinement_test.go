@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/rights"
 )
@@ -53,7 +54,8 @@ func TestCheckConfinement(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := rights.CheckConfinement(t.Context(), remote(t, tc.refusal, tc.allowed), "vk")
+			trials := rights.Trials(contract.Owner{Node: "vk", ClusterUID: "here"}, "")[:1]
+			err := rights.CheckConfinement(t.Context(), remote(t, tc.refusal, tc.allowed), "vk", trials)
 			got := ""
 			switch {
 			case errors.Is(err, rights.ErrNotConfined):

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
@@ -56,11 +57,7 @@ func ToInstall(side kubeclient.Side, values manifests.Values, objects []*unstruc
 		wanted = append(wanted, Right{Verb: "create", Resource: "serviceaccounts", Subresource: "token", Namespace: contract.SystemNamespace})
 	}
 	if side == kubeclient.Remote {
-		return append(wanted,
-			Right{Verb: "list", Resource: "namespaces"}, // for akd's record
-			// install tests, as akd, whether the policies are in force
-			Right{Verb: "impersonate", Resource: "serviceaccounts", Namespace: contract.SystemNamespace},
-		)
+		return append(append(wanted, toConfine(values)...), Right{Verb: "list", Resource: "namespaces"}) // for akd's record
 	}
 	const certificates = "certificates.k8s.io"
 	return append(wanted,
@@ -71,6 +68,28 @@ func ToInstall(side kubeclient.Side, values manifests.Values, objects []*unstruc
 		Right{Verb: "update", Group: certificates, Resource: "certificatesigningrequests", Subresource: "approval"},
 		Right{Verb: "approve", Group: certificates, Resource: "signers", Name: "kubernetes.io/kubelet-serving"},
 	)
+}
+
+// toConfine are the rights by which install confines akd and tests, as akd, whether
+// it did.
+func toConfine(values manifests.Values) []Right {
+	const discovery, scheduling, node = "discovery.k8s.io", "scheduling.k8s.io", "node.k8s.io"
+	wanted := []Right{{Verb: "impersonate", Resource: "serviceaccounts", Namespace: contract.SystemNamespace}}
+	if values.Unconfined {
+		return wanted
+	}
+	wanted = append(wanted,
+		// The API server asks for it: service accounts are the policies' parameter.
+		Right{Verb: "get", Resource: "serviceaccounts"},
+		Right{Verb: "list", Group: discovery, Resource: "endpointslices", Namespace: metav1.NamespaceDefault},
+	)
+	if values.Placement.PriorityClass == "" {
+		wanted = append(wanted, Right{Verb: "list", Group: scheduling, Resource: "priorityclasses"})
+	}
+	if name := values.Placement.RuntimeClass; name != "" {
+		wanted = append(wanted, Right{Verb: "get", Group: node, Resource: "runtimeclasses", Name: name})
+	}
+	return wanted
 }
 
 // reviewGrants asks which of the rights that install grants the user lacks, if

@@ -1,0 +1,52 @@
+package contract
+
+// Names of the ValidatingAdmissionPolicies that confine tenants in the remote
+// cluster. All tenants share them.
+const (
+	// PolicyNamespaces restricts namespaces to the tenant's own.
+	PolicyNamespaces = "namespaces.actual.vk"
+	// PolicyRoleBindings restricts role bindings to the tenants' roles, in the
+	// tenant's own namespaces.
+	PolicyRoleBindings = "rolebindings.actual.vk"
+	// PolicyTokens limits the lifetime of the tenant's token.
+	PolicyTokens = "tokens.actual.vk"
+	// PolicyObjects restricts all other objects to the tenant's own namespaces.
+	PolicyObjects = "objects.actual.vk"
+	// PolicySettings restricts namespaces to the settings of the tenant.
+	PolicySettings = "settings.actual.vk"
+	// PolicyPods restricts pods to those that akd makes, with the settings of the
+	// tenant.
+	PolicyPods = "pods.actual.vk"
+	// PolicyServices and PolicyEndpointSlices restrict mirrored Services to the
+	// ranges in the settings of the tenant.
+	PolicyServices       = "services.actual.vk"
+	PolicyEndpointSlices = "endpointslices.actual.vk"
+)
+
+// Annotations of a tenant's ServiceAccount in the remote cluster: the settings with
+// which its node was installed, which are the parameter of the policies. Each is a
+// list with commas. The tenant cannot change them.
+const (
+	// SettingPodSecurity has the Pod Security levels that namespaces may enforce.
+	SettingPodSecurity = Domain + "pod-security"
+	// SettingNodeSelector has the KEY=VALUE that every pod selects its nodes by.
+	SettingNodeSelector = Domain + "node-selector"
+	// SettingMoreNodeSelector has those that pods may have in addition, because
+	// admission adds them.
+	SettingMoreNodeSelector = Domain + "more-node-selector"
+	// SettingTolerations has the KEY:OPERATOR:VALUE:EFFECT:SECONDS that pods may
+	// tolerate, in addition to lost nodes.
+	SettingTolerations = Domain + "tolerations"
+	// SettingPriorityClasses has the priority classes of pods, of which one may be
+	// empty.
+	SettingPriorityClasses = Domain + "priority-classes"
+	// SettingRuntimeClass is the runtime class of every pod.
+	SettingRuntimeClass = Domain + "runtime-class"
+	// SettingVolumes has the kinds of volumes that pods may have in addition to
+	// those of every pod: a field of a volume, or csi/DRIVER.
+	SettingVolumes = Domain + "volumes"
+	// SettingServiceCIDRs has the ranges of the addresses of mirrored Services.
+	SettingServiceCIDRs = Domain + "service-cidrs"
+	// SettingEndpointCIDRs has the ranges that mirrored Services may lead to.
+	SettingEndpointCIDRs = Domain + "endpoint-cidrs"
+)

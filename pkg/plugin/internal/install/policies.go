@@ -1,0 +1,132 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/rights"
+)
+
+// How often each API server has to refuse akd in a row, if they can be asked one
+// by one, and if the load is balanced between an unknown number of them.
+const (
+	roundsDirect   = 3
+	roundsBalanced = 12
+)
+
+// labelEnforce sets the Pod Security level of a namespace.
+// https://kubernetes.io/docs/concepts/security/pod-security-admission/
+const labelEnforce = "pod-security.kubernetes.io/enforce"
+
+// awaitPolicies waits until each policy refuses akd what is not its own, on each
+// API server: before that nobody gets a credential. Each API server reads policies
+// by its own watch, a moment after they were stored.
+func (i *installer) awaitPolicies(ctx context.Context) (string, error) {
+	if i.values.Unconfined {
+		return "none: the remote cluster is not protected from akd's credential", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, i.options.timeout)
+	defer cancel()
+	remote := i.both.Remote
+	servers, err := remote.Servers(ctx)
+	if err != nil {
+		return "", err
+	}
+	rounds, outcome := roundsDirect, fmt.Sprintf("on each of %d API servers", len(servers))
+	if len(servers) == 0 {
+		servers, rounds, outcome = []*kubeclient.Cluster{remote}, roundsBalanced, fmt.Sprintf("%d times in a row", roundsBalanced)
+	}
+	return outcome, kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
+		trials, err := i.trials(ctx)
+		if err != nil {
+			return false, err.Error(), nil // akd's rights lag behind
+		}
+		for range rounds {
+			for _, server := range servers {
+				err := rights.CheckConfinement(ctx, server, i.options.node, trials)
+				if errors.Is(err, rights.ErrMayNotImpersonate) {
+					return false, "", failure.Hintf(err,
+						"ask an administrator of the remote cluster for that right: install tests with it whether akd is confined")
+				}
+				if err != nil {
+					return false, err.Error(), nil // the policies, or akd's rights, lag behind
+				}
+			}
+		}
+		return true, "", nil
+	})
+}
+
+// trials are those of every policy of the node. Pods and Services are tried in the
+// remote namespace of actual-system, which the probe pod of install uses soon.
+func (i *installer) trials(ctx context.Context) ([]rights.Trial, error) {
+	owner := contract.Owner{Node: i.options.node, ClusterUID: i.both.Local.UID}
+	namespace, err := i.openNamespace(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	trials := rights.Trials(owner, namespace)
+	if i.values.MirrorServices {
+		trials = append(trials, rights.ServiceTrials(owner, namespace)...)
+	}
+	return trials, nil
+}
+
+// openNamespace has akd create the remote namespace of actual-system and give
+// itself its rights there, as akd does it later.
+func (i *installer) openNamespace(ctx context.Context, owner contract.Owner) (string, error) {
+	akd, err := i.both.Remote.AsAKD(owner.Node)
+	if err != nil {
+		return "", err
+	}
+	name := contract.RemoteNamespace(owner.Node, contract.SystemNamespace)
+	namespace, err := akd.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		made := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: owner.NamespaceLabels(contract.SystemNamespace)}}
+		made.Labels[labelEnforce] = i.values.PodSecurity
+		namespace, err = akd.CoreV1().Namespaces().Create(ctx, made, metav1.CreateOptions{})
+	}
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("open a namespace as akd: %w", err)
+	case namespace.DeletionTimestamp != nil:
+		return "", fmt.Errorf("remote namespace %s is still being deleted", name)
+	}
+	if err := owner.OwnsNamespace(namespace, contract.SystemNamespace); err != nil {
+		return "", err
+	}
+	return name, i.enter(ctx, akd, owner, name)
+}
+
+// enter binds the roles of a tenant in a namespace.
+func (i *installer) enter(ctx context.Context, akd kubernetes.Interface, owner contract.Owner, namespace string) error {
+	roles := []string{contract.TenantRole}
+	if i.values.ReadMetrics {
+		roles = append(roles, contract.TenantMetricsRole)
+	}
+	if i.values.MirrorServices {
+		roles = append(roles, contract.TenantServicesRole)
+	}
+	for _, role := range roles {
+		binding := &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: role, Labels: owner.ObjectLabels()},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: contract.SystemNamespace, Name: owner.Node}},
+		}
+		_, err := akd.RbacV1().RoleBindings(namespace).Create(ctx, binding, metav1.CreateOptions{})
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("bind cluster role %s as akd: %w", role, err)
+		}
+	}
+	return nil
+}

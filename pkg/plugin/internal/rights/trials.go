@@ -1,0 +1,159 @@
+package rights
+
+import (
+	"context"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+)
+
+// Trial is something that akd may do, but for one policy.
+type Trial struct {
+	// Policy is the one that has to refuse it.
+	Policy   string
+	resource string
+	try      func(context.Context, kubernetes.Interface) error
+}
+
+// levelEnforce is the label of a namespace with its Pod Security level, and a
+// level that every node may use.
+const (
+	labelEnforce = "pod-security.kubernetes.io/enforce"
+	anyLevel     = "restricted"
+)
+
+// Trials returns a trial for each policy that confines the akd of a node. Pods are
+// tried in one of the node's namespaces, and left out if that is empty.
+func Trials(owner contract.Owner, namespace string) []Trial {
+	trials := []Trial{
+		{contract.PolicyNamespaces, "namespaces", foreignNamespace},
+		{contract.PolicySettings, "namespaces", foreignCluster(owner)},
+		{contract.PolicyRoleBindings, "rolebindings", foreignBinding(owner)},
+		{contract.PolicyTokens, "serviceaccounts", longToken(owner)},
+		{contract.PolicyObjects, "configmaps", foreignRecord(owner)},
+	}
+	if namespace != "" {
+		trials = append(trials, Trial{contract.PolicyPods, "pods", boundPod(owner, namespace)})
+	}
+	return trials
+}
+
+// ServiceTrials returns a trial for each policy that confines mirrored Services.
+func ServiceTrials(owner contract.Owner, namespace string) []Trial {
+	if namespace == "" {
+		return nil
+	}
+	return []Trial{
+		{contract.PolicyServices, "services", externalService(owner, namespace)},
+		{contract.PolicyEndpointSlices, "endpointslices", namedEndpoints(owner, namespace)},
+	}
+}
+
+func dryRun() metav1.CreateOptions { return metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}} }
+
+func foreignNamespace(ctx context.Context, akd kubernetes.Interface) error {
+	foreign := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "not-a-tenants-"}}
+	_, err := akd.CoreV1().Namespaces().Create(ctx, foreign, dryRun())
+	return err
+}
+
+// foreignCluster asks for a namespace that is the node's in all but its cluster.
+func foreignCluster(owner contract.Owner) func(context.Context, kubernetes.Interface) error {
+	owner.ClusterUID = "not-the-installed-one"
+	return func(ctx context.Context, akd kubernetes.Interface) error {
+		foreign := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+			Name:   contract.RemoteNamespace(owner.Node, "not-a-tenants"),
+			Labels: owner.NamespaceLabels("not-a-tenants"),
+		}}
+		foreign.Labels[labelEnforce] = anyLevel
+		_, err := akd.CoreV1().Namespaces().Create(ctx, foreign, dryRun())
+		return err
+	}
+}
+
+func foreignBinding(owner contract.Owner) func(context.Context, kubernetes.Interface) error {
+	return func(ctx context.Context, akd kubernetes.Interface) error {
+		binding := &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{GenerateName: "not-a-tenants-"},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: contract.TenantRole},
+			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: contract.SystemNamespace, Name: owner.Node}},
+		}
+		_, err := akd.RbacV1().RoleBindings(metav1.NamespaceDefault).Create(ctx, binding, dryRun())
+		return err
+	}
+}
+
+func longToken(owner contract.Owner) func(context.Context, kubernetes.Interface) error {
+	const aWeek = 7 * 24 * 3600
+	return func(ctx context.Context, akd kubernetes.Interface) error {
+		request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(aWeek))}}
+		_, err := akd.CoreV1().ServiceAccounts(contract.SystemNamespace).CreateToken(ctx, owner.Node, request, dryRun())
+		return err
+	}
+}
+
+func foreignRecord(owner contract.Owner) func(context.Context, kubernetes.Interface) error {
+	return func(ctx context.Context, akd kubernetes.Interface) error {
+		record := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "not-a-record-", Labels: owner.ObjectLabels()}}
+		_, err := akd.CoreV1().ConfigMaps(contract.SystemNamespace).Create(ctx, record, dryRun())
+		return err
+	}
+}
+
+// innocent is what the policies demand of every object of the node.
+func innocent(owner contract.Owner, namespace string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{GenerateName: "not-a-tenants-", Namespace: namespace, Labels: owner.ObjectLabels()}
+}
+
+// boundPod asks for a pod on a node of akd's choice.
+func boundPod(owner contract.Owner, namespace string) func(context.Context, kubernetes.Interface) error {
+	return func(ctx context.Context, akd kubernetes.Interface) error {
+		pod := &corev1.Pod{
+			ObjectMeta: innocent(owner, namespace),
+			Spec: corev1.PodSpec{
+				NodeName:                     "of-akds-choice",
+				AutomountServiceAccountToken: new(false),
+				SecurityContext:              kubeclient.RestrictedPod(),
+				Containers: []corev1.Container{{
+					Name:            "main",
+					Image:           "none.invalid/none",
+					SecurityContext: kubeclient.RestrictedContainer(),
+				}},
+			},
+		}
+		_, err := akd.CoreV1().Pods(namespace).Create(ctx, pod, dryRun())
+		return err
+	}
+}
+
+// externalService asks for a name that leads out of the cluster.
+func externalService(owner contract.Owner, namespace string) func(context.Context, kubernetes.Interface) error {
+	return func(ctx context.Context, akd kubernetes.Interface) error {
+		service := &corev1.Service{
+			ObjectMeta: innocent(owner, namespace),
+			Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "none.invalid"},
+		}
+		_, err := akd.CoreV1().Services(namespace).Create(ctx, service, dryRun())
+		return err
+	}
+}
+
+// namedEndpoints asks for endpoints that are names.
+func namedEndpoints(owner contract.Owner, namespace string) func(context.Context, kubernetes.Interface) error {
+	return func(ctx context.Context, akd kubernetes.Interface) error {
+		slice := &discoveryv1.EndpointSlice{
+			ObjectMeta:  innocent(owner, namespace),
+			AddressType: discoveryv1.AddressTypeFQDN,
+			Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"none.invalid"}}},
+		}
+		_, err := akd.DiscoveryV1().EndpointSlices(namespace).Create(ctx, slice, dryRun())
+		return err
+	}
+}

@@ -1,0 +1,302 @@
+package policies_test
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/test/attacks"
+)
+
+const (
+	thief  = "thief"
+	victim = "thief-b"
+)
+
+// admitted is a pod after the rest of admission has set what it sets.
+func admitted(pod *corev1.Pod) *corev1.Pod {
+	pod = pod.DeepCopy()
+	if pod.Spec.ServiceAccountName == "" {
+		pod.Spec.ServiceAccountName, pod.Spec.DeprecatedServiceAccount = "default", "default"
+	}
+	if pod.Spec.SchedulerName == "" {
+		pod.Spec.SchedulerName = corev1.DefaultSchedulerName
+	}
+	if pod.Spec.Priority == nil {
+		pod.Spec.Priority = new(int32)
+	}
+	pod.Spec.PreemptionPolicy = new(corev1.PreemptLowerPriority)
+	for _, key := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {
+		pod.Spec.Tolerations = append(pod.Spec.Tolerations, corev1.Toleration{
+			Key: key, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: new(int64(300)),
+		})
+	}
+	return pod
+}
+
+func expect(t *testing.T, err error, wants string) {
+	t.Helper()
+	switch {
+	case wants == "" && err != nil:
+		t.Errorf("refused: %v", err)
+	case wants != "" && err == nil:
+		t.Error("it succeeded")
+	case wants != "" && !strings.Contains(err.Error(), wants):
+		t.Errorf("refused for another reason: %v\nwant %q", err, wants)
+	}
+}
+
+// A thief's pods are refused, each for its own reason; the pod that they are made
+// of is admitted, and an administrator's are not judged.
+func TestPods(t *testing.T) {
+	s := serve(t, manifests.Values{Node: thief}, manifests.Values{Node: victim})
+	innocent := attacks.Pod(owner(thief), "home", "web")
+	expect(t, s.do(t, request{user: account(thief), object: admitted(innocent)}), "")
+	for name, attack := range attacks.Pods() {
+		t.Run("create "+name, func(t *testing.T) {
+			pod := innocent.DeepCopy()
+			attack.Change(pod)
+			expect(t, s.do(t, request{user: account(thief), object: admitted(pod)}), attack.Wants)
+			expect(t, s.do(t, request{user: "admin", object: admitted(pod)}), "")
+		})
+	}
+	for name, attack := range attacks.PodUpdates() {
+		t.Run("update "+name, func(t *testing.T) {
+			old := admitted(innocent)
+			old.Spec.NodeName = "remote-1"
+			pod := old.DeepCopy()
+			attack.Change(pod)
+			expect(t, s.do(t, request{user: account(thief), object: pod, old: old}), attack.Wants)
+		})
+	}
+	for _, subresource := range []string{"status", "binding", "eviction", "exec"} {
+		expect(t, s.do(t, request{user: account(thief), object: admitted(innocent), old: admitted(innocent), subresource: subresource}),
+			"may change pods, their ephemeral containers and their sizes only")
+	}
+}
+
+// What others set on a pod stays, and does not keep akd from updating it.
+func TestUpdateOfOthers(t *testing.T) {
+	s := serve(t, manifests.Values{Node: thief})
+	old := admitted(attacks.Pod(owner(thief), "home", "web"))
+	old.Spec.NodeName, old.Finalizers = "remote-1", []string{"example.org/administrators"}
+	old.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "x", UID: "x"}}
+	old.Spec.Tolerations = append(old.Spec.Tolerations, corev1.Toleration{Key: "administrators", Operator: corev1.TolerationOpExists})
+	old.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{}}
+	for _, subresource := range []string{"", "ephemeralcontainers", "resize"} {
+		pod := old.DeepCopy()
+		pod.Labels["app"] = "web"
+		expect(t, s.do(t, request{user: account(thief), object: pod, old: old, subresource: subresource}), "")
+	}
+}
+
+// What a node was installed with is admitted, and demanded of its pods.
+func TestPodsAsInstalled(t *testing.T) {
+	values := manifests.Values{Node: thief, Volumes: []string{"nfs", "csi/secrets-store.csi.k8s.io"}}
+	values.Placement.NodeSelector = map[string]string{"pool": "tenants", "zone": "a"}
+	values.Placement.Tolerations = []corev1.Toleration{
+		{Key: "tenant", Value: "a", Effect: corev1.TaintEffectNoSchedule},
+		{Key: "old", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: new(int64(60))},
+	}
+	values.Placement.RuntimeClass, values.Placement.PriorityClass = "gvisor", "low"
+	values.Placement.DefaultPriorityClass = "standard"
+	values.Placement.RuntimeScheduling.NodeSelector = map[string]string{"runtime": "gvisor"}
+	s := serve(t, values)
+	whole := func() *corev1.Pod {
+		pod := attacks.Pod(owner(thief), "home", "web")
+		pod.Spec.NodeSelector = map[string]string{"pool": "tenants", "zone": "a", "runtime": "gvisor"}
+		pod.Spec.Tolerations = values.Placement.Tolerations
+		pod.Spec.RuntimeClassName, pod.Spec.PriorityClassName, pod.Spec.Priority = new("gvisor"), "low", new(int32(-10))
+		pod.Spec.Overhead = corev1.ResourceList{}
+		pod.Spec.Volumes = []corev1.Volume{
+			{Name: "nfs", VolumeSource: corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{}}},
+			{Name: "csi", VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{Driver: "secrets-store.csi.k8s.io"}}},
+		}
+		return pod
+	}
+	for name, attack := range map[string]attacks.Attack[*corev1.Pod]{
+		"as installed":            {Change: func(*corev1.Pod) {}},
+		"without tolerations":     {Change: func(p *corev1.Pod) { p.Spec.Tolerations = nil }},
+		"without the selector":    {func(p *corev1.Pod) { p.Spec.NodeSelector = nil }, "node selector only, which is \"pool=tenants,zone=a\""},
+		"with half the selector":  {func(p *corev1.Pod) { delete(p.Spec.NodeSelector, "zone") }, "node selector only"},
+		"with another value":      {func(p *corev1.Pod) { p.Spec.NodeSelector["zone"] = "b" }, "node selector only"},
+		"without the class":       {func(p *corev1.Pod) { p.Spec.PriorityClassName = "" }, "priority class only, which is \"low\""},
+		"of the default class":    {func(p *corev1.Pod) { p.Spec.PriorityClassName = "standard" }, "priority class only"},
+		"without the sandbox":     {func(p *corev1.Pod) { p.Spec.RuntimeClassName = nil }, "runtime class only, which is \"gvisor\""},
+		"of another driver":       {func(p *corev1.Pod) { p.Spec.Volumes[1].CSI.Driver = "other.example.com" }, "kinds of volumes only"},
+		"with a longer tolerance": {func(p *corev1.Pod) { p.Spec.Tolerations[1].TolerationSeconds = nil }, "tolerations only"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := whole().DeepCopy()
+			attack.Change(pod)
+			expect(t, s.do(t, request{user: account(thief), object: admitted(pod)}), attack.Wants)
+		})
+	}
+}
+
+// Without a configured class, pods have the remote cluster's default one, or none.
+func TestDefaultPriorityClass(t *testing.T) {
+	values := manifests.Values{Node: thief}
+	values.Placement.DefaultPriorityClass = "standard"
+	s := serve(t, values)
+	for class, wants := range map[string]string{"": "", "standard": "", "high": "priority class only, which is \"\" or \"standard\""} {
+		pod := attacks.Pod(owner(thief), "home", "web")
+		if pod.Spec.PriorityClassName = class; class != "" {
+			pod.Spec.Priority = new(int32(1000))
+		}
+		expect(t, s.do(t, request{user: account(thief), object: admitted(pod)}), wants)
+	}
+}
+
+// Admission lets a pod that uses a device tolerate the taint of its nodes.
+func TestTolerationOfResource(t *testing.T) {
+	s := serve(t, manifests.Values{Node: thief})
+	pod := attacks.Pod(owner(thief), "home", "web")
+	pod.Spec.Tolerations = []corev1.Toleration{{Key: "example.com/gpu", Operator: corev1.TolerationOpExists}}
+	pod.Spec.Containers[0].Resources.Requests = corev1.ResourceList{"example.com/gpu": {}}
+	expect(t, s.do(t, request{user: account(thief), object: admitted(pod)}), "")
+}
+
+// Other objects are written in own namespaces only, labelled, and without owners.
+func TestObjects(t *testing.T) {
+	s := serve(t, manifests.Values{Node: thief}, manifests.Values{Node: victim})
+	kinds := map[string]func(metav1.ObjectMeta) runtime.Object{
+		"configmap": func(m metav1.ObjectMeta) runtime.Object { return &corev1.ConfigMap{ObjectMeta: m} },
+		"secret": func(m metav1.ObjectMeta) runtime.Object {
+			return &corev1.Secret{ObjectMeta: m, Type: corev1.SecretTypeOpaque}
+		},
+		"resourcequota": func(m metav1.ObjectMeta) runtime.Object { return &corev1.ResourceQuota{ObjectMeta: m} },
+		"limitrange":    func(m metav1.ObjectMeta) runtime.Object { return &corev1.LimitRange{ObjectMeta: m} },
+	}
+	for kind, object := range kinds {
+		innocent := metav1.ObjectMeta{Namespace: namespace(thief).Name, Name: "mine", Labels: owner(thief).Labels("home", "uid")}
+		expect(t, s.do(t, request{user: account(thief), object: object(*innocent.DeepCopy())}), "")
+		for name, attack := range attacks.Objects() {
+			t.Run(kind+" "+name, func(t *testing.T) {
+				changed := innocent.DeepCopy()
+				attack.Change(changed)
+				expect(t, s.do(t, request{user: account(thief), object: object(*changed)}), attack.Wants)
+				expect(t, s.do(t, request{user: account(thief), object: object(*changed), old: object(*innocent.DeepCopy())}), attack.Wants)
+			})
+		}
+		for _, place := range []string{"default", contract.SystemNamespace, namespace(victim).Name} {
+			elsewhere := innocent.DeepCopy()
+			elsewhere.Namespace = place
+			expect(t, s.do(t, request{user: account(thief), object: object(*elsewhere)}), "beyond them its record alone")
+		}
+	}
+	for _, kind := range []corev1.SecretType{corev1.SecretTypeServiceAccountToken, "bootstrap.kubernetes.io/token"} {
+		secret := &corev1.Secret{Type: kind, ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace(thief).Name, Name: "mine", Labels: owner(thief).Labels("home", "uid"),
+		}}
+		expect(t, s.do(t, request{user: account(thief), object: secret}), "may not make secrets that hold identities")
+	}
+}
+
+// A tenant keeps its record, and cannot make it another's.
+func TestRecord(t *testing.T) {
+	s := serve(t, manifests.Values{Node: thief})
+	record := func(name string, labels map[string]string) *corev1.ConfigMap {
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: contract.SystemNamespace, Name: name, Labels: labels}}
+	}
+	own := record(contract.RecordName(thief), owner(thief).ObjectLabels())
+	expect(t, s.do(t, request{user: account(thief), object: own}), "")
+	expect(t, s.do(t, request{user: account(thief), object: own, old: own}), "")
+	const badLabel = "must label what it writes"
+	expect(t, s.do(t, request{user: account(thief), object: record(own.Name, owner(victim).ObjectLabels()), old: own}), badLabel)
+	expect(t, s.do(t, request{user: account(thief), object: record(own.Name, nil), old: own}), badLabel)
+	other := contract.Owner{Node: thief, ClusterUID: "another"}
+	expect(t, s.do(t, request{user: account(thief), object: record(own.Name, other.ObjectLabels()), old: own}), badLabel)
+	expect(t, s.do(t, request{user: account(thief), object: record(thief+".policy", own.Labels)}), "its record alone")
+	expect(t, s.do(t, request{user: account(thief), object: record(contract.RecordName(victim), own.Labels)}), "its record alone")
+}
+
+// The settings demand the node's own cluster and level of a namespace.
+func TestNamespaces(t *testing.T) {
+	s := serve(t, manifests.Values{Node: thief, PodSecurity: "baseline"}, manifests.Values{Node: victim})
+	const level = "pod-security.kubernetes.io/enforce"
+	for name, attack := range map[string]attacks.Attack[*corev1.Namespace]{
+		"own":        {Change: func(*corev1.Namespace) {}},
+		"restricted": {Change: func(n *corev1.Namespace) { n.Labels[level] = "restricted" }},
+		"privileged": {func(n *corev1.Namespace) { n.Labels[level] = "privileged" }, "one of the Pod Security levels baseline, restricted"},
+		"no level":   {func(n *corev1.Namespace) { delete(n.Labels, level) }, "Pod Security levels"},
+		"another cluster": {
+			func(n *corev1.Namespace) { n.Labels[contract.LabelClusterUID] = "another" }, "their label actual.vk/cluster-uid is its UID",
+		},
+		"no cluster": {func(n *corev1.Namespace) { delete(n.Labels, contract.LabelClusterUID) }, "their label actual.vk/cluster-uid is its UID"},
+		"no node":    {func(n *corev1.Namespace) { delete(n.Labels, contract.LabelNodeName) }, "namespaces of its own node only"},
+		"the victim's node": {
+			func(n *corev1.Namespace) { n.Labels[contract.LabelNodeName] = victim }, "namespaces of its own node only",
+		},
+		"a foreign name": {func(n *corev1.Namespace) { n.Name = namespace(victim).Name }, "named by the node, a dash and a hash"},
+		"a short name":   {func(n *corev1.Namespace) { n.Name = "thief-abc" }, "named by the node, a dash and a hash"},
+		"finalizer":      {func(n *corev1.Namespace) { n.Finalizers = []string{"example.org/stays"} }, "finalizers or owners"},
+		"owner": {func(n *corev1.Namespace) {
+			n.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: "x", UID: "x"}}
+		}, "finalizers or owners"},
+		"finalizer of its content": {
+			func(n *corev1.Namespace) {
+				n.Spec.Finalizers = []corev1.FinalizerName{"kubernetes", "example.org/stays"}
+			}, "finalizers or owners",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			made := namespace(thief)
+			attack.Change(made)
+			expect(t, s.do(t, request{user: account(thief), object: made}), attack.Wants)
+		})
+	}
+	expect(t, s.do(t, request{user: account(thief), old: namespace(thief)}), "")
+	expect(t, s.do(t, request{user: account(thief), old: namespace(victim)}), "namespaces of its own node only")
+	expect(t, s.do(t, request{user: account(thief), object: namespace(thief), old: namespace(thief)}), "and change none")
+}
+
+// Role bindings bind the tenants' roles to the tenant, in its own namespaces.
+func TestRoleBindings(t *testing.T) {
+	s := serve(t, manifests.Values{Node: thief}, manifests.Values{Node: victim})
+	innocent := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace(thief).Name, Name: contract.TenantRole, Labels: owner(thief).ObjectLabels()},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: contract.TenantRole},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: contract.SystemNamespace, Name: thief}},
+	}
+	for name, attack := range map[string]attacks.Attack[*rbacv1.RoleBinding]{
+		"own":                    {Change: func(*rbacv1.RoleBinding) {}},
+		"the victim's namespace": {func(b *rbacv1.RoleBinding) { b.Namespace = namespace(victim).Name }, "in its own namespaces only"},
+		"kube-system":            {func(b *rbacv1.RoleBinding) { b.Namespace = "kube-system" }, "in its own namespaces only"},
+		"another role":           {func(b *rbacv1.RoleBinding) { b.RoleRef.Name = "edit" }, "the tenants' cluster roles only"},
+		"another subject":        {func(b *rbacv1.RoleBinding) { b.Subjects[0].Name = victim }, "to itself only"},
+		"finalizer":              {func(b *rbacv1.RoleBinding) { b.Finalizers = []string{"example.org/stays"} }, "finalizers or owners"},
+		"no label":               {func(b *rbacv1.RoleBinding) { b.Labels = nil }, "must label role bindings"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			made := innocent.DeepCopy()
+			attack.Change(made)
+			expect(t, s.do(t, request{user: account(thief), object: made}), attack.Wants)
+		})
+	}
+	expect(t, s.do(t, request{user: account(thief), old: innocent}), "and change and delete none")
+}
+
+// A tenant whose settings are gone may do nothing more.
+func TestSettingsGone(t *testing.T) {
+	objects := map[string]runtime.Object{"home": namespace(thief)}
+	rendered, err := manifests.Remote(manifests.Values{Node: thief, ClusterUID: cluster})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, object := range rendered {
+		if object.GetKind() != "ServiceAccount" {
+			objects[object.GetKind()+"/"+object.GetName()] = typed(t, object)
+		}
+	}
+	s := start(t, objects)
+	const gone = "no params found"
+	expect(t, s.do(t, request{user: account(thief), object: namespace(thief)}), gone)
+	expect(t, s.do(t, request{user: account(thief), object: admitted(attacks.Pod(owner(thief), "home", "web"))}), gone)
+}
