@@ -37,7 +37,7 @@ const (
 	// SettingTolerations has the KEY:OPERATOR:VALUE:EFFECT:SECONDS that pods may
 	// tolerate, in addition to lost nodes.
 	SettingTolerations = Domain + "tolerations"
-	// SettingPriorityClasses has the priority classes of pods, of which one may be
+	// SettingPriorityClasses has the priority classes of pods; one of them may be
 	// empty.
 	SettingPriorityClasses = Domain + "priority-classes"
 	// SettingRuntimeClass is the runtime class of every pod.

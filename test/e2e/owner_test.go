@@ -58,8 +58,7 @@ func TestTakeOver(t *testing.T) {
 	env.SkipUnlessSlow(t)
 	e, node := shared, "moved"
 	former := e.InstallTenant(t, manifests.Values{Node: node, ClusterUID: elsewhere})
-	namespace := env.RemoteNamespace(node, "default")
-	namespace.Labels[contract.LabelClusterUID] = elsewhere
+	namespace := env.RemoteNamespace(former.Owner, "default")
 	if _, err := former.Client.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}

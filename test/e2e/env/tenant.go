@@ -68,6 +68,7 @@ func (e *Env) InstallTenant(t testing.TB, values manifests.Values) *Tenant {
 		}
 	})
 	tn := e.tenant(t, values.Node)
+	tn.ClusterUID = types.UID(cmp.Or(values.ClusterUID, e.ClusterUID))
 	tn.awaitPolicies(t)
 	return tn
 }
