@@ -82,37 +82,39 @@ func (c connector) connect(ctx context.Context) (*clients, error) {
 	if err != nil {
 		return nil, err
 	}
-	node, proxy, remote, err := newClients(asNode, asProxy, ways.remote)
+	made, err := newClients(asNode, asProxy, ways.remote)
 	if err != nil {
 		return nil, err
 	}
 	connected := &clients{
 		own:          own,
-		node:         node,
+		node:         made.node,
 		nodeConfig:   asNode,
 		proxyConfig:  asProxy,
 		remoteConfig: ways.remote,
-		local:        cluster.NewLocal(node, proxy, c.cfg.NodeName),
+		local:        cluster.NewLocal(made.node, made.proxy, c.cfg.NodeName),
 		credential:   ways.credential,
 	}
-	if connected.facts, err = c.askBoth(ctx, connected, remote, ways.local); err != nil {
+	if connected.facts, err = c.askBoth(ctx, connected, made.remote, ways.local); err != nil {
 		return nil, err
 	}
-	connected.remote = cluster.NewRemote(remote, contract.Owner{Node: c.cfg.NodeName, ClusterUID: connected.facts.localUID})
+	connected.remote = cluster.NewRemote(made.remote, contract.Owner{Node: c.cfg.NodeName, ClusterUID: connected.facts.localUID})
 	return connected, nil
 }
 
-// newClients makes clients for the local cluster, as the node and as kube-proxy,
-// and for the remote cluster.
-func newClients(asNode, asProxy, toRemote *rest.Config) (node, proxy, remote kubernetes.Interface, err error) {
-	if node, err = newClient(sideLocal, asNode); err != nil {
-		return nil, nil, nil, err
+// interfaces are clients for the local cluster, as the node and as kube-proxy, and
+// for the remote cluster.
+type interfaces struct{ node, proxy, remote kubernetes.Interface }
+
+func newClients(asNode, asProxy, toRemote *rest.Config) (made interfaces, err error) {
+	if made.node, err = newClient(sideLocal, asNode); err != nil {
+		return interfaces{}, err
 	}
-	if proxy, err = newClient(sideLocal, asProxy); err != nil {
-		return nil, nil, nil, err
+	if made.proxy, err = newClient(sideLocal, asProxy); err != nil {
+		return interfaces{}, err
 	}
-	remote, err = newClient(sideRemote, toRemote)
-	return node, proxy, remote, err
+	made.remote, err = newClient(sideRemote, toRemote)
+	return made, err
 }
 
 // served is what an akd reads and writes while it leads.
@@ -128,11 +130,11 @@ func (c *clients) fenced(owner contract.Owner, leads func() bool) (*served, erro
 		cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &fence{next: next, leads: leads} })
 		return cfg
 	}
-	node, proxy, remote, err := newClients(behind(c.nodeConfig), behind(c.proxyConfig), behind(c.remoteConfig))
+	made, err := newClients(behind(c.nodeConfig), behind(c.proxyConfig), behind(c.remoteConfig))
 	if err != nil {
 		return nil, err
 	}
-	return &served{local: cluster.NewLocal(node, proxy, owner.Node), remote: cluster.NewRemote(remote, owner)}, nil
+	return &served{local: cluster.NewLocal(made.node, made.proxy, owner.Node), remote: cluster.NewRemote(made.remote, owner)}, nil
 }
 
 // warnOfNode returns a function that records an event on the node. Like a kubelet,

@@ -188,7 +188,8 @@ func TestLeaseDeleted(t *testing.T) {
 		time.Sleep(time.Second) // in fake time
 		second := newCandidate(t, clients[1], "second", working)
 		for range 20 {
-			time.Sleep(time.Minute + time.Second/3) // in fake time, at another moment between two renewals each time
+			// Each time at another moment between two renewals.
+			time.Sleep(time.Minute + time.Second/3) // in fake time
 			leases := coordinationv1.SchemeGroupVersion.WithResource("leases")
 			if err := clients[0].Tracker().Delete(leases, "actual-system", "ak"); err != nil {
 				t.Fatal(err)

@@ -18,13 +18,13 @@ import (
 func TestTerms(t *testing.T) {
 	t.Parallel()
 	nowhere := &rest.Config{Host: "http://127.0.0.1:1"}
-	node, _, _, err := newClients(nowhere, nowhere, nowhere)
+	made, err := newClients(nowhere, nowhere, nowhere)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := assembler{
 		cfg:     config.Default(),
-		clients: &clients{own: node, node: node, nodeConfig: nowhere, proxyConfig: nowhere, remoteConfig: nowhere},
+		clients: &clients{own: made.node, node: made.node, nodeConfig: nowhere, proxyConfig: nowhere, remoteConfig: nowhere},
 		metrics: metrics.New(metrics.Build{}, clock.RealClock{}),
 		clock:   clock.RealClock{},
 		logger:  slog.New(slog.DiscardHandler),

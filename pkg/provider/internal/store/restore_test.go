@@ -58,6 +58,18 @@ func (h *history) restore(from backup, skipped int) {
 	h.live = nil
 }
 
+// interrupt ends all watches. It returns their number, and that of the lists so far.
+func (h *history) interrupt() (lists, watches int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	watches = len(h.live)
+	for _, w := range h.live {
+		w.Stop()
+	}
+	h.live = nil
+	return h.lists, watches
+}
+
 // put creates or changes a pod, and returns it as stored.
 func (h *history) put(name, uid string) *corev1.Pod {
 	h.mu.Lock()
@@ -239,7 +251,8 @@ func TestRestoreConcernsAll(t *testing.T) {
 		other.put("lost", "2")
 		time.Sleep(time.Second) // in fake time
 		other.restore(beforeOther, 0)
-		other.put("present", "3") // has the version of the lost one
+		other.put("present", "3")  // has the version of the lost one
+		time.Sleep(2 * versionAge) // in fake time: each server is asked on its own
 		one.restore(before, 0)
 		time.Sleep(20 * time.Second) // in fake time
 		if diff := cmp.Diff([]string{"present=3@2", "x=1@1"}, content(b.All())); diff != "" {
@@ -265,19 +278,14 @@ func TestInterruptionCostsLittle(t *testing.T) {
 			running.Go(func() { New(Handlers[*corev1.Pod]{}).Run(ctx, h.source(timeline)) })
 		}
 		time.Sleep(time.Minute) // in fake time
-		before := h.lists
-		h.mu.Lock()
-		for _, w := range h.live {
-			w.Stop()
-		}
-		h.live = nil
-		h.mu.Unlock()
+		before, _ := h.interrupt()
 		time.Sleep(500 * time.Millisecond) // in fake time
-		if asked := h.lists - before; asked != 1 {
-			t.Errorf("%d lists, want 1", asked)
+		after, watches := h.interrupt()
+		if after-before != 1 {
+			t.Errorf("%d lists, want 1", after-before)
 		}
-		if len(h.live) != number {
-			t.Errorf("%d watches, want %d", len(h.live), number)
+		if watches != number {
+			t.Errorf("%d watches, want %d", watches, number)
 		}
 		stop()
 		running.Wait()

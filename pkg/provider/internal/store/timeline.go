@@ -77,7 +77,7 @@ func (t *Timeline) each(ctx context.Context, do func(ctx context.Context, now *e
 		now := t.epoch
 		t.mu.Unlock()
 		bounded, cancel := context.WithCancel(ctx)
-		stop := context.AfterFunc(now.over, cancel)
+		stop := context.AfterFunc(now.over, cancel) //nolint:contextcheck // ends with the epoch, too
 		do(bounded, now, anew)
 		stop()
 		cancel()
