@@ -252,7 +252,7 @@ func TestRestoreConcernsAll(t *testing.T) {
 		time.Sleep(time.Second) // in fake time
 		other.restore(beforeOther, 0)
 		other.put("present", "3")  // has the version of the lost one
-		time.Sleep(2 * versionAge) // in fake time: each server is asked on its own
+		time.Sleep(2 * versionAge) // in fake time
 		one.restore(before, 0)
 		time.Sleep(20 * time.Second) // in fake time
 		if diff := cmp.Diff([]string{"present=3@2", "x=1@1"}, content(b.All())); diff != "" {
