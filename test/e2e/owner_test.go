@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -25,7 +26,8 @@ const elsewhere = "11111111-2222-3333-4444-555555555555" // the UID of another l
 // the node is.
 func TestNameOfAnotherCluster(t *testing.T) {
 	e, node := shared, "owned"
-	e.InstallTenant(t, manifests.Values{Node: node}).Settle(t, "shop")
+	e.InstallTenant(t, manifests.Values{Node: node})
+	namespace := remoteNamespaceOf(t, node, "shop", e.ClusterUID)
 	other := e.OtherCluster(t, elsewhere)
 	before := takeSnapshot(t, e)
 	for name, args := range map[string][]string{
@@ -45,10 +47,20 @@ func TestNameOfAnotherCluster(t *testing.T) {
 		})
 	}
 	before.compare(t, e, "refused commands")
-	if pod, err := e.Remote.CoreV1().Pods(contract.RemoteNamespace(node, "shop")).Get(t.Context(), "web", metav1.GetOptions{}); err != nil ||
-		pod.DeletionTimestamp != nil {
-		t.Errorf("the first cluster's pod: %v", err)
+	if found, err := e.Remote.CoreV1().Namespaces().Get(t.Context(), namespace, metav1.GetOptions{}); err != nil || found.DeletionTimestamp != nil {
+		t.Errorf("the first cluster's namespace ends: %v", err)
 	}
+}
+
+// remoteNamespaceOf creates the namespace that the akd of a node of some local cluster
+// would create for a local one.
+func remoteNamespaceOf(t *testing.T, node, local, cluster string) string {
+	t.Helper()
+	namespace := env.RemoteNamespace(contract.Owner{Node: node, ClusterUID: types.UID(cluster)}, local)
+	if _, err := shared.Remote.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return namespace.Name
 }
 
 // A local cluster that was built anew takes its node over: the former cluster's
@@ -58,12 +70,10 @@ func TestTakeOver(t *testing.T) {
 	env.SkipUnlessSlow(t)
 	e, node := shared, "moved"
 	former := e.InstallTenant(t, manifests.Values{Node: node, ClusterUID: elsewhere})
-	namespace := env.RemoteNamespace(former.Owner, "default")
-	if _, err := former.Client.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	mirrored := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "mirrored", Labels: namespace.Labels}}
-	if _, err := e.Remote.CoreV1().ConfigMaps(namespace.Name).Create(t.Context(), mirrored, metav1.CreateOptions{}); err != nil {
+	namespace := remoteNamespaceOf(t, node, "default", elsewhere)
+	owner := contract.Owner{Node: node, ClusterUID: elsewhere}
+	mirrored := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "mirrored", Labels: owner.Labels("default", "1")}}
+	if _, err := e.Remote.CoreV1().ConfigMaps(namespace).Create(t.Context(), mirrored, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	install := []string{"install", node, "--remote-context=remote", "--services=none", "--image=" + e.AKDImage(t)}
@@ -76,12 +86,12 @@ func TestTakeOver(t *testing.T) {
 		t.Errorf("install again: %s", got)
 	}
 	env.Eventually(t, "the former cluster's token is rejected", func(ctx context.Context) error {
-		if _, err := former.Client.CoreV1().Namespaces().Get(ctx, namespace.Name, metav1.GetOptions{}); !apierrors.IsUnauthorized(err) {
+		if _, err := former.Client.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{}); !apierrors.IsUnauthorized(err) {
 			return errors.Join(errors.New("it is not"), err)
 		}
 		return nil
 	})
-	taken, err := e.Remote.CoreV1().Namespaces().Get(t.Context(), namespace.Name, metav1.GetOptions{})
+	taken, err := e.Remote.CoreV1().Namespaces().Get(t.Context(), namespace, metav1.GetOptions{})
 	if err != nil || taken.Labels[contract.LabelClusterUID] != e.ClusterUID {
 		t.Errorf("the namespace has labels %v, %v", taken.Labels, err)
 	}
@@ -103,7 +113,7 @@ func TestTakeOver(t *testing.T) {
 func TestUninstallHeldUp(t *testing.T) {
 	e, node := shared, "held"
 	thief := e.InstallTenant(t, manifests.Values{Node: node})
-	namespace := thief.Settle(t, "shop")
+	namespace := remoteNamespaceOf(t, node, "shop", e.ClusterUID)
 	held := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "held", Finalizers: []string{"example.com/stay"}}}
 	if _, err := e.Remote.CoreV1().ConfigMaps(namespace).Create(t.Context(), held, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
