@@ -148,13 +148,18 @@ func removal(
 	})
 	for _, object := range objects {
 		_, has := object.GetLabels()[contract.LabelNodeName]
-		shared := !has && object.GetLabels()[kubeclient.LabelPartOf] == kubeclient.PartOf
-		if has && ours(object) || shared && last {
+		if has && ours(object) || isShared(object) && last {
 			remove = append(remove, object)
 		}
 	}
 	slices.SortStableFunc(remove, func(a, b *unstructured.Unstructured) int { return cmp.Compare(removalRank(a), removalRank(b)) })
 	return remove, last
+}
+
+// isShared recognizes what all nodes share.
+func isShared(object *unstructured.Unstructured) bool {
+	_, has := object.GetLabels()[contract.LabelNodeName]
+	return !has && object.GetLabels()[kubeclient.LabelPartOf] == kubeclient.PartOf
 }
 
 // removalRank orders a removal: rights go before the policies that confine them,

@@ -11,6 +11,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -86,6 +88,39 @@ func TestRemoveNamespacesNamesObstacles(t *testing.T) {
 		"example.com/stay in 1 resource instances"
 	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(strings.Join(failure.Hints(err), " "), "run the same command again") {
 		t.Errorf("error %v, hints %q, want %q", err, failure.Hints(err), want)
+	}
+}
+
+// While the last node's objects went, another cluster's node came: without the
+// policies that all nodes share, nothing would confine it.
+func TestRemoveObjectsLooksAgain(t *testing.T) {
+	t.Parallel()
+	own := object("rbac.authorization.k8s.io/v1", "ClusterRole", "actual.vk:vk", "vk")
+	own.SetLabels(map[string]string{
+		kubeclient.LabelManagedBy: kubeclient.FieldManager, contract.LabelNodeName: "vk", contract.LabelClusterUID: "here",
+	})
+	shared := object("rbac.authorization.k8s.io/v1", "ClusterRole", "actual.vk:tenant", "")
+	remote := remoteOf(own, shared)
+	client := remote.Dynamic.(*dynamicfake.FakeDynamicClient)
+	came := object("rbac.authorization.k8s.io/v1", "ClusterRole", "actual.vk:other", "other")
+	client.PrependReactor("delete", "clusterroles", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return false, nil, client.Tracker().Add(came)
+	})
+	u := &uninstaller{owner: contract.Owner{Node: "vk", ClusterUID: "here"}}
+	kinds := []schema.GroupKind{{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole"}}
+	if err := u.removeObjects(t.Context(), remote, removalStep{kinds: kinds}); err != nil {
+		t.Fatal(err)
+	}
+	left, err := listInstalled(t.Context(), remote, kinds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, object := range left {
+		names = append(names, object.GetName())
+	}
+	if diff := cmp.Diff([]string{"actual.vk:other", "actual.vk:tenant"}, names); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
 	}
 }
 

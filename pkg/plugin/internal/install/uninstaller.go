@@ -92,26 +92,26 @@ func (u *uninstaller) stopAKD(ctx context.Context, c *kubeclient.Cluster) error 
 }
 
 // removeObjects deletes what is installed for the node and, with the last node,
-// what all nodes share.
+// what all nodes share. It looks again before the latter: another cluster's node,
+// which would be left without the policies that confine it, may have come meanwhile.
 func (u *uninstaller) removeObjects(ctx context.Context, c *kubeclient.Cluster, s removalStep) error {
-	installed, err := listInstalled(ctx, c, s.kinds)
-	if err != nil {
-		return err
-	}
-	remove, last := removal(installed, func(o *unstructured.Unstructured) bool { return u.isOurs(c, o) })
-	for _, object := range remove {
-		resource, err := c.Resource(object)
+	for _, shared := range []bool{false, true} {
+		installed, err := listInstalled(ctx, c, s.kinds)
 		if err != nil {
 			return err
 		}
-		options := exactly(object)
-		options.PropagationPolicy = new(metav1.DeletePropagationBackground)
-		if err := u.count(resource.Delete(ctx, object.GetName(), options)); err != nil {
-			return fmt.Errorf("delete %s %s: %w", c.Side, kubeclient.Title(object), err)
+		remove, last := removal(installed, func(o *unstructured.Unstructured) bool { return u.isOurs(c, o) })
+		if shared && !last {
+			return nil
 		}
-	}
-	if !last {
-		return nil
+		for _, object := range remove {
+			if isShared(object) != shared {
+				continue
+			}
+			if err := u.remove(ctx, c, object); err != nil {
+				return err
+			}
+		}
 	}
 	return kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
 		_, err := c.Client.CoreV1().Namespaces().Get(ctx, contract.SystemNamespace, metav1.GetOptions{})
@@ -120,6 +120,20 @@ func (u *uninstaller) removeObjects(ctx context.Context, c *kubeclient.Cluster, 
 		}
 		return false, "namespace " + contract.SystemNamespace + " is still terminating", err
 	})
+}
+
+// remove deletes exactly the object that was read.
+func (u *uninstaller) remove(ctx context.Context, c *kubeclient.Cluster, object *unstructured.Unstructured) error {
+	resource, err := c.Resource(object)
+	if err != nil {
+		return err
+	}
+	options := exactly(object)
+	options.PropagationPolicy = new(metav1.DeletePropagationBackground)
+	if err := u.count(resource.Delete(ctx, object.GetName(), options)); err != nil {
+		return fmt.Errorf("delete %s %s: %w", c.Side, kubeclient.Title(object), err)
+	}
+	return nil
 }
 
 // awaitRanges waits until the remote cluster has no service range of the node
