@@ -77,8 +77,8 @@ func TestAttackerLocalPods(t *testing.T) {
 	requests := e.Requests(t)
 	heap, goroutines := memory(t, e)
 
-	refused(t, create(attacker, optionalReferences(name, "references", 30000)), translate.ReasonTooManyReferences, "30000")
-	refused(t, create(attacker, manyTokens(name, "tokens", 5000)), translate.ReasonTooManyTokens, "5000")
+	refused(t, create(attacker, optionalReferences(name, "references", 30000)), translate.ReasonTooManyReferences, "the node allows 90")
+	refused(t, create(attacker, manyTokens(name, "tokens", 5000)), translate.ReasonTooManyTokens, "the node allows 100")
 	added := e.Requests(t).Since(requests)
 	added.AtMost(t, map[string]int{
 		"local watch configmaps": 0, "local list configmaps": 0, "local create serviceaccounts/token": 0, "remote create secrets": 0,
