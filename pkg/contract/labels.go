@@ -60,13 +60,13 @@ const (
 // in RFC 3339. It is set on the Secret that holds the credential and on the Node.
 const AnnotationTokenExpires = Domain + "token-expires"
 
-// AnnotationLocalServer, on a node's ServiceAccount in the remote cluster, is the
-// address of the local API server as whoever installed the node reached it. It
-// helps people to find the local cluster that a node's name belongs to.
+// AnnotationLocalServer is the address of the local API server as the person who
+// installed the node reached it. It is set on the node's ServiceAccount in the
+// remote cluster, and helps people to find the local cluster that owns the name.
 const AnnotationLocalServer = Domain + "local-server"
 
-// AnnotationPeerUID, on the Secret with akd's credential, is the UID of the
-// namespace kube-system of the cluster that the credential leads to.
+// AnnotationPeerUID is the UID of the namespace kube-system of the cluster that
+// akd's credential leads to. It is set on the Secret with that credential.
 const AnnotationPeerUID = Domain + "peer-cluster-uid"
 
 // AnnotationInstalledKinds lists, on the ServiceAccount of a node's akd in either

@@ -85,7 +85,8 @@ func TestAttackerLocalPods(t *testing.T) {
 		"remote create pods": 0, "local patch pods/status": 4,
 	})
 	nowHeap, nowGoroutines := memory(t, e)
-	t.Logf("heap %.0f MiB, then %.0f; goroutines %.0f, then %.0f; requests %v", heap/(1<<20), nowHeap/(1<<20), goroutines, nowGoroutines, added)
+	t.Logf("heap %.0f MiB, then %.0f; goroutines %.0f, then %.0f; requests %v",
+		heap/(1<<20), nowHeap/(1<<20), goroutines, nowGoroutines, added)
 	if nowGoroutines > goroutines+50 {
 		t.Errorf("%.0f goroutines, %.0f before", nowGoroutines, goroutines)
 	}

@@ -42,8 +42,6 @@ var replacements = []replacement{
 }
 
 // address finds what may be an IP address, with a port or without.
-//
-//nolint:gochecknoglobals // never written
 var address = regexp.MustCompile(`\[[0-9A-Fa-f:.]+(%[^\]\s]*)?\](:\d+)?|[0-9A-Fa-f]*[:.][0-9A-Fa-f:.]*[0-9A-Fa-f:]`)
 
 // Text returns what local users may read of an error: one line of at most 1,000

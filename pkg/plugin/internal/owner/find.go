@@ -46,7 +46,7 @@ func Find(ctx context.Context, remote *kubeclient.Cluster, owner contract.Owner)
 		return nil, err
 	}
 	claims := &Claims{Owner: owner}
-	for _, object := range append(found, namespaces...) {
+	for _, object := range slices.Concat(found, namespaces) {
 		if object != nil {
 			claims.add(object)
 		}

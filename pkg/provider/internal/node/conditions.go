@@ -29,7 +29,12 @@ func (n *Node) conditionsLocked() []corev1.NodeCondition {
 
 func (n *Node) readyCondition() corev1.NodeCondition {
 	if ok, reason := n.Probe.ready(); !ok {
-		return corev1.NodeCondition{Type: corev1.NodeReady, Status: corev1.ConditionFalse, Reason: "RemoteUnreachable", Message: disclosure.Text(reason)}
+		return corev1.NodeCondition{
+			Type:    corev1.NodeReady,
+			Status:  corev1.ConditionFalse,
+			Reason:  "RemoteUnreachable",
+			Message: disclosure.Text(reason),
+		}
 	}
 	return corev1.NodeCondition{
 		Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "RemoteReady", Message: "the remote cluster answers",
