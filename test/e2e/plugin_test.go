@@ -44,9 +44,10 @@ func TestPlugin(t *testing.T) {
 	if code != 2 || !strings.Contains(stderr, `did you mean "local"?`) {
 		t.Errorf("an unknown context: exit code %d\n%s", code, stderr)
 	}
-	// Nobody has approved akd's certificate, which status reports.
+	// Nobody has approved akd's certificate: status warns of it, and pods run all the
+	// same.
 	out, stderr, code = e.Actual(t, "status", env.ExampleNode)
-	if code != 3 || !strings.Contains(out, "2/2 running") || !strings.Contains(out, "certificate of its kubelet API is not signed") {
+	if code != 0 || !strings.Contains(out, "2/2 running") || !strings.Contains(out, "certificate of its kubelet API is not signed") {
 		t.Errorf("status: exit code %d\n%s%s", code, out, stderr)
 	}
 	if out, stderr, code = e.Actual(t, "version"); code != 0 || !strings.Contains(out, "local Kubernetes") {
