@@ -31,6 +31,9 @@ const (
 // API server keeps an event for an hour.
 const rejectedReminder = time.Hour
 
+// errStarting is why an akd that has not started is not ready.
+var errStarting = errors.New("akd has not reached both clusters yet")
+
 // starter starts akd once both clusters let it. An API server that does not
 // answer, or a credential that has expired, is no reason to end: a restart brings
 // neither back, and each makes the next one later. Meanwhile akd serves its
@@ -116,7 +119,10 @@ func (s *starter) check(context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return fmt.Errorf("akd has not reached both clusters yet: %w", s.failure)
+	if s.failure == nil {
+		return errStarting
+	}
+	return fmt.Errorf("%w: %w", errStarting, s.failure)
 }
 
 func (s *starter) metricsServer() (*metrics.Server, error) {

@@ -65,6 +65,16 @@ func TestStartWaits(t *testing.T) {
 	})
 }
 
+// Before the first attempt has ended there is no failure to tell: the readiness check
+// said "%!w(<nil>)".
+func TestStartChecksBeforeFailing(t *testing.T) {
+	t.Parallel()
+	s := newTestStarter(nil)
+	if err := s.check(t.Context()); err == nil || err.Error() != errStarting.Error() {
+		t.Errorf("the readiness check says %v, want %v", err, errStarting)
+	}
+}
+
 // A mistake of the user's ends akd at once.
 func TestStartRefusesMistakes(t *testing.T) {
 	t.Parallel()
