@@ -36,6 +36,9 @@ const (
 	// of that cluster. The cluster restores it if it is changed.
 	// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/controller/certificates/rootcacertpublisher/publisher.go
 	RootCAConfigMap = "kube-root-ca.crt"
+	// LabelPodSecurity is the Pod Security level that a namespace enforces.
+	// https://kubernetes.io/docs/concepts/security/pod-security-admission/#pod-security-admission-labels-for-namespaces
+	LabelPodSecurity = "pod-security.kubernetes.io/enforce"
 
 	tokenPrefix = ReservedPrefix + "token-"
 )

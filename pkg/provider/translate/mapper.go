@@ -56,10 +56,6 @@ type Mapper struct {
 	AllowFrom []string
 }
 
-// labelEnforce sets the Pod Security level of a namespace.
-// https://kubernetes.io/docs/concepts/security/pod-security-admission/
-const labelEnforce = "pod-security.kubernetes.io/enforce"
-
 // Site maps the local objects of one namespace to its remote namespace, whose name
 // does not follow from the local name alone: see contract.RemoteNamespaces.
 type Site struct {
@@ -75,7 +71,7 @@ func (m *Mapper) In(remoteNamespace string) Site { return Site{Mapper: m, name: 
 func (s Site) Namespace(local string) *corev1.Namespace {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name, Labels: s.NamespaceLabels(local)}}
 	if s.PodSecurity != "" {
-		namespace.Labels[labelEnforce] = s.PodSecurity
+		namespace.Labels[contract.LabelPodSecurity] = s.PodSecurity
 	}
 	return namespace
 }

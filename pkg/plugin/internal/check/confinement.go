@@ -18,10 +18,6 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/rights"
 )
 
-// labelEnforce is the Pod Security level that a namespace enforces.
-// https://kubernetes.io/docs/concepts/security/pod-security-admission/#pod-security-admission-labels-for-namespaces
-const labelEnforce = "pod-security.kubernetes.io/enforce"
-
 func confinementChecks() []Check {
 	remoteNode := []string{"remote-reachable", "node-installed"}
 	policies := []string{"remote-reachable", "node-installed", "remote-policies-supported"}
@@ -96,7 +92,7 @@ func podSecurity(ctx context.Context, s *Subject) Finding {
 	switch {
 	case err == nil:
 		return failed("enable the admission plugin PodSecurity in the remote API server, and label the namespace: "+
-			"kubectl label namespace "+contract.SystemNamespace+" "+labelEnforce+"=restricted --context="+s.RemoteContext,
+			"kubectl label namespace "+contract.SystemNamespace+" "+contract.LabelPodSecurity+"=restricted --context="+s.RemoteContext,
 			"a privileged pod is admitted to remote namespace %s", contract.SystemNamespace)
 	case !deniedByPodSecurity(err):
 		return unknown(err)
@@ -110,12 +106,12 @@ func podSecurity(ctx context.Context, s *Subject) Finding {
 		if err != nil {
 			return unknown(err)
 		}
-		if namespace.Labels[labelEnforce] == "" {
+		if namespace.Labels[contract.LabelPodSecurity] == "" {
 			without = append(without, name)
 		}
 	}
 	if len(without) > 0 {
-		return failed("kubectl label namespace "+strings.Join(without, " ")+" "+labelEnforce+"=baseline --context="+s.RemoteContext,
+		return failed("kubectl label namespace "+strings.Join(without, " ")+" "+contract.LabelPodSecurity+"=baseline --context="+s.RemoteContext,
 			"these remote namespaces enforce no level: %s", strings.Join(without, ", "))
 	}
 	return ok("a privileged pod was denied")

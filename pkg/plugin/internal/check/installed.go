@@ -147,7 +147,7 @@ func (n *Node) readInstallation(ctx context.Context, both kubeclient.Clusters) e
 
 // readNamespaces lists the node's remote namespaces, if the user may.
 func (n *Node) readNamespaces(ctx context.Context, both kubeclient.Clusters) error {
-	owner := contract.Owner{Node: n.Name, ClusterUID: both.Local.UID}
+	owner := both.Owner(n.Name)
 	list, err := both.Remote.Client.CoreV1().Namespaces().List(ctx,
 		metav1.ListOptions{LabelSelector: labels.Set(owner.ObjectLabels()).String()})
 	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {

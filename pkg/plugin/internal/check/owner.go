@@ -13,9 +13,7 @@ import (
 const mostNames = 10
 
 // owner is the node of the local cluster.
-func (s *Subject) owner() contract.Owner {
-	return contract.Owner{Node: s.Node.Name, ClusterUID: s.Local.UID}
-}
+func (s *Subject) owner() contract.Owner { return s.Clusters.Owner(s.Node.Name) }
 
 // nodeOwner looks for objects of the node's name that another local cluster has in
 // the remote one.

@@ -116,15 +116,12 @@ func setDefaults(match *admissionregistrationv1.MatchResources) {
 
 // policiesEffective tries, as akd, what each policy has to refuse.
 func policiesEffective(ctx context.Context, s *Subject) Finding {
-	owner := contract.Owner{Node: s.Node.Name, ClusterUID: s.Local.UID}
+	owner := s.owner()
 	namespace, err := ownNamespace(ctx, s, owner)
 	if err != nil {
 		return unknown(err)
 	}
-	trials := rights.Trials(owner, namespace)
-	if s.Node.Values.MirrorServices {
-		trials = append(trials, rights.ServiceTrials(owner, namespace)...)
-	}
+	trials := rights.Trials(owner, namespace, s.Node.Values.MirrorServices)
 	err = rights.CheckConfinement(ctx, s.Remote, s.Node.Name, trials)
 	switch {
 	case err == nil:

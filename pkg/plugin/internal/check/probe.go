@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
 
@@ -86,7 +87,7 @@ func probeNamespace(ctx context.Context, s *Subject) (name string, cleanUp func(
 		}
 	}
 	labels := probeLabels()
-	labels[labelEnforce] = "restricted"
+	labels[contract.LabelPodSecurity] = "restricted"
 	made, err := namespaces.Create(ctx,
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: probeName, Labels: labels}},
 		metav1.CreateOptions{FieldManager: kubeclient.FieldManager})
@@ -96,7 +97,7 @@ func probeNamespace(ctx context.Context, s *Subject) (name string, cleanUp func(
 	cleanUp = func() {
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 		defer cancel()
-		_ = namespaces.Delete(after, made.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &made.UID}})
+		_ = namespaces.Delete(after, made.Name, kubeclient.Exactly(made))
 	}
 	return made.Name, cleanUp, awaitServiceAccount(ctx, s.Remote, made.Name)
 }

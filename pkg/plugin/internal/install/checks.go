@@ -65,7 +65,7 @@ func (i *installer) probe(ctx context.Context) (string, error) {
 	defer func() {
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), kubeclient.ConnectTimeout)
 		defer cancel()
-		_ = pods.Delete(after, pod.Name, exactly(pod))
+		_ = pods.Delete(after, pod.Name, kubeclient.Exactly(pod))
 	}()
 	var where string
 	err = kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {

@@ -47,7 +47,7 @@ func (i *installer) claim(ctx context.Context, objects []*unstructured.Unstructu
 	if err != nil {
 		return "", fmt.Errorf("read remote %s: %w", kubeclient.Title(account), err)
 	}
-	claims := &owner.Claims{Owner: ownerOf(i.both, i.options.node)}
+	claims := &owner.Claims{Owner: i.both.Owner(i.options.node)}
 	if !owner.Owns(claims.Owner, stored) {
 		claims.Foreign = append(claims.Foreign, stored)
 		return "", claims.Refusal()
@@ -104,8 +104,7 @@ func (i *installer) takeOver(ctx context.Context) (string, error) {
 			return "", err
 		}
 		if object.GetKind() == "ServiceAccount" {
-			uid := object.GetUID()
-			err = resource.Delete(ctx, object.GetName(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+			err = resource.Delete(ctx, object.GetName(), kubeclient.Exactly(object))
 		} else {
 			err = i.relabel(ctx, resource, object)
 		}

@@ -108,7 +108,7 @@ func TestTakeOver(t *testing.T) {
 	remote := remoteOf(&corev1.ServiceAccount{ObjectMeta: labelled("elsewhere")}, namespace, pod, foreign)
 	i := installing(remote)
 	var err error
-	if i.claims, err = owner.Find(t.Context(), remote, ownerOf(i.both, "vk")); err != nil {
+	if i.claims, err = owner.Find(t.Context(), remote, i.both.Owner("vk")); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := i.takeOver(t.Context()); err != nil || got != "3 objects taken over" {

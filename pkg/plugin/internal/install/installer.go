@@ -100,7 +100,7 @@ func (i *installer) storeCredential(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	credential := kubeclient.Credential{Owner: ownerOf(i.both, i.options.node), Host: i.host, Peer: i.peer, Server: server}
+	credential := kubeclient.Credential{Owner: i.both.Owner(i.options.node), Host: i.host, Peer: i.peer, Server: server}
 	counts, expires, err := credential.Store(ctx)
 	i.counts = i.counts.Add(counts)
 	return "for " + server + " until " + expires, err

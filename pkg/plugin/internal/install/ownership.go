@@ -14,15 +14,10 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/owner"
 )
 
-// ownerOf is a node of the local cluster.
-func ownerOf(both kubeclient.Clusters, node string) contract.Owner {
-	return contract.Owner{Node: node, ClusterUID: both.Local.UID}
-}
-
 // checkOwner finds out, before anything is applied, whether the node's name is this
 // local cluster's to use, in both clusters.
 func (o *installOptions) checkOwner(ctx context.Context, both kubeclient.Clusters) (claims *owner.Claims, outcome string, err error) {
-	if claims, err = owner.Find(ctx, both.Remote, ownerOf(both, o.node)); err != nil {
+	if claims, err = owner.Find(ctx, both.Remote, both.Owner(o.node)); err != nil {
 		return nil, "", err
 	}
 	if err := refuseForeignNode(ctx, both.Local, o.node); err != nil {

@@ -24,10 +24,6 @@ const (
 	roundsBalanced = 12
 )
 
-// labelEnforce sets the Pod Security level of a namespace.
-// https://kubernetes.io/docs/concepts/security/pod-security-admission/
-const labelEnforce = "pod-security.kubernetes.io/enforce"
-
 // awaitPolicies waits until each policy refuses akd what is not its own, on each
 // API server: before that nobody gets a credential. Each API server reads policies
 // by its own watch, a moment after they were stored.
@@ -70,16 +66,12 @@ func (i *installer) awaitPolicies(ctx context.Context) (string, error) {
 // trials are those of every policy of the node. Pods and Services are tried in the
 // remote namespace of actual-system, which the probe pod of install uses soon.
 func (i *installer) trials(ctx context.Context) ([]rights.Trial, error) {
-	owner := contract.Owner{Node: i.options.node, ClusterUID: i.both.Local.UID}
+	owner := i.both.Owner(i.options.node)
 	namespace, err := i.openNamespace(ctx, owner)
 	if err != nil {
 		return nil, err
 	}
-	trials := rights.Trials(owner, namespace)
-	if i.values.MirrorServices {
-		trials = append(trials, rights.ServiceTrials(owner, namespace)...)
-	}
-	return trials, nil
+	return rights.Trials(owner, namespace, i.values.MirrorServices), nil
 }
 
 // openNamespace has akd create the remote namespace of actual-system and give
@@ -93,7 +85,7 @@ func (i *installer) openNamespace(ctx context.Context, owner contract.Owner) (st
 	namespace, err := akd.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		made := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: owner.NamespaceLabels(contract.SystemNamespace)}}
-		made.Labels[labelEnforce] = i.values.PodSecurity
+		made.Labels[contract.LabelPodSecurity] = i.values.PodSecurity
 		namespace, err = akd.CoreV1().Namespaces().Create(ctx, made, metav1.CreateOptions{})
 	}
 	switch {

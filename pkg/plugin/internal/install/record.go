@@ -27,7 +27,7 @@ func (i *installer) seedRecord(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read akd's record of namespaces: %w", err)
 	}
-	owner := contract.Owner{Node: node, ClusterUID: i.both.Local.UID}
+	owner := i.both.Owner(node)
 	missing := unrecorded(owner, found.Items, record.Data)
 	foreign := owner.ForeignRecords(record.Data)
 	if len(missing)+len(foreign) == 0 {
@@ -45,7 +45,7 @@ func (i *installer) seedRecord(ctx context.Context) (string, error) {
 		return "", err
 	}
 	// In akd's name, whose data this is: a later apply leaves it alone.
-	options := metav1.PatchOptions{FieldManager: "akd"}
+	options := metav1.PatchOptions{FieldManager: contract.UserAgent}
 	if _, err := remote.ConfigMaps(contract.SystemNamespace).Patch(ctx, name, types.MergePatchType, patch, options); err != nil {
 		return "", fmt.Errorf("write akd's record of namespaces: %w", err)
 	}

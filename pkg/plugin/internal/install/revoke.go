@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -27,7 +28,7 @@ func (u *uninstaller) revokeRights(ctx context.Context, remote *kubeclient.Clust
 	}
 	for n := range everywhere.Items {
 		binding := &everywhere.Items[n]
-		if err := u.count(remote.Client.RbacV1().ClusterRoleBindings().Delete(ctx, binding.Name, exactly(binding))); err != nil {
+		if err := u.count(remote.Client.RbacV1().ClusterRoleBindings().Delete(ctx, binding.Name, kubeclient.Exactly(binding))); err != nil {
 			return fmt.Errorf("delete remote ClusterRoleBinding %s: %w", binding.Name, err)
 		}
 	}
@@ -64,7 +65,7 @@ func (u *uninstaller) revokeInNamespaces(ctx context.Context, remote *kubeclient
 		if !slices.Contains(in, binding.Namespace) || !slices.ContainsFunc(binding.Subjects, isAccount(u.owner.Node)) {
 			continue
 		}
-		if err := u.count(remote.Client.RbacV1().RoleBindings(binding.Namespace).Delete(ctx, binding.Name, exactly(binding))); err != nil {
+		if err := u.count(remote.Client.RbacV1().RoleBindings(binding.Namespace).Delete(ctx, binding.Name, kubeclient.Exactly(binding))); err != nil {
 			return fmt.Errorf("delete remote RoleBinding %s/%s: %w", binding.Namespace, binding.Name, err)
 		}
 	}
@@ -77,12 +78,6 @@ func isAccount(node string) func(rbacv1.Subject) bool {
 		return s.Kind == rbacv1.ServiceAccountKind && s.Namespace == contract.SystemNamespace && s.Name == node ||
 			s.Kind == rbacv1.UserKind && s.Name == kubeclient.AccountUser(node)
 	}
-}
-
-// exactly deletes the object that was read, and none that has got its name since.
-func exactly(object metav1.Object) metav1.DeleteOptions {
-	uid := object.GetUID()
-	return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}
 }
 
 // removeNamespaces deletes the node's namespaces, also those that appear meanwhile,
@@ -99,7 +94,7 @@ func (u *uninstaller) removeNamespaces(ctx context.Context, remote *kubeclient.C
 			if namespace.DeletionTimestamp != nil {
 				continue
 			}
-			if err := u.count(client.Delete(ctx, namespace.Name, exactly(namespace))); err != nil {
+			if err := u.count(client.Delete(ctx, namespace.Name, kubeclient.Exactly(namespace))); err != nil {
 				return false, "", fmt.Errorf("delete remote namespace %s: %w", namespace.Name, err)
 			}
 		}
@@ -135,15 +130,9 @@ func terminating(namespaces []corev1.Namespace) string {
 // joined is a list in one line, cut after a few entries.
 func joined(list []string) string {
 	const most = 10
-	text := ""
-	for i, entry := range list {
-		if i == most {
-			return fmt.Sprintf("%s; and %d more", text, len(list)-most)
-		}
-		if i > 0 {
-			text += "; "
-		}
-		text += entry
+	text := strings.Join(list[:min(len(list), most)], "; ")
+	if more := len(list) - most; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
 	}
 	return text
 }

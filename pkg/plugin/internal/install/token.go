@@ -71,7 +71,7 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	who := ownerOf(both, o.node)
+	who := both.Owner(o.node)
 	claims, err := owner.Find(ctx, both.Remote, who)
 	if err != nil {
 		return err
@@ -160,7 +160,7 @@ func replaceAccount(ctx context.Context, c *kubeclient.Cluster, who contract.Own
 	if uid := former.Labels[contract.LabelClusterUID]; c.Side == kubeclient.Remote && uid != string(who.ClusterUID) {
 		return fmt.Errorf("%s belongs to another local cluster, with UID %q", title, uid)
 	}
-	if err := accounts.Delete(ctx, node, exactly(former)); err != nil {
+	if err := accounts.Delete(ctx, node, kubeclient.Exactly(former)); err != nil {
 		return fmt.Errorf("delete %s: %w", title, err)
 	}
 	// An interrupt now would leave akd without an account: it is created again

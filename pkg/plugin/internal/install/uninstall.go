@@ -88,7 +88,7 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 	}
 	who := contract.Owner{Node: o.node, ClusterUID: types.UID(o.clusterUID)}
 	if both.Local != nil {
-		who = ownerOf(both, o.node)
+		who = both.Owner(o.node)
 	}
 	left, err := o.checkOwner(ctx, both, who)
 	if err != nil {

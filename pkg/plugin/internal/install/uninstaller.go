@@ -80,7 +80,7 @@ func (u *uninstaller) stopAKD(ctx context.Context, c *kubeclient.Cluster) error 
 	if err != nil {
 		return fmt.Errorf("read akd's deployment: %w", err)
 	}
-	options := exactly(akd)
+	options := kubeclient.Exactly(akd)
 	options.PropagationPolicy = new(metav1.DeletePropagationForeground)
 	if err := u.count(client.Delete(ctx, akd.Name, options)); err != nil {
 		return fmt.Errorf("delete akd: %w", err)
@@ -128,7 +128,7 @@ func (u *uninstaller) remove(ctx context.Context, c *kubeclient.Cluster, object 
 	if err != nil {
 		return err
 	}
-	options := exactly(object)
+	options := kubeclient.Exactly(object)
 	options.PropagationPolicy = new(metav1.DeletePropagationBackground)
 	if err := u.count(resource.Delete(ctx, object.GetName(), options)); err != nil {
 		return fmt.Errorf("delete %s %s: %w", c.Side, kubeclient.Title(object), err)
@@ -172,7 +172,7 @@ func (u *uninstaller) removeNode(ctx context.Context, local *kubeclient.Cluster)
 		return fmt.Errorf("node %s is not served by an akd: it is not deleted", node.Name)
 	}
 	if err == nil {
-		err = local.Client.CoreV1().Nodes().Delete(ctx, node.Name, exactly(node))
+		err = local.Client.CoreV1().Nodes().Delete(ctx, node.Name, kubeclient.Exactly(node))
 	}
 	if err := u.count(err); err != nil {
 		return fmt.Errorf("delete node %s: %w", u.owner.Node, err)
@@ -184,7 +184,7 @@ func (u *uninstaller) removeNode(ctx context.Context, local *kubeclient.Cluster)
 	leases := local.Client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
 	lease, err := leases.Get(ctx, u.owner.Node, metav1.GetOptions{})
 	if err == nil {
-		err = leases.Delete(ctx, lease.Name, exactly(lease))
+		err = leases.Delete(ctx, lease.Name, kubeclient.Exactly(lease))
 	}
 	if err := u.count(err); err != nil {
 		return fmt.Errorf("delete the node's lease: %w", err)
@@ -203,7 +203,7 @@ func (u *uninstaller) removeRequests(ctx context.Context, local *kubeclient.Clus
 		if request.Spec.Username != nodeUser(u.owner.Node) {
 			continue
 		}
-		if err := u.count(requests.Delete(ctx, request.Name, exactly(request))); err != nil {
+		if err := u.count(requests.Delete(ctx, request.Name, kubeclient.Exactly(request))); err != nil {
 			return fmt.Errorf("delete certificate request %s: %w", request.Name, err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/internal/spelling"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 )
@@ -45,6 +46,11 @@ func (a *Access) AddFlags(flags *pflag.FlagSet) {
 
 // Clusters are both sides. Remote is nil if it was not asked for.
 type Clusters struct{ Local, Remote *Cluster }
+
+// Owner returns the owner of the remote objects of one of the local cluster's nodes.
+func (c Clusters) Owner(node string) contract.Owner {
+	return contract.Owner{Node: node, ClusterUID: c.Local.UID}
+}
 
 // NamesRemote reports whether the user named a remote cluster.
 func (a *Access) NamesRemote() bool { return a.remoteContext != "" || a.remoteFile != "" }

@@ -51,6 +51,12 @@ type Cluster struct {
 	Version string
 }
 
+// Exactly returns the options that delete the object that was read, and none that
+// has got its name since.
+func Exactly(object metav1.Object) metav1.DeleteOptions {
+	return metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(object.GetUID()))}
+}
+
 func newCluster(side Side, flags *genericclioptions.ConfigFlags) (*Cluster, error) {
 	raw, err := flags.ToRawKubeConfigLoader().RawConfig()
 	if err != nil {

@@ -83,7 +83,7 @@ func (o *options) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	claims, err := owner.Find(ctx, both.Remote, contract.Owner{Node: o.node, ClusterUID: both.Local.UID})
+	claims, err := owner.Find(ctx, both.Remote, both.Owner(o.node))
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (o *options) run(ctx context.Context) error {
 // fill gathers everything before it writes anything: only when all Secrets have
 // been read is it known what is secret.
 func (o *options) fill(ctx context.Context, both kubeclient.Clusters, to io.Writer) (notes []string, err error) {
-	g := newGatherer(contract.Owner{Node: o.node, ClusterUID: both.Local.UID})
+	g := newGatherer(both.Owner(o.node))
 	for _, c := range []*kubeclient.Cluster{both.Local, both.Remote} {
 		if err := g.cluster(ctx, c); err != nil {
 			return nil, err

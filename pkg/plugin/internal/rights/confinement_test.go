@@ -54,7 +54,7 @@ func TestCheckConfinement(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			trials := rights.Trials(contract.Owner{Node: "vk", ClusterUID: "here"}, "")[:1]
+			trials := rights.Trials(contract.Owner{Node: "vk", ClusterUID: "here"}, "", false)[:1]
 			err := rights.CheckConfinement(t.Context(), remote(t, tc.refusal, tc.allowed), "vk", trials)
 			got := ""
 			switch {

@@ -22,16 +22,13 @@ type Trial struct {
 	try      func(context.Context, kubernetes.Interface) error
 }
 
-// levelEnforce is the label of a namespace with its Pod Security level, and a
-// level that every node may use.
-const (
-	labelEnforce = "pod-security.kubernetes.io/enforce"
-	anyLevel     = "restricted"
-)
+// anyLevel is a Pod Security level that every node may use.
+const anyLevel = "restricted"
 
-// Trials returns a trial for each policy that confines the akd of a node. Pods are
-// tried in one of the node's namespaces, and left out if that is empty.
-func Trials(owner contract.Owner, namespace string) []Trial {
+// Trials returns a trial for each policy that confines the akd of a node, including,
+// if it mirrors Services, those that confine them. Pods and Services are tried in one
+// of the node's namespaces, and left out if that is empty.
+func Trials(owner contract.Owner, namespace string, mirrorsServices bool) []Trial {
 	trials := []Trial{
 		{contract.PolicyNamespaces, "namespaces", foreignNamespace},
 		{contract.PolicySettings, "namespaces", foreignCluster(owner)},
@@ -39,21 +36,16 @@ func Trials(owner contract.Owner, namespace string) []Trial {
 		{contract.PolicyTokens, "serviceaccounts", longToken(owner)},
 		{contract.PolicyObjects, "configmaps", foreignRecord(owner)},
 	}
-	if namespace != "" {
-		trials = append(trials, Trial{contract.PolicyPods, "pods", boundPod(owner, namespace)})
+	if namespace == "" {
+		return trials
+	}
+	trials = append(trials, Trial{contract.PolicyPods, "pods", boundPod(owner, namespace)})
+	if mirrorsServices {
+		trials = append(trials,
+			Trial{contract.PolicyServices, "services", externalService(owner, namespace)},
+			Trial{contract.PolicyEndpointSlices, "endpointslices", namedEndpoints(owner, namespace)})
 	}
 	return trials
-}
-
-// ServiceTrials returns a trial for each policy that confines mirrored Services.
-func ServiceTrials(owner contract.Owner, namespace string) []Trial {
-	if namespace == "" {
-		return nil
-	}
-	return []Trial{
-		{contract.PolicyServices, "services", externalService(owner, namespace)},
-		{contract.PolicyEndpointSlices, "endpointslices", namedEndpoints(owner, namespace)},
-	}
 }
 
 func dryRun() metav1.CreateOptions { return metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}} }
@@ -72,7 +64,7 @@ func foreignCluster(owner contract.Owner) func(context.Context, kubernetes.Inter
 			Name:   contract.RemoteNamespace(owner.Node, "not-a-tenants"),
 			Labels: owner.NamespaceLabels("not-a-tenants"),
 		}}
-		foreign.Labels[labelEnforce] = anyLevel
+		foreign.Labels[contract.LabelPodSecurity] = anyLevel
 		_, err := akd.CoreV1().Namespaces().Create(ctx, foreign, dryRun())
 		return err
 	}
