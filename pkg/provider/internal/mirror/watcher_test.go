@@ -87,7 +87,8 @@ func TestWatcherLingers(t *testing.T) {
 func settingsSource(namespace, name string) store.ListWatch {
 	found := corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, ResourceVersion: "1"}}
 	return store.ListWatch{
-		Name: name, Server: store.Server{Client: fake.NewClientset()},
+		Name:   name,
+		Server: store.Server{Client: fake.NewClientset(), Timeline: store.NewTimeline()},
 		List: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
 			return &corev1.ConfigMapList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []corev1.ConfigMap{found}}, nil
 		},

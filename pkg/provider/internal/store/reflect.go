@@ -42,7 +42,7 @@ func (o *Store[T]) Run(ctx context.Context, src ListWatch) {
 type reflection[T Object] struct {
 	*Store[T]
 	src   ListWatch
-	epoch *epoch // nil without a Timeline
+	epoch *epoch
 	// anew makes the next list replace all that the store knows.
 	anew bool
 
@@ -98,9 +98,6 @@ func (r *reflection[T]) wasInterrupted() bool {
 }
 
 func (r *reflection[T]) verify(ctx context.Context) {
-	if r.src.Timeline == nil {
-		return
-	}
 	known, since := r.knows()
 	version, err := r.src.Timeline.current(ctx, kindOf[T](), since, r.src.List)
 	r.suspect = err != nil

@@ -66,12 +66,8 @@ func (t *Timeline) Notify(restored func(known, current string)) {
 }
 
 // each calls do until ctx ends, again in each epoch. anew reports whether the
-// cluster has gone back in time before. A nil Timeline never goes back.
+// cluster has gone back in time before.
 func (t *Timeline) each(ctx context.Context, do func(ctx context.Context, now *epoch, anew bool)) {
-	if t == nil {
-		do(ctx, nil, false)
-		return
-	}
 	for anew := false; ctx.Err() == nil; anew = true {
 		t.mu.Lock()
 		now := t.epoch
@@ -86,9 +82,6 @@ func (t *Timeline) each(ctx context.Context, do func(ctx context.Context, now *e
 
 // goBack begins the next epoch, unless the given one has ended already.
 func (t *Timeline) goBack(from *epoch, known, current string) {
-	if t == nil {
-		return
-	}
 	t.mu.Lock()
 	if t.epoch != from {
 		t.mu.Unlock()
