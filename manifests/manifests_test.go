@@ -166,7 +166,9 @@ func TestBadValues(t *testing.T) {
 			values: manifests.Values{Node: "a", ClusterUID: "a\nb"},
 			want:   `the local cluster's UID "a\nb"`,
 		},
-		"bad node": {reason: "a name must not become YAML", values: manifests.Values{ClusterUID: cluster, Node: "a\"\nkind: Pod"}, want: "DNS label"},
+		"bad node": {
+			reason: "a name must not become YAML", values: manifests.Values{ClusterUID: cluster, Node: "a\"\nkind: Pod"}, want: "DNS label",
+		},
 		"dotted node": {
 			reason: "a dot would let its record be another's object",
 			values: manifests.Values{ClusterUID: cluster, Node: "a.namespaces"},
@@ -182,8 +184,10 @@ func TestBadValues(t *testing.T) {
 			values: manifests.Values{ClusterUID: cluster, Node: "a", PodSecurity: "none"},
 			want:   "privileged, baseline, restricted",
 		},
-		"bad cluster": {reason: "there are two", values: manifests.Values{ClusterUID: cluster, Node: "a", RunIn: "both"}, want: "local or remote"},
-		"no range":    {reason: "any address could be taken", values: mirroring(nil, "10.244.0.0/16"), want: "range of service addresses"},
+		"bad cluster": {
+			reason: "there are two", values: manifests.Values{ClusterUID: cluster, Node: "a", RunIn: "both"}, want: "local or remote",
+		},
+		"no range": {reason: "any address could be taken", values: mirroring(nil, "10.244.0.0/16"), want: "range of service addresses"},
 		"no endpoints": {
 			reason: "copies could lead anywhere, or nowhere",
 			values: mirroring([]string{"10.96.0.0/16"}),

@@ -90,15 +90,7 @@ func Pods() map[string]Attack[*corev1.Pod] {
 	} {
 		all[name] = Attack[*corev1.Pod]{func(p *corev1.Pod) { add(&p.Spec) }, badPlacement}
 	}
-	for name, toleration := range map[string]corev1.Toleration{
-		"every taint":                {Operator: corev1.TolerationOpExists},
-		"control planes":             {Key: "node-role.kubernetes.io/control-plane", Operator: corev1.TolerationOpExists},
-		"one tenant's taint":         {Key: "tenant", Value: "victim", Effect: corev1.TaintEffectNoSchedule},
-		"every taint that evicts":    {Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute},
-		"the taint of a lost node":   {Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule},
-		"the taint of a full node":   {Key: corev1.TaintNodeMemoryPressure, Operator: corev1.TolerationOpExists},
-		"a resource it does not use": {Key: "example.com/gpu", Operator: corev1.TolerationOpExists},
-	} {
+	for name, toleration := range tolerations() {
 		all["that tolerates "+name] = Attack[*corev1.Pod]{
 			func(p *corev1.Pod) { p.Spec.Tolerations = append(p.Spec.Tolerations, toleration) }, badToleration,
 		}
@@ -128,6 +120,19 @@ func PodUpdates() map[string]Attack[*corev1.Pod] {
 		all[name] = Attack[*corev1.Pod]{func(p *corev1.Pod) { change.Change(&p.ObjectMeta) }, change.Wants}
 	}
 	return all
+}
+
+func tolerations() map[string]corev1.Toleration {
+	const exists = corev1.TolerationOpExists
+	return map[string]corev1.Toleration{
+		"every taint":                {Operator: exists},
+		"control planes":             {Key: "node-role.kubernetes.io/control-plane", Operator: exists},
+		"one tenant's taint":         {Key: "tenant", Value: "victim", Effect: corev1.TaintEffectNoSchedule},
+		"every taint that evicts":    {Operator: exists, Effect: corev1.TaintEffectNoExecute},
+		"the taint of a lost node":   {Key: corev1.TaintNodeUnreachable, Operator: exists, Effect: corev1.TaintEffectNoSchedule},
+		"the taint of a full node":   {Key: corev1.TaintNodeMemoryPressure, Operator: exists},
+		"a resource it does not use": {Key: "example.com/gpu", Operator: exists},
+	}
 }
 
 func mount(pod *corev1.Pod, source corev1.VolumeSource) {

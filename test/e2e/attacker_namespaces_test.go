@@ -131,9 +131,11 @@ func namespaceAttacks(own, foreign string) map[string]attack {
 		"create a namespace of a generated name":     create(badName, func(n *corev1.Namespace) { n.GenerateName, n.Name = "thief-b", "" }),
 		"create a namespace with the victim's label": create(badNode, func(n *corev1.Namespace) { n.Labels[contract.LabelNodeName] = victim }),
 		"create a namespace without a label":         create(badNode, func(n *corev1.Namespace) { n.Labels = nil }),
-		"create a namespace of another cluster":      create(badUID, func(n *corev1.Namespace) { n.Labels[contract.LabelClusterUID] = "another" }),
-		"create a namespace of no cluster":           create(badUID, func(n *corev1.Namespace) { delete(n.Labels, contract.LabelClusterUID) }),
-		"create a namespace that never ends":         create(stays, func(n *corev1.Namespace) { n.Finalizers = []string{"example.org/stays"} }),
+		"create a namespace of another cluster": create(badUID, func(n *corev1.Namespace) {
+			n.Labels[contract.LabelClusterUID] = "another"
+		}),
+		"create a namespace of no cluster":   create(badUID, func(n *corev1.Namespace) { delete(n.Labels, contract.LabelClusterUID) }),
+		"create a namespace that never ends": create(stays, func(n *corev1.Namespace) { n.Finalizers = []string{"example.org/stays"} }),
 		"create a namespace whose content never ends": create(stays, func(n *corev1.Namespace) {
 			n.Spec.Finalizers = []corev1.FinalizerName{"example.org/stays"}
 		}),

@@ -41,13 +41,15 @@ func TestNameOfAnotherCluster(t *testing.T) {
 			cmd := e.ActualCommand(t, append(args, "--kubeconfig", other, "--context=local", "--remote-context=remote")...)
 			out, err := cmd.CombinedOutput()
 			want := "node owned belongs to another local cluster in the remote one: to that with UID " + e.ClusterUID
-			if env.ExitCode(err) != 1 || !strings.Contains(string(out), want) || !strings.Contains(string(out), "this local cluster has UID "+elsewhere) {
+			if env.ExitCode(err) != 1 || !strings.Contains(string(out), want) ||
+				!strings.Contains(string(out), "this local cluster has UID "+elsewhere) {
 				t.Errorf("exit code %d, want 1 and %q\n%s", env.ExitCode(err), want, out)
 			}
 		})
 	}
 	before.compare(t, e, "refused commands")
-	if found, err := e.Remote.CoreV1().Namespaces().Get(t.Context(), namespace, metav1.GetOptions{}); err != nil || found.DeletionTimestamp != nil {
+	found, err := e.Remote.CoreV1().Namespaces().Get(t.Context(), namespace, metav1.GetOptions{})
+	if err != nil || found.DeletionTimestamp != nil {
 		t.Errorf("the first cluster's namespace ends: %v", err)
 	}
 }
@@ -119,7 +121,8 @@ func TestUninstallHeldUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	release := func() {
-		_, _, _ = e.TryKubectl("remote", nil, "patch", "configmap", "held", "-n", namespace, "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
+		_, _, _ = e.TryKubectl("remote", nil, "patch", "configmap", "held", "-n", namespace,
+			"--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
 	}
 	t.Cleanup(release)
 	uninstall := []string{"uninstall", node, "--remote-context=remote", "--cluster-uid=" + e.ClusterUID}

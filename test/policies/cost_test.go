@@ -28,9 +28,10 @@ func tenants(n int) []manifests.Values {
 // writes are what others than tenants write.
 func writes() map[string]request {
 	meta := metav1.ObjectMeta{Namespace: "default", Name: "any"}
+	one := corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}}}
 	return map[string]request{
 		"ConfigMap": {user: "other", object: &corev1.ConfigMap{ObjectMeta: meta, Data: map[string]string{"a": "b"}}},
-		"Pod":       {user: "other", object: admitted(&corev1.Pod{ObjectMeta: meta, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}}}})},
+		"Pod":       {user: "other", object: admitted(&corev1.Pod{ObjectMeta: meta, Spec: one})},
 		"Service":   {user: "other", object: &corev1.Service{ObjectMeta: meta}},
 		"Namespace": {user: "other", object: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "any"}}},
 	}
@@ -49,6 +50,7 @@ func TestTenantsCostOthersNothing(t *testing.T) {
 }
 
 func allocations(t *testing.T, s *server, r request) float64 {
+	t.Helper()
 	const times = 200
 	return testing.AllocsPerRun(times, func() { expect(t, s.do(t, r), "") })
 }
@@ -79,6 +81,7 @@ func BenchmarkTenant(b *testing.B) {
 }
 
 func benchmark(b *testing.B, name string, s *server, r request) {
+	b.Helper()
 	b.Run(name, func(b *testing.B) {
 		attributes := s.attributes(b, r)
 		for b.Loop() {

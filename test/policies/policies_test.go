@@ -121,16 +121,28 @@ func TestPodsAsInstalled(t *testing.T) {
 		return pod
 	}
 	for name, attack := range map[string]attacks.Attack[*corev1.Pod]{
-		"as installed":            {Change: func(*corev1.Pod) {}},
-		"without tolerations":     {Change: func(p *corev1.Pod) { p.Spec.Tolerations = nil }},
-		"without the selector":    {func(p *corev1.Pod) { p.Spec.NodeSelector = nil }, "node selector only, which is \"pool=tenants,zone=a\""},
-		"with half the selector":  {func(p *corev1.Pod) { delete(p.Spec.NodeSelector, "zone") }, "node selector only"},
-		"with another value":      {func(p *corev1.Pod) { p.Spec.NodeSelector["zone"] = "b" }, "node selector only"},
-		"without the class":       {func(p *corev1.Pod) { p.Spec.PriorityClassName = "" }, "priority class only, which is \"low\""},
-		"of the default class":    {func(p *corev1.Pod) { p.Spec.PriorityClassName = "standard" }, "priority class only"},
-		"without the sandbox":     {func(p *corev1.Pod) { p.Spec.RuntimeClassName = nil }, "runtime class only, which is \"gvisor\""},
-		"of another driver":       {func(p *corev1.Pod) { p.Spec.Volumes[1].CSI.Driver = "other.example.com" }, "kinds of volumes only"},
-		"with a longer tolerance": {func(p *corev1.Pod) { p.Spec.Tolerations[1].TolerationSeconds = nil }, "tolerations only"},
+		"as installed":        {Change: func(*corev1.Pod) {}},
+		"without tolerations": {Change: func(p *corev1.Pod) { p.Spec.Tolerations = nil }},
+		"without the selector": {
+			Change: func(p *corev1.Pod) { p.Spec.NodeSelector = nil },
+			Wants:  "node selector only, which is \"pool=tenants,zone=a\"",
+		},
+		"with half the selector": {Change: func(p *corev1.Pod) { delete(p.Spec.NodeSelector, "zone") }, Wants: "node selector only"},
+		"with another value":     {Change: func(p *corev1.Pod) { p.Spec.NodeSelector["zone"] = "b" }, Wants: "node selector only"},
+		"without the class": {
+			Change: func(p *corev1.Pod) { p.Spec.PriorityClassName = "" },
+			Wants:  "priority class only, which is \"low\"",
+		},
+		"of the default class": {Change: func(p *corev1.Pod) { p.Spec.PriorityClassName = "standard" }, Wants: "priority class only"},
+		"without the sandbox": {
+			Change: func(p *corev1.Pod) { p.Spec.RuntimeClassName = nil },
+			Wants:  "runtime class only, which is \"gvisor\"",
+		},
+		"of another driver": {
+			Change: func(p *corev1.Pod) { p.Spec.Volumes[1].CSI.Driver = "other.example.com" },
+			Wants:  "kinds of volumes only",
+		},
+		"with a longer tolerance": {Change: func(p *corev1.Pod) { p.Spec.Tolerations[1].TolerationSeconds = nil }, Wants: "tolerations only"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pod := whole().DeepCopy()
@@ -224,26 +236,39 @@ func TestNamespaces(t *testing.T) {
 	for name, attack := range map[string]attacks.Attack[*corev1.Namespace]{
 		"own":        {Change: func(*corev1.Namespace) {}},
 		"restricted": {Change: func(n *corev1.Namespace) { n.Labels[level] = "restricted" }},
-		"privileged": {func(n *corev1.Namespace) { n.Labels[level] = "privileged" }, "one of the Pod Security levels baseline, restricted"},
-		"no level":   {func(n *corev1.Namespace) { delete(n.Labels, level) }, "Pod Security levels"},
+		"privileged": {
+			Change: func(n *corev1.Namespace) { n.Labels[level] = "privileged" },
+			Wants:  "one of the Pod Security levels baseline, restricted",
+		},
+		"no level": {Change: func(n *corev1.Namespace) { delete(n.Labels, level) }, Wants: "Pod Security levels"},
 		"another cluster": {
-			func(n *corev1.Namespace) { n.Labels[contract.LabelClusterUID] = "another" }, "their label actual.vk/cluster-uid is its UID",
+			Change: func(n *corev1.Namespace) { n.Labels[contract.LabelClusterUID] = "another" },
+			Wants:  "their label actual.vk/cluster-uid is its UID",
 		},
-		"no cluster": {func(n *corev1.Namespace) { delete(n.Labels, contract.LabelClusterUID) }, "their label actual.vk/cluster-uid is its UID"},
-		"no node":    {func(n *corev1.Namespace) { delete(n.Labels, contract.LabelNodeName) }, "namespaces of its own node only"},
+		"no cluster": {
+			Change: func(n *corev1.Namespace) { delete(n.Labels, contract.LabelClusterUID) },
+			Wants:  "their label actual.vk/cluster-uid is its UID",
+		},
+		"no node": {
+			Change: func(n *corev1.Namespace) { delete(n.Labels, contract.LabelNodeName) },
+			Wants:  "namespaces of its own node only",
+		},
 		"the victim's node": {
-			func(n *corev1.Namespace) { n.Labels[contract.LabelNodeName] = victim }, "namespaces of its own node only",
+			Change: func(n *corev1.Namespace) { n.Labels[contract.LabelNodeName] = victim }, Wants: "namespaces of its own node only",
 		},
-		"a foreign name": {func(n *corev1.Namespace) { n.Name = namespace(victim).Name }, "named by the node, a dash and a hash"},
-		"a short name":   {func(n *corev1.Namespace) { n.Name = "thief-abc" }, "named by the node, a dash and a hash"},
-		"finalizer":      {func(n *corev1.Namespace) { n.Finalizers = []string{"example.org/stays"} }, "finalizers or owners"},
-		"owner": {func(n *corev1.Namespace) {
+		"a foreign name": {
+			Change: func(n *corev1.Namespace) { n.Name = namespace(victim).Name },
+			Wants:  "named by the node, a dash and a hash",
+		},
+		"a short name": {Change: func(n *corev1.Namespace) { n.Name = "thief-abc" }, Wants: "named by the node, a dash and a hash"},
+		"finalizer":    {Change: func(n *corev1.Namespace) { n.Finalizers = []string{"example.org/stays"} }, Wants: "finalizers or owners"},
+		"owner": {Change: func(n *corev1.Namespace) {
 			n.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: "x", UID: "x"}}
-		}, "finalizers or owners"},
+		}, Wants: "finalizers or owners"},
 		"finalizer of its content": {
-			func(n *corev1.Namespace) {
+			Change: func(n *corev1.Namespace) {
 				n.Spec.Finalizers = []corev1.FinalizerName{"kubernetes", "example.org/stays"}
-			}, "finalizers or owners",
+			}, Wants: "finalizers or owners",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -266,13 +291,19 @@ func TestRoleBindings(t *testing.T) {
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: contract.SystemNamespace, Name: thief}},
 	}
 	for name, attack := range map[string]attacks.Attack[*rbacv1.RoleBinding]{
-		"own":                    {Change: func(*rbacv1.RoleBinding) {}},
-		"the victim's namespace": {func(b *rbacv1.RoleBinding) { b.Namespace = namespace(victim).Name }, "in its own namespaces only"},
-		"kube-system":            {func(b *rbacv1.RoleBinding) { b.Namespace = "kube-system" }, "in its own namespaces only"},
-		"another role":           {func(b *rbacv1.RoleBinding) { b.RoleRef.Name = "edit" }, "the tenants' cluster roles only"},
-		"another subject":        {func(b *rbacv1.RoleBinding) { b.Subjects[0].Name = victim }, "to itself only"},
-		"finalizer":              {func(b *rbacv1.RoleBinding) { b.Finalizers = []string{"example.org/stays"} }, "finalizers or owners"},
-		"no label":               {func(b *rbacv1.RoleBinding) { b.Labels = nil }, "must label role bindings"},
+		"own": {Change: func(*rbacv1.RoleBinding) {}},
+		"the victim's namespace": {
+			Change: func(b *rbacv1.RoleBinding) { b.Namespace = namespace(victim).Name },
+			Wants:  "in its own namespaces only",
+		},
+		"kube-system":     {Change: func(b *rbacv1.RoleBinding) { b.Namespace = "kube-system" }, Wants: "in its own namespaces only"},
+		"another role":    {Change: func(b *rbacv1.RoleBinding) { b.RoleRef.Name = "edit" }, Wants: "the tenants' cluster roles only"},
+		"another subject": {Change: func(b *rbacv1.RoleBinding) { b.Subjects[0].Name = victim }, Wants: "to itself only"},
+		"finalizer": {
+			Change: func(b *rbacv1.RoleBinding) { b.Finalizers = []string{"example.org/stays"} },
+			Wants:  "finalizers or owners",
+		},
+		"no label": {Change: func(b *rbacv1.RoleBinding) { b.Labels = nil }, Wants: "must label role bindings"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			made := innocent.DeepCopy()

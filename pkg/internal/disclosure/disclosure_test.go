@@ -20,8 +20,9 @@ func TestText(t *testing.T) {
 		},
 		"Dial": {
 			reason: "neither the URL nor the address",
-			text:   `get remote namespace n1-1: Get "https://10.1.2.3:6443/api/v1/namespaces/n1-1": dial tcp 10.1.2.3:6443: connect: connection refused`,
-			want:   "get remote namespace n1-1: Get a remote server: dial tcp: connect: connection refused",
+			text: `get remote namespace n1-1: Get "https://10.1.2.3:6443/api/v1/namespaces/n1-1": ` +
+				`dial tcp 10.1.2.3:6443: connect: connection refused`,
+			want: "get remote namespace n1-1: Get a remote server: dial tcp: connect: connection refused",
 		},
 		"DialSixName": {
 			reason: "IPv6 and names likewise",
@@ -40,8 +41,9 @@ func TestText(t *testing.T) {
 		},
 		"Certificate": {
 			reason: "a certificate names all addresses of its server",
-			text:   "tls: failed to verify certificate: x509: certificate is valid for kubernetes, api.example.com, 192.0.2.1, not other.example.com",
-			want:   "tls: failed to verify certificate: x509: certificate is valid for other names",
+			text: "tls: failed to verify certificate: " +
+				"x509: certificate is valid for kubernetes, api.example.com, 192.0.2.1, not other.example.com",
+			want: "tls: failed to verify certificate: x509: certificate is valid for other names",
 		},
 		"CertificateAddress": {
 			reason: "likewise",

@@ -173,7 +173,8 @@ func TestTokenSecret(t *testing.T) {
 func TestTrimSecret(t *testing.T) {
 	mapper, tokens := testMapper(), []Token{{Key: "api.0"}, {Key: "api.1"}}
 	written := func() *corev1.Secret {
-		return siteOf(mapper, "shop").TokenSecret(localPod(), map[string]string{"api.0": "first token", "api.1": "second token", "ca.0": "bundle"},
+		files := map[string]string{"api.0": "first token", "api.1": "second token", "ca.0": "bundle"}
+		return siteOf(mapper, "shop").TokenSecret(localPod(), files,
 			goldenNow.Time)
 	}
 	want := siteOf(mapper, "shop").TokenSecret(localPod(), map[string]string{"ca.0": "bundle"}, goldenNow.Time)

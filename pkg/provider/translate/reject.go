@@ -3,7 +3,6 @@ package translate
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +10,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
+
+// unprocessable is the HTTP status of an object that is not valid.
+const unprocessable = 422
 
 // IsInvalid reports whether the answer of the remote API server to the creation of a
 // pod means that it will never accept this pod: its own validation rejects a field
@@ -25,7 +27,7 @@ import (
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/errors/statuserror.go
 func IsInvalid(sent *corev1.Pod, answer metav1.Status) bool {
 	about := answer.Details
-	if answer.Code != http.StatusUnprocessableEntity || answer.Reason != metav1.StatusReasonInvalid ||
+	if answer.Code != unprocessable || answer.Reason != metav1.StatusReasonInvalid ||
 		about == nil || about.Kind != "Pod" || about.Name != sent.Name {
 		return false
 	}

@@ -35,12 +35,15 @@ func TestIsInvalid(t *testing.T) {
 		answer metav1.Status
 		want   bool
 	}{
-		"Validation": {reason: "no retry makes a field valid", answer: validation(field.Invalid(first.Child("image"), "web:1", "no")), want: true},
-		"Required":   {reason: "nor fills it in", answer: validation(field.Required(first.Child("command"), "")), want: true},
+		"Validation": {
+			reason: "no retry makes a field valid", answer: validation(field.Invalid(first.Child("image"), "web:1", "no")), want: true,
+		},
+		"Required": {reason: "nor fills it in", answer: validation(field.Required(first.Child("command"), "")), want: true},
 		"One": {
 			reason: "one such field is enough",
-			answer: validation(field.Required(spec.Child("x", "y"), ""), field.NotSupported(spec.Child("restartPolicy"), "Maybe", []string{"Never"})),
-			want:   true,
+			answer: validation(field.Required(spec.Child("x", "y"), ""),
+				field.NotSupported(spec.Child("restartPolicy"), "Maybe", []string{"Never"})),
+			want: true,
 		},
 		"Key": {
 			reason: "keys have dots",
@@ -95,7 +98,8 @@ func TestIsInvalid(t *testing.T) {
 // Whatever a remote cluster answers: akd goes on, and an answer that is not 422 is
 // never final.
 func FuzzIsInvalid(f *testing.F) {
-	f.Add([]byte(`{"code":422,"reason":"Invalid","message":"Pod \"web\" is invalid","details":{"kind":"Pod","name":"web"}}`), "spec.a[0].b[c.d/e]")
+	f.Add([]byte(`{"code":422,"reason":"Invalid","message":"Pod \"web\" is invalid","details":{"kind":"Pod","name":"web"}}`),
+		"spec.a[0].b[c.d/e]")
 	f.Add([]byte(`{}`), "spec.containers[")
 	f.Fuzz(func(t *testing.T, data []byte, path string) {
 		var answer metav1.Status

@@ -60,20 +60,16 @@ func confinementChecks() []Check {
 			examine: podSecurity,
 		},
 		{
-			ID:    "akd-local-rights",
-			Title: "akd has its rights in the local cluster",
-			Needs: []string{"node-installed"},
-			examine: func(ctx context.Context, s *Subject) Finding {
-				return akdRights(ctx, s, s.Local, manifests.Local)
-			},
+			ID:      "akd-local-rights",
+			Title:   "akd has its rights in the local cluster",
+			Needs:   []string{"node-installed"},
+			examine: func(ctx context.Context, s *Subject) Finding { return akdRights(ctx, s, s.Local, manifests.Local) },
 		},
 		{
-			ID:    "akd-remote-rights",
-			Title: "akd has its rights in the remote cluster",
-			Needs: remoteNode,
-			examine: func(ctx context.Context, s *Subject) Finding {
-				return akdRights(ctx, s, s.Remote, manifests.Remote)
-			},
+			ID:      "akd-remote-rights",
+			Title:   "akd has its rights in the remote cluster",
+			Needs:   remoteNode,
+			examine: func(ctx context.Context, s *Subject) Finding { return akdRights(ctx, s, s.Remote, manifests.Remote) },
 		},
 		{
 			ID:      "akd-least-rights",

@@ -26,8 +26,12 @@ func TestPoliciesPresent(t *testing.T) {
 		bound  func(*binding)
 		found  string // empty: as installed
 	}{
-		"Present":   {reason: "as installed"},
-		"No policy": {reason: "somebody deleted it", policy: func(p *policy) { p.Name = "other" }, found: "policy namespaces.actual.vk is missing"},
+		"Present": {reason: "as installed"},
+		"No policy": {
+			reason: "somebody deleted it",
+			policy: func(p *policy) { p.Name = "other" },
+			found:  "policy namespaces.actual.vk is missing",
+		},
 		"Ignores failures": {
 			reason: "what it cannot evaluate would pass",
 			policy: func(p *policy) { p.Spec.FailurePolicy = new(admissionregistrationv1.Ignore) },

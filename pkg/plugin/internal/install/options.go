@@ -76,7 +76,8 @@ func (o *nodeOptions) addFlags(flags *pflag.FlagSet, version string) {
 	flags.StringVar(&o.podSecurity, "pod-security", "baseline",
 		"weakest Pod Security level that remote namespaces may enforce: privileged, baseline or restricted")
 	flags.BoolVar(&o.unconfined, "allow-unconfined-remote", false,
-		"install even if the remote cluster has no admission policies, as before Kubernetes 1.30; akd's credential then reaches every namespace of it")
+		"install even if the remote cluster has no admission policies, as before Kubernetes 1.30; "+
+			"akd's credential then reaches every namespace of it")
 	flags.StringSliceVar(&o.volumes, "allow-volume", nil,
 		"kinds of volumes, such as nfs or csi/DRIVER, that pods may have in addition to those without an identity of the remote cluster")
 	flags.BoolVar(&o.readNodes, "read-nodes", false, "let akd list the remote nodes and follow their capacity")

@@ -50,7 +50,8 @@ func (i *installer) seedRecord(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("write akd's record of namespaces: %w", err)
 	}
 	if len(foreign) > 0 {
-		return fmt.Sprintf("%d added; %d removed that are not the node's, a sign that somebody else used akd's credential", len(missing), len(foreign)), nil
+		return fmt.Sprintf("%d added; %d removed that are not the node's, a sign that somebody else used akd's credential",
+			len(missing), len(foreign)), nil
 	}
 	return fmt.Sprintf("%d added that akd had before", len(missing)), nil
 }

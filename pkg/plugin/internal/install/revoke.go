@@ -65,7 +65,8 @@ func (u *uninstaller) revokeInNamespaces(ctx context.Context, remote *kubeclient
 		if !slices.Contains(in, binding.Namespace) || !slices.ContainsFunc(binding.Subjects, isAccount(u.owner.Node)) {
 			continue
 		}
-		if err := u.count(remote.Client.RbacV1().RoleBindings(binding.Namespace).Delete(ctx, binding.Name, kubeclient.Exactly(binding))); err != nil {
+		err := remote.Client.RbacV1().RoleBindings(binding.Namespace).Delete(ctx, binding.Name, kubeclient.Exactly(binding))
+		if err := u.count(err); err != nil {
 			return fmt.Errorf("delete remote RoleBinding %s/%s: %w", binding.Namespace, binding.Name, err)
 		}
 	}

@@ -71,8 +71,12 @@ func TestRemoveNamespacesNamesObstacles(t *testing.T) {
 	t.Parallel()
 	now := metav1.Now()
 	held := ownNamespace(
-		corev1.NamespaceCondition{Type: corev1.NamespaceContentRemaining, Status: corev1.ConditionTrue, Message: "pods. has 1 resource instances"},
-		corev1.NamespaceCondition{Type: corev1.NamespaceFinalizersRemaining, Status: corev1.ConditionTrue, Message: "example.com/stay in 1 resource instances"},
+		corev1.NamespaceCondition{
+			Type: corev1.NamespaceContentRemaining, Status: corev1.ConditionTrue, Message: "pods. has 1 resource instances",
+		},
+		corev1.NamespaceCondition{
+			Type: corev1.NamespaceFinalizersRemaining, Status: corev1.ConditionTrue, Message: "example.com/stay in 1 resource instances",
+		},
 		corev1.NamespaceCondition{Type: corev1.NamespaceDeletionDiscoveryFailure, Status: corev1.ConditionFalse, Message: "all is well"},
 	)
 	held.DeletionTimestamp, held.Finalizers = &now, []string{"kubernetes"}
@@ -86,7 +90,8 @@ func TestRemoveNamespacesNamesObstacles(t *testing.T) {
 	err := u.removeNamespaces(ctx, remote)
 	const want = "1 remote namespaces are still terminating; vk-93104c7ea350e1e1: pods. has 1 resource instances; " +
 		"example.com/stay in 1 resource instances"
-	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(strings.Join(failure.Hints(err), " "), "run the same command again") {
+	hints := strings.Join(failure.Hints(err), " ")
+	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(hints, "run the same command again") {
 		t.Errorf("error %v, hints %q, want %q", err, failure.Hints(err), want)
 	}
 }

@@ -44,7 +44,8 @@ func (o *nodeOptions) chooseServices(found *ranges.Found, current config.Service
 	requested := o.requestedServices()
 	if requested == "" && current == config.ServicesMirror {
 		requested = string(current)
-		err = failure.Hintf(err, "node %s mirrors services, and goes on: install it with the right to read what that needs, or with --services=none", o.node)
+		err = failure.Hintf(err,
+			"node %s mirrors services, and goes on: install it with the right to read what that needs, or with --services=none", o.node)
 	}
 	if apierrors.IsForbidden(err) && requested == "" {
 		return serviceChoice{mode: config.ServicesNone, reason: err.Error()}, nil

@@ -74,7 +74,8 @@ func (s *survey) pods(ctx context.Context) error {
 		}
 	}
 	if running > 0 {
-		s.found = append(s.found, fmt.Sprintf("%d pods run in the node's remote namespaces: akd deletes those that it created and no local pod has; "+
+		s.found = append(s.found, fmt.Sprintf("%d pods run in the node's remote namespaces: "+
+			"akd deletes those that it created and no local pod has; "+
 			"processes that a thief started in the others run on until you delete these pods locally", running))
 	}
 	s.add("of them are not akd's", foreign, "delete them")

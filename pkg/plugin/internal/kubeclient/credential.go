@@ -168,7 +168,8 @@ func CheckPeer(secret *corev1.Secret, peer *Cluster) error {
 	if !elsewhere {
 		return nil
 	}
-	err = fmt.Errorf("akd of node %s has a credential for another %s cluster, at %s, than the one at %s", secret.Name, peer.Side, server, peer.Config.Host)
+	err = fmt.Errorf("akd of node %s has a credential for another %s cluster, at %s, than the one at %s",
+		secret.Name, peer.Side, server, peer.Config.Host)
 	return failure.Hintf(err, "name that cluster with --%s", map[Side]string{Local: "context", Remote: "remote-context"}[peer.Side])
 }
 

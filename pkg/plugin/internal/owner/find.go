@@ -97,7 +97,8 @@ func read(ctx context.Context, remote *kubeclient.Cluster, object *unstructured.
 	case apierrors.IsNotFound(err) || apierrors.IsForbidden(err):
 		return nil, nil //nolint:nilnil // see Find
 	case err != nil:
-		return nil, fmt.Errorf("find the owner of node %s: read remote %s: %w", object.GetLabels()[contract.LabelNodeName], kubeclient.Title(object), err)
+		return nil, fmt.Errorf("find the owner of node %s: read remote %s: %w",
+			object.GetLabels()[contract.LabelNodeName], kubeclient.Title(object), err)
 	}
 	return found, nil
 }

@@ -69,16 +69,28 @@ func TestFind(t *testing.T) {
 				"whose API server is https://192.0.2.1:6443, according to ServiceAccount actual-system/vk and 1 more, created at ",
 			without: "with UID elsewhere",
 		},
-		"Role":      {reason: "any object counts", objects: []runtime.Object{role}, want: "ClusterRole actual.vk:vk", without: "ClusterRole"},
-		"Range":     {reason: "a range of services, too", objects: []runtime.Object{cidr}, want: "ServiceCIDR services.vk", without: "ServiceCIDR"},
-		"Namespace": {reason: "where another's pods run", objects: []runtime.Object{namespace("elsewhere")}, want: "UID elsewhere", without: "elsewhere"},
+		"Role": {reason: "any object counts", objects: []runtime.Object{role}, want: "ClusterRole actual.vk:vk", without: "ClusterRole"},
+		"Range": {
+			reason: "a range of services, too", objects: []runtime.Object{cidr}, want: "ServiceCIDR services.vk", without: "ServiceCIDR",
+		},
+		"Namespace": {
+			reason:  "where another's pods run",
+			objects: []runtime.Object{namespace("elsewhere")},
+			want:    "UID elsewhere",
+			without: "elsewhere",
+		},
 		"Nobody's": {
 			reason:  "what does not say whose it is, is not ours",
 			objects: []runtime.Object{namespace("")},
 			want:    "the name vk is taken in the remote cluster, and no label actual.vk/cluster-uid says by which local cluster: Namespace ",
 			without: "no label",
 		},
-		"Bare": {reason: "nor is what has the name and no label", objects: []runtime.Object{bare}, want: "ConfigMap actual-system/vk.namespaces", without: "ConfigMap"},
+		"Bare": {
+			reason:  "nor is what has the name and no label",
+			objects: []runtime.Object{bare},
+			want:    "ConfigMap actual-system/vk.namespaces",
+			without: "ConfigMap",
+		},
 		"Both": {
 			reason:  "what is ours can go, what is not stays",
 			objects: []runtime.Object{account("here"), namespace("elsewhere")},

@@ -63,7 +63,8 @@ func TestReviewInstall(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			answers, err := ReviewInstall(t.Context(), answering(tc.side, tc.allowed), manifests.Values{Node: "vk", ClusterUID: "here", Image: "akd"})
+			values := manifests.Values{Node: "vk", ClusterUID: "here", Image: "akd"}
+			answers, err := ReviewInstall(t.Context(), answering(tc.side, tc.allowed), values)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -111,15 +112,7 @@ func (m *Services) HasSynced() bool {
 
 // Uses reports whether a local namespace has a mirrored Service.
 func (m *Services) Uses(namespace string) bool {
-	if !m.Enabled {
-		return false
-	}
-	for _, service := range m.services.In(namespace) {
-		if translate.HasCopy(service) {
-			return true
-		}
-	}
-	return false
+	return m.Enabled && slices.ContainsFunc(m.services.In(namespace), translate.HasCopy)
 }
 
 // Keys returns the keys to reconcile once a namespace can be used.
