@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,15 @@ func memory(t *testing.T, e *env.Env) (heap, goroutines float64) {
 	return read("go_memstats_heap_inuse_bytes"), read("go_goroutines")
 }
 
+const (
+	// mostWrites is how many writes the refusals of two pods may cost: the statuses,
+	// and what the test's own pods still cause.
+	mostWrites = 10
+	// mostHeap is by how many bytes the heap may grow while akd decodes two pods of
+	// 1 MiB each, garbage included.
+	mostHeap = 64 << 20
+)
+
 // A user with one namespace can stop neither akd nor the pods of others: a pod
 // with 10,000 references made akd lose its lease and the node not ready for as
 // long as the pod existed, and one with thousands of tokens made as many requests.
@@ -74,21 +84,39 @@ func TestAttackerLocalPods(t *testing.T) {
 		return e.Pod(namespace, pod.Name)
 	}
 	create(attacker, optionalReferences(name, "first", 1)).WaitReady(t) // opens the namespace
+	create(victim, optionalReferences(name, "before", 1)).WaitReady(t)
+	running := uids(t, e, victim)
 	requests := e.Requests(t)
 	heap, goroutines := memory(t, e)
 
-	refused(t, create(attacker, optionalReferences(name, "references", 30000)), translate.ReasonTooManyReferences, "the node allows 90")
-	refused(t, create(attacker, manyTokens(name, "tokens", 5000)), translate.ReasonTooManyTokens, "the node allows 100")
+	refusedSoon := func(pod *corev1.Pod, reason, text string) {
+		created := create(attacker, pod)
+		began := time.Now()
+		refused(t, created, reason, text)
+		t.Logf("pod %s was refused %s after its creation", pod.Name, time.Since(began).Round(10*time.Millisecond))
+	}
+	refusedSoon(optionalReferences(name, "references", 30000), translate.ReasonTooManyReferences, "the node allows 90")
+	refusedSoon(manyTokens(name, "tokens", 5000), translate.ReasonTooManyTokens, "the node allows 100")
 	added := e.Requests(t).Since(requests)
 	added.AtMost(t, map[string]int{
 		"local watch configmaps": 0, "local list configmaps": 0, "local create serviceaccounts/token": 0, "remote create secrets": 0,
 		"remote create pods": 0, "local patch pods/status": 4,
 	})
+	if writes := added.Writes().Total(); writes > mostWrites {
+		t.Errorf("%d writes for two refusals, want at most %d: %v", writes, mostWrites, added)
+	}
 	nowHeap, nowGoroutines := memory(t, e)
 	t.Logf("heap %.0f MiB, then %.0f; goroutines %.0f, then %.0f; requests %v",
 		heap/(1<<20), nowHeap/(1<<20), goroutines, nowGoroutines, added)
 	if nowGoroutines > goroutines+50 {
 		t.Errorf("%.0f goroutines, %.0f before", nowGoroutines, goroutines)
+	}
+	if nowHeap > heap+mostHeap {
+		t.Errorf("a heap of %.0f MiB, %.0f before", nowHeap/(1<<20), heap/(1<<20))
+	}
+	create(victim, optionalReferences(name, "beside", 1)).WaitReady(t)
+	if now := uids(t, e, victim); !strings.Contains(now, running) {
+		t.Errorf("the victim's pods were %s, now they are %s", running, now)
 	}
 
 	// Pods within the limit of one pod cannot take everything together.

@@ -112,6 +112,15 @@ func (r Requests) Since(earlier Requests) Requests {
 	return added
 }
 
+// Total is the number of all requests.
+func (r Requests) Total() int {
+	total := 0
+	for _, count := range r {
+		total += count
+	}
+	return total
+}
+
 // AtMost fails the test for each kind of request of which there are more.
 func (r Requests) AtMost(t testing.TB, limits map[string]int) {
 	t.Helper()
