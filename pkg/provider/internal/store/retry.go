@@ -39,10 +39,15 @@ func RetryUnknown[R any](ctx context.Context, request func() (R, error)) (R, err
 func retry[R any](ctx context.Context, steps int, believed func(error) bool, request func() (R, error)) (R, error) {
 	var result R
 	var last error
+	asked := false
 	backoff := wait.Backoff{Duration: firstWait, Factor: 2, Steps: steps, Cap: longestWait, Jitter: 0.1}
-	_ = wait.ExponentialBackoffWithContext(ctx, backoff, func(context.Context) (bool, error) {
+	err := wait.ExponentialBackoffWithContext(ctx, backoff, func(context.Context) (bool, error) {
+		asked = true
 		result, last = request()
 		return believed(last), nil
 	})
+	if !asked {
+		return result, err // ctx had ended before
+	}
 	return result, last
 }
