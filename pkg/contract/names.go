@@ -118,22 +118,24 @@ func CheckNodeName(node string) error {
 	return nil
 }
 
-// ConfigMapName returns the name of the remote copy of a local ConfigMap. It is
-// the same name, except for kube-root-ca.crt, which the remote cluster uses for
-// its own CA.
-func ConfigMapName(local string) string {
-	if local == RootCAConfigMap {
-		return ReservedPrefix + RootCAConfigMap
+// ReservedName returns the name of the remote copy of a local ConfigMap or Secret
+// whose own name belongs to an object that akd did not make; for RootCAConfigMap, that
+// is always so. It returns the empty string for the few local names that have none.
+func ReservedName(local string) string {
+	name := ReservedPrefix + local
+	if len(name) > validation.DNS1123SubdomainMaxLength || IsTokenSecretName(name) {
+		return ""
 	}
-	return local
+	return name
 }
 
-// LocalConfigMapName is the inverse of ConfigMapName.
-func LocalConfigMapName(remote string) string {
-	if remote == ReservedPrefix+RootCAConfigMap {
-		return RootCAConfigMap
+// LocalName is the inverse of ReservedName, and leaves other names as they are: no
+// object whose local name begins with ReservedPrefix is copied.
+func LocalName(remote string) string {
+	if IsTokenSecretName(remote) {
+		return remote
 	}
-	return remote
+	return strings.TrimPrefix(remote, ReservedPrefix)
 }
 
 // TokenSecretName returns the name of the remote Secret with the service account

@@ -104,3 +104,28 @@ func TestCheckNodeName(t *testing.T) {
 		})
 	}
 }
+
+func TestReservedName(t *testing.T) {
+	cases := map[string]struct{ reason, local, want string }{
+		"RootCA": {reason: "a name of the contract", local: RootCAConfigMap, want: "actual-vk-kube-root-ca.crt"},
+		"Other":  {reason: "likewise", local: "istio-ca-root-cert", want: "actual-vk-istio-ca-root-cert"},
+		"Token":  {reason: "the Secret of a pod may have that name", local: "token-93104c7e", want: ""},
+		"Long":   {reason: "no name has more than 253 characters", local: strings.Repeat("a", 250), want: ""},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := ReservedName(tc.local)
+			if got != tc.want {
+				t.Errorf("%s: ReservedName(%q) = %q, want %q", tc.reason, tc.local, got, tc.want)
+			}
+			if got != "" && LocalName(got) != tc.local {
+				t.Errorf("LocalName(%q) = %q, want %q", got, LocalName(got), tc.local)
+			}
+		})
+	}
+	for _, remote := range []string{"settings", TokenSecretName("93104c7e")} {
+		if got := LocalName(remote); got != remote {
+			t.Errorf("LocalName(%q) = %q, want it as it is", remote, got)
+		}
+	}
+}

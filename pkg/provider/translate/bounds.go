@@ -53,7 +53,7 @@ func (b Bounds) collectAll(local *corev1.Pod) (all *collector, refused map[strin
 	for i := range local.Spec.EphemeralContainers {
 		container := &local.Spec.EphemeralContainers[i]
 		own := newCollector()
-		own.env(container.Env, container.EnvFrom)
+		own.visitor().env(container.Env, container.EnvFrom)
 		if why := own.reserved(); why != nil {
 			refused[container.Name] = why
 			continue

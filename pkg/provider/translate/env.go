@@ -10,8 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 const masterService = "kubernetes"
@@ -131,11 +129,6 @@ func (e *environment) translate(container *corev1.Container) {
 		}
 	}
 	container.Env = slices.Concat(merged, own)
-	for i := range container.EnvFrom {
-		if ref := container.EnvFrom[i].ConfigMapRef; ref != nil {
-			ref.Name = contract.ConfigMapName(ref.Name)
-		}
-	}
 }
 
 // imported returns the names that a container gets from envFrom. In a kubelet they
@@ -170,8 +163,6 @@ func (m *Mapper) translateVariable(variable *corev1.EnvVar, local *corev1.Pod) {
 	from := variable.ValueFrom
 	switch {
 	case from == nil:
-	case from.ConfigMapKeyRef != nil:
-		from.ConfigMapKeyRef.Name = contract.ConfigMapName(from.ConfigMapKeyRef.Name)
 	case from.FieldRef != nil:
 		if value, ok := m.localField(from.FieldRef.FieldPath, local); ok {
 			// A kubelet expands $(NAME) in values, but not in those of fields.

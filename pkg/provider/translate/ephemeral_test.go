@@ -28,7 +28,7 @@ func TestEphemeralContainersDoNotHoldEachOtherUp(t *testing.T) {
 			EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: name, Image: "debug:1"},
 		})
 	}
-	patches, err := mapper.Update(local, remote)
+	patches, err := mapper.Update(local, remote, PodContext{})
 	if err != nil {
 		t.Fatal(err)
 	}

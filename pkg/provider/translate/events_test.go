@@ -10,9 +10,9 @@ import (
 )
 
 func TestLocalText(t *testing.T) {
-	remote := `pods "web" is forbidden: exceeded quota: q, in namespace n1-93104c7ea350e1e1; configmap "actual-vk-kube-root-ca.crt"; ` +
+	remote := `pods "web" is forbidden: exceeded quota: q, in namespace n1-93104c7ea350e1e1; configmap "actual-vk-mesh-ca", secret "actual-vk-token-uid"; ` +
 		`User "system:serviceaccount:actual-system:n1" cannot; dial tcp 192.0.2.1:6443: connect: connection refused`
-	want := `pods "web" is forbidden: exceeded quota: q, in namespace shop; configmap "kube-root-ca.crt"; ` +
+	want := `pods "web" is forbidden: exceeded quota: q, in namespace shop; configmap "mesh-ca", secret "actual-vk-token-uid"; ` +
 		`akd cannot; dial tcp: connect: connection refused`
 	if got := testMapper().LocalText(localPod(), remote); got != want {
 		t.Errorf("LocalText = %q, want %q", got, want)

@@ -140,7 +140,7 @@ func followed(t *testing.T, mapper *Mapper, local, remote *corev1.Pod) []txtar.F
 		text += fmt.Sprintf(" %s: %s", step.Reason, step.Message)
 	}
 	files := []txtar.File{{Name: "want/next", Data: []byte(text + "\n")}}
-	patches, err := mapper.Update(local, remote)
+	patches, err := mapper.Update(local, remote, PodContext{})
 	if (err != nil) != !mapper.OwnsPodFor(remote, local) {
 		t.Fatal(err)
 	}

@@ -135,7 +135,7 @@ func FuzzLabels(f *testing.F) {
 		}
 		local.Labels[key], local.Annotations[key] = next, next
 		local.Labels["new"], local.Annotations["new"] = "1", "1"
-		patches, err := mapper.Update(local, remote)
+		patches, err := mapper.Update(local, remote, PodContext{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,7 +143,7 @@ func FuzzLabels(f *testing.F) {
 			remote = applied(t, remote, patch.Data)
 		}
 		showsLocal(t, mapper, local, remote, key)
-		if patches, err := mapper.Update(local, remote); err != nil || len(patches) > 0 {
+		if patches, err := mapper.Update(local, remote, PodContext{}); err != nil || len(patches) > 0 {
 			t.Errorf("after the patches there are more: %v, %v", patches, err)
 		}
 	})

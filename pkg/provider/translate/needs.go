@@ -94,17 +94,11 @@ func reserved(name string) bool { return strings.HasPrefix(name, contract.Reserv
 // collect collects the needs of a pod without its ephemeral containers.
 func collect(local *corev1.Pod) *collector {
 	c := newCollector()
-	for i := range local.Spec.ImagePullSecrets {
-		c.secret(local.Spec.ImagePullSecrets[i].Name)
-	}
+	c.visitor().pod(&local.Spec)
 	for i := range local.Spec.Volumes {
-		c.volume(&local.Spec.Volumes[i])
-	}
-	for i := range local.Spec.InitContainers {
-		c.env(local.Spec.InitContainers[i].Env, local.Spec.InitContainers[i].EnvFrom)
-	}
-	for i := range local.Spec.Containers {
-		c.env(local.Spec.Containers[i].Env, local.Spec.Containers[i].EnvFrom)
+		if local.Spec.Volumes[i].Projected != nil {
+			c.projected(&local.Spec.Volumes[i])
+		}
 	}
 	return c
 }
@@ -149,61 +143,23 @@ func (c *collector) reserved() *Refusal {
 	return nil
 }
 
-func (c *collector) configMap(name string) {
-	if name != "" {
-		c.configMaps[name] = true
+// visitor returns references that collect names.
+func (c *collector) visitor() references {
+	into := func(names map[string]bool) func(*string) {
+		return func(name *string) {
+			if *name != "" {
+				names[*name] = true
+			}
+		}
 	}
+	return references{configMap: into(c.configMaps), secret: into(c.secrets)}
 }
 
-func (c *collector) secret(name string) {
-	if name != "" {
-		c.secrets[name] = true
-	}
-}
-
-func (c *collector) secretRef(ref *corev1.LocalObjectReference) {
-	if ref != nil {
-		c.secret(ref.Name)
-	}
-}
-
-func (c *collector) volume(volume *corev1.Volume) {
-	switch {
-	case volume.ConfigMap != nil:
-		c.configMap(volume.ConfigMap.Name)
-	case volume.Secret != nil:
-		c.secret(volume.Secret.SecretName)
-	case volume.Projected != nil:
-		c.projected(volume)
-	case volume.CSI != nil:
-		c.secretRef(volume.CSI.NodePublishSecretRef)
-	case volume.AzureFile != nil:
-		c.secret(volume.AzureFile.SecretName)
-	case volume.CephFS != nil:
-		c.secretRef(volume.CephFS.SecretRef)
-	case volume.Cinder != nil:
-		c.secretRef(volume.Cinder.SecretRef)
-	case volume.FlexVolume != nil:
-		c.secretRef(volume.FlexVolume.SecretRef)
-	case volume.ISCSI != nil:
-		c.secretRef(volume.ISCSI.SecretRef)
-	case volume.RBD != nil:
-		c.secretRef(volume.RBD.SecretRef)
-	case volume.ScaleIO != nil:
-		c.secretRef(volume.ScaleIO.SecretRef)
-	case volume.StorageOS != nil:
-		c.secretRef(volume.StorageOS.SecretRef)
-	}
-}
-
+// projected collects what akd puts into the Secret of the pod.
 func (c *collector) projected(volume *corev1.Volume) {
 	for i := range volume.Projected.Sources {
 		source := &volume.Projected.Sources[i]
 		switch {
-		case source.ConfigMap != nil:
-			c.configMap(source.ConfigMap.Name)
-		case source.Secret != nil:
-			c.secret(source.Secret.Name)
 		case source.ServiceAccountToken != nil:
 			token := Token{Key: tokenKey(volume.Name, i), Audience: source.ServiceAccountToken.Audience, ExpirationSeconds: defaultTokenSeconds}
 			if seconds := source.ServiceAccountToken.ExpirationSeconds; seconds != nil {
@@ -218,32 +174,12 @@ func (c *collector) projected(volume *corev1.Volume) {
 	}
 }
 
-func (c *collector) env(env []corev1.EnvVar, from []corev1.EnvFromSource) {
-	for i := range env {
-		switch source := env[i].ValueFrom; {
-		case source == nil:
-		case source.ConfigMapKeyRef != nil:
-			c.configMap(source.ConfigMapKeyRef.Name)
-		case source.SecretKeyRef != nil:
-			c.secret(source.SecretKeyRef.Name)
-		}
-	}
-	for i := range from {
-		switch {
-		case from[i].ConfigMapRef != nil:
-			c.configMap(from[i].ConfigMapRef.Name)
-		case from[i].SecretRef != nil:
-			c.secret(from[i].SecretRef.Name)
-		}
-	}
-}
-
-// ConfigMap returns the remote copy of a local ConfigMap. The copy shares the data
-// of the original; do not modify it.
-func (s Site) ConfigMap(local *corev1.ConfigMap) *corev1.ConfigMap {
+// ConfigMap returns the remote copy of a local ConfigMap under the given name. The
+// copy shares the data of the original; do not modify it.
+func (s Site) ConfigMap(local *corev1.ConfigMap, name string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:      contract.ConfigMapName(local.Name),
+			Name:      name,
 			Namespace: s.name,
 			Labels:    s.Labels(local.Namespace, local.UID),
 		},
@@ -253,12 +189,12 @@ func (s Site) ConfigMap(local *corev1.ConfigMap) *corev1.ConfigMap {
 	}
 }
 
-// Secret returns the remote copy of a local Secret. The copy shares the data of
-// the original; do not modify it.
-func (s Site) Secret(local *corev1.Secret) *corev1.Secret {
+// Secret returns the remote copy of a local Secret under the given name. The copy
+// shares the data of the original; do not modify it.
+func (s Site) Secret(local *corev1.Secret, name string) *corev1.Secret {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:      local.Name,
+			Name:      name,
 			Namespace: s.name,
 			Labels:    s.Labels(local.Namespace, local.UID),
 		},

@@ -22,7 +22,7 @@ func TestNeedsOfReservedNames(t *testing.T) {
 	local := localPod(func(p *corev1.Pod) {
 		p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: contract.TokenSecretName("other-uid")}, {Name: "pull"}}
 		p.Spec.Volumes = []corev1.Volume{{Name: "ca", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-			LocalObjectReference: corev1.LocalObjectReference{Name: contract.ConfigMapName("kube-root-ca.crt")},
+			LocalObjectReference: corev1.LocalObjectReference{Name: contract.ReservedName("kube-root-ca.crt")},
 		}}}}
 	})
 	if diff := cmp.Diff(Needs{Secrets: []string{"pull"}}, testMapper().NeedsOf(local), cmpopts.EquateEmpty()); diff != "" {
@@ -46,15 +46,9 @@ func TestConfigMap(t *testing.T) {
 			Labels: testMapper().Labels("shop", "cm-uid")},
 		Data: map[string]string{"ca.crt": "local"}, BinaryData: map[string][]byte{"b": {1}}, Immutable: new(true),
 	}
-	got := siteOf(testMapper(), local.Namespace).ConfigMap(local)
+	got := siteOf(testMapper(), local.Namespace).ConfigMap(local, contract.ReservedName(local.Name))
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("ConfigMap (-want +got):\n%s", diff)
-	}
-	if back := contract.LocalConfigMapName(got.Name); back != local.Name {
-		t.Errorf("LocalConfigMapName(%q) = %q, want %q", got.Name, back, local.Name)
-	}
-	if name := contract.LocalConfigMapName(contract.ConfigMapName("other")); name != "other" {
-		t.Errorf("other names are kept, got %q", name)
 	}
 }
 
@@ -131,7 +125,7 @@ func TestSecret(t *testing.T) {
 				},
 				Type: tc.want, Data: map[string][]byte{"k": {1}},
 			}
-			got := siteOf(testMapper(), local.Namespace).Secret(local)
+			got := siteOf(testMapper(), local.Namespace).Secret(local, "s")
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s\nSecret (-want +got):\n%s", tc.reason, diff)
 			}
@@ -224,29 +218,29 @@ func TestTrimmedCopies(t *testing.T) {
 		Data:       map[string]string{"long": long, "short": "b"},
 		BinaryData: map[string][]byte{"binary": []byte(long)},
 	}
-	copied := site.ConfigMap(localMap)
+	copied := site.ConfigMap(localMap, "big")
 	TrimConfigMap(copied)
 	if held := len(copied.Data["long"]) + len(copied.Data["short"]) + len(copied.BinaryData["binary"]); held > 100 {
 		t.Errorf("the copy of a ConfigMap has %d bytes", held)
 	}
-	if len(localMap.Data["long"]) != size || !SameConfigMap(copied, site.ConfigMap(localMap)) {
+	if len(localMap.Data["long"]) != size || !SameConfigMap(copied, site.ConfigMap(localMap, "big")) {
 		t.Error("the trimmed copy is not that of the ConfigMap")
 	}
-	forged := site.ConfigMap(localMap)
+	forged := site.ConfigMap(localMap, "big")
 	forged.Data = map[string]string{"long": copied.Data["long"], "short": "b"}
-	if TrimConfigMap(forged); SameConfigMap(forged, site.ConfigMap(localMap)) {
+	if TrimConfigMap(forged); SameConfigMap(forged, site.ConfigMap(localMap, "big")) {
 		t.Error("a copy whose content is the digest is taken for the ConfigMap")
 	}
 
 	localSecret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "big", Namespace: "shop", UID: "u"}, Data: map[string][]byte{"long": []byte(long)},
 	}
-	secret := site.Secret(localSecret)
-	if TrimSecret(secret); len(secret.Data["long"]) > 100 || !SameSecret(secret, site.Secret(localSecret)) {
+	secret := site.Secret(localSecret, "big")
+	if TrimSecret(secret); len(secret.Data["long"]) > 100 || !SameSecret(secret, site.Secret(localSecret, "big")) {
 		t.Errorf("the trimmed copy of a Secret has %d bytes, and is not the Secret's", len(secret.Data["long"]))
 	}
 	localSecret.Data = map[string][]byte{"long": []byte(long + "b")}
-	if SameSecret(secret, site.Secret(localSecret)) {
+	if SameSecret(secret, site.Secret(localSecret, "big")) {
 		t.Error("a change of the Secret is not seen")
 	}
 }

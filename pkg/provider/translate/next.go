@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -118,10 +119,26 @@ func (m *Mapper) nextConflict(local, remote *corev1.Pod) Step {
 		}
 		return Step{Action: Refuse, Reason: ReasonRemotePodForeign, Message: sentence(err)}
 	}
-	if remote.DeletionTimestamp != nil {
+	if remote.DeletionTimestamp != nil && (local.Status.StartTime != nil || Finished(local)) {
 		return Step{Action: Wait}
 	}
+	if remote.DeletionTimestamp != nil {
+		return Step{Action: Refuse, Reason: ReasonFormerRemotePod, Message: formerPod(remote)}
+	}
 	return Step{Action: DeleteRemote}
+}
+
+// formerPod is what the owner of a pod reads whose name a remote pod still has. Its own
+// pod was deleted without waiting for that one, so it may take long, or for ever.
+func formerPod(remote *corev1.Pod) string {
+	message := fmt.Sprintf("Remote pod %s/%s of a former pod of the same name has not ended", remote.Namespace, remote.Name)
+	if remote.Spec.NodeName != "" {
+		message += " on remote node " + remote.Spec.NodeName
+	}
+	if len(remote.Finalizers) > 0 {
+		message += " and has the finalizers " + strings.Join(remote.Finalizers, ", ")
+	}
+	return message + ". This pod starts when that one is gone."
 }
 
 // nextTerminating passes on the local grace period, and again if it has been

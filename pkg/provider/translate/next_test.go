@@ -248,8 +248,20 @@ func TestNext(t *testing.T) {
 			local:  localPod(), remote: remotePod(t, ofUID("earlier")), want: Step{Action: DeleteRemote},
 		},
 		"RecreatedTerminating": {
-			reason: "The old one is on its way.",
-			local:  localPod(), remote: remotePod(t, ofUID("earlier"), terminating(30)), want: Step{Action: Wait},
+			reason: "The old one is on its way: nothing told the owner of the new one why it did not start.",
+			local:  localPod(), remote: remotePod(t, ofUID("earlier"), terminating(30), func(p *corev1.Pod) { p.Spec.NodeName = "real-7" }),
+			want: Step{Action: Refuse, Reason: ReasonFormerRemotePod, Message: "Remote pod n1-93104c7ea350e1e1/web of a former pod of the " +
+				"same name has not ended on remote node real-7. This pod starts when that one is gone."},
+		},
+		"RecreatedTerminatingHeld": {
+			reason: "Whoever holds it is named.",
+			local:  localPod(), remote: remotePod(t, ofUID("earlier"), terminating(30), func(p *corev1.Pod) { p.Finalizers = []string{"example.com/a"} }),
+			want: Step{Action: Refuse, Reason: ReasonFormerRemotePod, Message: "Remote pod n1-93104c7ea350e1e1/web of a former pod of the " +
+				"same name has not ended and has the finalizers example.com/a. This pod starts when that one is gone."},
+		},
+		"RecreatedTerminatingStarted": {
+			reason: "A pod that has started has been told more than that.",
+			local:  localPod(started), remote: remotePod(t, ofUID("earlier"), terminating(30)), want: Step{Action: Wait},
 		},
 		"RecreatedStarted": {
 			reason: "The remote pod was replaced by an older one (a restore from a backup): that goes first, too.",
@@ -353,7 +365,7 @@ func (w *world) step() bool {
 		w.remote, _ = siteOf(w.mapper, w.local.Namespace).Pod(w.local, PodContext{})
 		w.remote.UID = "new-remote-uid"
 	case Update:
-		patches, err := w.mapper.Update(w.local, w.remote)
+		patches, err := w.mapper.Update(w.local, w.remote, PodContext{})
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -28,6 +28,12 @@ const (
 	// ReasonRemotePodForeign means that a remote pod which akd did not create has
 	// the name of the local pod.
 	ReasonRemotePodForeign = "RemotePodForeign"
+	// ReasonFormerRemotePod means that the remote pod of a former local pod of the same
+	// name has not ended yet.
+	ReasonFormerRemotePod = "FormerRemotePodExists"
+	// ReasonNameTooLong means that no kubelet could name the folder with the logs of the
+	// remote pod.
+	ReasonNameTooLong = "NameTooLong"
 	// ReasonUnsupportedVolume means that the remote cluster cannot provide a volume.
 	ReasonUnsupportedVolume = "UnsupportedVolume"
 	// ReasonUnsupportedResourceClaim means that the pod has dynamic resource claims.
@@ -45,6 +51,9 @@ const (
 	ReasonReservedName = "ReservedName"
 	// ReasonInvalidHostname means that no kubelet can set the host name.
 	ReasonInvalidHostname = "InvalidHostname"
+	// ReasonReferenceNotCopied means that the remote cluster refuses the copy of a
+	// ConfigMap or Secret that the pod refers to.
+	ReasonReferenceNotCopied = "ReferenceNotCopied"
 	// ReasonTooManyReferences means that the pod refers to more ConfigMaps and
 	// Secrets than one pod may.
 	ReasonTooManyReferences = "TooManyReferences"
@@ -95,6 +104,8 @@ type PodContext struct {
 	// Nameservers are the addresses of the DNS of the local cluster, for a Mapper
 	// without Nameservers. See ClusterDNS.
 	Nameservers []string
+	// Displaced are the ConfigMaps and Secrets whose copies have reserved names.
+	Displaced Displaced
 	// LocalResources are extended resources that exist in the local cluster only:
 	// no remote node offers them.
 	LocalResources []corev1.ResourceName
@@ -108,6 +119,9 @@ type PodContext struct {
 func (s Site) Pod(local *corev1.Pod, context PodContext) (*corev1.Pod, error) {
 	if err := s.refuse(local); err != nil {
 		return nil, err
+	}
+	if refusal := s.refuseName(local); refusal != nil {
+		return nil, refusal
 	}
 	spec := *local.Spec.DeepCopy()
 	s.place(&spec, local)
@@ -126,6 +140,7 @@ func (s Site) Pod(local *corev1.Pod, context PodContext) (*corev1.Pod, error) {
 	for i := range spec.Containers {
 		env.translate(&spec.Containers[i])
 	}
+	context.Displaced.rename().pod(&spec)
 	meta := s.podMeta(local)
 	if refusal := refuseMetadata(&meta); refusal != nil {
 		return nil, refusal
@@ -135,6 +150,21 @@ func (s Site) Pod(local *corev1.Pod, context PodContext) (*corev1.Pod, error) {
 		return nil, refusal
 	}
 	return remote, nil
+}
+
+// refuseName returns a *Refusal for a pod whose name no kubelet could use with the
+// remote namespace, whose name is longer than that of many local ones. The folder with
+// the logs is named NAMESPACE_NAME_UID, and Linux allows 255 bytes.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/kuberuntime/helpers.go (BuildPodLogsDirectory)
+func (s Site) refuseName(local *corev1.Pod) *Refusal {
+	const maxFileName, uid = 255, 36
+	limit := maxFileName - len(s.name) - uid - len("__")
+	if len(local.Name) <= limit {
+		return nil
+	}
+	return &Refusal{ReasonNameTooLong, fmt.Sprintf(
+		"The name of the pod has %d characters, and on this node it can have %d: a kubelet names the folder with the logs "+
+			"after the pod and remote namespace %s. Use a shorter name.", len(local.Name), limit, s.name)}
 }
 
 // ExtendedResources returns the requested resources that are not defined by

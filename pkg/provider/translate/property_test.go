@@ -73,7 +73,7 @@ func FuzzPod(f *testing.F) {
 		if remote.Spec.NodeName != "" || remote.Spec.ServiceAccountName != "" || *remote.Spec.AutomountServiceAccountToken {
 			t.Errorf("the remote pod has a node or an identity: %+v", remote.Spec)
 		}
-		patches, err := mapper.Update(local, remote)
+		patches, err := mapper.Update(local, remote, PodContext{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,7 +138,7 @@ func trimmedGivesTheSame(t *testing.T, mapper *Mapper, local, remote *corev1.Pod
 			annotations: mapper.Annotations(local, remote),
 		}
 		if !mapper.AddsEphemeral(local, remote) {
-			patches, err := mapper.Update(local, remote)
+			patches, err := mapper.Update(local, remote, PodContext{})
 			decided.patches, decided.failed = patches, err != nil
 		}
 		return decided

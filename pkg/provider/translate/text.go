@@ -22,7 +22,7 @@ type names [][2]string
 // names returns the names to replace in messages of the remote cluster about a
 // local pod. remoteUID may be empty.
 func (m *Mapper) names(local *corev1.Pod, remoteUID types.UID) names {
-	pairs := names{{contract.ReservedPrefix + contract.RootCAConfigMap, contract.RootCAConfigMap}}
+	pairs := make(names, 0, 3)
 	for _, remote := range contract.RemoteNamespaces(m.Node, local.Namespace) {
 		pairs = append(pairs, [2]string{remote, local.Namespace})
 	}
@@ -39,5 +39,20 @@ func (n names) translate(text string) string {
 	for _, pair := range n {
 		text = strings.ReplaceAll(text, pair[0], pair[1])
 	}
-	return text
+	return localNames(text)
+}
+
+// localNames replaces the reserved names of copies, but not those of akd's own
+// Secrets, which have no local names.
+func localNames(text string) string {
+	if !strings.Contains(text, contract.ReservedPrefix) {
+		return text
+	}
+	parts := strings.Split(text, contract.ReservedPrefix)
+	for i, after := range parts[1:] {
+		if contract.IsTokenSecretName(contract.ReservedPrefix + after) {
+			parts[i+1] = contract.ReservedPrefix + after
+		}
+	}
+	return strings.Join(parts, "")
 }

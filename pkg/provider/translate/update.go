@@ -24,7 +24,7 @@ func (m *Mapper) differs(local, remote *corev1.Pod) bool {
 	if m.upToDate(local, remote) {
 		return false
 	}
-	patches, err := m.Update(local, remote)
+	patches, err := m.Update(local, remote, PodContext{})
 	return err != nil || len(patches) > 0
 }
 
@@ -40,7 +40,7 @@ func (m *Mapper) upToDate(local, remote *corev1.Pod) bool {
 // patches only what changed since the last update, so that changes made in the
 // remote cluster stay. Apply the patches in order; each is complete by itself.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/apis/core/validation/validation.go (ValidatePodUpdate)
-func (m *Mapper) Update(local, remote *corev1.Pod) ([]Patch, error) {
+func (m *Mapper) Update(local, remote *corev1.Pod, context PodContext) ([]Patch, error) {
 	if !m.OwnsPodFor(remote, local) {
 		return nil, fmt.Errorf("update remote pod %s/%s: it does not belong to local pod %s/%s",
 			remote.Namespace, remote.Name, local.Namespace, local.Name)
@@ -51,6 +51,8 @@ func (m *Mapper) Update(local, remote *corev1.Pod) ([]Patch, error) {
 		remote: remote,
 		want:   m.record(local),
 		have:   &record{},
+
+		context: context,
 	}
 	if text := remote.Annotations[contract.AnnotationApplied]; text != "" {
 		// Without a valid record, everything is compared.
@@ -154,6 +156,7 @@ type update struct {
 	mapper        *Mapper
 	local, remote *corev1.Pod
 	want, have    *record
+	context       PodContext
 }
 
 // main returns the patch of the pod itself, with the new record. Call it after
@@ -253,7 +256,7 @@ func (u *update) tolerations() []corev1.Toleration {
 // cannot change. If the remote API server rejects one, which nobody can remove
 // again, the later ones must still be added.
 func (u *update) ephemeral() []jsonObject {
-	env := &environment{mapper: u.mapper, local: u.local, variables: u.variables()}
+	env := &environment{mapper: u.mapper, local: u.local, variables: u.variables(), context: u.context}
 	var bodies []jsonObject
 	for _, container := range u.mapper.missingEphemeral(u.local, u.remote) {
 		bodies = append(bodies, jsonObject{"spec": jsonObject{"ephemeralContainers": []*corev1.EphemeralContainer{env.ephemeral(container)}}})
@@ -264,6 +267,7 @@ func (u *update) ephemeral() []jsonObject {
 func (e *environment) ephemeral(local *corev1.EphemeralContainer) *corev1.EphemeralContainer {
 	added := local.DeepCopy()
 	e.translate((*corev1.Container)(&added.EphemeralContainerCommon))
+	e.context.Displaced.rename().env(added.Env, added.EnvFrom)
 	return added
 }
 

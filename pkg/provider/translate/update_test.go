@@ -21,7 +21,7 @@ func TestUpdateLeavesOutReservedNames(t *testing.T) {
 	}}
 	mapper, remote := testMapper(), remotePod(t)
 	local := localPod(started, func(p *corev1.Pod) { p.Spec.EphemeralContainers = []corev1.EphemeralContainer{debug} })
-	if patches, err := mapper.Update(local, remote); err != nil || len(patches) > 0 {
+	if patches, err := mapper.Update(local, remote, PodContext{}); err != nil || len(patches) > 0 {
 		t.Errorf("Update = %v, %v, want no patches", patches, err)
 	}
 	if step := mapper.Next(local, remote); step.Action != CopyStatus {
@@ -46,7 +46,7 @@ func TestUpdateSettles(t *testing.T) {
 		}
 		p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug"}}}
 	})
-	patches, err := mapper.Update(local, remote)
+	patches, err := mapper.Update(local, remote, PodContext{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestUpdateSettles(t *testing.T) {
 	if _, left := remote.Labels["app"]; left || remote.Labels["tier"] != "web" || remote.Labels[contract.LabelUID] != "local-uid" {
 		t.Errorf("labels after the patches: %v", remote.Labels)
 	}
-	if patches, err = mapper.Update(local, remote); err != nil || len(patches) > 0 {
+	if patches, err = mapper.Update(local, remote, PodContext{}); err != nil || len(patches) > 0 {
 		t.Errorf("after the patches there are more: %v, %v", patches, err)
 	}
 	if step := mapper.Next(local, remote); step.Action != CopyStatus {
@@ -79,7 +79,7 @@ func TestUpdateResizeSettles(t *testing.T) {
 	local := limited("2")
 	var subresources []string
 	for range 3 {
-		patches, err := mapper.Update(local, remote)
+		patches, err := mapper.Update(local, remote, PodContext{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +93,7 @@ func TestUpdateResizeSettles(t *testing.T) {
 	}
 	// The remote cluster's own resize (an autoscaler's) stays.
 	remote.Spec.Containers[0].Resources.Requests[corev1.ResourceCPU] = resource.MustParse("3")
-	if patches, err := mapper.Update(local, remote); err != nil || len(patches) > 0 {
+	if patches, err := mapper.Update(local, remote, PodContext{}); err != nil || len(patches) > 0 {
 		t.Errorf("the remote cluster's own size is fought: %v, %v", patches, err)
 	}
 }

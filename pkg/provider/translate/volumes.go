@@ -64,8 +64,6 @@ func (m *Mapper) translateVolumes(volumes []corev1.Volume, local *corev1.Pod) {
 	for i := range volumes {
 		volume := &volumes[i]
 		switch {
-		case volume.ConfigMap != nil:
-			volume.ConfigMap.Name = contract.ConfigMapName(volume.ConfigMap.Name)
 		case volume.DownwardAPI != nil:
 			m.translateFiles(volume.DownwardAPI.Items, local)
 		case volume.Projected != nil:
@@ -80,8 +78,6 @@ func (m *Mapper) translateProjected(volume *corev1.Volume, local *corev1.Pod) {
 	for i := range volume.Projected.Sources {
 		source := &volume.Projected.Sources[i]
 		switch {
-		case source.ConfigMap != nil:
-			source.ConfigMap.Name = contract.ConfigMapName(source.ConfigMap.Name)
 		case source.DownwardAPI != nil:
 			m.translateFiles(source.DownwardAPI.Items, local)
 		case source.ClusterTrustBundle != nil:

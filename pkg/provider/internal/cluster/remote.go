@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -51,6 +52,25 @@ func (c *Remote) Secrets(namespace string) store.ListWatch {
 	return store.NewListWatch("remote secrets of "+namespace, c.server(), c.client.CoreV1().Secrets(namespace), c.ours)
 }
 
+// HasConfigMap asks the API server itself whether akd has created the ConfigMap of
+// that name. It lists, because a tenant may not get.
+func (c *Remote) HasConfigMap(ctx context.Context, namespace, name string) (bool, error) {
+	found, err := c.client.CoreV1().ConfigMaps(namespace).List(ctx, c.oursNamed(name))
+	if err != nil {
+		return false, fmt.Errorf("look for remote configmap %s/%s: %w", namespace, name, err)
+	}
+	return slices.ContainsFunc(found.Items, func(one corev1.ConfigMap) bool { return one.Name == name }), nil
+}
+
+// HasSecret does the same for a Secret.
+func (c *Remote) HasSecret(ctx context.Context, namespace, name string) (bool, error) {
+	found, err := c.client.CoreV1().Secrets(namespace).List(ctx, c.oursNamed(name))
+	if err != nil {
+		return false, fmt.Errorf("look for remote secret %s/%s: %w", namespace, name, err)
+	}
+	return slices.ContainsFunc(found.Items, func(one corev1.Secret) bool { return one.Name == name }), nil
+}
+
 // Services selects the Services of a namespace that akd created for this node.
 func (c *Remote) Services(namespace string) store.ListWatch {
 	return store.NewListWatch("remote services of "+namespace, c.server(), c.client.CoreV1().Services(namespace), c.ours)
@@ -75,6 +95,13 @@ func (c *Remote) Events(namespace string) store.ListWatch {
 // ours selects the objects that akd created for this node.
 func (c *Remote) ours(opts *metav1.ListOptions) {
 	opts.LabelSelector = labels.Set(c.owner.ObjectLabels()).String()
+}
+
+// oursNamed selects the object of that name, if akd created it for this node.
+func (c *Remote) oursNamed(name string) metav1.ListOptions {
+	opts := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()}
+	c.ours(&opts)
+	return opts
 }
 
 // ListMappedNamespaces lists the remote namespaces with this node's label, of

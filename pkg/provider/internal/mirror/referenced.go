@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/ptr"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -20,14 +21,20 @@ import (
 type Referenced[T store.Object] struct {
 	syncer[T]
 
-	watcher    *Watcher[T]
-	queue      queue.Adder
-	remoteName func(local string) string
-	translate  func(to translate.Site, local T) T
+	watcher   *Watcher[T]
+	queue     queue.Adder
+	translate func(to translate.Site, local T, name string) T
+	// has asks the remote API server whether akd has made the object of that name.
+	has func(ctx context.Context, namespace, name string) (bool, error)
+	// everywhere reports whether every remote namespace has its own object of that
+	// name.
+	everywhere func(name string) bool
 
-	mu       sync.Mutex
-	waiting  map[queue.Key]map[queue.Key]bool // pods that wait for a copy
-	compared map[queue.Key]comparison[T]
+	mu        sync.Mutex
+	waiting   map[queue.Key]map[queue.Key]bool // pods that wait for a copy
+	compared  map[queue.Key]comparison[T]
+	displaced map[queue.Key]bool // the local name belongs to a foreign object
+	failed    map[queue.Key]error
 }
 
 // comparison is the last result for an object. A comparison reads the whole
@@ -52,10 +59,13 @@ func NewConfigMaps(
 		},
 		watcher:    watcher,
 		queue:      adder,
-		remoteName: contract.ConfigMapName,
 		translate:  translate.Site.ConfigMap,
+		has:        remote.HasConfigMap,
+		everywhere: func(name string) bool { return name == contract.RootCAConfigMap },
 		waiting:    map[queue.Key]map[queue.Key]bool{},
 		compared:   map[queue.Key]comparison[*corev1.ConfigMap]{},
+		displaced:  map[queue.Key]bool{},
+		failed:     map[queue.Key]error{},
 	}
 }
 
@@ -73,10 +83,13 @@ func NewSecrets(remote *cluster.Remote, watcher *Watcher[*corev1.Secret], adder 
 		},
 		watcher:    watcher,
 		queue:      adder,
-		remoteName: func(name string) string { return name },
 		translate:  translate.Site.Secret,
+		has:        remote.HasSecret,
+		everywhere: func(string) bool { return false },
 		waiting:    map[queue.Key]map[queue.Key]bool{},
 		compared:   map[queue.Key]comparison[*corev1.Secret]{},
+		displaced:  map[queue.Key]bool{},
+		failed:     map[queue.Key]error{},
 	}
 }
 
@@ -85,8 +98,40 @@ func (m *Referenced[T]) Local(namespace, name string) T {
 	return m.watcher.Observe(namespace, name).Object
 }
 
+// Displaced reports whether the copy has a reserved name, because the local name
+// belongs to an object that akd did not make. That holds until the copy is deleted: it
+// is what pods refer to.
+func (m *Referenced[T]) Displaced(namespace *namespaces.Namespace, name string) bool {
+	if m.everywhere(name) {
+		return true
+	}
+	m.mu.Lock()
+	displaced := m.displaced[m.kind.Key(namespace.Local, name)]
+	m.mu.Unlock()
+	var none T
+	reserved := contract.ReservedName(name)
+	return displaced || reserved != "" && m.copied(namespace).Get(namespace.Name, reserved) != none
+}
+
+// remoteName returns the name of the copy.
+func (m *Referenced[T]) remoteName(namespace *namespaces.Namespace, name string) string {
+	if m.Displaced(namespace, name) {
+		return contract.ReservedName(name)
+	}
+	return name
+}
+
+// Failure returns why the last attempts to bring the copy up to date have failed, or
+// nil.
+func (m *Referenced[T]) Failure(namespace *namespaces.Namespace, name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.failed[m.kind.Key(namespace.Local, name)]
+}
+
 // InSync reports whether the remote copy matches the local object, or neither
-// exists. Otherwise, it queues the pod again once they match.
+// exists. Otherwise, it queues the pod again once they match, or have been found not
+// to; see Failure.
 func (m *Referenced[T]) InSync(namespace *namespaces.Namespace, name string, pod queue.Key) bool {
 	id := m.kind.Key(namespace.Local, name)
 	m.mu.Lock()
@@ -94,9 +139,12 @@ func (m *Referenced[T]) InSync(namespace *namespaces.Namespace, name string, pod
 		m.waiting[id] = map[queue.Key]bool{}
 	}
 	m.waiting[id][pod] = true
+	failed := m.failed[id] != nil
 	m.mu.Unlock()
 	if !m.isInSync(namespace, name) {
-		m.queue.Add(id)
+		if !failed { // otherwise, the queue has it already, with back-off
+			m.queue.Add(id)
+		}
 		return false
 	}
 	m.mu.Lock()
@@ -111,7 +159,7 @@ func (m *Referenced[T]) InSync(namespace *namespaces.Namespace, name string, pod
 func (m *Referenced[T]) isInSync(namespace *namespaces.Namespace, name string) bool {
 	var none T
 	local := m.watcher.Observe(namespace.Local, name)
-	have := m.copied(namespace).Get(namespace.Name, m.remoteName(name))
+	have := m.copied(namespace).Get(namespace.Name, m.remoteName(namespace, name))
 	switch {
 	case !local.Read:
 		return false
@@ -134,7 +182,7 @@ func (m *Referenced[T]) same(namespace *namespaces.Namespace, local, copied T) b
 	if last.local == local && last.copied == copied {
 		return last.same
 	}
-	same := m.inSync(copied, m.translate(namespace.Site, local))
+	same := m.inSync(copied, m.translate(namespace.Site, local, copied.GetName()))
 	m.mu.Lock()
 	m.compared[id] = comparison[T]{local, copied, same}
 	m.mu.Unlock()
@@ -142,9 +190,10 @@ func (m *Referenced[T]) same(namespace *namespaces.Namespace, local, copied T) b
 }
 
 // Reconcile updates the remote copy from the local object, and deletes it if
-// the local one is gone or no pod refers to it any more.
-func (m *Referenced[T]) Reconcile(ctx context.Context, namespace *namespaces.Namespace, name string) error {
-	var want T
+// the local one is gone or no pod refers to it any more. attempts is the number of
+// failures in a row.
+func (m *Referenced[T]) Reconcile(ctx context.Context, namespace *namespaces.Namespace, name string, attempts int) error {
+	var none T
 	local := m.watcher.Observe(namespace.Local, name)
 	if local.Used && (!local.Read || local.Refused != nil) {
 		// An unreadable object is not a deleted one: keep its copy.
@@ -153,23 +202,83 @@ func (m *Referenced[T]) Reconcile(ctx context.Context, namespace *namespaces.Nam
 		}
 		return nil
 	}
-	if local.Object != want {
-		want = m.translate(namespace.Site, local.Object)
-	} else {
-		m.forget(namespace, name)
+	if local.Object == none {
+		return m.remove(ctx, namespace, name)
 	}
-	done, err := m.sync(ctx, namespace, m.remoteName(name), want)
-	if done {
+	copyName := m.remoteName(namespace, name)
+	done, err := m.sync(ctx, namespace, copyName, m.translate(namespace.Site, local.Object, copyName))
+	if apierrors.IsAlreadyExists(err) && copyName == name {
+		err = m.displace(ctx, namespace, name, err)
+	}
+	if m.note(namespace, name, err, attempts) || done {
 		m.wake(namespace, name)
 	}
 	return err
 }
 
-// forget drops the last comparison of an object that is gone.
-func (m *Referenced[T]) forget(namespace *namespaces.Namespace, name string) {
+// remove deletes the copy of an object that is gone.
+func (m *Referenced[T]) remove(ctx context.Context, namespace *namespaces.Namespace, name string) error {
+	var none T
+	gone := true
+	for _, copyName := range []string{name, contract.ReservedName(name)} {
+		done, err := m.sync(ctx, namespace, copyName, none)
+		if err != nil {
+			return err
+		}
+		gone = gone && done
+	}
+	if !gone {
+		return nil // the watch queues the object again
+	}
+	m.forget(namespace, name)
+	m.wake(namespace, name)
+	return nil
+}
+
+// displace takes a reserved name for the copy if an object that akd did not make has
+// the local name. It asks the API server, because caches lag.
+func (m *Referenced[T]) displace(ctx context.Context, namespace *namespaces.Namespace, name string, exists error) error {
+	ours, err := m.has(ctx, namespace.Name, name)
+	if err != nil {
+		return err
+	}
+	if ours || contract.ReservedName(name) == "" {
+		return exists
+	}
+	id := m.kind.Key(namespace.Local, name)
+	m.mu.Lock()
+	m.displaced[id] = true
+	m.mu.Unlock()
+	m.queue.Add(id)
+	return nil
+}
+
+// note keeps the result of an attempt, and reports whether it is a failure that the
+// waiting pods do not know yet.
+func (m *Referenced[T]) note(namespace *namespaces.Namespace, name string, err error, attempts int) bool {
+	id := m.kind.Key(namespace.Local, name)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.compared, m.kind.Key(namespace.Local, name))
+	if err == nil {
+		delete(m.failed, id)
+		return false
+	}
+	if attempts < queue.QuietAttempts {
+		return false
+	}
+	known := m.failed[id]
+	m.failed[id] = err
+	return known == nil || known.Error() != err.Error()
+}
+
+// forget drops what is known of an object that is gone.
+func (m *Referenced[T]) forget(namespace *namespaces.Namespace, name string) {
+	id := m.kind.Key(namespace.Local, name)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.compared, id)
+	delete(m.displaced, id)
+	delete(m.failed, id)
 }
 
 // wake queues the pods that wait for the copy.

@@ -57,15 +57,17 @@ func (o *Opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *
 	})
 	n.ConfigMaps = store.New(store.Handlers[*corev1.ConfigMap]{
 		Changed: func(c store.Change[*corev1.ConfigMap]) {
-			o.Queue.Add(queue.ConfigMap.Key(local, contract.LocalConfigMapName(c.Object().Name)))
+			o.Queue.Add(queue.ConfigMap.Key(local, contract.LocalName(c.Object().Name)))
 		},
 		Ready: ready,
 		Trim:  translate.TrimConfigMap,
 	})
 	n.Secrets = store.New(store.Handlers[*corev1.Secret]{
-		Changed: func(c store.Change[*corev1.Secret]) { o.Queue.Add(queue.Secret.Key(local, c.Object().Name)) },
-		Ready:   ready,
-		Trim:    func(secret *corev1.Secret) { translate.TrimSecret(secret); o.Interner.Share(secret) },
+		Changed: func(c store.Change[*corev1.Secret]) {
+			o.Queue.Add(queue.Secret.Key(local, contract.LocalName(c.Object().Name)))
+		},
+		Ready: ready,
+		Trim:  func(secret *corev1.Secret) { translate.TrimSecret(secret); o.Interner.Share(secret) },
 	})
 	n.Services = store.New(store.Handlers[*corev1.Service]{
 		Changed: func(c store.Change[*corev1.Service]) { o.Queue.Add(queue.Service.Key(local, c.Object().Name)) },

@@ -250,10 +250,10 @@ func (c *Controller) keys(localNamespace string) []queue.Key {
 		keys = append(keys, queue.Pod.Key(localNamespace, pod.Name))
 	}
 	for _, configMap := range opened.ConfigMaps.All() {
-		keys = append(keys, queue.ConfigMap.Key(localNamespace, contract.LocalConfigMapName(configMap.Name)))
+		keys = append(keys, queue.ConfigMap.Key(localNamespace, contract.LocalName(configMap.Name)))
 	}
 	for _, secret := range opened.Secrets.All() {
-		keys = append(keys, queue.Secret.Key(localNamespace, secret.Name))
+		keys = append(keys, queue.Secret.Key(localNamespace, contract.LocalName(secret.Name)))
 	}
 	return keys
 }

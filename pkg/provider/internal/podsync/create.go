@@ -35,9 +35,9 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 		return err
 	}
 	if !inSync {
-		return r.tokens.Store(ctx, p.remoteNamespace, secret)
+		return errors.Join(r.tokens.Store(ctx, p.remoteNamespace, secret), r.notCopied(p))
 	}
-	around := r.podContext(p.local)
+	around := r.podContext(p)
 	if around.LocalResources, err = r.admission.localResources(ctx, p.local); err != nil {
 		return err
 	}
@@ -102,24 +102,49 @@ func (r *reconciler) needsInSync(p pair) bool {
 	return settled
 }
 
+// notCopied returns a *translate.Refusal if one of the copies that the pod waits for
+// cannot be made, or nil.
+func (r *reconciler) notCopied(p pair) error {
+	needs := r.mapper.NeedsOf(p.local)
+	for _, name := range needs.ConfigMaps {
+		if err := r.configMaps.Failure(p.remoteNamespace, name); err != nil {
+			return p.remoteNamespace.Site.RefuseCopy(p.local, "ConfigMap", name, err)
+		}
+	}
+	for _, name := range needs.Secrets {
+		if err := r.secrets.Failure(p.remoteNamespace, name); err != nil {
+			return p.remoteNamespace.Site.RefuseCopy(p.local, "Secret", name, err)
+		}
+	}
+	return nil
+}
+
 // podContext returns the local objects from which a kubelet builds the pod's
 // environment.
-func (r *reconciler) podContext(pod *corev1.Pod) translate.PodContext {
+func (r *reconciler) podContext(p pair) translate.PodContext {
+	pod := p.local
 	around := translate.PodContext{
 		Services:    r.services.In(pod.Namespace),
 		ConfigMaps:  map[string]*corev1.ConfigMap{},
 		Secrets:     map[string]*corev1.Secret{},
 		Nameservers: r.services.Nameservers(),
+		Displaced:   translate.Displaced{ConfigMaps: map[string]bool{}, Secrets: map[string]bool{}},
 	}
 	needs := r.mapper.NeedsOf(pod)
 	for _, name := range needs.ConfigMaps {
 		if found := r.configMaps.Local(pod.Namespace, name); found != nil {
 			around.ConfigMaps[name] = found
 		}
+		if r.configMaps.Displaced(p.remoteNamespace, name) {
+			around.Displaced.ConfigMaps[name] = true
+		}
 	}
 	for _, name := range needs.Secrets {
 		if found := r.secrets.Local(pod.Namespace, name); found != nil {
 			around.Secrets[name] = found
+		}
+		if r.secrets.Displaced(p.remoteNamespace, name) {
+			around.Displaced.Secrets[name] = true
 		}
 	}
 	return around

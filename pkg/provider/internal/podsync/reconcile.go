@@ -107,9 +107,9 @@ func (r *reconciler) reconcile(ctx context.Context, k queue.Key, attempts int) e
 func (r *reconciler) reconcileKind(ctx context.Context, k queue.Key, attempts int) error {
 	switch k.Kind {
 	case queue.ConfigMap:
-		return r.reconcileConfigMap(ctx, k)
+		return r.reconcileConfigMap(ctx, k, attempts)
 	case queue.Secret:
-		return r.reconcileSecret(ctx, k)
+		return r.reconcileSecret(ctx, k, attempts)
 	case queue.Service:
 		return r.services.ReconcileService(ctx, k, attempts)
 	case queue.EndpointSlice:
@@ -119,24 +119,24 @@ func (r *reconciler) reconcileKind(ctx context.Context, k queue.Key, attempts in
 	}
 }
 
-func (r *reconciler) reconcileConfigMap(ctx context.Context, k queue.Key) error {
+func (r *reconciler) reconcileConfigMap(ctx context.Context, k queue.Key, attempts int) error {
 	opened := r.namespaces.Get(k.Namespace)
 	if opened == nil {
 		return nil
 	}
-	return r.configMaps.Reconcile(ctx, opened, k.Name)
+	return r.configMaps.Reconcile(ctx, opened, k.Name, attempts)
 }
 
 // reconcileSecret handles mirrored Secrets and, under their own remote names,
 // the Secrets that hold a pod's tokens.
-func (r *reconciler) reconcileSecret(ctx context.Context, k queue.Key) error {
+func (r *reconciler) reconcileSecret(ctx context.Context, k queue.Key, attempts int) error {
 	opened := r.namespaces.Get(k.Namespace)
 	if opened == nil {
 		return nil
 	}
 	have := opened.Secrets.Get(opened.Name, k.Name)
 	if have == nil || !translate.IsTokenSecret(have) {
-		return r.secrets.Reconcile(ctx, opened, k.Name)
+		return r.secrets.Reconcile(ctx, opened, k.Name, attempts)
 	}
 	if r.index.has(types.UID(have.Labels[contract.LabelUID])) {
 		return nil
@@ -210,7 +210,7 @@ func (r *reconciler) update(ctx context.Context, p pair) error {
 	if err != nil {
 		return errors.Join(err, r.syncStatus(ctx, p))
 	}
-	patches, err := r.mapper.Update(p.local, remote)
+	patches, err := r.mapper.Update(p.local, remote, r.podContext(p))
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/ptr"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -123,6 +124,9 @@ func describePod(pod *corev1.Pod) string {
 	if image := pod.Spec.Containers[0].Image; image != "busybox" {
 		line.WriteString(" image=" + image)
 	}
+	for _, name := range reservedNames(pod) {
+		line.WriteString(" uses=" + name)
+	}
 	if pod.DeletionTimestamp != nil {
 		fmt.Fprintf(&line, " terminating=%ds", *pod.DeletionGracePeriodSeconds)
 	}
@@ -136,4 +140,22 @@ func describePod(pod *corev1.Pod) string {
 		}
 	}
 	return line.String()
+}
+
+// reservedNames returns the reserved names that the environment and the pull secrets of
+// a remote pod refer to.
+func reservedNames(pod *corev1.Pod) []string {
+	var names []string
+	for _, from := range pod.Spec.Containers[0].EnvFrom {
+		switch {
+		case from.ConfigMapRef != nil:
+			names = append(names, from.ConfigMapRef.Name)
+		case from.SecretRef != nil:
+			names = append(names, from.SecretRef.Name)
+		}
+	}
+	for _, secret := range pod.Spec.ImagePullSecrets {
+		names = append(names, secret.Name)
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, contract.ReservedPrefix) })
 }

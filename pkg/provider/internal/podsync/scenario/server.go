@@ -19,10 +19,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/kubernetes/scheme"
 	clienttesting "k8s.io/client-go/testing"
@@ -50,7 +52,25 @@ type fakeServer struct {
 func newFakeServer(name string) *fakeServer {
 	c := &fakeServer{name: name, client: fake.NewClientset(), refusals: map[string]error{}, writes: map[string]int{}}
 	c.client.PrependReactor("*", "*", c.react)
+	c.client.PrependWatchReactor("*", c.watch)
 	return c
+}
+
+// watch leaves out objects that the label selector does not match, which the fake's
+// watch does not do.
+func (c *fakeServer) watch(action clienttesting.Action) (bool, watch.Interface, error) {
+	selected, ok := action.(clienttesting.WatchActionImpl)
+	if !ok || selected.GetWatchRestrictions().Labels.Empty() {
+		return false, nil, nil
+	}
+	all, err := c.client.Tracker().Watch(action.GetResource(), action.GetNamespace(), selected.ListOptions)
+	if err != nil {
+		return true, nil, err
+	}
+	return true, watch.Filter(all, func(event watch.Event) (watch.Event, bool) {
+		meta, err := apimeta.Accessor(event.Object)
+		return event, err != nil || selected.GetWatchRestrictions().Labels.Matches(labels.Set(meta.GetLabels()))
+	}), nil
 }
 
 // react counts and refuses requests, and does what the fake's tracker does not.
