@@ -29,8 +29,11 @@ const (
 	// renewFraction is the share of a token's lifetime after which akd renews it,
 	// as a kubelet renews the tokens of pods.
 	renewFraction = 0.8
-	// maxLife is the longest lifetime of a token that akd requests.
-	maxLife = 24 * time.Hour
+	// renewLife is the longest lifetime of which akd uses that share: like a kubelet,
+	// akd renews a token after a day at the latest, so that a long-lived one is valid
+	// for almost all of its lifetime whenever akd has to stop.
+	// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/token/token_manager.go
+	renewLife = 30 * time.Hour
 	// checkInterval is how often akd checks whether someone else has stored a
 	// token, and whether its own is due for renewal.
 	checkInterval = 15 * time.Second
@@ -275,8 +278,7 @@ func (c *Credential) adopt(ctx context.Context, secret *corev1.Secret, warn Warn
 	return nil
 }
 
-// renew requests a token for akd itself and stores it. It keeps the lifetime of
-// the previous token, which whoever installed akd has chosen.
+// renew requests a token for akd itself and stores it.
 func (c *Credential) renew(ctx context.Context, secret *corev1.Secret, warn Warn) error {
 	c.mu.Lock()
 	now := c.current
@@ -286,7 +288,7 @@ func (c *Credential) renew(ctx context.Context, secret *corev1.Secret, warn Warn
 	if !isAccount {
 		return errors.New("its token is not a service account's: akd cannot renew it")
 	}
-	life := int64(min(now.token.life(), maxLife) / time.Second)
+	life := int64(c.nextLife(secret, now.token) / time.Second)
 	granted, err := c.client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{Audiences: slices.Clone(now.token.Audience), ExpirationSeconds: &life},
 	}, metav1.CreateOptions{})
@@ -308,6 +310,23 @@ func (c *Credential) renew(ctx context.Context, secret *corev1.Secret, warn Warn
 		return fmt.Errorf("store the renewed credential in secret %s: %w", c.secret, err)
 	}
 	return c.adopt(ctx, stored, warn)
+}
+
+// nextLife returns the lifetime of the next token: the one that whoever installed
+// akd has chosen. If nobody has, it is that of the current token, up to the default:
+// a long-lived token may serve to begin with.
+func (c *Credential) nextLife(secret *corev1.Secret, current claims) time.Duration {
+	chosen, found := secret.Annotations[contract.AnnotationTokenLifetime]
+	if !found {
+		return min(current.life(), contract.DefaultTokenLifetime)
+	}
+	life, err := contract.ParseTokenLifetime(chosen)
+	if err != nil {
+		c.Logger.Warn("the chosen lifetime of akd's token is not used", "secret", c.secret, "annotation", contract.AnnotationTokenLifetime,
+			"error", err)
+		return min(current.life(), contract.DefaultTokenLifetime)
+	}
+	return life
 }
 
 // record stores the outcome of an operation. It reports a problem once the

@@ -87,7 +87,7 @@ func (c *Credential) parse(secret *corev1.Secret) (parsedCredential, error) {
 	parsed := parsedCredential{kubeconfig: content, config: config, token: claimsOf(config.BearerToken)}
 	if life := parsed.token.life(); life > 0 {
 		share := renewFraction - rand.Float64()*jitter //nolint:gosec // spreads load, nothing secret depends on it
-		parsed.renewAt = time.Unix(parsed.token.IssuedAt, 0).Add(time.Duration(float64(life) * share))
+		parsed.renewAt = time.Unix(parsed.token.IssuedAt, 0).Add(time.Duration(float64(min(life, renewLife)) * share))
 	}
 	return parsed, nil
 }
