@@ -101,6 +101,10 @@ const (
 	ConditionCredentialRenewed corev1.NodeConditionType = Domain + "CredentialRenewed"
 )
 
+// ReasonCredentialRejected is the reason of the Node's condition Ready, and of an
+// event, while a cluster does not accept the credential with which akd starts.
+const ReasonCredentialRejected = "CredentialRejected"
+
 // Types of remote Secrets.
 const (
 	// SecretTypeReplicatedToken replaces kubernetes.io/service-account-token. The

@@ -258,10 +258,10 @@ func (c connector) askBoth(ctx context.Context, connected *clients, remote kuber
 		err   error
 	)
 	if found.localUID, err = cluster.UID(ctx, sideLocal, connected.own); err != nil {
-		return facts{}, err
+		return facts{}, c.rejected(connected, sideLocal, err)
 	}
 	if found.remoteUID, err = cluster.UID(ctx, sideRemote, remote); err != nil {
-		return facts{}, c.rejected(connected, err)
+		return facts{}, c.rejected(connected, sideRemote, err)
 	}
 	// If a cluster were its own remote, akd would create another pod for each pod
 	// that it created.
@@ -282,31 +282,6 @@ func (c connector) askBoth(ctx context.Context, connected *clients, remote kuber
 	}
 	return found, err
 }
-
-// rejected explains that a cluster does not accept the credential in the Secret:
-// akd was away for longer than it was valid.
-func (c connector) rejected(connected *clients, err error) error {
-	if connected.credential == nil || !apierrors.IsUnauthorized(err) {
-		return err
-	}
-	return &rejectedError{
-		err:  fmt.Errorf("%w: %w", connected.credential.Rejection(c.cfg.NodeName), err),
-		warn: connected.warnOfNode(c.cfg.NodeName, c.clock, c.logger),
-	}
-}
-
-// rejectedError means that a cluster does not accept akd's credential. Somebody has
-// to give akd another one; akd waits for it.
-type rejectedError struct {
-	err  error
-	warn credential.Warn
-}
-
-// Error implements error.
-func (e *rejectedError) Error() string { return e.err.Error() }
-
-// Unwrap returns the cause.
-func (e *rejectedError) Unwrap() error { return e.err }
 
 // askServices checks the prerequisites of mirroring: kube-proxy's right to
 // watch Services, and the address that every pod in the local cluster uses for

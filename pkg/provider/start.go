@@ -107,8 +107,8 @@ func (s *starter) tell(ctx context.Context, err error) {
 		s.warned = s.clock.Now()
 	}
 	s.mu.Unlock()
-	if warn {
-		rejected.warn(ctx, "CredentialRejected", rejected.Error())
+	if isRejected {
+		rejected.report(ctx, warn)
 	}
 }
 

@@ -22,10 +22,15 @@ import (
 func TestStartWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		began, attempts, events := time.Now(), 0, 0
+		began, attempts, events, marks := time.Now(), 0, 0, 0
 		warn := func(_ context.Context, _, message string) {
 			if events++; !strings.Contains(message, "rotate") {
 				t.Errorf("the event says %q", message)
+			}
+		}
+		mark := func(_ context.Context, reason, message string) {
+			if marks++; reason != "CredentialRejected" || !strings.Contains(message, "rotate") {
+				t.Errorf("the node says %s: %q", reason, message)
 			}
 		}
 		s := newTestStarter(func(context.Context) (*akd, error) {
@@ -34,7 +39,7 @@ func TestStartWaits(t *testing.T) {
 			case waited < time.Minute:
 				return nil, errors.New("connection refused")
 			case waited < 3*time.Hour:
-				return nil, &rejectedError{err: errors.New("rejected: run kubectl actual token rotate"), warn: warn}
+				return nil, &rejectedError{err: errors.New("rejected: run kubectl actual token rotate"), warn: warn, mark: mark}
 			}
 			return &akd{leadership: onlyOne{}}, nil
 		})
@@ -58,6 +63,9 @@ func TestStartWaits(t *testing.T) {
 		}
 		if events != 3 {
 			t.Errorf("%d events in three hours, want 3", events)
+		}
+		if marks < 3*60*60/40 {
+			t.Errorf("the node said so %d times in three hours: a cluster forgets it after 40 s", marks)
 		}
 		if attempts > 3*60*60/10 {
 			t.Errorf("%d attempts in three hours", attempts)

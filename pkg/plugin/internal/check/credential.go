@@ -2,6 +2,9 @@ package check
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -14,9 +17,11 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
 
-// renewBy is how long a token is valid when akd should have renewed it at the
-// latest.
-const renewBy = time.Hour
+// akd should have renewed a token while a tenth of its lifetime was left, or renewBy.
+const (
+	renewShare = 10
+	renewBy    = time.Hour
+)
 
 // credentialValid has the peer cluster review the token in akd's Secret.
 func credentialValid(ctx context.Context, s *Subject) Finding {
@@ -48,6 +53,9 @@ func credentialValid(ctx context.Context, s *Subject) Finding {
 		return skipped("your user may not create tokenreviews in the %s cluster", peer.Side)
 	case err != nil:
 		return unknown(err)
+	case !review.Status.Authenticated && expired(s, secret):
+		return failed(s.rotateCommand(), "it expired at %s: akd was away for longer, or could not renew it",
+			secret.Annotations[contract.AnnotationTokenExpires])
 	case !review.Status.Authenticated:
 		// The API server's reason may quote the token: it is left out.
 		return failed(s.installCommand()+"; if that does not help, "+s.rotateCommand(),
@@ -55,22 +63,48 @@ func credentialValid(ctx context.Context, s *Subject) Finding {
 	case review.Status.User.Username != kubeclient.AccountUser(s.Node.Name):
 		return failed(s.rotateCommand(), "akd's token belongs to %s", review.Status.User.Username)
 	}
-	return judgeExpiry(s, secret)
+	return judgeExpiry(s, secret, lifeOf(stored.BearerToken))
 }
 
-// judgeExpiry looks at how long an accepted token is valid.
-func judgeExpiry(s *Subject, secret *corev1.Secret) Finding {
+// expired goes by what is written on the Secret: the token is not accepted.
+func expired(s *Subject, secret *corev1.Secret) bool {
+	expires, err := time.Parse(time.RFC3339, secret.Annotations[contract.AnnotationTokenExpires])
+	return err == nil && expires.Before(s.Clock.Now())
+}
+
+// lifeOf returns the lifetime that a token says it was granted, or 0. The other
+// cluster has accepted the token.
+func lifeOf(token string) time.Duration {
+	var claims struct {
+		IssuedAt int64 `json:"iat"`
+		Expires  int64 `json:"exp"`
+	}
+	_, rest, _ := strings.Cut(token, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	decoded, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil || json.Unmarshal(decoded, &claims) != nil || claims.IssuedAt == 0 {
+		return 0
+	}
+	return time.Duration(claims.Expires-claims.IssuedAt) * time.Second
+}
+
+// judgeExpiry looks at how long an accepted token with that lifetime is valid.
+func judgeExpiry(s *Subject, secret *corev1.Secret, life time.Duration) Finding {
 	expires, err := time.Parse(time.RFC3339, secret.Annotations[contract.AnnotationTokenExpires])
 	if err != nil {
 		return warning(s.rotateCommand(), "its expiry is not known: Secret %s/%s has no valid annotation %s",
 			secret.Namespace, secret.Name, contract.AnnotationTokenExpires)
+	}
+	spare := renewBy
+	if life > 0 {
+		spare = min(renewBy, life/renewShare)
 	}
 	left := expires.Sub(s.Clock.Now()).Round(time.Minute)
 	renewed := s.Node.condition(contract.ConditionCredentialRenewed)
 	switch {
 	case renewed != nil && renewed.Status == corev1.ConditionFalse:
 		return failed(s.rotateCommand(), "akd fails to renew it, and it expires in %s: %s", left, renewed.Message)
-	case left < renewBy:
+	case left < spare:
 		return warning(s.rotateCommand(), "it expires in %s, and akd has not renewed it", left)
 	default:
 		return ok("it expires in %s, and akd renews it before", left)

@@ -133,6 +133,8 @@ func nodeReady(_ context.Context, s *Subject) Finding {
 	switch {
 	case ready == nil:
 		return failed(s.logsCommand(), "it has no condition Ready")
+	case ready.Status == corev1.ConditionFalse && ready.Reason == contract.ReasonCredentialRejected:
+		return failed(s.rotateCommand(), "%s: %s", ready.Reason, ready.Message)
 	case ready.Status != corev1.ConditionTrue:
 		return failed(s.logsCommand(), "%s: %s", ready.Reason, ready.Message)
 	case s.Node.Object.Spec.Unschedulable:
@@ -175,6 +177,8 @@ func akdReachesRemote(ctx context.Context, s *Subject) Finding {
 		return skipped("the node's condition Ready is unknown")
 	case ready.Reason == reasonRemoteUnreachable:
 		return failed(fix, "%s", ready.Message)
+	case ready.Reason == contract.ReasonCredentialRejected:
+		return ok("it answers akd, but does not accept its credential")
 	}
 	silence, known := inspect.RemoteSilence(ctx, s.Node.Host, inspect.Leader(ctx, s.Local, s.Node.Name))
 	switch {

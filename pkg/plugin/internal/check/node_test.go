@@ -159,6 +159,15 @@ func TestNodeReady(t *testing.T) {
 			found:  "RemoteReady: all is well",
 			fix:    logs,
 		},
+		"Rejected": {
+			reason: "akd waits for another credential",
+			change: func(s *Subject) {
+				s.Node.Object.Status.Conditions[0] = condition(corev1.NodeReady, corev1.ConditionFalse, contract.ReasonCredentialRejected, "no")
+			},
+			level: LevelFailed,
+			found: "CredentialRejected: no",
+			fix:   "kubectl actual token rotate vk --remote-context=there",
+		},
 		"Unregistered": {
 			reason: "akd's log says why",
 			change: func(s *Subject) { s.Node.Object = nil },
@@ -246,6 +255,12 @@ func TestAKDReachesRemote(t *testing.T) {
 			found:      "no answer for 56 s",
 			fix:        fix,
 		},
+		"Rejected": {
+			reason:     "it answers, and node-ready says the rest",
+			conditions: []corev1.NodeCondition{condition(corev1.NodeReady, corev1.ConditionFalse, contract.ReasonCredentialRejected, "no")},
+			level:      LevelOK,
+			found:      "does not accept its credential",
+		},
 		"Lost": {
 			reason:     "akd says nothing",
 			conditions: []corev1.NodeCondition{condition(corev1.NodeReady, corev1.ConditionUnknown, "NodeStatusUnknown", "")},
@@ -315,10 +330,26 @@ func TestJudgeExpiry(t *testing.T) {
 	cases := map[string]struct {
 		reason     string
 		expires    string
+		life       time.Duration
 		conditions []corev1.NodeCondition
 		level      Level
 		found, fix string
 	}{
+		"Short life": {
+			reason:  "akd renews a token of ten minutes after eight",
+			expires: now().Add(3 * time.Minute).Format(time.RFC3339),
+			life:    10 * time.Minute,
+			level:   LevelOK,
+			found:   "3m0s",
+		},
+		"Long life": {
+			reason:  "akd renews a token of a week after a day",
+			expires: now().Add(2 * time.Minute).Format(time.RFC3339),
+			life:    7 * 24 * time.Hour,
+			level:   LevelWarning,
+			found:   "expires in 2m0s",
+			fix:     rotate,
+		},
 		"Long": {reason: "akd renews it", expires: now().Add(20 * time.Hour).Format(time.RFC3339), level: LevelOK, found: "20h0m0s"},
 		"Short": {
 			reason:  "akd should have renewed it",
@@ -352,7 +383,7 @@ func TestJudgeExpiry(t *testing.T) {
 				Name:        "vk",
 				Annotations: map[string]string{contract.AnnotationTokenExpires: tc.expires},
 			}}
-			expect(t, tc.reason, judgeExpiry(subject(nil, nil, tc.conditions...), secret), tc.level, tc.found, tc.fix)
+			expect(t, tc.reason, judgeExpiry(subject(nil, nil, tc.conditions...), secret, tc.life), tc.level, tc.found, tc.fix)
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"testing"
 	"time"
 
@@ -131,6 +132,7 @@ func TestCredentialValid(t *testing.T) {
 		reason     string
 		kubeconfig string // empty: there is no Secret
 		review     func() (authenticationv1.TokenReviewStatus, error)
+		left       time.Duration // 0: 20 h
 		level      Level
 		found, fix string
 	}{
@@ -150,6 +152,15 @@ func TestCredentialValid(t *testing.T) {
 			level: LevelFailed,
 			found: "the remote cluster does not accept akd's token",
 			fix:   install + "; if that does not help, " + rotate,
+		},
+		"Expired": {
+			reason:     "no installation is needed",
+			kubeconfig: token,
+			review:     func() (authenticationv1.TokenReviewStatus, error) { return authenticationv1.TokenReviewStatus{}, nil },
+			left:       -time.Hour,
+			level:      LevelFailed,
+			found:      "it expired at ",
+			fix:        rotate,
 		},
 		"Another's": {
 			reason:     "akd should not have those rights",
@@ -182,12 +193,13 @@ func TestCredentialValid(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var local []runtime.Object
+			left := cmp.Or(tc.left, 20*time.Hour)
 			if tc.kubeconfig != "" {
 				local = append(local, &corev1.Secret{
 					ObjectMeta: metav1.ObjectMeta{
 						Namespace:   contract.SystemNamespace,
 						Name:        "vk",
-						Annotations: map[string]string{contract.AnnotationTokenExpires: now().Add(20 * time.Hour).Format(time.RFC3339)},
+						Annotations: map[string]string{contract.AnnotationTokenExpires: now().Add(left).Format(time.RFC3339)},
 					},
 					Data: map[string][]byte{kubeclient.KubeconfigKey: []byte(tc.kubeconfig)},
 				})

@@ -149,8 +149,12 @@ func statusOf(node *corev1.Node, now time.Time) *NodeStatus {
 func (n *NodeStatus) addConditions(status *corev1.NodeStatus) {
 	if _, ready := nodeutil.GetNodeCondition(status, corev1.NodeReady); ready != nil {
 		n.Ready = ready.Status == corev1.ConditionTrue
+		fix := n.logsCommand()
+		if ready.Reason == contract.ReasonCredentialRejected {
+			fix = n.rotateCommand()
+		}
 		if !n.Ready {
-			n.add(fmt.Sprintf("the node is not ready: %s: %s", ready.Reason, ready.Message), n.logsCommand())
+			n.add(fmt.Sprintf("the node is not ready: %s: %s", ready.Reason, ready.Message), fix)
 		}
 	}
 	_, paused := nodeutil.GetNodeCondition(status, contract.ConditionOrphanDeletionPaused)

@@ -64,6 +64,14 @@ func TestStatusOf(t *testing.T) {
 			},
 			warnings: []Problem{unsigned},
 		},
+		"Away": {
+			reason: "for longer than its credential was valid: the log says no more",
+			conditions: []corev1.NodeCondition{
+				{Type: corev1.NodeReady, Status: corev1.ConditionFalse, Reason: contract.ReasonCredentialRejected, Message: "message"},
+			},
+			credential: "-",
+			want:       []Problem{{What: "the node is not ready: CredentialRejected: message", Fix: rotate}},
+		},
 		"Moved": {
 			reason: "akd has another address: its pods run, which is no outage",
 			conditions: []corev1.NodeCondition{

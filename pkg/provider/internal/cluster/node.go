@@ -7,11 +7,13 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 
 	"context"
+	"encoding/json"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
@@ -28,6 +30,22 @@ func (c *Local) GetNode(ctx context.Context) (*corev1.Node, error) {
 		return nil, fmt.Errorf("read local node %s: %w", c.node, err)
 	}
 	return node, nil
+}
+
+// SetNodeCondition sets one condition of the Node, if the Node is as it was read.
+func (c *Local) SetNodeCondition(ctx context.Context, read *corev1.Node, condition *corev1.NodeCondition) error {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": read.UID, "resourceVersion": read.ResourceVersion},
+		"status":   map[string]any{"conditions": []*corev1.NodeCondition{condition}}, // merged by type
+	})
+	if err != nil {
+		return err
+	}
+	nodes := c.client.CoreV1().Nodes()
+	if _, err := nodes.Patch(ctx, read.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status"); err != nil {
+		return fmt.Errorf("set condition %s of local node %s: %w", condition.Type, read.Name, err)
+	}
+	return nil
 }
 
 // ListNodes lists the remote nodes from the cache of the API server.
