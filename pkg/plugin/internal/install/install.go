@@ -33,6 +33,7 @@ type installOptions struct {
 	env *command.Env
 	nodeOptions
 	remoteServer string
+	tokenLife    tokenLifetime
 	dryRun       string
 	wait         bool
 	force        bool
@@ -79,6 +80,7 @@ become this cluster's. akd then deletes the pods in them that no local pod needs
 	o.addFlags(flags, env.Version)
 	flags.StringVar(&o.remoteServer, "remote-server", "",
 		"https://HOST:PORT at which pods of the local cluster reach the remote API server (default: the kubeconfig's server)")
+	o.tokenLife.addFlag(flags)
 	flags.StringVar(&o.dryRun, "dry-run", dryRunNone,
 		`must be "none", "server" (submit the objects without storing them) or "client" (print the objects)`)
 	flags.BoolVar(&o.wait, "wait", true, "wait until the node is ready and has run a probe pod")

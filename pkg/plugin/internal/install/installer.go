@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
@@ -100,8 +101,18 @@ func (i *installer) storeCredential(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	credential := kubeclient.Credential{Owner: i.both.Owner(i.options.node), Host: i.host, Peer: i.peer, Server: server}
-	counts, expires, err := credential.Store(ctx)
-	i.counts = i.counts.Add(counts)
-	return "for " + server + " until " + expires, err
+	credential := kubeclient.Credential{
+		Owner:    i.both.Owner(i.options.node),
+		Host:     i.host,
+		Peer:     i.peer,
+		Server:   server,
+		Lifetime: time.Duration(i.options.tokenLife),
+	}
+	stored, err := credential.Store(ctx)
+	i.counts = i.counts.Add(stored.Counts)
+	outcome := "for " + server + " until " + stored.Expires
+	if stored.Shortened != "" {
+		outcome += "; " + stored.Shortened
+	}
+	return outcome, err
 }

@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -27,9 +28,10 @@ func NewToken(env *command.Env) *cobra.Command {
 
 // rotateOptions are those of kubectl actual token rotate.
 type rotateOptions struct {
-	env    *command.Env
-	node   string
-	revoke bool
+	env       *command.Env
+	node      string
+	revoke    bool
+	tokenLife tokenLifetime
 }
 
 func newRotate(env *command.Env) *cobra.Command {
@@ -47,6 +49,9 @@ and rights and tokens of others that a thief may have left.`,
 		Example: `  # Give akd a new token
   kubectl actual token rotate vk-ak-example --remote-context=remote
 
+  # Let akd be away for six days from now on
+  kubectl actual token rotate vk-ak-example --remote-context=remote --token-lifetime=168h
+
   # Make all tokens invalid that akd ever had
   kubectl actual token rotate vk-ak-example --remote-context=remote --revoke-all`,
 		Args: command.OneNode,
@@ -59,6 +64,7 @@ and rights and tokens of others that a thief may have left.`,
 		},
 	}
 	cmd.Flags().BoolVar(&o.revoke, "revoke-all", false, "replace akd's service account, which makes every former token invalid")
+	o.tokenLife.addFlag(cmd.Flags())
 	return cmd
 }
 
@@ -91,7 +97,8 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	_, expires, err := credential.Store(ctx)
+	credential.Lifetime = time.Duration(o.tokenLife)
+	stored, err := credential.Store(ctx)
 	if err != nil && o.revoke {
 		return failure.Hintf(fmt.Errorf("every token is revoked, and akd has none: %w", err),
 			"run kubectl actual token rotate %s again", o.node)
@@ -103,7 +110,10 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 	if o.revoke {
 		former = "; all former tokens are revoked"
 	}
-	o.env.Out().Printf("node/%s has a new token, which expires at %s%s\n", o.node, expires, former)
+	o.env.Out().Printf("node/%s has a new token, which expires at %s%s\n", o.node, stored.Expires, former)
+	if stored.Shortened != "" {
+		o.env.ErrOut().Printf("warning: %s cluster: %s\n", credential.Peer.Side, stored.Shortened)
+	}
 	if o.revoke {
 		o.reportSurvivors(ctx, both.Remote, who)
 	}

@@ -2,6 +2,7 @@ package kubeclient
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -13,16 +14,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/utils/ptr"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 )
 
 const (
-	// tokenLife is requested. The server may grant less; akd renews it.
-	tokenLife = 24 * time.Hour
-	// tokenSpare is how much of its life a token must have left to be kept by a
-	// rerun of install.
+	// A token must have a tenth of its life left to be kept by a rerun of install, but
+	// no more than tokenSpare.
+	spareShare = 10
 	tokenSpare = 10 * time.Minute
 	// KubeconfigKey is that of the kubeconfig in akd's Secret.
 	KubeconfigKey = "kubeconfig"
@@ -34,46 +35,84 @@ type Credential struct {
 	Host   *Cluster
 	Peer   *Cluster
 	Server string // the address of the peer's API server
+	// Lifetime is that of akd's tokens from now on. If it is 0, it stays as it is.
+	Lifetime time.Duration
 	// Renew makes a new token even if the stored one is good.
 	Renew bool
 }
 
-// Store makes sure that akd's Secret in the host cluster leads to the peer. It
-// returns when the token in it expires, in RFC 3339.
-func (c *Credential) Store(ctx context.Context) (counts Counts, expires string, err error) {
+// Stored is what is in akd's Secret.
+type Stored struct {
+	Counts  Counts
+	Expires string // when the token expires, in RFC 3339
+	// Shortened says that the API server granted a shorter lifetime than was requested;
+	// empty if it did not.
+	Shortened string
+}
+
+// Store makes sure that akd's Secret in the host cluster leads to the peer.
+func (c *Credential) Store(ctx context.Context) (Stored, error) {
 	secrets := c.Host.Client.CoreV1().Secrets(contract.SystemNamespace)
 	secret, err := secrets.Get(ctx, c.Owner.Node, metav1.GetOptions{})
 	exists := err == nil
 	if err != nil && !apierrors.IsNotFound(err) {
-		return Counts{}, "", fmt.Errorf("read akd's credential: %w", err)
+		return Stored{}, fmt.Errorf("read akd's credential: %w", err)
 	}
 	if exists {
 		if err := c.checkSecret(secret); err != nil {
-			return Counts{}, "", err
+			return Stored{}, err
 		}
 	}
 	ca, err := c.Peer.authority()
 	if err != nil {
-		return Counts{}, "", err
+		return Stored{}, err
 	}
 	if exists && !c.Renew && c.isGood(ctx, secret, ca) {
-		return Counts{Unchanged: 1}, secret.Annotations[contract.AnnotationTokenExpires], nil
+		return Stored{Counts: Counts{Unchanged: 1}, Expires: secret.Annotations[contract.AnnotationTokenExpires]}, nil
 	}
-	content, expires, err := c.kubeconfig(ctx, ca)
+	life := cmp.Or(c.Lifetime, lifetimeOf(secret))
+	granted, err := c.requestToken(ctx, life)
 	if err != nil {
-		return Counts{}, "", err
+		return Stored{}, err
+	}
+	stored := Stored{
+		Counts:    Counts{Created: 1},
+		Expires:   granted.Status.ExpirationTimestamp.UTC().Format(time.RFC3339),
+		Shortened: shortened(granted, life),
+	}
+	content, err := c.kubeconfig(granted.Status.Token, ca)
+	if err != nil {
+		return Stored{}, err
 	}
 	if !exists {
-		_, err = secrets.Create(ctx, c.fill(&corev1.Secret{}, content, expires), metav1.CreateOptions{FieldManager: FieldManager})
-		counts = Counts{Created: 1}
+		_, err = secrets.Create(ctx, c.fill(&corev1.Secret{}, content, stored.Expires, life), metav1.CreateOptions{FieldManager: FieldManager})
 	} else {
-		_, err = secrets.Update(ctx, c.fill(secret, content, expires), metav1.UpdateOptions{FieldManager: FieldManager})
-		counts = Counts{Changed: 1}
+		_, err = secrets.Update(ctx, c.fill(secret, content, stored.Expires, life), metav1.UpdateOptions{FieldManager: FieldManager})
+		stored.Counts = Counts{Changed: 1}
 	}
 	if err != nil {
-		return Counts{}, "", fmt.Errorf("store akd's credential: %w", err)
+		return Stored{}, fmt.Errorf("store akd's credential: %w", err)
 	}
-	return counts, expires, nil
+	return stored, nil
+}
+
+// lifetimeOf returns the lifetime that was chosen for akd's tokens.
+func lifetimeOf(secret *corev1.Secret) time.Duration {
+	life, err := contract.ParseTokenLifetime(secret.Annotations[contract.AnnotationTokenLifetime])
+	if err != nil {
+		return contract.DefaultTokenLifetime // nobody has chosen one
+	}
+	return life
+}
+
+// shortened compares what was granted with what was requested.
+// https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/ (--service-account-max-token-expiration)
+func shortened(granted *authenticationv1.TokenRequest, requested time.Duration) string {
+	life := time.Duration(ptr.Deref(granted.Spec.ExpirationSeconds, 0)) * time.Second
+	if life <= 0 || life >= requested {
+		return ""
+	}
+	return fmt.Sprintf("its API server grants a token %s instead of %s", life, requested)
 }
 
 // checkSecret refuses a Secret that is somebody else's.
@@ -88,49 +127,61 @@ func (c *Credential) checkSecret(secret *corev1.Secret) error {
 	return nil
 }
 
-func (c *Credential) fill(secret *corev1.Secret, content []byte, expires string) *corev1.Secret {
+func (c *Credential) fill(secret *corev1.Secret, content []byte, expires string, life time.Duration) *corev1.Secret {
 	secret.Name, secret.Namespace = c.Owner.Node, contract.SystemNamespace
 	secret.Labels = map[string]string{LabelManagedBy: FieldManager, LabelPartOf: PartOf, contract.LabelNodeName: c.Owner.Node}
 	if c.Host.Side == Remote {
 		secret.Labels[contract.LabelClusterUID] = string(c.Owner.ClusterUID)
 	}
-	secret.Annotations = map[string]string{contract.AnnotationTokenExpires: expires, contract.AnnotationPeerUID: string(c.Peer.UID)}
+	secret.Annotations = map[string]string{
+		contract.AnnotationTokenExpires:  expires,
+		contract.AnnotationTokenLifetime: life.String(),
+		contract.AnnotationPeerUID:       string(c.Peer.UID),
+	}
 	secret.Data = map[string][]byte{KubeconfigKey: content}
 	return secret
 }
 
-// kubeconfig is minified and flat: one server, its CA and a token.
-func (c *Credential) kubeconfig(ctx context.Context, ca []byte) (content []byte, expires string, err error) {
-	seconds := int64(tokenLife.Seconds())
+// requestToken requests a token for akd.
+func (c *Credential) requestToken(ctx context.Context, life time.Duration) (*authenticationv1.TokenRequest, error) {
+	seconds := int64(life.Seconds())
 	granted, err := c.Peer.Client.CoreV1().ServiceAccounts(contract.SystemNamespace).CreateToken(ctx, c.Owner.Node,
 		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
-	if err != nil {
-		err = fmt.Errorf("request a token of %s ServiceAccount %s/%s: %w", c.Peer.Side, contract.SystemNamespace, c.Owner.Node, err)
-		if apierrors.IsForbidden(err) {
-			err = failure.Hintf(err, "your user needs the right to create serviceaccounts/token in %s", contract.SystemNamespace)
-		}
-		return nil, "", err
+	if err == nil {
+		return granted, nil
 	}
+	err = fmt.Errorf("request a token of %s ServiceAccount %s/%s: %w", c.Peer.Side, contract.SystemNamespace, c.Owner.Node, err)
+	if apierrors.IsForbidden(err) {
+		err = failure.Hintf(err, "your user needs the right to create serviceaccounts/token in %s", contract.SystemNamespace)
+	}
+	return nil, err
+}
+
+// kubeconfig is minified and flat: one server, its CA and a token.
+func (c *Credential) kubeconfig(token string, ca []byte) ([]byte, error) {
 	name := string(c.Peer.Side)
 	made := clientcmdapi.NewConfig()
 	made.Clusters[name] = &clientcmdapi.Cluster{Server: c.Server, CertificateAuthorityData: ca, TLSServerName: c.Peer.Config.ServerName}
-	made.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: granted.Status.Token}
+	made.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: token}
 	made.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name}
 	made.CurrentContext = name
-	content, err = clientcmd.Write(*made)
-	return content, granted.Status.ExpirationTimestamp.UTC().Format(time.RFC3339), err
+	return clientcmd.Write(*made)
 }
 
-// isGood reports whether a stored credential leads where it should and is
-// accepted there.
+// isGood reports whether a stored credential leads where it should, has the lifetime
+// that it should, and is accepted.
 func (c *Credential) isGood(ctx context.Context, secret *corev1.Secret, ca []byte) bool {
 	name := string(c.Peer.Side)
 	stored, err := clientcmd.Load(secret.Data[KubeconfigKey])
 	if err != nil || stored.Clusters[name] == nil || stored.AuthInfos[name] == nil {
 		return false
 	}
+	life := lifetimeOf(secret)
+	if c.Lifetime != 0 && c.Lifetime != life {
+		return false
+	}
 	expires, err := time.Parse(time.RFC3339, secret.Annotations[contract.AnnotationTokenExpires])
-	if err != nil || time.Until(expires) < tokenSpare {
+	if err != nil || time.Until(expires) < min(tokenSpare, life/spareShare) {
 		return false
 	}
 	found := stored.Clusters[name]

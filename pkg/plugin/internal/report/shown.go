@@ -112,7 +112,8 @@ func shownAnnotations() map[string]*shape {
 	for _, name := range []string{
 		contract.AnnotationRenewAfter, contract.AnnotationRefreshCertificates,
 		contract.AnnotationRemoteNamespace, contract.AnnotationRemoteNode, contract.AnnotationRemoteUID,
-		contract.AnnotationTokenExpires, contract.AnnotationInstalledKinds, contract.Domain + "config-hash",
+		contract.AnnotationTokenExpires, contract.AnnotationTokenLifetime, contract.AnnotationInstalledKinds,
+		contract.Domain + "config-hash",
 		corev1.MirrorPodAnnotationKey, "deployment.kubernetes.io/revision", "node.alpha.kubernetes.io/ttl",
 	} {
 		shown[name] = &shape{}
