@@ -369,6 +369,7 @@ func (c *Controller) collectGarbage(ctx context.Context) {
 	}
 	tick.Every(ctx, c.config.Clock, interval, func(ctx context.Context) {
 		c.index.prune()
+		c.reconciler.slowdown.prune()
 		err := c.opener.DeleteUnused(ctx, c.config.Clock.Now(), c.config.UnusedTTL, used)
 		if err != nil && !apierrors.IsForbidden(err) {
 			c.logger.Debug("unused remote namespace not deleted yet", "error", err)

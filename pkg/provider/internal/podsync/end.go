@@ -29,10 +29,15 @@ func (r *reconciler) fail(ctx context.Context, p pair, step translate.Step) erro
 			return err
 		}
 	}
+	if wait := r.slowdown.wait(p.local, step.Reason); wait > 0 {
+		r.queue.AddAfter(p.key, wait)
+		return r.recordRefusal(ctx, p, step.Reason, step.Message+" "+messageSlowed)
+	}
 	status := r.mapper.FailedStatus(p.local, step.Reason, step.Message, metav1.NewTime(r.clock.Now()))
 	if err := r.patchStatus(ctx, p.local, status, nil); err != nil {
 		return err
 	}
+	r.slowdown.failed(p.local, step.Reason)
 	r.recorder.Event(p.local, corev1.EventTypeWarning, step.Reason, step.Message)
 	return nil
 }

@@ -35,6 +35,7 @@ type reconciler struct {
 
 	debouncer *statusDebouncer
 	released  *cooldown
+	slowdown  *slowdown
 }
 
 // reconcilerConfig configures a reconciler.
@@ -64,6 +65,7 @@ func newReconciler(config reconcilerConfig) *reconciler {
 		reconcilerConfig: config,
 		debouncer:        newStatusDebouncer(config.clock),
 		released:         newCooldown(config.clock, releaseCooldown),
+		slowdown:         newSlowdown(config.clock),
 	}
 }
 

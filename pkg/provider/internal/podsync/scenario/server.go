@@ -49,6 +49,9 @@ type fakeServer struct {
 	writes     map[string]int
 }
 
+// anyName stands for the name of an object in the answer to its creation.
+const anyName = "NAME"
+
 func newFakeServer(name string) *fakeServer {
 	c := &fakeServer{name: name, client: fake.NewClientset(), refusals: map[string]error{}, writes: map[string]int{}}
 	c.client.PrependReactor("*", "*", c.react)
@@ -80,7 +83,7 @@ func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, e
 		resource += "/" + sub
 	}
 	if err := c.note(action.GetVerb(), resource); err != nil {
-		return true, nil, err
+		return true, nil, about(action, err)
 	}
 	if c.isConfined(action) {
 		return true, nil, apierrors.NewForbidden(action.GetResource().GroupResource(), "", errors.New("no role is bound there"))
@@ -112,6 +115,23 @@ func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, e
 		}
 	}
 	return false, nil, nil
+}
+
+// about returns the error with the name of the object that the action would create.
+func about(action clienttesting.Action, err error) error {
+	create, creates := action.(clienttesting.CreateActionImpl)
+	answer, answers := errors.AsType[*apierrors.StatusError](err)
+	if !creates || !answers || answer.ErrStatus.Details == nil {
+		return err
+	}
+	meta, accessErr := apimeta.Accessor(create.Object)
+	if accessErr != nil {
+		return err
+	}
+	status := *answer.ErrStatus.DeepCopy()
+	status.Message = strings.ReplaceAll(status.Message, anyName, meta.GetName())
+	status.Details.Name = strings.ReplaceAll(status.Details.Name, anyName, meta.GetName())
+	return &apierrors.StatusError{ErrStatus: status}
 }
 
 // patch applies the patch as the fake would, and sets a version on the result.
@@ -292,13 +312,13 @@ func (c *fakeServer) refuse(verb, resource, message string) {
 // reject makes the server answer 422 Invalid to new pods: as its own validation does,
 // with a message about a field, or as a policy or a webhook does.
 func (c *fakeServer) reject(who, message string) {
-	answer := apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "web",
+	answer := apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, anyName,
 		field.ErrorList{field.Invalid(field.NewPath("spec", "containers").Index(0).Child("image"), "busybox", message)})
 	switch who {
 	case "policy":
 		answer.ErrStatus.Details.Kind = "pods"
 		answer.ErrStatus.Details.Causes = []metav1.StatusCause{{Message: message}}
-		answer.ErrStatus.Message = "pods \"web\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: " + message
+		answer.ErrStatus.Message = "pods \"" + anyName + "\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: " + message
 	case "webhook":
 		answer.ErrStatus.Message = "admission webhook \"w.example.com\" denied the request: " + message
 	}
