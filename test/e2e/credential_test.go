@@ -6,12 +6,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	nodeutil "k8s.io/component-helpers/node/util"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -104,4 +109,86 @@ func TestTokenRevoked(t *testing.T) {
 	e.Kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas=2")
 	e.WaitRollout(t, namespace, "deployment/web")
 	session.MustAnswer(t)
+}
+
+// akd was away for longer than its token was valid. It used to say so in its log and
+// by an event only: the Node said that its kubelet had stopped, and kubectl actual
+// status sent people to the log. It waits for another token, and needs no restart.
+func TestTokenExpired(t *testing.T) {
+	e := shared
+	node := e.InstallNode(t, manifests.Values{Node: "expired"}, time.Hour)
+	akd := e.StartAKD(t, node.Name, node.Args()...)
+	namespace := e.Namespace(t, "expired")
+	e.Apply(t, namespace, env.Web(node.Name, 1))
+	e.WaitRollout(t, namespace, "deployment/web")
+
+	akd.Stop(t, syscall.SIGTERM)
+	e.ExpireCredential(t, node.Name)
+	akd.Start(t)
+	const cure = "kubectl actual token rotate expired --remote-context=CONTEXT"
+	env.Eventually(t, "akd says that it is not ready", func(ctx context.Context) error {
+		said, err := e.Unready(ctx, env.FirstMetrics) // whoever reads it may not learn the reason
+		return errors.Join(err, saysAll(said, "[-]start failed"))
+	})
+	env.Eventually(t, "the Node says why", func(ctx context.Context) error {
+		_, err := credentialRejected(ctx, e, node.Name, cure)
+		return err
+	})
+	events := e.Kubectl(t, "local", "get", "events", "-n", "default", "-o", "yaml",
+		"--field-selector=reason=CredentialRejected,involvedObject.name="+node.Name)
+	if err := saysAll(strings.Join(strings.Fields(events), " "), "which expired at ", cure); err != nil {
+		t.Errorf("events: %v", err)
+	}
+	status, _, code := e.Actual(t, "status", node.Name)
+	if err := saysAll(strings.Join(strings.Fields(status), " "), "CredentialRejected", "fix: "+cure); err != nil || code != 3 {
+		t.Errorf("kubectl actual status: exit code %d, %v", code, err)
+	}
+	if env.Slow() {
+		env.Eventually(t, "akd goes on to say so, for longer than a cluster waits for a kubelet", func(ctx context.Context) error {
+			ready, err := credentialRejected(ctx, e, node.Name, cure)
+			if err != nil {
+				return err
+			}
+			if said := ready.LastHeartbeatTime.Sub(ready.LastTransitionTime.Time); said < time.Minute {
+				return fmt.Errorf("for only %s", said)
+			}
+			return nil
+		})
+	}
+	if akd.HasExited() {
+		t.Error("akd has exited")
+	}
+
+	e.MustActual(t, "token", "rotate", node.Name, "--remote-context=remote")
+	akd.WaitReady(t)
+	e.Kubectl(t, "local", "scale", "deployment/web", "-n", namespace, "--replicas=2")
+	e.WaitRollout(t, namespace, "deployment/web")
+	e.WaitSynced(t, env.FirstMetrics)
+	if akd.HasExited() {
+		t.Error("akd has exited")
+	}
+}
+
+// credentialRejected returns the Node's condition Ready if that says that akd's
+// credential is rejected, and how to cure that.
+func credentialRejected(ctx context.Context, e *env.Env, node, cure string) (*corev1.NodeCondition, error) {
+	found, err := e.Local.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	_, ready := nodeutil.GetNodeCondition(&found.Status, corev1.NodeReady)
+	if ready == nil || ready.Status != corev1.ConditionFalse || ready.Reason != contract.ReasonCredentialRejected {
+		return nil, fmt.Errorf("condition Ready: %v", ready)
+	}
+	return ready, saysAll(ready.Message, cure)
+}
+
+// saysAll returns an error if a text lacks one of the parts.
+func saysAll(text string, parts ...string) error {
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			return fmt.Errorf("no %q in %q", part, text)
+		}
+	}
+	return nil
 }

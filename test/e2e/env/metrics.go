@@ -26,6 +26,16 @@ func (e *Env) MetricsPage(ctx context.Context, port, path string) (string, error
 	return string(out), err
 }
 
+// Unready returns what akd's /readyz says while akd is not ready, and an error
+// otherwise.
+func (e *Env) Unready(ctx context.Context, port string) (string, error) {
+	if _, err := e.MetricsPage(ctx, port, "/readyz"); err == nil {
+		return "", errors.New("akd is ready")
+	}
+	out, err := e.execLocal(ctx, "curl", "-s", "http://127.0.0.1:"+port+"/readyz").Output()
+	return string(out), err
+}
+
 // WaitSynced waits until the akd with that metrics port has read both clusters,
 // which one that stands by does, too.
 func (e *Env) WaitSynced(t testing.TB, port string) {

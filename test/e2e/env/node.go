@@ -3,7 +3,10 @@
 package env
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,6 +109,49 @@ func (e *Env) StoredCredential(t testing.TB, node string) *kubernetes.Clientset 
 		t.Fatal(err)
 	}
 	return kubernetes.NewForConfigOrDie(e.bearer(t, "remote", stored.BearerToken))
+}
+
+// ExpireCredential replaces the token in a node's Secret by one that expired an hour
+// ago. Its signature is wrong, too: an API server rejects both in the same way.
+func (e *Env) ExpireCredential(t testing.TB, node string) {
+	t.Helper()
+	secrets := e.Local.CoreV1().Secrets(contract.SystemNamespace)
+	secret, err := secrets.Get(t.Context(), node, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := clientcmd.Load(secret.Data["kubeconfig"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := stored.AuthInfos[stored.Contexts[stored.CurrentContext].AuthInfo].Token
+	if secret.Data["kubeconfig"], err = clientcmd.Write(*withToken(stored, expired(t, token))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := secrets.Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expired returns a token with other claims.
+func expired(t testing.TB, token string) string {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := map[string]any{}
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	claims["iat"], claims["nbf"], claims["exp"] = now.Add(-2*time.Hour).Unix(), now.Add(-2*time.Hour).Unix(), now.Add(-time.Hour).Unix()
+	if payload, err = json.Marshal(claims); err != nil {
+		t.Fatal(err)
+	}
+	parts[1] = base64.RawURLEncoding.EncodeToString(payload)
+	return strings.Join(parts, ".")
 }
 
 // newToken requests a token of a node's service account in the client's cluster.
