@@ -19,19 +19,42 @@ const masterService = "kubernetes"
 // namespace, and those of the configuration. As in a kubelet, a Service of the
 // namespace that is named kubernetes hides that of the API server.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/kubelet_pods.go (getServiceEnvVarMap)
-func (m *Mapper) variables(local *corev1.Pod, services []*corev1.Service) []corev1.EnvVar {
+func (m *Mapper) variables(local *corev1.Pod, context *PodContext) []corev1.EnvVar {
 	var links []*corev1.Service
 	if local.Spec.EnableServiceLinks == nil || *local.Spec.EnableServiceLinks {
-		links = linked(local.Namespace, services)
+		links = linked(local.Namespace, context.Services)
 	}
 	if !slices.ContainsFunc(links, func(service *corev1.Service) bool { return service.Name == masterService }) {
 		links = slices.Insert(links, 0, m.apiServerService())
 	}
 	var env []corev1.EnvVar
 	for _, service := range links {
-		env = append(env, serviceVariables(service)...)
+		env = append(env, context.links.of(service)...)
 	}
 	return append(env, m.Env...)
+}
+
+// serviceLinks says which variables of Services a remote pod gets. A kubelet computes
+// them and stores them nowhere; a remote pod has them in its spec, once per container.
+type serviceLinks int
+
+const (
+	allLinks  serviceLinks = iota // what a kubelet sets
+	addresses                     // NAME_SERVICE_HOST and NAME_SERVICE_PORT
+	noLinks                       // those of the API server
+)
+
+// of returns the variables of a Service.
+func (l serviceLinks) of(service *corev1.Service) []corev1.EnvVar {
+	all := serviceVariables(service)
+	switch {
+	case l == allLinks || service.Name == masterService:
+		return all
+	case l == addresses:
+		return all[:2]
+	default:
+		return nil
+	}
 }
 
 // apiServerService is the Service default/kubernetes as remote pods reach it.

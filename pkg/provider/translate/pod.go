@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -72,6 +73,9 @@ const (
 	// ReasonRemotePodTooLarge means that an API server would not store the remote
 	// pod.
 	ReasonRemotePodTooLarge = "RemotePodTooLarge"
+	// ReasonServiceLinksLeftOut is the reason of an event about variables of Services
+	// that do not fit into the remote pod.
+	ReasonServiceLinksLeftOut = "ServiceLinksLeftOut"
 )
 
 const (
@@ -104,6 +108,8 @@ type PodContext struct {
 	// Nameservers are the addresses of the DNS of the local cluster, for a Mapper
 	// without Nameservers. See ClusterDNS.
 	Nameservers []string
+	// links says which variables of Services the pod gets; see FittingPod.
+	links serviceLinks
 	// Displaced are the ConfigMaps and Secrets whose copies have reserved names.
 	Displaced Displaced
 	// LocalResources are extended resources that exist in the local cluster only:
@@ -133,7 +139,7 @@ func (s Site) Pod(local *corev1.Pod, context PodContext) (*corev1.Pod, error) {
 	s.resolve(&spec, local.Namespace, context.Nameservers)
 	s.translateVolumes(spec.Volumes, local)
 	dropResources(&spec, context.LocalResources)
-	env := &environment{mapper: s.Mapper, local: local, variables: s.variables(local, context.Services), context: context}
+	env := &environment{mapper: s.Mapper, local: local, variables: s.variables(local, &context), context: context}
 	for i := range spec.InitContainers {
 		env.translate(&spec.InitContainers[i])
 	}
@@ -150,6 +156,27 @@ func (s Site) Pod(local *corev1.Pod, context PodContext) (*corev1.Pod, error) {
 		return nil, refusal
 	}
 	return remote, nil
+}
+
+// FittingPod is Pod for a pod that would become too large by the variables of
+// Services: it leaves out as many kinds of them as it must. leftOut tells the owner of
+// the pod so, in the words of an event, or is empty.
+func (s Site) FittingPod(local *corev1.Pod, context PodContext) (remote *corev1.Pod, leftOut string, err error) {
+	remote, err = s.Pod(local, context)
+	for _, less := range []struct {
+		links serviceLinks
+		keeps string
+	}{{addresses, "NAME_SERVICE_HOST and NAME_SERVICE_PORT"}, {noLinks, "those of the API server"}} {
+		refusal, refused := errors.AsType[*Refusal](err)
+		if !refused || refusal.Reason != ReasonRemotePodTooLarge {
+			break
+		}
+		context.links = less.links
+		remote, err = s.Pod(local, context)
+		leftOut = fmt.Sprintf("The variables of the %d Services of the namespace do not fit into the remote pod: of them, it gets only %s. "+
+			"If the pod needs none of them, set enableServiceLinks: false.", len(context.Services), less.keeps)
+	}
+	return remote, leftOut, err
 }
 
 // refuseName returns a *Refusal for a pod whose name no kubelet could use with the

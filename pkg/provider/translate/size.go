@@ -38,6 +38,6 @@ func podTooLarge(remote *corev1.Pod) *Refusal {
 		return nil
 	}
 	return &Refusal{ReasonRemotePodTooLarge, fmt.Sprintf(
-		"The remote pod has %d bytes with the variables of the Services of its namespace, and an API server stores %d: "+
-			"set enableServiceLinks: false.", size, maxPodBytes)}
+		"The remote pod has %d bytes, and an API server stores %d: use a smaller environment, or set enableServiceLinks: false "+
+			"if the namespace has many Services.", size, maxPodBytes)}
 }

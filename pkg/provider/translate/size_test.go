@@ -20,9 +20,24 @@ func TestRemotePodTooLarge(t *testing.T) {
 		service.Spec.Ports = []corev1.ServicePort{{Port: 80, Protocol: corev1.ProtocolTCP}}
 		context.Services = append(context.Services, service)
 	}
-	_, err := siteOf(testMapper(), local.Namespace).Pod(local, context)
+	site := siteOf(testMapper(), local.Namespace)
+	_, err := site.Pod(local, context)
 	var refusal *Refusal
 	if !errors.As(err, &refusal) || refusal.Reason != ReasonRemotePodTooLarge {
 		t.Errorf("error %v, want a refusal", err)
+	}
+	fitting, leftOut, err := site.FittingPod(local, context)
+	if err != nil || leftOut == "" {
+		t.Fatalf("FittingPod: %v, and tells %q", err, leftOut)
+	}
+	names := map[string]bool{}
+	for _, variable := range fitting.Spec.Containers[0].Env {
+		names[variable.Name] = true
+	}
+	if !names["KUBERNETES_PORT_443_TCP"] && !names["KUBERNETES_SERVICE_PORT_HTTPS"] {
+		t.Error("the variables of the API server are left out")
+	}
+	if !names["A_SERVICE_WITH_QUITE_A_LONG_NAME_7_SERVICE_HOST"] || names["A_SERVICE_WITH_QUITE_A_LONG_NAME_7_PORT"] {
+		t.Error("the pod does not have the addresses of Services alone")
 	}
 }

@@ -278,7 +278,7 @@ func (u *update) variables() []corev1.EnvVar {
 	if len(u.local.Spec.Containers) > 0 {
 		given = beyond(&u.local.Spec.Containers[0], u.remote.Spec.Containers)
 	}
-	for _, variable := range u.mapper.variables(u.local, nil) {
+	for _, variable := range u.mapper.variables(u.local, &PodContext{}) {
 		if !slices.ContainsFunc(given, func(v corev1.EnvVar) bool { return v.Name == variable.Name }) {
 			given = append(given, variable)
 		}

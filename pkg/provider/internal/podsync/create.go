@@ -41,9 +41,12 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 	if around.LocalResources, err = r.admission.localResources(ctx, p.local); err != nil {
 		return err
 	}
-	wanted, err := p.remoteNamespace.Site.Pod(p.local, around)
+	wanted, leftOut, err := p.remoteNamespace.Site.FittingPod(p.local, around)
 	if err != nil {
 		return err
+	}
+	if leftOut != "" {
+		r.recorder.Event(p.local, corev1.EventTypeWarning, translate.ReasonServiceLinksLeftOut, leftOut)
 	}
 	return r.createWith(ctx, p, secret, wanted)
 }
