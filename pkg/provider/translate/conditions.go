@@ -33,6 +33,7 @@ func (m *merge) merge() {
 	}
 	m.ready()
 	m.disruption()
+	m.bound()
 	m.scheduled()
 	if have := condition(m.conditions, contract.ConditionRemoteCreated); have != nil && have.Status != corev1.ConditionTrue {
 		m.set(corev1.PodCondition{
@@ -46,7 +47,21 @@ func (m *merge) merge() {
 // ready combines the readiness of the remote pod with the readiness gates of the
 // local pod, whose conditions exist in the local cluster only. The remote pod has
 // no gates, so its Ready differs from ContainersReady only if its node is lost.
+//
+// A remote pod that somebody in the remote cluster deletes stops soon, and takes no
+// new connections from then on: local EndpointSlices know of the deletion only by
+// Ready, because the local pod has no deletion timestamp.
 func (m *merge) ready() {
+	if m.deleted() && !Finished(m.remote) {
+		m.set(corev1.PodCondition{
+			Type:               corev1.PodReady,
+			Status:             corev1.ConditionFalse,
+			Reason:             ReasonRemotePodDeleted,
+			Message:            messageRemotePodDeleted,
+			ObservedGeneration: m.generation(m.remote.Status.ObservedGeneration, m.observed(corev1.PodReady)),
+		})
+		return
+	}
 	base := condition(m.remote.Status.Conditions, corev1.PodReady)
 	if base == nil || base.Status == corev1.ConditionTrue {
 		containers := condition(m.remote.Status.Conditions, corev1.ContainersReady)
@@ -55,6 +70,7 @@ func (m *merge) ready() {
 		}
 	}
 	if base == nil {
+		m.drop(corev1.PodReady)
 		return
 	}
 	ready := *base
@@ -83,12 +99,15 @@ func (m *merge) gates() string {
 }
 
 // disruption reports an eviction, preemption or deletion in the remote cluster,
-// unless the local cluster has already reported its own.
+// unless the local cluster has already reported its own. It withdraws the report of
+// one that did not happen, which the remote cluster sets to False after two minutes.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/controller/disruption/disruption.go (syncStalePodDisruption)
 func (m *merge) disruption() {
 	have := condition(m.conditions, corev1.DisruptionTarget)
 	from := condition(m.remote.Status.Conditions, corev1.DisruptionTarget)
+	withdrawn := have != nil && from != nil && from.Status == corev1.ConditionFalse && have.LastTransitionTime.Before(&from.LastTransitionTime)
 	switch {
-	case have != nil && have.Status == corev1.ConditionTrue:
+	case have != nil && have.Status == corev1.ConditionTrue && !withdrawn:
 	case from != nil:
 		m.copy(from)
 	case m.deleted():
@@ -108,6 +127,15 @@ func disruptionTarget(generation int64) corev1.PodCondition {
 	}
 }
 
+// bound reports that the pod has a node, as a kubelet does. The local scheduler has
+// usually said so; nobody has if the creator of the pod chose the node.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/kubelet_pods.go (generateAPIPodStatus)
+func (m *merge) bound() {
+	if have := condition(m.conditions, corev1.PodScheduled); have == nil || have.Status != corev1.ConditionTrue {
+		m.set(corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, ObservedGeneration: m.local.Generation})
+	}
+}
+
 func (m *merge) scheduled() {
 	scheduled := corev1.PodCondition{Type: contract.ConditionRemoteScheduled, Status: corev1.ConditionTrue}
 	from := condition(m.remote.Status.Conditions, corev1.PodScheduled)
@@ -116,6 +144,7 @@ func (m *merge) scheduled() {
 		scheduled.Status, scheduled.Reason, scheduled.Message = from.Status, from.Reason, m.text(from.Message)
 		scheduled.LastTransitionTime = from.LastTransitionTime
 	case m.remote.Spec.NodeName == "":
+		m.drop(contract.ConditionRemoteScheduled)
 		return
 	}
 	m.set(scheduled)
@@ -125,12 +154,16 @@ func (m *merge) scheduled() {
 func (m *merge) copy(from *corev1.PodCondition) {
 	to := *from
 	to.Message = m.text(from.Message)
-	var before int64
-	if have := condition(m.conditions, from.Type); have != nil {
-		before = have.ObservedGeneration
-	}
-	to.ObservedGeneration = m.generation(from.ObservedGeneration, before)
+	to.ObservedGeneration = m.generation(from.ObservedGeneration, m.observed(from.Type))
 	m.set(to)
+}
+
+// observed returns the generation that a condition of the local pod refers to.
+func (m *merge) observed(kind corev1.PodConditionType) int64 {
+	if have := condition(m.conditions, kind); have != nil {
+		return have.ObservedGeneration
+	}
+	return 0
 }
 
 func (m *merge) set(to corev1.PodCondition) {

@@ -113,7 +113,8 @@ func specFields() []Field {
 		{"spec.topologySpreadConstraints", Stripped, scheduling},
 		{"spec.setHostnameAsFQDN", Translated,
 			"With a subdomain, it becomes hostnameOverride with the local full name, because the remote kubelet would use the remote " +
-				"namespace. Requires Kubernetes 1.34 or later in the remote cluster."},
+				"namespace. Requires Kubernetes 1.34 or later in the remote cluster. The remote kubelet writes only the full name to /etc/hosts: " +
+				"the short name, which a kubelet adds otherwise, resolves only if DNS knows it."},
 		{"spec.os", Kept, "The remote kubelet checks it."},
 		{"spec.hostUsers", Kept, kubelet},
 		{"spec.schedulingGates", Stripped, scheduling},
@@ -288,8 +289,9 @@ func statusFields() []Field {
 			"Succeeded and Failed are final, whatever happens to the remote pod. If somebody deletes the remote pod, the phase becomes Failed."},
 		{"status.conditions", Translated,
 			"PodReadyToStartContainers, Initialized, ContainersReady and the conditions of restarts and resizes are those of the remote pod. " +
-				"Ready is that of the remote pod, and also requires the local readiness gates. DisruptionTarget comes from either cluster, or " +
-				"reports that somebody deleted the remote pod. PodScheduled and all others stay as they are. `actual.vk/RemoteScheduled` " +
+				"Ready is that of the remote pod, and also requires the local readiness gates; it is False from the moment at which somebody " +
+				"in the remote cluster deletes the pod. DisruptionTarget comes from either cluster, or reports that deletion. PodScheduled is " +
+				"that of the local scheduler, and True for a pod that passed none. All others stay as they are. `actual.vk/RemoteScheduled` " +
 				"reports on scheduling in the remote cluster, `actual.vk/RemoteCreated` on a remote pod that could not be created."},
 		{"status.message", Translated, "Names of the remote cluster are replaced with the local names."},
 		{"status.reason", Kept, "That of the remote pod. akd itself sets RemotePodDeleted, RemotePodEnded and RemotePodInvalid."},

@@ -118,6 +118,62 @@ func TestStatusConditions(t *testing.T) {
 				LastTransitionTime: goldenNow,
 			},
 		},
+		"NotReadyWhenDeletedRemotely": {
+			reason: "It stayed in EndpointSlices while the remote kubelet stopped it.",
+			local:  []change{withCondition(yes(corev1.PodReady, 3))},
+			remote: []change{
+				func(p *corev1.Pod) { p.DeletionTimestamp = &goldenNow },
+				withCondition(yes(corev1.ContainersReady, 2)), withCondition(yes(corev1.PodReady, 3)),
+			},
+			kind: corev1.PodReady,
+			want: &corev1.PodCondition{
+				Type:               corev1.PodReady,
+				Status:             corev1.ConditionFalse,
+				Reason:             ReasonRemotePodDeleted,
+				Message:            messageRemotePodDeleted,
+				LastTransitionTime: goldenNow,
+			},
+		},
+		"ReadyWhenDeletedByOwner": {
+			reason: "A kubelet leaves a pod ready until its containers stop: the deletion itself tells EndpointSlices.",
+			local:  []change{terminating(30), withCondition(yes(corev1.PodReady, 3))},
+			remote: []change{terminating(30), withCondition(yes(corev1.ContainersReady, 2)), withCondition(yes(corev1.PodReady, 3))},
+			kind:   corev1.PodReady,
+			want:   new(yes(corev1.PodReady, 3)),
+		},
+		"ReadyForgotten": {
+			reason: "A condition that the remote pod has no more is not true of the local one.",
+			local:  []change{withCondition(yes(corev1.PodReady, 3))},
+			kind:   corev1.PodReady,
+		},
+		"RemoteScheduledForgotten": {
+			reason: "The remote pod was made anew, and has no node yet.",
+			local:  []change{withCondition(yes(contract.ConditionRemoteScheduled, 3))},
+			kind:   contract.ConditionRemoteScheduled,
+		},
+		"PodScheduledByCreator": {
+			reason: "A pod with a nodeName of its creator passes no scheduler; the kubelet says then that it is bound.",
+			kind:   corev1.PodScheduled,
+			want:   new(yes(corev1.PodScheduled, goldenNow.Unix())),
+		},
+		"PodScheduledAfterAll": {
+			reason: "It has a node now, whatever a scheduler said before.",
+			local:  []change{withCondition(no(corev1.PodScheduled, 1))},
+			kind:   corev1.PodScheduled,
+			want:   new(yes(corev1.PodScheduled, goldenNow.Unix())),
+		},
+		"DisruptionWithdrawn": {
+			reason: "The eviction did not happen, and the remote cluster says so.",
+			local:  []change{withCondition(yes(corev1.DisruptionTarget, 1))},
+			remote: []change{withCondition(no(corev1.DisruptionTarget, 2))},
+			kind:   corev1.DisruptionTarget, want: new(no(corev1.DisruptionTarget, 2)),
+		},
+		"DisruptionAfterWithdrawal": {
+			reason: "What the remote cluster withdrew earlier is not what the local one says now.",
+			local:  []change{withCondition(yes(corev1.DisruptionTarget, 3))},
+			remote: []change{withCondition(no(corev1.DisruptionTarget, 2))},
+			kind:   corev1.DisruptionTarget, want: new(yes(corev1.DisruptionTarget, 3)),
+		},
 		"DeletedByOwner": {
 			reason: "The owner's own deletion is no disruption.",
 			local:  []change{terminating(30)}, remote: []change{terminating(30)}, kind: corev1.DisruptionTarget,
