@@ -103,7 +103,7 @@ func Pods() map[string]Attack[*corev1.Pod] {
 			mount(p, corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{source}}})
 		}, badProjection}
 	}
-	for name, change := range metadata() {
+	for name, change := range podMetadata() {
 		all[name] = Attack[*corev1.Pod]{func(p *corev1.Pod) { change.Change(&p.ObjectMeta) }, change.Wants}
 	}
 	return all
@@ -116,9 +116,23 @@ func PodUpdates() map[string]Attack[*corev1.Pod] {
 			p.Spec.Tolerations = append(p.Spec.Tolerations, corev1.Toleration{Operator: corev1.TolerationOpExists})
 		}, badToleration},
 	}
-	for name, change := range metadata() {
+	for name, change := range podMetadata() {
 		all[name] = Attack[*corev1.Pod]{func(p *corev1.Pod) { change.Change(&p.ObjectMeta) }, change.Wants}
 	}
+	return all
+}
+
+// podMetadata returns attacks by the metadata of pods, which may have one finalizer.
+func podMetadata() map[string]Attack[*metav1.ObjectMeta] {
+	all := metadata()
+	for name, finalizers := range map[string][]string{
+		"with another finalizer beside akd's":    {contract.FinalizerLastState, "example.org/stays"},
+		"with a finalizer that resembles akd's":  {contract.FinalizerLastState + "s"},
+		"with the finalizer of the owner's fate": {metav1.FinalizerOrphanDependents},
+	} {
+		all[name] = Attack[*metav1.ObjectMeta]{func(m *metav1.ObjectMeta) { m.Finalizers = finalizers }, badOwner}
+	}
+	delete(all, withLastState)
 	return all
 }
 
@@ -166,6 +180,9 @@ func projections() map[string]corev1.VolumeProjection {
 	}
 }
 
+// withLastState is an attack by any object but a pod.
+const withLastState = "with the finalizer of pods"
+
 // metadata returns attacks by what every object has.
 func metadata() map[string]Attack[*metav1.ObjectMeta] {
 	label := func(key, value string) func(*metav1.ObjectMeta) {
@@ -173,6 +190,7 @@ func metadata() map[string]Attack[*metav1.ObjectMeta] {
 	}
 	return map[string]Attack[*metav1.ObjectMeta]{
 		"with a finalizer": {func(m *metav1.ObjectMeta) { m.Finalizers = []string{"example.org/stays"} }, badOwner},
+		withLastState:      {func(m *metav1.ObjectMeta) { m.Finalizers = []string{contract.FinalizerLastState} }, badOwner},
 		"with an owner": {func(m *metav1.ObjectMeta) {
 			m.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "mine", UID: "mine"}}
 		}, badOwner},

@@ -81,6 +81,25 @@ func TestPods(t *testing.T) {
 	}
 }
 
+// A pod that does not always restart has akd's finalizer until akd takes it off, beside
+// those of others.
+func TestLastState(t *testing.T) {
+	s := serve(t, manifests.Values{Node: thief})
+	pod := func(finalizers ...string) *corev1.Pod {
+		pod := admitted(attacks.Pod(owner(thief), "home", "web"))
+		pod.Finalizers = finalizers
+		return pod
+	}
+	const own, others = contract.FinalizerLastState, "example.org/administrators"
+	expect(t, s.do(t, request{user: account(thief), object: pod(own)}), "")
+	for _, subresource := range []string{"", "ephemeralcontainers", "resize"} {
+		expect(t, s.do(t, request{user: account(thief), object: pod(own), old: pod(own), subresource: subresource}), "")
+	}
+	expect(t, s.do(t, request{user: account(thief), object: pod(), old: pod(own)}), "")
+	expect(t, s.do(t, request{user: account(thief), object: pod(others), old: pod(others, own)}), "")
+	expect(t, s.do(t, request{user: account(thief), object: pod(own, others), old: pod(own)}), "finalizers or owners")
+}
+
 // What others set on a pod stays, and does not keep akd from updating it.
 func TestUpdateOfOthers(t *testing.T) {
 	s := serve(t, manifests.Values{Node: thief})

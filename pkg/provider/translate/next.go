@@ -21,7 +21,8 @@ const (
 	CopyStatus   Action = "CopyStatus"   // patch the local status with Mapper.Status
 	Fail         Action = "Fail"         // patch the local status with Mapper.FailedStatus
 	DeleteRemote Action = "DeleteRemote" // delete the remote pod
-	Wait         Action = "Wait"         // the remote pod is terminating: copy the status
+	Wait         Action = "Wait"         // the remote pod is ending: copy the status
+	LetGo        Action = "LetGo"        // apply LastStatePatch to the remote pod
 	Release      Action = "Release"      // delete the local pod with grace period 0
 	Refuse       Action = "Refuse"       // report to the owner; change nothing
 )
@@ -81,10 +82,15 @@ func IsMirrorPod(local *corev1.Pod) bool {
 // nextOrphan deletes a remote pod without a local pod, with the grace period of the
 // remote pod: that of the local pod is unknown.
 func (m *Mapper) nextOrphan(remote *corev1.Pod) Step {
-	if remote == nil || remote.DeletionTimestamp != nil || m.OwnsPod(remote, remote.Labels[contract.LabelNamespace]) != nil {
+	switch {
+	case remote == nil || m.OwnsPod(remote, remote.Labels[contract.LabelNamespace]) != nil:
 		return Step{Action: None}
+	case remote.DeletionTimestamp == nil:
+		return Step{Action: DeleteRemote}
+	case held(remote):
+		return Step{Action: LetGo} // nobody is left to ask how it ended
 	}
-	return Step{Action: DeleteRemote}
+	return Step{Action: None}
 }
 
 func nextWithoutRemote(local *corev1.Pod) Step {
@@ -94,8 +100,7 @@ func nextWithoutRemote(local *corev1.Pod) Step {
 		// A kubelet makes a pod terminal before it releases the pod, and controllers
 		// with a finalizer on the pod (Job) wait for that.
 		// https://github.com/kubernetes/enhancements/tree/master/keps/sig-apps/3329-retriable-and-non-retriable-failures
-		return Step{Action: Fail, Reason: ReasonRemotePodEnded,
-			Message: "The remote pod ended before akd observed its final state."}
+		return Step{Action: Fail, Reason: ReasonRemotePodEnded, Message: messageRemotePodEnded}
 	case local.DeletionTimestamp != nil:
 		return Step{Action: Release}
 	case Finished(local):
@@ -110,10 +115,14 @@ func nextWithoutRemote(local *corev1.Pod) Step {
 // nextConflict handles a remote pod of the same name that akd created for another
 // local pod, or that somebody else created.
 func (m *Mapper) nextConflict(local, remote *corev1.Pod) Step {
+	err := m.OwnsPod(remote, local.Namespace)
+	if err == nil && remote.DeletionTimestamp != nil && held(remote) {
+		return Step{Action: LetGo} // the local pod of that name is another one by now
+	}
 	if local.DeletionTimestamp != nil {
 		return nextWithoutRemote(local) // nothing of this pod runs
 	}
-	if err := m.OwnsPod(remote, local.Namespace); err != nil {
+	if err != nil {
 		if Finished(local) {
 			return Step{Action: None}
 		}
@@ -157,13 +166,23 @@ func nextTerminating(local, remote *corev1.Pod) Step {
 	if was := remote.DeletionGracePeriodSeconds; grace != nil && was != nil && *grace < *was {
 		return Step{Action: DeleteRemote, GracePeriodSeconds: grace}
 	}
+	switch {
+	case Finished(local) && held(remote):
+		return Step{Action: LetGo}
+	case forced(remote) && !Finished(remote):
+		return Step{Action: Wait, Again: lostAt(remote)} // Status then gives it up
+	}
 	return Step{Action: Wait}
 }
 
 // nextFinished keeps a finished remote pod for its logs. It deletes a remote pod
 // that still runs although the local pod is finished, as a kubelet does.
 func nextFinished(remote *corev1.Pod) Step {
-	if Finished(remote) || remote.DeletionTimestamp != nil {
+	ended := Finished(remote) || remote.DeletionTimestamp != nil
+	switch {
+	case ended && held(remote):
+		return Step{Action: LetGo}
+	case ended:
 		return Step{Action: None}
 	}
 	return Step{Action: DeleteRemote}

@@ -332,6 +332,9 @@ func TestNextEnds(t *testing.T) {
 	remotes := map[string]*corev1.Pod{
 		"none": nil, "running": remotePod(t), "done": remotePod(t, phase(corev1.PodSucceeded)), "terminating": remotePod(t, terminating(60)),
 		"earlier": remotePod(t, ofUID("earlier")), "foreign": remotePod(t, foreign),
+		"held": remotePod(t, withLastState), "held done": remotePod(t, withLastState, phase(corev1.PodFailed)),
+		"held terminating": remotePod(t, withLastState, terminating(60)), "held forced": remotePod(t, withLastState, terminating(0)),
+		"held earlier": remotePod(t, withLastState, ofUID("earlier")), "held foreign": remotePod(t, foreign, withLastState),
 	}
 	for localName, local := range locals {
 		for remoteName, remote := range remotes {
@@ -339,6 +342,9 @@ func TestNextEnds(t *testing.T) {
 				w := &world{t: t, mapper: mapper, local: local.DeepCopy(), remote: remote.DeepCopy()}
 				for range 12 {
 					if !w.step() {
+						if w.stuck() {
+							t.Errorf("the remote pod stays for ever: %v", w.taken)
+						}
 						return
 					}
 				}
@@ -376,17 +382,26 @@ func (w *world) step() bool {
 		return w.patch(w.mapper.Status(w.local, w.remote, goldenNow))
 	case Wait:
 		w.patch(w.mapper.Status(w.local, w.remote, goldenNow))
-		w.remote = nil // the kubelet is done with it
+		w.endRemote() // the kubelet is done with it
+	case LetGo:
+		patch, err := LastStatePatch(w.remote)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.remote = applied(w.t, w.remote, patch.Data)
+		if w.remote.DeletionTimestamp != nil {
+			w.endRemote()
+		}
 	case Fail:
 		return w.patch(w.mapper.FailedStatus(w.local, step.Reason, step.Message, goldenNow))
 	case DeleteRemote:
-		if w.remote.Status.Phase == corev1.PodSucceeded {
-			w.remote = nil
-		} else {
-			terminating(30)(w.remote)
-			if step.GracePeriodSeconds != nil {
-				terminating(*step.GracePeriodSeconds)(w.remote)
-			}
+		if Finished(w.remote) {
+			w.endRemote()
+			break
+		}
+		terminating(30)(w.remote)
+		if step.GracePeriodSeconds != nil {
+			terminating(*step.GracePeriodSeconds)(w.remote)
 		}
 	case Release:
 		if len(w.local.Finalizers) > 0 {
@@ -397,6 +412,21 @@ func (w *world) step() bool {
 		return false
 	}
 	return true
+}
+
+// stuck reports whether akd's finalizer keeps a deleted remote pod.
+func (w *world) stuck() bool {
+	return w.remote != nil && w.remote.DeletionTimestamp != nil && held(w.remote) && w.mapper.OwnsPod(w.remote, "shop") == nil
+}
+
+// endRemote plays a kubelet that releases the remote pod.
+func (w *world) endRemote() {
+	if !held(w.remote) {
+		w.remote = nil
+		return
+	}
+	w.remote.Status.Phase = corev1.PodFailed
+	terminating(0)(w.remote)
 }
 
 func (w *world) patch(status *corev1.PodStatus) bool {

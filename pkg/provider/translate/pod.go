@@ -81,6 +81,7 @@ const (
 const (
 	messageRemotePodDeleted = "The remote pod was deleted in the remote cluster."
 	messageRemotePodLost    = "The remote pod was deleted in the remote cluster, and its node has not reported that it ended."
+	messageRemotePodEnded   = "The remote pod ended before akd observed its final state."
 )
 
 // Refusal is the error for a pod that cannot run in the remote cluster. Message is
@@ -233,6 +234,9 @@ func (s Site) podMeta(local *corev1.Pod) metav1.ObjectMeta {
 	labels, annotations := s.copied(local)
 	maps.Copy(meta.Labels, labels)
 	maps.Copy(meta.Annotations, annotations)
+	if endsOnce(local) {
+		meta.Finalizers = []string{contract.FinalizerLastState}
+	}
 	return meta
 }
 

@@ -52,10 +52,13 @@ func (m *Mapper) Status(local, remote *corev1.Pod, now metav1.Time) *corev1.PodS
 	case merged.lost():
 		with := *local
 		with.Status = status
+		if local.DeletionTimestamp != nil {
+			return m.FailedStatus(&with, ReasonRemotePodEnded, messageRemotePodEnded, now)
+		}
 		return m.FailedStatus(&with, ReasonRemotePodDeleted, messageRemotePodLost, now)
 	case merged.deleted() && merged.failed():
 		status.Phase = corev1.PodFailed
-		if status.Reason == "" {
+		if status.Reason == "" || status.Reason == ReasonRemotePodEnded {
 			status.Reason, status.Message = ReasonRemotePodDeleted, messageRemotePodDeleted
 		}
 	}
@@ -131,9 +134,10 @@ func (m *merge) failed() bool {
 
 // lost reports whether a deleted remote pod should have ended long ago: its node
 // does not respond, and nobody knows when it will. A local controller that
-// replaces the pod must not wait for that.
+// replaces the pod must not wait for that. Neither must the owner who deletes the
+// pod, once somebody in the remote cluster has given it up.
 func (m *merge) lost() bool {
-	return m.deleted() && !Finished(m.remote) && !m.now.Time.Before(lostAt(m.remote))
+	return (m.deleted() || forced(m.remote)) && !Finished(m.remote) && !m.now.Time.Before(lostAt(m.remote))
 }
 
 // lostAt is when a deleted remote pod counts as lost. Its deletion timestamp is

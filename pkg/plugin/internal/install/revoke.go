@@ -10,6 +10,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
@@ -82,7 +83,7 @@ func isAccount(node string) func(rbacv1.Subject) bool {
 }
 
 // removeNamespaces deletes the node's namespaces, also those that appear meanwhile,
-// until there are none.
+// until there are none. The pods in them wait for an akd that is not there any more.
 func (u *uninstaller) removeNamespaces(ctx context.Context, remote *kubeclient.Cluster) error {
 	client := remote.Client.CoreV1().Namespaces()
 	err := kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
@@ -99,6 +100,9 @@ func (u *uninstaller) removeNamespaces(ctx context.Context, remote *kubeclient.C
 				return false, "", fmt.Errorf("delete remote namespace %s: %w", namespace.Name, err)
 			}
 		}
+		if err := u.letGo(ctx, remote, left.Items); err != nil {
+			return false, "", err
+		}
 		return len(left.Items) == 0, terminating(left.Items), nil
 	})
 	if err != nil && ctx.Err() != nil {
@@ -106,6 +110,31 @@ func (u *uninstaller) removeNamespaces(ctx context.Context, remote *kubeclient.C
 			"such as finalizers, then run the same command again")
 	}
 	return err
+}
+
+// letGo takes akd's finalizer off the pods in the namespaces. Those of others stay.
+func (u *uninstaller) letGo(ctx context.Context, remote *kubeclient.Cluster, from []corev1.Namespace) error {
+	if len(from) == 0 {
+		return nil
+	}
+	pods, err := remote.Client.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: u.selector()})
+	if err != nil {
+		return fmt.Errorf("list the node's remote pods: %w", err)
+	}
+	for n := range pods.Items {
+		pod := &pods.Items[n]
+		in := func(namespace corev1.Namespace) bool { return namespace.Name == pod.Namespace }
+		if !slices.Contains(pod.Finalizers, contract.FinalizerLastState) || !slices.ContainsFunc(from, in) {
+			continue
+		}
+		patch := fmt.Sprintf(`{"metadata":{"uid":%q,"$deleteFromPrimitiveList/finalizers":[%q]}}`, pod.UID, contract.FinalizerLastState)
+		_, err := remote.Client.CoreV1().Pods(pod.Namespace).
+			Patch(ctx, pod.Name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // another pod of its name: the next look finds it
+			return fmt.Errorf("take the finalizer %s off remote pod %s/%s: %w", contract.FinalizerLastState, pod.Namespace, pod.Name, err)
+		}
+	}
+	return nil
 }
 
 // terminating says what holds namespaces up, as far as they say so themselves.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -62,6 +63,37 @@ func TestRevokeRights(t *testing.T) {
 	want := []string{"/actual.vk:vk", "actual-system/vk.tenant", own.Name + "/by-a-thief"}
 	if diff := cmp.Diff(want, got); diff != "" || u.removed != len(want) {
 		t.Errorf("%d removed (-want +got):\n%s", u.removed, diff)
+	}
+}
+
+// akd is gone, and cannot take its finalizer off the pods: uninstall does, and leaves
+// those of others.
+func TestRemoveNamespacesLetsGoOfPods(t *testing.T) {
+	t.Parallel()
+	own := ownNamespace()
+	pod := func(namespace, name string, finalizers ...string) *corev1.Pod {
+		pod := &corev1.Pod{ObjectMeta: labelled("here")}
+		pod.Namespace, pod.Name, pod.UID, pod.Finalizers = namespace, name, "uid", finalizers
+		return pod
+	}
+	const others = "example.org/administrators"
+	remote := remoteOf(own, pod(own.Name, "job", contract.FinalizerLastState), pod(own.Name, "both", others, contract.FinalizerLastState),
+		pod(own.Name, "others", others), pod("elsewhere", "kept", contract.FinalizerLastState))
+	u := &uninstaller{owner: contract.Owner{Node: "vk", ClusterUID: "here"}}
+	if err := u.removeNamespaces(t.Context(), remote); err != nil {
+		t.Fatal(err)
+	}
+	left, err := remote.Client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][]string{}
+	for n := range left.Items {
+		got[left.Items[n].Name] = left.Items[n].Finalizers
+	}
+	want := map[string][]string{"job": {}, "both": {others}, "others": {others}, "kept": {contract.FinalizerLastState}}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("finalizers (-want +got):\n%s", diff)
 	}
 }
 

@@ -54,6 +54,7 @@ func (o *Opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *
 		Changed: func(c store.Change[*corev1.Pod]) { o.Queue.Add(queue.Pod.Key(local, c.Object().Name)) },
 		Ready:   ready,
 		Trim:    func(pod *corev1.Pod) { translate.TrimRemote(pod); o.Interner.Share(pod) },
+		Last:    o.Ended,
 	})
 	n.ConfigMaps = store.New(store.Handlers[*corev1.ConfigMap]{
 		Changed: func(c store.Change[*corev1.ConfigMap]) {

@@ -55,6 +55,8 @@ type OpenerConfig struct {
 	Keys func(localNamespace string) []queue.Key
 	// Opened runs further watches of an open namespace until its context ends.
 	Opened func(context.Context, *Namespace)
+	// Ended is called with the last state of each remote pod; see store.Handlers.
+	Ended func(*corev1.Pod)
 	// MirrorServices enables the watches that mirrored Services need.
 	MirrorServices bool
 	Logger         *slog.Logger
@@ -97,9 +99,10 @@ func (o *Opener) Restore(ctx context.Context) error {
 	return nil
 }
 
-// own returns by local namespace those that akd owns and that are not being
-// deleted. akd never makes two for one local namespace. If somebody else did, it
-// takes the one that it would find first without Restore.
+// own returns by local namespace those that akd owns, also if they are being
+// deleted: akd has to let go of the pods in them. akd never makes two for one local
+// namespace. If somebody else did, it takes the one that it would find first without
+// Restore.
 func (o *Opener) own(found []corev1.Namespace) map[string]*corev1.Namespace {
 	own := map[string]*corev1.Namespace{}
 	for i := range found {
@@ -107,9 +110,6 @@ func (o *Opener) own(found []corev1.Namespace) map[string]*corev1.Namespace {
 		local := namespace.Labels[contract.LabelNamespace]
 		if err := o.Mapper.OwnsNamespace(namespace, local); err != nil {
 			o.Logger.Warn("leave a remote namespace alone that seems to be this node's", "namespace", namespace.Name, "reason", err)
-			continue
-		}
-		if namespace.DeletionTimestamp != nil {
 			continue
 		}
 		if own[local] == nil || namespace.Name == contract.RemoteNamespace(o.Mapper.Node, local) {
@@ -227,8 +227,11 @@ func (o *Opener) find(ctx context.Context, local string) (existing *corev1.Names
 }
 
 // prepare gives akd its rights in a namespace that has been verified as its
-// own.
+// own. In one that is being deleted it has those that it has.
 func (o *Opener) prepare(ctx context.Context, namespace *corev1.Namespace) error {
+	if namespace.DeletionTimestamp != nil {
+		return nil
+	}
 	if err := o.currentAccess().enter(ctx, namespace.Name); err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func (o *Opener) recheckRecorded(ctx context.Context, remote, local string) erro
 
 // recheckForbidden checks a namespace in which akd was forbidden something. A
 // tenant's rights end with its namespace, so refusals are how it notices the
-// deletion: it then forgets the namespace. If the role binding was deleted, akd
+// deletion: it then forgets the namespace, once no pod is left in it. If the role binding was deleted, akd
 // binds the role again.
 func (o *Opener) recheckForbidden(ctx context.Context, forbidden *Namespace) error {
 	access := o.currentAccess()
@@ -102,6 +102,8 @@ func (o *Opener) recheckForbidden(ctx context.Context, forbidden *Namespace) err
 		return err
 	case namespace.UID == forbidden.UID && namespace.DeletionTimestamp == nil:
 		return o.prepare(ctx, namespace)
+	case namespace.UID == forbidden.UID && forbidden.Pods.Refusal() == nil && forbidden.Pods.Len() > 0:
+		return nil // its pods end first, and akd has to let go of them
 	}
 	o.Namespaces.Forget(forbidden)
 	return nil

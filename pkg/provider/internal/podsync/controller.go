@@ -129,6 +129,7 @@ func (c *Controller) followRemote(interner *store.Interner) {
 		Interner:       interner,
 		Keys:           c.keys,
 		Opened:         c.events.watch,
+		Ended:          c.index.keepLast,
 		MirrorServices: c.config.MirrorServices,
 		Logger:         c.logger,
 	})

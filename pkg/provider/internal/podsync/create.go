@@ -55,6 +55,7 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 // tokens: the Secret exists long before a kubelet requests it. If its write
 // fails, syncStatus writes it.
 func (r *reconciler) createWith(ctx context.Context, p pair, secret *corev1.Secret, wanted *corev1.Pod) error {
+	r.index.sends(p.local.UID)
 	stored := make(chan error, 1)
 	go func() { stored <- r.tokens.Store(ctx, p.remoteNamespace, secret) }()
 	created, err := r.remote.CreatePod(ctx, wanted)

@@ -42,6 +42,22 @@ func (r *reconciler) fail(ctx context.Context, p pair, step translate.Step) erro
 	return nil
 }
 
+// end writes the final status of a local pod whose remote pod is gone, from the last
+// state that a watch reported.
+func (r *reconciler) end(ctx context.Context, p pair, last *corev1.Pod) error {
+	now := metav1.NewTime(r.clock.Now())
+	p.remote = r.mapper.Ended(last, now)
+	status := r.mapper.Status(p.local, p.remote, now)
+	if err := r.patchStatus(ctx, p.local, status, r.mapper.Annotations(p.local, p.remote)); err != nil {
+		return err
+	}
+	r.debouncer.written(p.local.UID)
+	if status.Reason == translate.ReasonRemotePodDeleted {
+		r.recorder.Event(p.local, corev1.EventTypeWarning, status.Reason, status.Message)
+	}
+	return nil
+}
+
 // deleteRemote deletes the remote pod of a local one that is ending or gone.
 func (r *reconciler) deleteRemote(ctx context.Context, p pair, step translate.Step) error {
 	if p.local == nil {
@@ -54,6 +70,32 @@ func (r *reconciler) deleteRemote(ctx context.Context, p pair, step translate.St
 		return err
 	}
 	return r.copyStatus(ctx, p)
+}
+
+// letGo takes akd's finalizer off a remote pod: its last status is local, or there
+// is no local pod any more that could get it.
+func (r *reconciler) letGo(ctx context.Context, p pair) error {
+	if p.local == nil {
+		allowed, err := r.mayDeleteOrphan(ctx, p)
+		if err != nil || !allowed {
+			return err
+		}
+	}
+	patch, err := translate.LastStatePatch(p.remote)
+	if err != nil {
+		return err
+	}
+	patched, err := r.remote.PatchPod(ctx, cluster.RefTo(p.remote), patch)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if patched.DeletionTimestamp == nil { // a deleted one may be gone with the patch: the watch tells
+		p.remoteNamespace.Pods.Put(patched)
+	}
+	return nil
 }
 
 // mayDeleteOrphan decides whether a remote pod without a local one may be

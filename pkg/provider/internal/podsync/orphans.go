@@ -3,16 +3,12 @@ package podsync
 import (
 	"log/slog"
 	"sync"
-	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
 
 const (
@@ -22,67 +18,7 @@ const (
 	// MaxOrphanShare is the share of the remote pods that akd may delete beyond
 	// that.
 	MaxOrphanShare = 0.5
-	// deletionMemory is how long a watched deletion is remembered.
-	deletionMemory = 24 * time.Hour
 )
-
-// podIndex indexes the local pods by UID, and records watched deletions.
-type podIndex struct {
-	clock clock.PassiveClock
-
-	mu      sync.RWMutex
-	pods    map[types.UID]types.NamespacedName
-	deleted map[types.UID]time.Time
-}
-
-func newPodIndex(clock clock.PassiveClock) *podIndex {
-	return &podIndex{clock: clock, pods: map[types.UID]types.NamespacedName{}, deleted: map[types.UID]time.Time{}}
-}
-
-// observe records a change of a local pod.
-func (i *podIndex) observe(c store.Change[*corev1.Pod]) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if c.Old != nil && (c.New == nil || c.New.UID != c.Old.UID) {
-		delete(i.pods, c.Old.UID)
-		// A watch that reports another UID for the name proves the deletion as well
-		// as one that reports the deletion.
-		if c.Watched || c.New != nil {
-			i.deleted[c.Old.UID] = i.clock.Now()
-		}
-	}
-	if c.New != nil {
-		delete(i.deleted, c.New.UID) // the local cluster was restored from before the deletion
-		i.pods[c.New.UID] = types.NamespacedName{Namespace: c.New.Namespace, Name: c.New.Name}
-	}
-}
-
-// has reports whether the local pod of that UID exists.
-func (i *podIndex) has(uid types.UID) bool {
-	i.mu.RLock()
-	defer i.mu.RUnlock()
-	_, ok := i.pods[uid]
-	return ok
-}
-
-// hasTombstone reports whether the pod's deletion was watched.
-func (i *podIndex) hasTombstone(uid types.UID) bool {
-	i.mu.RLock()
-	defer i.mu.RUnlock()
-	_, ok := i.deleted[uid]
-	return ok
-}
-
-// prune drops old deletions.
-func (i *podIndex) prune() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	for uid, when := range i.deleted {
-		if i.clock.Since(when) > deletionMemory {
-			delete(i.deleted, uid)
-		}
-	}
-}
 
 // orphanGuard keeps akd from deleting most running pods because the local
 // cluster appears empty, as it does after a restore from an old backup or if

@@ -147,33 +147,38 @@ func (r *reconciler) reconcileSecret(ctx context.Context, k queue.Key, attempts 
 }
 
 func (r *reconciler) reconcilePod(ctx context.Context, k queue.Key, attempts int) error {
-	local := r.pods.Get(k.Namespace, k.Name)
-	opened := r.namespaces.Get(k.Namespace)
-	if opened == nil {
-		if local == nil {
-			return nil
-		}
-		if translate.IsMirrorPod(local) { // needs no remote namespace
-			p := pair{key: k, local: local}
-			return r.apply(ctx, p, r.mapper.Next(local, nil))
-		}
-		var (
-			ready bool
-			err   error
-		)
-		if opened, ready, err = r.opener.Ensure(ctx, k.Namespace); err != nil {
-			return r.handleError(ctx, pair{key: k, local: local}, err, attempts)
-		}
-		if !ready {
-			return nil
-		}
+	p := pair{key: k, remoteNamespace: r.namespaces.Get(k.Namespace), local: r.pods.Get(k.Namespace, k.Name)}
+	if p.remoteNamespace != nil {
+		p.remote = p.remoteNamespace.Pod(k.Name)
 	}
-	p := pair{key: k, remoteNamespace: opened, local: local, remote: opened.Pod(k.Name)}
-	err := r.apply(ctx, p, r.mapper.Next(local, p.remote))
-	if err != nil && local != nil {
+	err := r.reconcilePair(ctx, p)
+	if err != nil && p.local != nil {
 		return r.handleError(ctx, p, err, attempts)
 	}
 	return err
+}
+
+// reconcilePair takes the next step. It opens the remote namespace of a local pod
+// first.
+func (r *reconciler) reconcilePair(ctx context.Context, p pair) error {
+	if p.local != nil && !p.belongTogether() {
+		if last := r.index.lastOf(p.local.UID); last != nil && r.mapper.NextEnded(p.local, last).Action == translate.Wait {
+			return r.end(ctx, p, last)
+		}
+	}
+	if p.remoteNamespace == nil {
+		if p.local == nil {
+			return nil
+		}
+		if !translate.IsMirrorPod(p.local) { // which needs no remote namespace
+			_, ready, err := r.opener.Ensure(ctx, p.key.Namespace)
+			if ready {
+				r.queue.Add(p.key) // it was opened meanwhile
+			}
+			return err
+		}
+	}
+	return r.apply(ctx, p, r.mapper.Next(p.local, p.remote))
 }
 
 // apply carries out one step of the lifecycle table.
@@ -194,6 +199,8 @@ func (r *reconciler) apply(ctx context.Context, p pair, step translate.Step) err
 			r.queue.AddAfter(p.key, max(0, step.Again.Sub(r.clock.Now())))
 		}
 		return r.copyStatus(ctx, p)
+	case translate.LetGo:
+		return r.letGo(ctx, p)
 	case translate.Release:
 		return r.release(ctx, p)
 	case translate.Refuse:

@@ -78,8 +78,8 @@ func ByField(field, value string) func(*metav1.ListOptions) {
 // before; New is zero if it no longer exists.
 type Change[T Object] struct {
 	Old, New T
-	// Watched reports whether a watch reported the deletion itself, rather than a
-	// later list that no longer contained the object.
+	// Watched reports whether a watch reported the change itself, rather than a
+	// later list that contained the object, or no longer did.
 	Watched bool
 }
 
@@ -112,8 +112,8 @@ type Store[T Object] struct {
 	denied error // the last refusal by the server, nil after a successful list
 }
 
-// Handlers are the callbacks of a store. Each may be nil. All but Trim are called
-// without the store's lock.
+// Handlers are the callbacks of a store. Each may be nil. Trim may be called with the
+// store's lock, the others are not.
 type Handlers[T Object] struct {
 	// Changed is called once for each change.
 	Changed func(Change[T])
@@ -122,6 +122,10 @@ type Handlers[T Object] struct {
 	Ready func()
 	// Trim reduces the size of an object before any reader has access to it.
 	Trim func(T)
+	// Last is called with the state in which a watch reports that an object was
+	// deleted, before readers miss the object. The state is often a newer one than
+	// they know. A list that no longer contains an object has none.
+	Last func(T)
 }
 
 // New returns an empty store. Run fills it.
@@ -134,6 +138,9 @@ func New[T Object](handlers Handlers[T]) *Store[T] {
 	}
 	if handlers.Trim == nil {
 		handlers.Trim = func(T) {}
+	}
+	if handlers.Last == nil {
+		handlers.Last = func(T) {}
 	}
 	return &Store[T]{Handlers: handlers, items: map[string]map[string]T{}}
 }
@@ -276,6 +283,7 @@ func (o *Store[T]) Update(obj any) error {
 	c, ok := o.setLocked(item, false)
 	o.mu.Unlock()
 	if ok {
+		c.Watched = true
 		o.Changed(c)
 	}
 	return nil
@@ -287,6 +295,9 @@ func (o *Store[T]) Delete(obj any) error {
 	if !ok {
 		return fmt.Errorf("watched a %T, want a %T", obj, item)
 	}
+	item.SetManagedFields(nil)
+	o.Trim(item)
+	o.Last(item)
 	o.mu.Lock()
 	o.advanceLocked(item.GetResourceVersion())
 	o.deleteLocked(item.GetNamespace(), item.GetName())

@@ -139,6 +139,35 @@ func TestObjectsTellDeletionsApart(t *testing.T) {
 	}
 }
 
+// The last MODIFIED and the DELETED of a pod came together, and what the latter said
+// was lost: it is known before any reader misses the object, and a list has no last
+// state.
+func TestObjectsTellLastState(t *testing.T) {
+	t.Parallel()
+	var got []string
+	var o *Store[*corev1.Pod]
+	o = New(Handlers[*corev1.Pod]{
+		Trim: func(pod *corev1.Pod) { pod.Spec = corev1.PodSpec{} },
+		Last: func(pod *corev1.Pod) {
+			if o.Get(pod.Namespace, pod.Name) == nil {
+				t.Error("a reader misses the pod, and does not know its last state")
+			}
+			got = append(got, pod.Name+"@"+pod.ResourceVersion+pod.Spec.NodeName)
+		},
+	})
+	if err := o.Replace([]any{podAt("a", "1", "1"), podAt("b", "2", "2")}, "3"); err != nil {
+		t.Fatal(err)
+	}
+	last := podAt("a", "1", "7")
+	last.Spec.NodeName = "not trimmed"
+	if err := errors.Join(o.Delete(last), o.Replace(nil, "9")); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a@7"}, got); diff != "" {
+		t.Errorf("last states (-want +got):\n%s", diff)
+	}
+}
+
 // Each of akd's own writes comes back through the watch, and a restarted watch
 // lists known objects again. Half of the changes that akd used to process were
 // such echoes.

@@ -130,6 +130,14 @@ func describePod(pod *corev1.Pod) string {
 	if pod.DeletionTimestamp != nil {
 		fmt.Fprintf(&line, " terminating=%ds", *pod.DeletionGracePeriodSeconds)
 	}
+	if len(pod.Finalizers) > 0 {
+		line.WriteString(" finalizers=" + strings.Join(pod.Finalizers, ","))
+	}
+	for _, container := range pod.Status.ContainerStatuses {
+		if ended := container.State.Terminated; ended != nil {
+			fmt.Fprintf(&line, " exit=%d", ended.ExitCode)
+		}
+	}
 	if pod.Status.Reason != "" {
 		line.WriteString(" reason=" + pod.Status.Reason)
 	}

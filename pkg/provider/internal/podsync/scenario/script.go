@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -163,7 +164,9 @@ func (s *scenario) act(c *fakeServer, namespace string, words []string) error {
 	case "image":
 		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { pod.Spec.Containers[0].Image = words[2] })
 	case "status":
-		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { setPhase(pod, words[2]) })
+		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { setPhase(pod, words[2:]...) })
+	case "finalize":
+		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { pod.Finalizers = words[2:] })
 	case "in":
 		return s.act(c, strings.Trim(words[1], "-"), words[2:]) // - for no namespace
 	case "sign":
@@ -195,11 +198,16 @@ func (s *scenario) pod(namespace, name string) *corev1.Pod {
 	}
 }
 
-// setPhase sets the status that a kubelet would report for a pod.
-func setPhase(pod *corev1.Pod, phase string) {
+// setPhase sets the status that a kubelet would report for a pod: its phase, and the
+// exit code of a container that failed, which is 1 unless given.
+func setPhase(pod *corev1.Pod, report ...string) {
 	now := metav1.Now()
 	pod.Status.StartTime = &now
-	pod.Status.Phase = corev1.PodPhase(phase)
+	pod.Status.Phase = corev1.PodPhase(report[0])
+	code := int64(1)
+	if len(report) > 1 {
+		code, _ = strconv.ParseInt(report[1], 10, 32)
+	}
 	pod.Status.PodIP = "10.0.0.1"
 	ready := corev1.ConditionFalse
 	var state corev1.ContainerState
@@ -209,7 +217,7 @@ func setPhase(pod *corev1.Pod, phase string) {
 	case corev1.PodSucceeded:
 		state.Terminated = &corev1.ContainerStateTerminated{Reason: "Completed"}
 	case corev1.PodFailed:
-		state.Terminated = &corev1.ContainerStateTerminated{Reason: "Error", ExitCode: 1}
+		state.Terminated = &corev1.ContainerStateTerminated{Reason: "Error", ExitCode: int32(code)}
 	default:
 		state.Waiting = &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}
 	}

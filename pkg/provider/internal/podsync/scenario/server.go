@@ -142,7 +142,22 @@ func (c *fakeServer) patch(action clienttesting.PatchActionImpl) (bool, runtime.
 	}
 	patched = patched.DeepCopyObject()
 	c.stamp(patched, false)
-	return true, patched, c.client.Tracker().Update(action.GetResource(), patched, action.GetNamespace())
+	if err := c.client.Tracker().Update(action.GetResource(), patched, action.GetNamespace()); err != nil {
+		return true, nil, err
+	}
+	if pod, ok := patched.(*corev1.Pod); ok {
+		return true, patched, c.deleteReleased(pod)
+	}
+	return true, patched, nil
+}
+
+// deleteReleased deletes a pod that was kept by finalizers only, when the last of
+// them is gone.
+func (c *fakeServer) deleteReleased(pod *corev1.Pod) error {
+	if pod.DeletionTimestamp == nil || ptr.Deref(pod.DeletionGracePeriodSeconds, 0) > 0 || len(pod.Finalizers) > 0 {
+		return nil
+	}
+	return c.client.Tracker().Delete(resourceOf("pods"), pod.Namespace, pod.Name)
 }
 
 func (c *fakeServer) note(verb, resource string) error {
@@ -200,7 +215,7 @@ func (c *fakeServer) deleteGracefully(action clienttesting.DeleteActionImpl) err
 		return apierrors.NewConflict(schema.GroupResource{Resource: "pods"}, pod.Name, errors.New("the UID does not match"))
 	}
 	grace := ptr.Deref(action.DeleteOptions.GracePeriodSeconds, 30)
-	if grace == 0 {
+	if grace == 0 && len(pod.Finalizers) == 0 {
 		return c.client.Tracker().Delete(pods, pod.Namespace, pod.Name)
 	}
 	if pod.DeletionGracePeriodSeconds != nil && *pod.DeletionGracePeriodSeconds <= grace {
@@ -296,7 +311,10 @@ func (c *fakeServer) edit(_ context.Context, namespace, name string, change func
 	}
 	change(pod)
 	c.stamp(pod, false)
-	return c.client.Tracker().Update(pods, pod, namespace)
+	if err := c.client.Tracker().Update(pods, pod, namespace); err != nil {
+		return err
+	}
+	return c.deleteReleased(pod)
 }
 
 func (c *fakeServer) refuse(verb, resource, message string) {

@@ -1,0 +1,125 @@
+package podsync
+
+import (
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// deletionMemory is how long a watched deletion is remembered.
+const deletionMemory = 24 * time.Hour
+
+// podIndex indexes the local pods by UID. It records watched deletions, and what
+// akd knows of the remote pods that no cache has.
+type podIndex struct {
+	clock clock.PassiveClock
+
+	mu      sync.RWMutex
+	pods    map[types.UID]*indexed
+	deleted map[types.UID]time.Time
+}
+
+// indexed is what is known of a local pod.
+type indexed struct {
+	name     types.NamespacedName
+	finished bool
+	// last is the state in which a watch reported the deletion of its remote pod. A
+	// finished pod has none.
+	last *corev1.Pod
+}
+
+func newPodIndex(clock clock.PassiveClock) *podIndex {
+	return &podIndex{clock: clock, pods: map[types.UID]*indexed{}, deleted: map[types.UID]time.Time{}}
+}
+
+// observe records a change of a local pod.
+func (i *podIndex) observe(c store.Change[*corev1.Pod]) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	replaced := c.Old != nil && (c.New == nil || c.New.UID != c.Old.UID)
+	if replaced {
+		delete(i.pods, c.Old.UID)
+		// A watch that reports another UID for the name proves the deletion as well
+		// as one that reports the deletion.
+		if c.Watched || c.New != nil {
+			i.deleted[c.Old.UID] = i.clock.Now()
+		}
+	}
+	if c.New == nil {
+		return
+	}
+	pod := i.pods[c.New.UID]
+	if pod == nil {
+		pod = &indexed{name: types.NamespacedName{Namespace: c.New.Namespace, Name: c.New.Name}}
+		i.pods[c.New.UID] = pod
+	}
+	delete(i.deleted, c.New.UID) // the local cluster was restored from before the deletion
+	if pod.finished = translate.Finished(c.New); pod.finished {
+		pod.last = nil
+	}
+}
+
+// has reports whether the local pod of that UID exists.
+func (i *podIndex) has(uid types.UID) bool {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return i.pods[uid] != nil
+}
+
+// hasTombstone reports whether the pod's deletion was watched.
+func (i *podIndex) hasTombstone(uid types.UID) bool {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	_, ok := i.deleted[uid]
+	return ok
+}
+
+// prune drops old deletions.
+func (i *podIndex) prune() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for uid, when := range i.deleted {
+		if i.clock.Since(when) > deletionMemory {
+			delete(i.deleted, uid)
+		}
+	}
+}
+
+// sends records that the remote pod is about to be sent. An earlier one of the same
+// local pod, which no kubelet ever had, is forgotten.
+func (i *podIndex) sends(uid types.UID) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if pod := i.pods[uid]; pod != nil {
+		pod.last = nil
+	}
+}
+
+// keepLast keeps the last state of a remote pod until its local pod is finished or
+// gone.
+func (i *podIndex) keepLast(remote *corev1.Pod) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	pod := i.pods[types.UID(remote.Labels[contract.LabelUID])]
+	name := types.NamespacedName{Namespace: remote.Labels[contract.LabelNamespace], Name: remote.Name}
+	if pod != nil && !pod.finished && pod.name == name {
+		pod.last = remote
+	}
+}
+
+// lastOf returns the last state of the remote pod of a local one, or nil.
+func (i *podIndex) lastOf(uid types.UID) *corev1.Pod {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	if pod := i.pods[uid]; pod != nil {
+		return pod.last
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+package translate
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+)
+
+// How a pod ended is in the last states of its remote pod, which a watch may report
+// within milliseconds, and nobody again. Two things keep them: the object that a watch
+// reports with the deletion, for NextEnded, and a finalizer on the remote pod, for an
+// akd that does not watch at that moment.
+
+// endsOnce reports whether the end of a container can be the end of the pod. Only
+// then does a controller such as a Job decide by how the pod ended, and remote pods
+// are created with the finalizer.
+func endsOnce(local *corev1.Pod) bool {
+	return local.Spec.RestartPolicy == corev1.RestartPolicyNever || local.Spec.RestartPolicy == corev1.RestartPolicyOnFailure
+}
+
+// held reports whether the API server keeps a deleted remote pod until akd has seen
+// how it ended.
+func held(remote *corev1.Pod) bool {
+	return slices.Contains(remote.Finalizers, contract.FinalizerLastState)
+}
+
+// forced reports whether the remote pod is held only by finalizers: it was deleted
+// without a grace period, or its kubelet has released it.
+func forced(remote *corev1.Pod) bool {
+	return remote.DeletionTimestamp != nil && remote.DeletionGracePeriodSeconds != nil && *remote.DeletionGracePeriodSeconds == 0
+}
+
+// LastStatePatch returns the patch that takes akd's finalizer off a remote pod. It
+// leaves those of others.
+func LastStatePatch(remote *corev1.Pod) (Patch, error) {
+	return encode("", remote, jsonObject{"metadata": jsonObject{
+		"$deleteFromPrimitiveList/finalizers": []string{contract.FinalizerLastState},
+	}})
+}
+
+// NextEnded is Next for a local pod whose remote pod is gone, if the state in which a
+// watch reported its deletion is known: the local pod gets a final status, as from a
+// kubelet, before anything else. Status and Annotations take Ended of that state.
+func (m *Mapper) NextEnded(local, last *corev1.Pod) Step {
+	if Finished(local) || !m.OwnsPodFor(last, local) {
+		return m.Next(local, nil)
+	}
+	if local.DeletionTimestamp == nil && local.Status.StartTime == nil && last.Status.StartTime == nil {
+		return m.Next(local, nil) // no kubelet ever had it
+	}
+	return Step{Action: Wait}
+}
+
+// Ended returns what a kubelet would have reported at last of a remote pod that is
+// gone. If the last state is not a final one, a container that is not known to have
+// exited has failed.
+func (m *Mapper) Ended(last *corev1.Pod, now metav1.Time) *corev1.Pod {
+	ended := *last
+	if ended.DeletionTimestamp == nil {
+		ended.DeletionTimestamp = &now
+	}
+	if Finished(last) {
+		return &ended
+	}
+	ended.Status = *m.FailedStatus(last, ReasonRemotePodEnded, messageRemotePodEnded, now)
+	if exited, well := exits(last); exited {
+		ended.Status.Reason, ended.Status.Message = "", ""
+		if well {
+			ended.Status.Phase = corev1.PodSucceeded
+		}
+	}
+	return &ended
+}
+
+// exits reports whether all containers are known to have exited, and all of them well.
+func exits(pod *corev1.Pod) (exited, well bool) {
+	well = true
+	for i := range pod.Spec.Containers {
+		name := pod.Spec.Containers[i].Name
+		at := slices.IndexFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.Name == name })
+		if at < 0 || pod.Status.ContainerStatuses[at].State.Terminated == nil {
+			return false, false
+		}
+		well = well && pod.Status.ContainerStatuses[at].State.Terminated.ExitCode == 0
+	}
+	return true, well
+}
