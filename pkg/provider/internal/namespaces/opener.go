@@ -226,6 +226,24 @@ func (o *Opener) find(ctx context.Context, local string) (existing *corev1.Names
 	return nil, free, nil
 }
 
+// Lacks reports whether the remote cluster has no namespace of akd's for a local one.
+// It asks the API server, not a cache.
+func (o *Opener) Lacks(ctx context.Context, local string) (bool, error) {
+	for _, name := range contract.RemoteNamespaces(o.Mapper.Node, local) {
+		namespace, err := o.Remote.GetNamespace(ctx, name)
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		if o.Mapper.OwnsNamespace(namespace, local) == nil {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 // prepare gives akd its rights in a namespace that has been verified as its
 // own. In one that is being deleted it has those that it has.
 func (o *Opener) prepare(ctx context.Context, namespace *corev1.Namespace) error {

@@ -17,9 +17,9 @@ import (
 
 // fail ends a local pod permanently. It verifies with the remote API server
 // itself that the remote pod is gone: a cache may lag, and this cannot be
-// undone.
+// undone. That there is not even a namespace was verified before.
 func (r *reconciler) fail(ctx context.Context, p pair, step translate.Step) error {
-	if step.Reason != translate.ReasonRemotePodInvalid {
+	if step.Reason != translate.ReasonRemotePodInvalid && p.remoteNamespace != nil {
 		found, err := r.remote.GetPod(ctx, p.remoteNamespace.Name, p.key.Name)
 		if err == nil {
 			p.remoteNamespace.Pods.Put(found)
@@ -118,6 +118,9 @@ func (r *reconciler) mayDeleteOrphan(ctx context.Context, p pair) (bool, error) 
 func (r *reconciler) release(ctx context.Context, p pair) error {
 	if translate.IsMirrorPod(p.local) {
 		return r.releaseMirrorPod(ctx, p)
+	}
+	if p.remoteNamespace == nil {
+		return r.releasePod(ctx, p)
 	}
 	if secret := p.remoteNamespace.Secrets.Get(p.remoteNamespace.Name, contract.TokenSecretName(p.local.UID)); secret != nil {
 		if err := r.tokens.Remove(ctx, p.remoteNamespace, secret); err != nil {

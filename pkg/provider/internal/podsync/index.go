@@ -30,6 +30,9 @@ type podIndex struct {
 type indexed struct {
 	name     types.NamespacedName
 	finished bool
+	// unsent means that no akd has ever sent its remote pod: it was bound while this
+	// akd serves the node.
+	unsent bool
 	// last is the state in which a watch reported the deletion of its remote pod. A
 	// finished pod has none.
 	last *corev1.Pod
@@ -57,10 +60,14 @@ func (i *podIndex) observe(c store.Change[*corev1.Pod]) {
 	}
 	pod := i.pods[c.New.UID]
 	if pod == nil {
-		pod = &indexed{name: types.NamespacedName{Namespace: c.New.Namespace, Name: c.New.Name}}
+		_, restored := i.deleted[c.New.UID] // the local cluster, from before the deletion
+		pod = &indexed{
+			name:   types.NamespacedName{Namespace: c.New.Namespace, Name: c.New.Name},
+			unsent: c.Watched && !restored && c.New.Status.StartTime == nil,
+		}
 		i.pods[c.New.UID] = pod
 	}
-	delete(i.deleted, c.New.UID) // the local cluster was restored from before the deletion
+	delete(i.deleted, c.New.UID)
 	if pod.finished = translate.Finished(c.New); pod.finished {
 		pod.last = nil
 	}
@@ -98,8 +105,16 @@ func (i *podIndex) sends(uid types.UID) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if pod := i.pods[uid]; pod != nil {
-		pod.last = nil
+		pod.unsent, pod.last = false, nil
 	}
+}
+
+// isUnsent reports whether certainly nothing of the pod was ever sent to the remote
+// cluster. It is false for a pod that was bound before this akd served the node.
+func (i *podIndex) isUnsent(uid types.UID) bool {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return i.pods[uid] != nil && i.pods[uid].unsent
 }
 
 // keepLast keeps the last state of a remote pod until its local pod is finished or

@@ -159,7 +159,7 @@ func (r *reconciler) reconcilePod(ctx context.Context, k queue.Key, attempts int
 }
 
 // reconcilePair takes the next step. It opens the remote namespace of a local pod
-// first.
+// first, unless nothing of the pod can be in it.
 func (r *reconciler) reconcilePair(ctx context.Context, p pair) error {
 	if p.local != nil && !p.belongTogether() {
 		if last := r.index.lastOf(p.local.UID); last != nil && r.mapper.NextEnded(p.local, last).Action == translate.Wait {
@@ -170,7 +170,11 @@ func (r *reconciler) reconcilePair(ctx context.Context, p pair) error {
 		if p.local == nil {
 			return nil
 		}
-		if !translate.IsMirrorPod(p.local) { // which needs no remote namespace
+		nothing, err := r.hasNothingRemote(ctx, p.local)
+		if err != nil {
+			return err
+		}
+		if !nothing {
 			_, ready, err := r.opener.Ensure(ctx, p.key.Namespace)
 			if ready {
 				r.queue.Add(p.key) // it was opened meanwhile
@@ -179,6 +183,21 @@ func (r *reconciler) reconcilePair(ctx context.Context, p pair) error {
 		}
 	}
 	return r.apply(ctx, p, r.mapper.Next(p.local, p.remote))
+}
+
+// hasNothingRemote reports whether a pod without an open remote namespace needs none
+// to be released: nothing of it was ever sent, or the remote cluster has no
+// namespace for it. No answer is not that answer: the pod may still run.
+func (r *reconciler) hasNothingRemote(ctx context.Context, local *corev1.Pod) (bool, error) {
+	switch {
+	case translate.IsMirrorPod(local):
+		return true, nil
+	case local.DeletionTimestamp == nil:
+		return false, nil
+	case r.index.isUnsent(local.UID):
+		return true, nil
+	}
+	return r.opener.Lacks(ctx, local.Namespace)
 }
 
 // apply carries out one step of the lifecycle table.
