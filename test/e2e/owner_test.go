@@ -111,13 +111,18 @@ func TestTakeOver(t *testing.T) {
 
 // A thief of the credential puts a finalizer into the node's namespace. Uninstall
 // cannot end, but the thief's token ends at once, and the message names the finalizer;
-// without it, a rerun goes on.
+// without it, a rerun goes on. akd's own finalizer holds nothing up.
 func TestUninstallHeldUp(t *testing.T) {
 	e, node := shared, "held"
 	thief := e.InstallTenant(t, manifests.Values{Node: node})
 	namespace := remoteNamespaceOf(t, node, "shop", e.ClusterUID)
 	held := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "held", Finalizers: []string{"example.com/stay"}}}
 	if _, err := e.Remote.CoreV1().ConfigMaps(namespace).Create(t.Context(), held, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	ends := env.IdlePod("waits-for-akd")
+	ends.Labels, ends.Finalizers = e.Owner(node).Labels("shop", "1"), []string{contract.FinalizerLastState}
+	if _, err := e.Remote.CoreV1().Pods(namespace).Create(t.Context(), ends, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	release := func() {
@@ -128,7 +133,7 @@ func TestUninstallHeldUp(t *testing.T) {
 	uninstall := []string{"uninstall", node, "--remote-context=remote", "--cluster-uid=" + e.ClusterUID}
 	out, stderr, code := e.Actual(t, append(uninstall, "--timeout=12s")...)
 	for _, want := range []string{"example.com/stay in 1 resource instances", "run the same command again"} {
-		if code != 1 || !strings.Contains(stderr, want) {
+		if code != 1 || !strings.Contains(stderr, want) || strings.Contains(stderr, contract.FinalizerLastState) {
 			t.Errorf("exit code %d, want 1 and %q\n%s%s", code, want, out, stderr)
 		}
 	}
