@@ -52,14 +52,17 @@ type reflection[T Object] struct {
 	known      string
 
 	// began and timeout describe the last watch. suspect reports that a watch could
-	// not begin, or that the answer to how far the cluster is was missing.
+	// not begin.
 	began   time.Time
 	timeout time.Duration
 	suspect bool
+	// unanswered reports that how far the cluster is could not be found out. A
+	// consistent list tells it as well.
+	unanswered bool
 }
 
 func (r *reflection[T]) list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-	if r.anew && opts.ResourceVersion == "0" {
+	if r.anew && opts.ResourceVersion == "0" || r.unanswered {
 		opts.ResourceVersion = "" // another API server's cache may still be in the lost time
 	}
 	if opts.Continue == "" {
@@ -80,12 +83,18 @@ func (r *reflection[T]) begin(consistent bool) {
 
 // watch verifies first that the cluster has not gone back in time, if the last
 // watch was interrupted: an API server does not refuse to watch from a version
-// that does not exist yet, but reports nothing until then.
+// that does not exist yet, but reports nothing until then. So there is no watch
+// without an answer.
 func (r *reflection[T]) watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 	if ptr.Deref(opts.SendInitialEvents, false) {
+		if r.unanswered {
+			opts.ResourceVersion = ""
+		}
 		r.begin(opts.ResourceVersion == "")
 	} else if r.wasInterrupted() {
-		r.verify(ctx)
+		if err := r.verify(ctx); err != nil {
+			return nil, err
+		}
 	}
 	r.began, r.timeout = time.Now(), time.Duration(ptr.Deref(opts.TimeoutSeconds, 0))*time.Second
 	watch, err := RetryForbidden(ctx, func() (watch.Interface, error) { return r.src.Watch(ctx, opts) })
@@ -94,16 +103,17 @@ func (r *reflection[T]) watch(ctx context.Context, opts metav1.ListOptions) (wat
 }
 
 func (r *reflection[T]) wasInterrupted() bool {
-	return r.suspect || !r.began.IsZero() && time.Since(r.began) < r.timeout-earlyMargin
+	return r.suspect || r.unanswered || !r.began.IsZero() && time.Since(r.began) < r.timeout-earlyMargin
 }
 
-func (r *reflection[T]) verify(ctx context.Context) {
+func (r *reflection[T]) verify(ctx context.Context) error {
 	known, since := r.knows()
 	version, err := r.src.Timeline.current(ctx, kindOf[T](), since, r.src.List)
-	r.suspect = err != nil
+	r.suspect, r.unanswered = false, err != nil
 	if err == nil && isEarlier(version, known) {
 		r.src.Timeline.goBack(r.epoch, known, version)
 	}
+	return err
 }
 
 // Replace implements cache.ReflectorStore.
@@ -116,7 +126,7 @@ func (r *reflection[T]) Replace(list []any, version string) error {
 	if err != nil {
 		return err
 	}
-	r.anew = false
+	r.anew, r.unanswered = false, false
 	if lost != "" {
 		r.src.Timeline.goBack(r.epoch, lost, version)
 	}

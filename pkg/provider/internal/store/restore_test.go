@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 )
@@ -29,6 +30,7 @@ type history struct {
 	since   int
 	live    []*watch.FakeWatcher
 	lists   int
+	refuse  int // so many of the next lists are forbidden
 }
 
 func newHistory() *history { return &history{pods: map[string]*corev1.Pod{}} }
@@ -99,6 +101,10 @@ func (h *history) list(_ context.Context, _ metav1.ListOptions) (runtime.Object,
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.lists++
+	if h.refuse > 0 {
+		h.refuse--
+		return nil, apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil)
+	}
 	list := &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: strconv.Itoa(h.version)}}
 	for _, pod := range h.pods {
 		list.Items = append(list.Items, *pod.DeepCopy())
@@ -261,6 +267,56 @@ func TestRestoreConcernsAll(t *testing.T) {
 		stop()
 		running.Wait()
 	})
+}
+
+// An API server that has just started may forbid everything, because it has not
+// read the roles yet. It used to answer the only question so, while it accepted a
+// watch from the lost time, which then reported nothing for minutes.
+func TestRestoreQuestionForbidden(t *testing.T) {
+	t.Parallel()
+	h, o, timeline := newHistory(), New(Handlers[*corev1.Pod]{}), NewTimeline()
+	restores := 0
+	timeline.Notify(func(string, string) { restores++ })
+	o.Put(h.put("kept", "1"))
+	from := h.backup()
+	h.put("lost", "2")
+	o.Put(h.put("lost", "2"))
+	h.restore(from, 0)
+	h.refuse = 1
+	r := &reflection[*corev1.Pod]{Store: o, src: h.source(timeline), epoch: timeline.epoch, suspect: true}
+	if _, err := r.watch(t.Context(), metav1.ListOptions{ResourceVersion: "3"}); !apierrors.IsForbidden(err) {
+		t.Errorf("the watch: %v, want the refusal of the question", err)
+	}
+	list, err := r.list(t.Context(), metav1.ListOptions{ResourceVersion: "3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := list.(*corev1.PodList)
+	if err := r.Replace([]any{&kept.Items[0]}, kept.ResourceVersion); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"kept=1@1"}, content(o.All())); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if restores != 1 {
+		t.Errorf("%d restores were reported, want 1", restores)
+	}
+}
+
+// A refusal concerns the store that has asked: one of another namespace, which is
+// gone, used to answer for all others.
+func TestRefusalIsNotShared(t *testing.T) {
+	t.Parallel()
+	h, timeline := newHistory(), NewTimeline()
+	h.put("x", "1")
+	h.refuse = 1
+	before := time.Now().Add(-time.Minute)
+	if _, err := timeline.current(t.Context(), "pods", before, h.list); !apierrors.IsForbidden(err) {
+		t.Fatalf("the first question: %v, want a refusal", err)
+	}
+	if version, err := timeline.current(t.Context(), "pods", before, h.list); err != nil || version != "1" {
+		t.Errorf("the second question: version %q, %v: want 1", version, err)
+	}
 }
 
 // An API server that restarts without a restore costs one question, however many

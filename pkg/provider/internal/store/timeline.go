@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -112,6 +113,9 @@ func (t *Timeline) current(ctx context.Context, kind string, after time.Time, li
 		defer cancel()
 		shared.asked = time.Now()
 		shared.version, shared.err = versionOf(list(ctx, metav1.ListOptions{Limit: 1}))
+	}
+	if apierrors.IsForbidden(shared.err) {
+		shared.asked = time.Time{} // in another namespace, it may be allowed
 	}
 	return shared.version, shared.err
 }
