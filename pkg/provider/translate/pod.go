@@ -35,6 +35,13 @@ const (
 	// ReasonNameTooLong means that no kubelet could name the folder with the logs of the
 	// remote pod.
 	ReasonNameTooLong = "NameTooLong"
+	// ReasonNamespaceRefused means that the remote namespace is not this node's.
+	ReasonNamespaceRefused = "RemoteNamespaceRefused"
+	// ReasonMirrorPodDeleted is the reason of an event about a mirror pod without a static
+	// pod.
+	ReasonMirrorPodDeleted = "MirrorPodDeleted"
+	// ReasonServiceNotMirrored is the reason of an event on a local Service.
+	ReasonServiceNotMirrored = "ServiceNotMirrored"
 	// ReasonUnsupportedVolume means that the remote cluster cannot provide a volume.
 	ReasonUnsupportedVolume = "UnsupportedVolume"
 	// ReasonUnsupportedResourceClaim means that the pod has dynamic resource claims.

@@ -21,9 +21,6 @@ import (
 // dnsService is the name of the DNS add-on's Service; see translate.ClusterDNS.
 const dnsService = "kube-dns"
 
-// reasonServiceNotMirrored is the reason of an event on a local Service.
-const reasonServiceNotMirrored = "ServiceNotMirrored"
-
 // Services keeps remote copies of the local cluster's Services and
 // EndpointSlices in sync. It watches all of them, as kube-proxy on a node does,
 // including those in namespaces without pods on this node. It can be disabled.
@@ -154,7 +151,7 @@ func (m *Services) ReconcileService(ctx context.Context, k queue.Key, attempts i
 // failure persists.
 func (m *Services) recordEvent(local *corev1.Service, attempts int, err error) {
 	if err != nil && local != nil && attempts == queue.QuietAttempts {
-		m.Recorder.Eventf(local, corev1.EventTypeWarning, reasonServiceNotMirrored,
+		m.Recorder.Eventf(local, corev1.EventTypeWarning, translate.ReasonServiceNotMirrored,
 			"pods on node %s do not reach this service: %s", m.Mapper.Node, disclosure.Text(err.Error()))
 	}
 }

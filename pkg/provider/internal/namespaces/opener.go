@@ -30,8 +30,6 @@ const (
 	// reopenDelay is how long keys wait that were reconciled during a failed
 	// opening.
 	reopenDelay = time.Second
-	// reasonRefused is the reason of a refusal to use a remote namespace.
-	reasonRefused = "RemoteNamespaceRefused"
 )
 
 // Opener opens remote namespaces and closes unused ones. It verifies that akd
@@ -219,7 +217,7 @@ func (o *Opener) find(ctx context.Context, local string) (existing *corev1.Names
 		}
 	}
 	if free == "" {
-		return nil, "", &translate.Refusal{Reason: reasonRefused, Message: fmt.Sprintf(
+		return nil, "", &translate.Refusal{Reason: translate.ReasonNamespaceRefused, Message: fmt.Sprintf(
 			"Both remote namespaces that local namespace %s can have, %s, serve other local namespaces of node %s: use another local namespace.",
 			local, strings.Join(names[:], " and "), o.Mapper.Node)}
 	}
@@ -260,7 +258,7 @@ func (o *Opener) prepare(ctx context.Context, namespace *corev1.Namespace) error
 // deleted.
 func (o *Opener) checkUsable(namespace *corev1.Namespace, local string) error {
 	if err := o.Mapper.OwnsNamespace(namespace, local); err != nil {
-		return &translate.Refusal{Reason: reasonRefused, Message: err.Error()}
+		return &translate.Refusal{Reason: translate.ReasonNamespaceRefused, Message: err.Error()}
 	}
 	if namespace.DeletionTimestamp != nil {
 		return fmt.Errorf("remote namespace %s is still being deleted", namespace.Name)

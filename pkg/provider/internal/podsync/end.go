@@ -138,7 +138,7 @@ func (r *reconciler) releaseMirrorPod(ctx context.Context, p pair) error {
 		r.queue.AddAfter(p.key, wait)
 		return nil
 	}
-	r.recorder.Event(p.local, corev1.EventTypeWarning, "MirrorPodDeleted",
+	r.recorder.Event(p.local, corev1.EventTypeWarning, translate.ReasonMirrorPodDeleted,
 		"The annotation "+corev1.MirrorPodAnnotationKey+" is for kubelets with static pods, and this node has none.")
 	return r.releasePod(ctx, p)
 }
