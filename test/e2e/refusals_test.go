@@ -111,6 +111,14 @@ func TestRefusals(t *testing.T) {
 		e.Kubectl(t, "remote", "delete", "validatingadmissionpolicybinding", deny)
 		denied.WaitReady(t)
 	})
+	t.Run("Copy", func(t *testing.T) { refusedCopy(t, e, namespace, remote) })
+	t.Run("DisplacedCopy", func(t *testing.T) { displacedCopies(t, e, namespace, remote) })
+	t.Run("LongName", func(t *testing.T) {
+		long := strings.Repeat("a", 220)
+		e.Apply(t, namespace, sleeper(long, ""))
+		refused(t, e.Pod(namespace, long), translate.ReasonNameTooLong, remote)
+	})
+	t.Run("FormerPod", func(t *testing.T) { formerPod(t, e, namespace, remote) })
 	t.Run("ForeignPod", func(t *testing.T) {
 		foreign, err := e.Remote.CoreV1().Pods(remote).Create(t.Context(), env.IdlePod("taken"), metav1.CreateOptions{})
 		if err != nil {
@@ -125,6 +133,70 @@ func TestRefusals(t *testing.T) {
 		e.Kubectl(t, "remote", "delete", "pod", "taken", "-n", remote)
 		taken.WaitReady(t)
 	})
+}
+
+// refusedCopy has a quota keep the copy of a ConfigMap from being made.
+func refusedCopy(t *testing.T, e *env.Env, namespace, remote string) {
+	// The namespace has more ConfigMaps than that already.
+	e.Kubectl(t, "remote", "create", "quota", "no-configmaps", "-n", remote, "--hard=count/configmaps=0")
+	e.Kubectl(t, "local", "create", "configmap", "settings", "-n", namespace, "--from-literal=color=blue")
+	env.Eventually(t, "the quota counts", func(ctx context.Context) error {
+		quota, err := e.Remote.CoreV1().ResourceQuotas(remote).Get(ctx, "no-configmaps", metav1.GetOptions{})
+		if err == nil && len(quota.Status.Hard) == 0 {
+			err = errors.New("it has no status")
+		}
+		return err
+	})
+	waits := e.Pod(namespace, "waits-for-copy")
+	e.Apply(t, namespace, sleeper(waits.Name, "    envFrom: [{configMapRef: {name: settings}}]"))
+	refused(t, waits, translate.ReasonReferenceNotCopied, "exceeded quota: no-configmaps")
+	e.Kubectl(t, "remote", "delete", "quota", "no-configmaps", "-n", remote)
+	waits.WaitReady(t)
+	if color := strings.TrimSpace(waits.Shell(t, "echo $color")); color != "blue" {
+		t.Errorf("the pod has color %q", color)
+	}
+}
+
+// displacedCopies has an add-on of the remote cluster take the names of a ConfigMap and
+// of a Secret.
+func displacedCopies(t *testing.T, e *env.Env, namespace, remote string) {
+	for side, where := range map[string]string{"local": namespace, "remote": remote} {
+		e.Kubectl(t, side, "create", "configmap", "istio-ca-root-cert", "-n", where, "--from-literal=ca="+side)
+		e.Kubectl(t, side, "create", "secret", "generic", "mesh", "-n", where, "--from-literal=key="+side)
+	}
+	meshed := e.Pod(namespace, "meshed")
+	e.Apply(t, namespace, sleeper(meshed.Name, `    envFrom: [{configMapRef: {name: istio-ca-root-cert}}]
+    volumeMounts: [{name: mesh, mountPath: /mesh}]
+  volumes: [{name: mesh, secret: {secretName: mesh}}]`))
+	meshed.WaitReady(t)
+	if seen := strings.Fields(meshed.Shell(t, "echo $ca; cat /mesh/key")); len(seen) != 2 || seen[0] != "local" || seen[1] != "local" {
+		t.Errorf("the pod sees %q, want what is local", seen)
+	}
+	e.Kubectl(t, "local", "patch", "secret", "mesh", "-n", namespace, "-p", `{"stringData":{"key":"renewed"}}`)
+	env.Eventually(t, "the copy follows", func(ctx context.Context) error {
+		found, err := e.Remote.CoreV1().Secrets(remote).Get(ctx, contract.ReservedName("mesh"), metav1.GetOptions{})
+		if err == nil && string(found.Data["key"]) != "renewed" {
+			err = fmt.Errorf("it has %q", found.Data["key"])
+		}
+		return err
+	})
+	if found := e.Kubectl(t, "remote", "get", "secret", "mesh", "-n", remote, "-o", "jsonpath={.data.key}"); found != "cmVtb3Rl" {
+		t.Errorf("the object of the add-on has %q", found)
+	}
+}
+
+// formerPod has a finalizer of the remote cluster hold the remote pod of a pod that was
+// deleted by force.
+func formerPod(t *testing.T, e *env.Env, namespace, remote string) {
+	again := e.Pod(namespace, "again")
+	e.Apply(t, namespace, sleeper(again.Name, ""))
+	again.WaitReady(t)
+	e.Kubectl(t, "remote", "patch", "pod", again.Name, "-n", remote, "-p", `{"metadata":{"finalizers":["example.com/backup"]}}`)
+	e.Kubectl(t, "local", "delete", "pod", again.Name, "-n", namespace, "--grace-period=0", "--force")
+	e.Apply(t, namespace, sleeper(again.Name, ""))
+	refused(t, again, translate.ReasonFormerRemotePod, "example.com/backup")
+	e.Kubectl(t, "remote", "patch", "pod", again.Name, "-n", remote, "--type=json", "-p", `[{"op":"remove","path":"/metadata/finalizers"}]`)
+	again.WaitReady(t)
 }
 
 // denyPods makes a policy deny all new pods of a remote namespace, with the reason
