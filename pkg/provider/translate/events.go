@@ -1,11 +1,28 @@
 package translate
 
 import (
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
+
+// maxEventMessage is how many bytes the API accepts in the message of an event that has
+// an eventTime, as those of schedulers have.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/apis/core/validation/events.go (NoteLengthLimit)
+const maxEventMessage = 1024
+
+// shorten returns a text of at most limit bytes. Local names may be longer than those
+// that they replace.
+func shorten(text string, limit int) string {
+	const more = "…"
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit-len(more)], "") + more
+}
 
 // Event returns the local copy of an event about the remote pod of a local pod. Its
 // name is derived from the remote event, so that later changes of the same event
@@ -26,7 +43,7 @@ func (m *Mapper) Event(remote *corev1.Event, local *corev1.Pod) *corev1.Event {
 		UID:        local.UID,
 		FieldPath:  remote.InvolvedObject.FieldPath,
 	}
-	event.Message = text.translate(remote.Message)
+	event.Message = shorten(text.translate(remote.Message), maxEventMessage)
 	event.Related = nil // an object of the remote cluster
 	if event.Source.Host != "" {
 		event.Source.Host = m.Node

@@ -3,14 +3,18 @@ package translate
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 func TestLocalText(t *testing.T) {
-	remote := `pods "web" is forbidden: exceeded quota: q, in namespace n1-93104c7ea350e1e1; configmap "actual-vk-mesh-ca", secret "actual-vk-token-uid"; ` +
+	remote := `pods "web" is forbidden: exceeded quota: q, in namespace n1-93104c7ea350e1e1; configmap "actual-vk-mesh-ca", ` +
+		`secret "actual-vk-token-uid"; ` +
 		`User "system:serviceaccount:actual-system:n1" cannot; dial tcp 192.0.2.1:6443: connect: connection refused`
 	want := `pods "web" is forbidden: exceeded quota: q, in namespace shop; configmap "mesh-ca", secret "actual-vk-token-uid"; ` +
 		`akd cannot; dial tcp: connect: connection refused`
@@ -72,5 +76,20 @@ func TestEvent(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, remote); diff != "" {
 		t.Errorf("the remote event was changed (-before +after):\n%s", diff)
+	}
+}
+
+// An event whose message became longer than the API allows was lost.
+func TestEventMessageFits(t *testing.T) {
+	local := localPod(func(p *corev1.Pod) { p.Namespace = strings.Repeat("s", 63) })
+	mapper := testMapper()
+	from := contract.RemoteNamespace(mapper.Node, local.Namespace)
+	remote := &corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{Name: "web.17a", Namespace: from},
+		Message:    strings.Repeat(from+"ä ", 1024/(len(from)+3)),
+	}
+	got := mapper.Event(remote, local).Message
+	if len(got) > 1024 || len(got) < 1000 || !utf8.ValidString(got) || !strings.HasSuffix(got, "…") {
+		t.Errorf("the message has %d bytes and ends with %q", len(got), got[max(0, len(got)-10):])
 	}
 }
