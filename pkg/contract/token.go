@@ -13,13 +13,13 @@ const AnnotationTokenLifetime = Domain + "token-lifetime"
 // Lifetimes of akd's tokens.
 const (
 	// DefaultTokenLifetime is the lifetime that nobody has chosen.
-	DefaultTokenLifetime = 24 * time.Hour
+	DefaultTokenLifetime = MaxTokenLifetime
 	// MinTokenLifetime is the shortest one that an API server grants.
 	// https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/
 	MinTokenLifetime = 10 * time.Minute
-	// MaxTokenLifetime bounds for how long somebody who has stolen a token may use it
-	// unnoticed: a renewal leaves a record in an audit log, use may not.
-	MaxTokenLifetime = 30 * 24 * time.Hour
+	// MaxTokenLifetime is the longest one that the policy of tokens in the remote
+	// cluster admits: a thief of a token must not make another that lives for years.
+	MaxTokenLifetime = 24 * time.Hour
 )
 
 // ParseTokenLifetime returns a lifetime of akd's tokens: whole minutes, within the
@@ -28,7 +28,7 @@ const (
 func ParseTokenLifetime(text string) (time.Duration, error) {
 	life, err := time.ParseDuration(text)
 	if err != nil || life < MinTokenLifetime || life > MaxTokenLifetime || life%time.Minute != 0 {
-		return 0, fmt.Errorf("lifetime %q: want whole minutes from 10m to 720h, such as 24h", text)
+		return 0, fmt.Errorf("lifetime %q: want whole minutes from 10m to 24h, such as 12h", text)
 	}
 	return life, nil
 }

@@ -12,9 +12,9 @@ func TestParseTokenLifetime(t *testing.T) {
 	}{
 		"Default":        {reason: "as it is written", text: DefaultTokenLifetime.String(), want: 24 * time.Hour},
 		"Shortest":       {reason: "what an API server grants", text: "10m", want: MinTokenLifetime},
-		"Longest":        {reason: "a month", text: "720h", want: MaxTokenLifetime},
+		"Longest":        {reason: "what the policy of tokens admits", text: "1440m", want: MaxTokenLifetime},
 		"Too short":      {reason: "an API server refuses it", text: "9m"},
-		"Too long":       {reason: "a stolen token would last", text: "721h"},
+		"Too long":       {reason: "the policy denies it", text: "24h1m"},
 		"Negative":       {reason: "it is no lifetime", text: "-24h"},
 		"Days":           {reason: "Go has no unit for them", text: "7d"},
 		"Empty":          {reason: "nothing was chosen", text: ""},

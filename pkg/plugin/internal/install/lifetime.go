@@ -13,8 +13,8 @@ type tokenLifetime time.Duration
 
 func (l *tokenLifetime) addFlag(flags *pflag.FlagSet) {
 	flags.Var(l, "token-lifetime",
-		"lifetime of akd's tokens, 10m to 720h: how long a stolen one is accepted; akd renews a token at 80% of its lifetime, "+
-			"and after a day at the latest (default: as the node has it, 24h for a new one)")
+		"lifetime of akd's tokens, 10m to 24h: how long a stolen one is accepted, and how long akd may be away "+
+			"(default: as the node has it, 24h for a new one)")
 }
 
 // Set implements pflag.Value.

@@ -49,8 +49,8 @@ and rights and tokens of others that a thief may have left.`,
 		Example: `  # Give akd a new token
   kubectl actual token rotate vk-ak-example --remote-context=remote
 
-  # Let akd be away for six days from now on
-  kubectl actual token rotate vk-ak-example --remote-context=remote --token-lifetime=168h
+  # Let each token of akd expire after an hour from now on
+  kubectl actual token rotate vk-ak-example --remote-context=remote --token-lifetime=1h
 
   # Make all tokens invalid that akd ever had
   kubectl actual token rotate vk-ak-example --remote-context=remote --revoke-all`,

@@ -41,7 +41,7 @@ func TestTokenLifetime(t *testing.T) {
 	const hour, day = time.Hour, 24 * time.Hour
 	var requested []time.Duration
 	host := &kubeclient.Cluster{Side: kubeclient.Local, UID: "host", Client: fake.NewClientset()}
-	peer := peerGranting(2*day, &requested)
+	peer := peerGranting(12*hour, &requested)
 	for _, step := range []struct {
 		reason    string
 		given     time.Duration
@@ -51,17 +51,20 @@ func TestTokenLifetime(t *testing.T) {
 		recorded  string
 		shortened string
 	}{
-		{reason: "nobody chose", want: kubeclient.Counts{Created: 1}, requested: day, recorded: "24h0m0s"},
+		{
+			reason: "nobody chose, and the API server has a limit", want: kubeclient.Counts{Created: 1},
+			requested: day, recorded: "24h0m0s", shortened: "its API server grants a token 12h0m0s instead of 24h0m0s",
+		},
 		{reason: "a rerun", want: kubeclient.Counts{Unchanged: 1}, recorded: "24h0m0s"},
 		{reason: "as it is", given: day, want: kubeclient.Counts{Unchanged: 1}, recorded: "24h0m0s"},
 		{reason: "chosen", given: hour, want: kubeclient.Counts{Changed: 1}, requested: hour, recorded: "1h0m0s"},
 		{reason: "a rerun keeps it", want: kubeclient.Counts{Unchanged: 1}, recorded: "1h0m0s"},
 		{reason: "so does a rotation", rotate: true, want: kubeclient.Counts{Changed: 1}, requested: hour, recorded: "1h0m0s"},
 		{
-			reason: "the API server has a limit", given: 7 * day, want: kubeclient.Counts{Changed: 1},
-			requested: 7 * day, recorded: "168h0m0s", shortened: "its API server grants a token 48h0m0s instead of 168h0m0s",
+			reason: "longer again", given: 20 * hour, want: kubeclient.Counts{Changed: 1},
+			requested: 20 * hour, recorded: "20h0m0s", shortened: "its API server grants a token 12h0m0s instead of 20h0m0s",
 		},
-		{reason: "no new token each time", given: 7 * day, want: kubeclient.Counts{Unchanged: 1}, recorded: "168h0m0s"},
+		{reason: "no new token each time", given: 20 * hour, want: kubeclient.Counts{Unchanged: 1}, recorded: "20h0m0s"},
 		{reason: "the shortest", given: 10 * time.Minute, want: kubeclient.Counts{Changed: 1}, requested: 10 * time.Minute, recorded: "10m0s"},
 		{reason: "is kept as well", want: kubeclient.Counts{Unchanged: 1}, recorded: "10m0s"},
 	} {

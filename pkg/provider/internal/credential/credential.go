@@ -30,8 +30,8 @@ const (
 	// as a kubelet renews the tokens of pods.
 	renewFraction = 0.8
 	// renewLife is the longest lifetime of which akd uses that share: like a kubelet,
-	// akd renews a token after a day at the latest, so that a long-lived one is valid
-	// for almost all of its lifetime whenever akd has to stop.
+	// akd renews a token after a day at the latest, also a long-lived one that somebody
+	// gave it to begin with.
 	// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/token/token_manager.go
 	renewLife = 30 * time.Hour
 	// checkInterval is how often akd checks whether someone else has stored a
