@@ -40,6 +40,32 @@ func TestErrors(t *testing.T) {
 			want: `container "main" in pod "pending" is waiting to start: the pod has not been created in the remote cluster yet; its events ` +
 				`say why`,
 		},
+		"Gone": {
+			reason: "it ran, and what it left was deleted remotely",
+			path:   "/exec/shop/gone/main?command=a&output=1",
+			code:   400,
+			want:   `container "main" in pod "gone" is gone from the remote cluster, and its logs with it`,
+		},
+		"Refused": {
+			reason: "it will never be created",
+			path:   "/exec/shop/refused/main?command=a&output=1",
+			code:   400,
+			want:   `container "main" in pod "refused" never ran: Pod was rejected: it may not run here`,
+		},
+		"RemoteGone": {
+			reason: "once is enough",
+			path:   "/exec/shop/web/main?command=a&output=1",
+			fail:   refuse(404, metav1.StatusReasonNotFound, `pods "web" not found`),
+			code:   404,
+			want:   `pod "web" not found in the remote cluster`,
+		},
+		"Internal": {
+			reason: "the local API server puts the same words in front",
+			path:   "/exec/shop/web/main?command=a&output=1",
+			fail:   refuse(500, metav1.StatusReasonInternalError, `Internal error occurred: unable to upgrade connection: container not found`),
+			code:   502,
+			want:   `the remote cluster could not open a stream to pod "web": unable to upgrade connection: container not found`,
+		},
 		"NoStreams": {
 			reason: "as a kubelet",
 			path:   "/exec/shop/web/main?command=a",

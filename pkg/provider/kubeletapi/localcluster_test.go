@@ -32,7 +32,11 @@ func testPods() fixedPods {
 			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(time.Unix(1010, 0))}},
 		}},
 	}
-	return fixedPods{web, pod("pending", "uid-pending")}
+	gone := pod("gone", "uid-gone")
+	gone.Status = corev1.PodStatus{Phase: corev1.PodSucceeded, StartTime: web.Status.StartTime}
+	refused := pod("refused", "uid-refused")
+	refused.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "NodeAffinity", Message: "Pod was rejected: it may not run here"}
+	return fixedPods{web, pod("pending", "uid-pending"), gone, refused}
 }
 
 func (p fixedPods) Pod(namespace, name string) (*corev1.Pod, bool) {
@@ -47,7 +51,7 @@ func (p fixedPods) Pod(namespace, name string) (*corev1.Pod, bool) {
 func (p fixedPods) List() []*corev1.Pod { return p }
 
 func (p fixedPods) Remote(local *corev1.Pod) (namespace, name string, ok bool) {
-	return remoteNamespace, local.Name, local.Name != "pending"
+	return remoteNamespace, local.Name, local.Name == "web"
 }
 
 // reviewer plays the local API server: who a token is, and who may what.

@@ -78,7 +78,7 @@ func (s *Server) find(t target) (stream, error) {
 	}
 	namespace, name, ok := s.cfg.Pods.Remote(local)
 	if !ok {
-		return stream{}, notCreated(t)
+		return stream{}, noRemotePod(t, local)
 	}
 	return stream{target: t, remoteNamespace: namespace, remoteName: name}, nil
 }

@@ -49,7 +49,7 @@ func TestPlainEndpoints(t *testing.T) {
 		}
 		return names
 	}
-	if _, body := e.ask(t, http.MethodGet, "/pods", goodToken); !cmp.Equal([]string{"web", "pending"}, names(body)) {
+	if _, body := e.ask(t, http.MethodGet, "/pods", goodToken); !cmp.Equal([]string{"web", "pending", "gone", "refused"}, names(body)) {
 		t.Errorf("/pods: %s", body)
 	}
 	if _, body := e.ask(t, http.MethodGet, "/runningpods/", goodToken); !cmp.Equal([]string{"web"}, names(body)) {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -113,12 +114,22 @@ func podNotFound(t target) *apierrors.StatusError {
 		"pod %q not found in namespace %q on this node", t.pod, t.namespace), t.pod)
 }
 
-// notCreated is the error of a kubelet for a container that it has not started. For
-// logs, kube-apiserver passes on the text of a 400.
-func notCreated(t target) *apierrors.StatusError {
+// noRemotePod is the error of a kubelet for a container that it has not started, or
+// whose pod has ended and is gone. For logs, kube-apiserver passes on the text of a
+// 400.
+func noRemotePod(t target, local *corev1.Pod) *apierrors.StatusError {
 	what := fmt.Sprintf("pod %q", t.pod)
 	if t.container != "" {
 		what = fmt.Sprintf("container %q in pod %q", t.container, t.pod)
+	}
+	ended := local.Status.Phase == corev1.PodSucceeded || local.Status.Phase == corev1.PodFailed
+	switch {
+	case local.Status.StartTime != nil:
+		return withPod(newStatus(http.StatusBadRequest, metav1.StatusReasonBadRequest,
+			"%s is gone from the remote cluster, and its logs with it", what), t.pod)
+	case ended:
+		return withPod(newStatus(http.StatusBadRequest, metav1.StatusReasonBadRequest,
+			"%s never ran: %s", what, cmp.Or(local.Status.Message, local.Status.Reason, "see the events of the pod")), t.pod)
 	}
 	return withPod(newStatus(http.StatusBadRequest, metav1.StatusReasonBadRequest,
 		"%s is waiting to start: the pod has not been created in the remote cluster yet; its events say why", what), t.pod)
@@ -146,13 +157,14 @@ func remoteError(node string, s stream, status metav1.Status) *apierrors.StatusE
 			node, cmp.Or(message, "forbidden")), s.pod)
 	case code == http.StatusNotFound:
 		return withPod(newStatus(http.StatusNotFound, metav1.StatusReasonNotFound,
-			"pod %q not found in the remote cluster: %s", s.pod, cmp.Or(message, "not found")), s.pod)
+			"pod %q not found in the remote cluster%s", s.pod, detail(message, fmt.Sprintf("pods %q not found", s.pod))), s.pod)
 	case code == http.StatusTooManyRequests:
 		return withRetry(withPod(newStatus(code, metav1.StatusReasonTooManyRequests,
 			"the remote cluster is busy: %s", cmp.Or(message, "retry later")), s.pod), 1)
 	case code >= 500:
 		return withPod(newStatus(http.StatusBadGateway, metav1.StatusReasonInternalError,
-			"the remote cluster could not open a stream to pod %q: %s", s.pod, cmp.Or(message, http.StatusText(code))), s.pod)
+			"the remote cluster could not open a stream to pod %q: %s", s.pod,
+			cmp.Or(strings.TrimPrefix(message, internalError), http.StatusText(code))), s.pod)
 	case code < 400:
 		return withPod(newStatus(http.StatusBadGateway, metav1.StatusReasonInternalError,
 			"the remote cluster answered with a redirect (%d), which node %q does not follow: check the address of the remote server", code, node),
@@ -160,6 +172,18 @@ func remoteError(node string, s stream, status metav1.Status) *apierrors.StatusE
 	}
 	local := newStatus(code, status.Reason, "%s", cmp.Or(message, http.StatusText(code)))
 	return withPod(local, s.pod)
+}
+
+// internalError is in front of what API servers pass on. The local one puts it in
+// front of this error again.
+const internalError = "Internal error occurred: "
+
+// detail is what a message says more than the given one, as the end of a sentence.
+func detail(message, given string) string {
+	if message == "" || message == given {
+		return ""
+	}
+	return ": " + message
 }
 
 // localize returns what local users may read of a message of the remote API server,
