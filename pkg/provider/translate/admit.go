@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -66,6 +67,9 @@ func (a Amounts) Sub(less Amounts) {
 // the admitted pods use that may still run; others returns them, and is called for
 // pods with host ports only. If node is nil, Admit checks host ports only.
 func Admit(local *corev1.Pod, node *corev1.Node, used Amounts, others func() []*corev1.Pod) Refusal {
+	if refusal := debugsNode(local); refusal.Reason != "" {
+		return refusal
+	}
 	if node == nil {
 		return portTaken(local, others)
 	}
@@ -80,6 +84,22 @@ func Admit(local *corev1.Pod, node *corev1.Node, used Amounts, others func() []*
 		}
 	}
 	return Refusal{}
+}
+
+// ReasonNoHost is for pods that shall look into their node.
+const ReasonNoHost = "NoHost"
+
+// debugsNode refuses the pod of kubectl debug node/NODE: akd has no host that it
+// could show, and that of some remote node is not what was asked for. kubectl
+// recognizes the pod by its name, and so does akd.
+// https://github.com/kubernetes/kubectl/blob/v0.37.1/pkg/cmd/debug/debug.go
+func debugsNode(local *corev1.Pod) Refusal {
+	mountsHost := slices.ContainsFunc(local.Spec.Volumes, func(v corev1.Volume) bool { return v.HostPath != nil && v.HostPath.Path == "/" })
+	if !mountsHost || !strings.HasPrefix(local.Name, "node-debugger-"+local.Spec.NodeName+"-") {
+		return Refusal{}
+	}
+	return Refusal{ReasonNoHost, fmt.Sprintf("Pod was rejected: node %s has no host of its own. Its pods run on nodes of the remote cluster: "+
+		"kubectl actual where -A shows on which, and kubectl debug works there", local.Spec.NodeName)}
 }
 
 // lacks returns which resource of the node is insufficient. The node does not

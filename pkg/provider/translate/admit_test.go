@@ -55,6 +55,12 @@ func TestAdmitByNode(t *testing.T) {
 	}
 	tolerates := cpus("1")
 	tolerates.Spec.Tolerations = []corev1.Toleration{{Key: "maintenance", Operator: corev1.TolerationOpExists}}
+	debugger := cpus("1")
+	debugger.Name, debugger.Spec.NodeName = "node-debugger-vk-x2x4k", "vk"
+	debugger.Spec.Volumes = []corev1.Volume{{
+		Name:         "host-root",
+		VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}},
+	}}
 	tests := map[string]struct {
 		reason  string
 		pod     *corev1.Pod
@@ -117,6 +123,13 @@ func TestAdmitByNode(t *testing.T) {
 			message: "Pod was rejected: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate",
 		},
 		"tolerates": {reason: "it would not; other effects are the scheduler's", pod: tolerates, node: tainted},
+		"debug": {
+			reason: "kubectl debug node/vk must not wait for a pod that shows another node's host",
+			pod:    debugger,
+			want:   "NoHost",
+			message: "Pod was rejected: node vk has no host of its own. Its pods run on nodes of the remote cluster: " +
+				"kubectl actual where -A shows on which, and kubectl debug works there",
+		},
 		"first reason": {
 			reason:  "a kubelet tells the first one",
 			pod:     cpus("3"),
