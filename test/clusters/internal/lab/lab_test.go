@@ -261,8 +261,9 @@ func TestLimits(t *testing.T) {
 		err    error
 		want   string
 	}{
-		"FewNodes":   {reason: "the kernel's default is enough for them", err: enoughWatches("128\n", 2)},
-		"ManyNodes":  {reason: "it would fail much later", err: enoughWatches("128\n", 50), want: "sysctl -w fs.inotify.max_user_instances="},
+		"FewNodes":   {reason: "the kernel's default is enough for them", err: enoughWatches("128\n", 0, 2)},
+		"ManyNodes":  {reason: "it would fail much later", err: enoughWatches("128\n", 0, 50), want: "sysctl -w fs.inotify.max_user_instances="},
+		"OtherLabs":  {reason: "other clusters have taken theirs", err: enoughWatches("128\n", 100, 2), want: "100 are in use"},
 		"EnoughDisk": {reason: "a byte is there", err: enoughDisk(t.TempDir(), 1)},
 		"DiskFull":   {reason: "no disk has this much", err: enoughDisk(t.TempDir(), 1<<60), want: "free some space"},
 	}

@@ -3,8 +3,10 @@ package lab
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,18 +34,40 @@ func (l *Lab) checkLimits(plan Plan) error {
 	if err != nil {
 		return nil //nolint:nilerr // not Linux: no such limit
 	}
-	return enoughWatches(string(data), nodes)
+	return enoughWatches(string(data), watchesInUse(), nodes)
 }
 
-func enoughWatches(limit string, nodes int) error {
+// watchesInUse counts the inotify instances of the user's processes, those of other
+// clusters above all. It counts what it may read.
+func watchesInUse() int {
+	links, err := filepath.Glob("/proc/[0-9]*/fd/*")
+	if err != nil {
+		return 0
+	}
+	used := 0
+	for _, link := range links {
+		process, err := os.Stat(filepath.Dir(filepath.Dir(link)))
+		if err != nil {
+			continue
+		}
+		owner, ok := process.Sys().(*syscall.Stat_t)
+		target, err := os.Readlink(link)
+		if ok && err == nil && int(owner.Uid) == os.Getuid() && target == "anon_inode:inotify" {
+			used++
+		}
+	}
+	return used
+}
+
+func enoughWatches(limit string, used, nodes int) error {
 	have, err := strconv.Atoi(strings.TrimSpace(limit))
 	if err != nil {
 		return fmt.Errorf("read the limit of inotify instances: %w", err)
 	}
 	need := watchesPerRun + nodes*watchesPerNode
-	if have < need {
-		return mistakef("%d nodes need about %d inotify instances and a user may have %d: "+
-			"run sysctl -w fs.inotify.max_user_instances=%d, or choose fewer nodes", nodes, need, have, 2*need)
+	if have-used < need {
+		return mistakef("%d nodes need about %d inotify instances, and a user may have %d, of which %d are in use: stop other clusters, "+
+			"choose fewer nodes, or run sysctl -w fs.inotify.max_user_instances=%d", nodes, need, have, used, 2*(used+need))
 	}
 	return nil
 }

@@ -109,6 +109,12 @@ func probePod(image string) *corev1.Pod {
 			AutomountServiceAccountToken:  new(false),
 			TerminationGracePeriodSeconds: ptr.To[int64](0),
 			Tolerations:                   []corev1.Toleration{{Key: cluster.InfraTaint, Operator: corev1.TolerationOpExists}},
+			// Of a run that is repeated: an akd may serve the only node without a taint.
+			Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
+				RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
+					MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "actual.vk/node", Operator: corev1.NodeSelectorOpDoesNotExist}},
+				}}},
+			}},
 			Containers: []corev1.Container{{
 				Name:            "probe",
 				Image:           image,
