@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -38,6 +39,7 @@ type Location struct {
 	LastEvent   string `json:"lastEvent,omitempty"`
 
 	localUID string // of the pod
+	computed bool   // RemoteNamespace is, because the pod has not started yet
 }
 
 // Locate reads where a pod runs from the pod alone. served has the nodes that akd
@@ -63,8 +65,8 @@ func Locate(pod *corev1.Pod, served map[string]bool) Location {
 		return location
 	}
 	location.RemoteNamespace, location.RemoteNode, location.RemoteUID = claimed.namespace, claimed.node, claimed.uid
-	if location.RemoteNamespace == "" { // not started yet; the name is computed
-		location.RemoteNamespace = contract.RemoteNamespace(pod.Spec.NodeName, pod.Namespace)
+	if location.RemoteNamespace == "" { // see settle
+		location.RemoteNamespace, location.computed = contract.RemoteNamespace(pod.Spec.NodeName, pod.Namespace), true
 	}
 	location.RemotePod, location.localUID = pod.Name, string(pod.UID)
 	for _, condition := range pod.Status.Conditions {
@@ -87,6 +89,38 @@ func servedNodes(ctx context.Context, local *kubeclient.Cluster) map[string]bool
 		served[nodes.Items[i].Name] = true
 	}
 	return served
+}
+
+// settle corrects the computed names of remote namespaces: akd takes the second name
+// if the first one serves another local namespace. Pods of the namespace that have
+// started tell, and so does the remote cluster.
+func settle(ctx context.Context, remote *kubeclient.Cluster, locations []Location) error {
+	type place struct{ node, namespace string }
+	known := map[place]string{}
+	for i := range locations {
+		if l := &locations[i]; l.RemoteNamespace != "" && !l.computed {
+			known[place{l.Node, l.Namespace}] = l.RemoteNamespace
+		}
+	}
+	for i := range locations {
+		l := &locations[i]
+		if !l.computed {
+			continue
+		}
+		at := place{l.Node, l.Namespace}
+		if known[at] == "" && remote != nil {
+			found, err := remote.Client.CoreV1().Namespaces().Get(ctx, l.RemoteNamespace, metav1.GetOptions{})
+			if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
+				return fmt.Errorf("read remote namespace %s: %w", l.RemoteNamespace, err)
+			}
+			known[at] = l.RemoteNamespace
+			if serves := found.GetLabels()[contract.LabelNamespace]; err == nil && serves != "" && serves != l.Namespace {
+				known[at] = contract.RemoteNamespaces(l.Node, l.Namespace)[1]
+			}
+		}
+		l.RemoteNamespace = cmp.Or(known[at], l.RemoteNamespace)
+	}
+	return nil
 }
 
 // addRemote adds to locations what the remote cluster says of its pods.

@@ -109,6 +109,9 @@ func (o *whereOptions) run(ctx context.Context) error {
 	for i := range pods {
 		locations = append(locations, Locate(&pods[i], served))
 	}
+	if err := settle(ctx, both.Remote, locations); err != nil {
+		return err
+	}
 	if both.Remote != nil {
 		if err := addRemote(ctx, both.Remote, locations); err != nil {
 			return err
