@@ -3,7 +3,9 @@ package plugin
 import (
 	"context"
 	"flag"
+	"io"
 	"log/slog"
+	"os"
 	"strconv"
 	"strings"
 
@@ -47,6 +49,12 @@ func Main(ctx context.Context, streams genericiooptions.IOStreams, build Build, 
 	// error.
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	rest.SetDefaultWarningHandler(rest.NoWarnings{})
+	if completion.Completes(args) {
+		streams.ErrOut = io.Discard
+		if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
+			os.Stderr = null //nolint:reassign // of the programs that get credentials
+		}
+	}
 	cmd := New(streams, build)
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)

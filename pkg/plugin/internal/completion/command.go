@@ -26,6 +26,13 @@ func Arguments(argv []string) []string {
 	return argv[1:]
 }
 
+// Completes reports whether these arguments are those of a command that completes
+// a command line. Its standard output is all that a shell reads, and what it writes
+// elsewhere appears in the middle of what a user types.
+func Completes(args []string) bool {
+	return len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
+}
+
 // NewCommand returns kubectl actual completion.
 func NewCommand(env *command.Env) *cobra.Command {
 	return &cobra.Command{

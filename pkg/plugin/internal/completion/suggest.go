@@ -144,13 +144,23 @@ func (s *suggester) names(
 ) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(ctx, suggestTimeout)
 	defer cancel()
-	local, err := s.access.LocalClient()
-	if err != nil {
+	found := make(chan []string, 1)
+	go func() { // a program that gets credentials heeds no context
+		local, err := s.access.LocalClient()
+		if err != nil {
+			found <- nil
+			return
+		}
+		names, err := list(ctx, local)
+		if err != nil {
+			names = nil
+		}
+		found <- names
+	}()
+	select {
+	case names := <-found:
+		return names, cobra.ShellCompDirectiveNoFileComp
+	case <-ctx.Done():
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	names, err := list(ctx, local)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }
