@@ -53,7 +53,7 @@ func (i *installer) seedRecord(ctx context.Context) (string, error) {
 		return fmt.Sprintf("%d added; %d removed that are not the node's, a sign that somebody else used akd's credential",
 			len(missing), len(foreign)), nil
 	}
-	return fmt.Sprintf("%d added that akd had before", len(missing)), nil
+	return fmt.Sprintf("%d namespaces added", len(missing)), nil
 }
 
 // unrecorded are the node's namespaces that a record lacks, and the local ones
