@@ -95,6 +95,7 @@ clusters:
 contexts:
 - {name: local, context: {cluster: local, user: me, namespace: shop}}
 - {name: again, context: {cluster: local, user: me}}
+- {name: 'my "local" $one', context: {cluster: local, user: me}}
 - {name: nowhere, context: {cluster: nowhere, user: me}}
 - {name: remote, context: {cluster: remote, user: me}}
 users: [{name: me, user: {token: secret}}]

@@ -141,7 +141,7 @@ func TestInstallHindered(t *testing.T) {
 		e.WaitRollout(t, namespace, "deployment/web")
 		refused(t, []string{
 			"1 pods run on node hindered: hindered-pods/web-",
-			"kubectl drain hindered --ignore-daemonsets --delete-emptydir-data, or end them with --force",
+			"hint: end them with --force, or move them: kubectl drain hindered --ignore-daemonsets --delete-emptydir-data --context=local",
 		}, "uninstall", node, "--remote-context=remote")
 
 		// Without the remote cluster, uninstall deletes the local objects; with

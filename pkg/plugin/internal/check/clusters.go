@@ -81,15 +81,16 @@ func clusterChecks() []Check {
 
 func reachable(ctx context.Context, c *kubeclient.Cluster, flag string) Finding {
 	if err := c.Identify(ctx); err != nil {
-		fix := append(failure.Hints(err), "check kubectl cluster-info --context=CONTEXT, or name another context with "+flag)
-		return failed(strings.Join(fix, "; "), "%s", err)
+		fix := append(failure.Hints(err),
+			"name another context with "+flag+", or see whether kubectl reaches it: "+c.Commands.Kubectl(c.Side, "cluster-info"))
+		return failed(strings.Join(fix, "\n"), "%s", err)
 	}
 	return ok("Kubernetes %s at %s", c.Version, c.Config.Host)
 }
 
 func distinct(_ context.Context, s *Subject) Finding {
 	if s.Local.UID == s.Remote.UID {
-		return failed("choose another context from kubectl config get-contexts, and name it with --remote-context",
+		return failed("name another context with --remote-context, one of: "+s.Commands.Kubectl(kubeclient.Local, "config", "get-contexts"),
 			"both contexts lead to the same cluster, whose kube-system has UID %s", s.Local.UID)
 	}
 	return ok("kube-system has UID %s and %s", s.Local.UID, s.Remote.UID)

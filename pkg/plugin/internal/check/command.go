@@ -70,7 +70,7 @@ func (o *options) complete(args []string) (err error) {
 		return err
 	}
 	if len(args) > 1 {
-		return failure.Usagef("give the name of one node: kubectl actual check NODE")
+		return failure.Usagef("give the name of one node: %s", o.env.Access.Commands().Actual("check", "NODE"))
 	}
 	if len(args) == 1 {
 		if err := contract.CheckNodeName(args[0]); err != nil {
@@ -81,7 +81,7 @@ func (o *options) complete(args []string) (err error) {
 	if o.noProbe {
 		o.subject.ProbeImage = ""
 	}
-	o.subject.RemoteContext = o.env.Access.RemoteContext()
+	o.subject.Commands = o.env.Access.Commands()
 	o.subject.Clusters, err = o.env.Access.Clients()
 	return err
 }

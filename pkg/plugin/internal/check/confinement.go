@@ -2,7 +2,6 @@ package check
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -88,7 +87,7 @@ func podSecurity(ctx context.Context, s *Subject) Finding {
 	switch {
 	case err == nil:
 		return failed("enable the admission plugin PodSecurity in the remote API server, and label the namespace: "+
-			"kubectl label namespace "+contract.SystemNamespace+" "+contract.LabelPodSecurity+"=restricted --context="+s.RemoteContext,
+			s.Commands.Kubectl(kubeclient.Remote, "label", "namespace", contract.SystemNamespace, contract.LabelPodSecurity+"=restricted"),
 			"a privileged pod is admitted to remote namespace %s", contract.SystemNamespace)
 	case !deniedByPodSecurity(err):
 		return unknown(err)
@@ -107,7 +106,8 @@ func podSecurity(ctx context.Context, s *Subject) Finding {
 		}
 	}
 	if len(without) > 0 {
-		return failed("kubectl label namespace "+strings.Join(without, " ")+" "+contract.LabelPodSecurity+"=baseline --context="+s.RemoteContext,
+		label := slices.Concat([]string{"label", "namespace"}, without, []string{contract.LabelPodSecurity + "=baseline"})
+		return failed(s.Commands.Kubectl(kubeclient.Remote, label...),
 			"these remote namespaces enforce no level: %s", strings.Join(without, ", "))
 	}
 	return ok("a privileged pod was denied")
@@ -194,8 +194,7 @@ func leastRights(ctx context.Context, s *Subject) Finding {
 	if len(held) == 0 {
 		return ok("none of the %d that were reviewed", len(answers.Asked))
 	}
-	return warning(fmt.Sprintf("delete the bindings that kubectl actual did not create: "+
-		"kubectl get clusterrolebindings,rolebindings -A -o wide --context=%s | grep %s/%s",
-		s.RemoteContext, contract.SystemNamespace, s.Node.Name),
+	list := s.Commands.Kubectl(kubeclient.Remote, "get", "clusterrolebindings,rolebindings", "-A", "-o", "wide")
+	return warning("delete the bindings that were not made by install: "+list+" | grep "+contract.SystemNamespace+"/"+s.Node.Name,
 		"it may: %s", strings.Join(rights.Rules(held), "; "))
 }

@@ -58,7 +58,7 @@ func credentialValid(ctx context.Context, s *Subject) Finding {
 			secret.Annotations[contract.AnnotationTokenExpires])
 	case !review.Status.Authenticated:
 		// The API server's reason may quote the token: it is left out.
-		return failed(s.installCommand()+"; if that does not help, "+s.rotateCommand(),
+		return failed(s.installCommand()+"\nif that does not help: "+s.rotateCommand(),
 			"the %s cluster does not accept akd's token", peer.Side)
 	case review.Status.User.Username != kubeclient.AccountUser(s.Node.Name):
 		return failed(s.rotateCommand(), "akd's token belongs to %s", review.Status.User.Username)

@@ -116,7 +116,7 @@ func TestMetricsAPI(t *testing.T) {
 			answers: map[string]any{group: "{}"},
 			level:   LevelWarning,
 			found:   "does not know the node's usage",
-			fix:     "if the remote cluster has a metrics API: kubectl actual install vk --remote-context=there --read-metrics",
+			fix:     "if the remote cluster has a metrics API: kubectl actual install vk --read-metrics --remote-context=there",
 		},
 	}
 	for name, tc := range cases {

@@ -30,7 +30,7 @@ func findNode(ctx context.Context, s *Subject) (Node, Finding) {
 		case len(names) == 0:
 			return *node, failed(s.installCommand(), "no akd serves a node of the local cluster")
 		case len(names) > 1:
-			return *node, failed("name one: kubectl actual check "+names[0]+" --remote-context="+s.RemoteContext,
+			return *node, failed("name one: "+s.Commands.Actual("check", names[0]),
 				"there are several: %s", strings.Join(names, ", "))
 		}
 		node.Name = names[0]
@@ -45,7 +45,7 @@ func findNode(ctx context.Context, s *Subject) (Node, Finding) {
 	case node.Object == nil && node.AKD == nil:
 		return *node, failed(subject.installCommand(), "there is no node %s, and no akd of that name", node.Name)
 	case node.Object != nil && node.Object.Labels[contract.LabelNode] == "":
-		return *node, failed("kubectl actual nodes", "node %s is not served by akd", node.Name)
+		return *node, failed(s.Commands.ActualLocal("nodes"), "node %s is not served by akd", node.Name)
 	}
 	if err := node.readInstallation(ctx, s.Clusters); err != nil {
 		return *node, failed(subject.installCommand(), "%s", err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/inspect"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
 
 const (
@@ -99,8 +100,7 @@ func akdRuns(ctx context.Context, s *Subject) Finding {
 	want, ready := ptr.Deref(s.Node.AKD.Spec.Replicas, 1), s.Node.AKD.Status.ReadyReplicas
 	switch {
 	case want == 0:
-		return failed(fmt.Sprintf("kubectl scale deployment %s -n %s --replicas=1 --context=%s",
-			s.Node.Name, contract.SystemNamespace, s.hostContext()), "it is scaled to 0")
+		return failed(s.hostCommand("scale", "deployment", s.Node.Name, "-n", contract.SystemNamespace, "--replicas=1"), "it is scaled to 0")
 	case ready == 0:
 		return failed(s.logsCommand(), "0 of %d replicas are ready: %s", want, s.Node.Host.AKDProblem(ctx, s.Node.Name))
 	case ready < want:
@@ -138,7 +138,7 @@ func nodeReady(_ context.Context, s *Subject) Finding {
 	case ready.Status != corev1.ConditionTrue:
 		return failed(s.logsCommand(), "%s: %s", ready.Reason, ready.Message)
 	case s.Node.Object.Spec.Unschedulable:
-		return warning("kubectl uncordon "+s.Node.Name, "it is cordoned: no pods are scheduled to it")
+		return warning(s.Commands.Kubectl(kubeclient.Local, "uncordon", s.Node.Name), "it is cordoned: no pods are scheduled to it")
 	default:
 		return ok("%s", ready.Message)
 	}
@@ -264,14 +264,15 @@ func metricsAPI(ctx context.Context, s *Subject) Finding {
 		return skipped("the local cluster has no metrics API")
 	}
 	if err != nil {
-		return warning("kubectl get apiservice v1beta1.metrics.k8s.io", "the local metrics API does not answer: %s", err)
+		return warning(s.Commands.Kubectl(kubeclient.Local, "get", "apiservice", "v1beta1.metrics.k8s.io"),
+			"the local metrics API does not answer: %s", err)
 	}
 	body, err := s.Local.Read(ctx, "/apis/metrics.k8s.io/v1beta1/nodes", s.Node.Name)
 	if apierrors.IsForbidden(err) {
 		return skipped("your user may not get nodes.metrics.k8s.io")
 	}
 	if err != nil {
-		return warning("if the remote cluster has a metrics API: "+s.installCommand()+" --read-metrics",
+		return warning("if the remote cluster has a metrics API: "+s.installCommand("--read-metrics"),
 			"the metrics API does not know the node's usage: %s", err)
 	}
 	var usage struct {

@@ -29,9 +29,9 @@ func subject(local, remote []runtime.Object, conditions ...corev1.NodeCondition)
 			Local:  &kubeclient.Cluster{Side: kubeclient.Local, UID: "here", Client: fake.NewClientset(local...)},
 			Remote: &kubeclient.Cluster{Side: kubeclient.Remote, UID: "there", Client: fake.NewClientset(remote...)},
 		},
-		RemoteContext: "there",
-		Version:       "v1.2.3",
-		Clock:         clocktesting.NewFakePassiveClock(now()),
+		Commands: commands(),
+		Version:  "v1.2.3",
+		Clock:    clocktesting.NewFakePassiveClock(now()),
 	}
 	s.Node = Node{
 		Name:   "vk",
@@ -41,6 +41,11 @@ func subject(local, remote []runtime.Object, conditions ...corev1.NodeCondition)
 		Peer:   s.Remote,
 	}
 	return s
+}
+
+// commands are those of a check with --remote-context=there.
+func commands() kubeclient.Commands {
+	return kubeclient.NewAccess(func(name string) string { return map[string]string{"ACTUAL_REMOTE_CONTEXT": "there"}[name] }).Commands()
 }
 
 func condition(kind corev1.NodeConditionType, status corev1.ConditionStatus, reason, message string) corev1.NodeCondition {
@@ -87,7 +92,7 @@ func TestAKDRuns(t *testing.T) {
 		},
 		"Zero": {
 			reason: "somebody wants none", level: LevelFailed, found: "scaled to 0",
-			fix: "kubectl scale deployment vk -n actual-system --replicas=1 --context=LOCAL",
+			fix: "kubectl scale deployment vk -n actual-system --replicas=1",
 		},
 	}
 	for name, tc := range cases {

@@ -26,7 +26,7 @@ func nodeOwner(ctx context.Context, s *Subject) Finding {
 		return unknown(err)
 	}
 	if err := claims.Refusal(); err != nil {
-		return failed(strings.Join(failure.Hints(err), "; "), "%s", err)
+		return failed(strings.Join(failure.Hints(err), "\n"), "%s", err)
 	}
 	if len(claims.Own) == 0 {
 		return ok("nobody has it yet")
@@ -42,8 +42,8 @@ func recordProved(_ context.Context, s *Subject) Finding {
 		return ok("%d names", len(s.Node.Record))
 	}
 	shown := foreign[:min(len(foreign), mostNames)]
-	finding := failed("somebody else has used akd's credential: "+s.rotateCommand()+" --revoke-all; then take the names out of the record: "+
-		s.installCommand(),
+	finding := failed("somebody else has used akd's credential: "+s.rotateCommand("--revoke-all")+
+		"\nthen take the names out of the record: "+s.installCommand(),
 		"ConfigMap %s/%s of the remote cluster has %d names that akd does not write: %s",
 		contract.SystemNamespace, contract.RecordName(s.Node.Name), len(foreign), strings.Join(shown, ", "))
 	finding.Details = foreign

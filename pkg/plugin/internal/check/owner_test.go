@@ -42,7 +42,7 @@ func TestRecordIsNotBelieved(t *testing.T) {
 	}
 	expect(t, "it is a sign of theft", recordProved(t.Context(), s), LevelFailed,
 		"ConfigMap actual-system/vk.namespaces of the remote cluster has 1 names that akd does not write: kube-system",
-		"somebody else has used akd's credential: kubectl actual token rotate vk --remote-context=there --revoke-all; "+
+		"somebody else has used akd's credential: kubectl actual token rotate vk --revoke-all --remote-context=there\n"+
 			"then take the names out of the record: kubectl actual install vk --remote-context=there")
 	delete(s.Node.Record, "kube-system")
 	expect(t, "as akd writes it", recordProved(t.Context(), s), LevelOK, "1 names", "")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/inspect"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/ranges"
 )
 
@@ -77,7 +78,7 @@ func judgeRanges(s *Subject, found *ranges.Found) Finding {
 		return failed(s.installCommand(), "the remote cluster has no ServiceCIDR with %s for the node",
 			strings.Join(ranges.Strings(found.Missing), ", "))
 	case !found.Ready:
-		return failed("kubectl describe servicecidr "+found.Object+" --context="+s.RemoteContext, "ServiceCIDR %s is not ready", found.Object)
+		return failed(s.Commands.Kubectl(kubeclient.Remote, "describe", "servicecidr", found.Object), "ServiceCIDR %s is not ready", found.Object)
 	case len(found.Colliding) > 0:
 		return warning("recreate these Services with other addresses in the remote cluster",
 			"Services of the remote cluster itself have addresses in %s, so local Services with the same addresses cannot be mirrored: %s",
@@ -123,8 +124,7 @@ func judgeNamespaces(s *Subject, locals, remotes []corev1.Namespace) Finding {
 		return warning("wait a few minutes for akd to delete them; if it does not, delete those whose pods nobody needs: "+s.remotePodsCommand(),
 			"%d of %d have no local namespace: %s", len(orphans), len(remotes), strings.Join(orphans, ", "))
 	case len(unrecorded) > 0 && s.Node.AKD != nil:
-		return warning(fmt.Sprintf("kubectl rollout restart deployment %s -n %s --context=%s",
-			s.Node.Name, contract.SystemNamespace, s.hostContext()),
+		return warning(s.hostCommand("rollout", "restart", "deployment", s.Node.Name, "-n", contract.SystemNamespace),
 			"akd's record, ConfigMap %s/%s of the remote cluster, lacks: %s",
 			contract.SystemNamespace, contract.RecordName(s.Node.Name), strings.Join(unrecorded, ", "))
 	case paused != nil && paused.Status == corev1.ConditionTrue:
@@ -140,18 +140,19 @@ func podsStart(ctx context.Context, s *Subject) Finding {
 	if err != nil {
 		return unknown(err)
 	}
-	var blocked []string
+	var blocked, fixes []string
 	for i := range pods {
 		pod := inspect.Locate(&pods[i], map[string]bool{s.Node.Name: true})
 		if pod.Phase == string(corev1.PodPending) && pod.Message != "" {
 			blocked = append(blocked, fmt.Sprintf("%s/%s: %s: %s", pod.Namespace, pod.Pod, pod.Reason, pod.Message))
+			fixes = append(fixes, s.Commands.Kubectl(kubeclient.Local, "describe", "pod", pod.Pod, "-n", pod.Namespace)+
+				"\n"+s.Commands.Actual("where", pod.Pod, "-n", pod.Namespace))
 		}
 	}
 	if len(blocked) == 0 {
 		return ok("%d of %d", len(pods), len(pods))
 	}
-	finding := warning("see kubectl describe pod POD, and kubectl actual where POD --remote-context="+s.RemoteContext,
-		"%d of %d cannot: %s", len(blocked), len(pods), blocked[0])
+	finding := warning(fixes[0], "%d of %d cannot: %s", len(blocked), len(pods), blocked[0])
 	finding.Details = blocked
 	return finding
 }

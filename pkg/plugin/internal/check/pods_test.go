@@ -44,7 +44,7 @@ func TestOrphanedNamespaces(t *testing.T) {
 			remote: []runtime.Object{namespace("vk-shop", "shop"), namespace("vk-blog", "blog")},
 			level:  LevelWarning,
 			found:  "ConfigMap actual-system/vk.namespaces of the remote cluster, lacks: vk-blog",
-			fix:    "kubectl rollout restart deployment vk -n actual-system --context=LOCAL",
+			fix:    "kubectl rollout restart deployment vk -n actual-system",
 		},
 		"Others": {
 			reason: "namespaces of others are not looked at",
@@ -85,7 +85,7 @@ func TestPodsStart(t *testing.T) {
 	s := subject([]runtime.Object{pod("web"), pod("db", denied)}, nil)
 	got := podsStart(t.Context(), s)
 	expect(t, "one pod cannot start", got, LevelWarning, "1 of 2 cannot: shop/db: QuotaExceeded: no room",
-		"see kubectl describe pod POD, and kubectl actual where POD --remote-context=there")
+		"kubectl describe pod db -n shop\nkubectl actual where db -n shop --remote-context=there")
 	if diff := cmp.Diff([]string{"shop/db: QuotaExceeded: no room"}, got.Details); diff != "" {
 		t.Errorf("details (-want +got):\n%s", diff)
 	}

@@ -53,15 +53,9 @@ func policiesPresent(ctx context.Context, s *Subject) Finding {
 // policyProblem says how a policy differs from the one that install applies.
 func policyProblem(ctx context.Context, remote *kubeclient.Cluster, object *unstructured.Unstructured) (string, error) {
 	var want admissionregistrationv1.ValidatingAdmissionPolicy
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &want); err != nil {
-		return "", fmt.Errorf("%s: %w", kubeclient.Title(object), err)
-	}
-	have, err := remote.Client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Get(ctx, want.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return "policy " + want.Name + " is missing", nil
-	}
-	if err != nil {
-		return "", err
+	have, err := storedLike(ctx, remote.Client.AdmissionregistrationV1().ValidatingAdmissionPolicies(), object, &want)
+	if err != nil || have == nil {
+		return "policy " + object.GetName() + " is missing", err
 	}
 	setDefaults(want.Spec.MatchConstraints)
 	setDefaults(have.Spec.MatchConstraints)
@@ -74,15 +68,9 @@ func policyProblem(ctx context.Context, remote *kubeclient.Cluster, object *unst
 // bindingProblem says how a binding differs from the one that install applies.
 func bindingProblem(ctx context.Context, remote *kubeclient.Cluster, object *unstructured.Unstructured) (string, error) {
 	var want admissionregistrationv1.ValidatingAdmissionPolicyBinding
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &want); err != nil {
-		return "", fmt.Errorf("%s: %w", kubeclient.Title(object), err)
-	}
-	have, err := remote.Client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(ctx, want.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return "binding " + want.Name + " is missing", nil
-	}
-	if err != nil {
-		return "", err
+	have, err := storedLike(ctx, remote.Client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings(), object, &want)
+	if err != nil || have == nil {
+		return "binding " + object.GetName() + " is missing", err
 	}
 	setDefaults(want.Spec.MatchResources)
 	setDefaults(have.Spec.MatchResources)
@@ -90,6 +78,24 @@ func bindingProblem(ctx context.Context, remote *kubeclient.Cluster, object *uns
 		return "binding " + want.Name + " does not deny all that it should", nil
 	}
 	return "", nil
+}
+
+// getter is the client of a kind.
+type getter[T any] interface {
+	Get(ctx context.Context, name string, options metav1.GetOptions) (*T, error)
+}
+
+// storedLike reads into want what install applies, and returns what the cluster has
+// by that name, or nil if there is nothing.
+func storedLike[T any](ctx context.Context, client getter[T], object *unstructured.Unstructured, want *T) (*T, error) {
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, want); err != nil {
+		return nil, fmt.Errorf("%s: %w", kubeclient.Title(object), err)
+	}
+	have, err := client.Get(ctx, object.GetName(), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // there is nothing
+	}
+	return have, err
 }
 
 // setDefaults sets what the API server does.
@@ -128,8 +134,8 @@ func policiesEffective(ctx context.Context, s *Subject) Finding {
 		return ok("akd was refused by each of %d", len(trials))
 	case errors.Is(err, rights.ErrNotConfined):
 		return failed(s.installCommand(), "%s", err)
-	case errors.Is(err, rights.ErrMayNotImpersonate):
-		return skipped("your user may not impersonate serviceaccounts in %s of the remote cluster", contract.SystemNamespace)
+	case errors.Is(err, kubeclient.ErrMayNotActAsAKD):
+		return skipped("your user may not %s of the remote cluster", rights.ToActAsAKD(s.Remote))
 	case apierrors.IsForbidden(err):
 		return warning(s.installCommand(), "akd was refused, but not by a policy: %s", err)
 	default:

@@ -37,7 +37,7 @@ func remotePodsReachLocal(ctx context.Context, s *Subject) Finding {
 	}
 	server, err := serverForPods(ctx, s)
 	if err != nil {
-		return failed("name it with kubectl actual install --local-server=HOST:PORT", "%s", err)
+		return failed("name it: "+s.installCommand("--local-server=HOST:PORT"), "%s", err)
 	}
 	namespace, cleanUp, err := probeNamespace(ctx, s)
 	defer cleanUp()
@@ -53,7 +53,7 @@ func remotePodsReachLocal(ctx context.Context, s *Subject) Finding {
 			"the probe pod did not finish: %s", err)
 	case end.ExitCode != 0:
 		return failed("allow pods of the remote cluster to connect to "+server+
-			", or name an address that they can reach with kubectl actual install --local-server=HOST:PORT",
+			", or name an address that they can reach: "+s.installCommand("--local-server=HOST:PORT"),
 			"a pod in remote namespace %s cannot connect to %s: %s", namespace, server, strings.TrimSpace(end.Message))
 	default:
 		return ok("a pod in namespace %s connected to %s", namespace, server)

@@ -71,7 +71,7 @@ func TestRemotePodsReachLocal(t *testing.T) {
 			level:    LevelFailed,
 			found:    "cannot connect to " + server + ": TIMEOUT",
 			fix: "allow pods of the remote cluster to connect to " + server +
-				", or name an address that they can reach with kubectl actual install --local-server=HOST:PORT",
+				", or name an address that they can reach: kubectl actual install vk --local-server=HOST:PORT --remote-context=there",
 		},
 		"Refused": {
 			reason:  "nothing was tried",
@@ -117,5 +117,5 @@ func TestRemotePodsReachLocalNeeds(t *testing.T) {
 	expect(t, "--no-probe", remotePodsReachLocal(t.Context(), s), LevelSkipped, "--no-probe", "")
 	s.ProbeImage = "agnhost"
 	expect(t, "the Service kubernetes has no endpoints", remotePodsReachLocal(t.Context(), s), LevelFailed,
-		"the local cluster publishes no address", "name it with kubectl actual install --local-server=HOST:PORT")
+		"the local cluster publishes no address", "name it: kubectl actual install vk --local-server=HOST:PORT --remote-context=there")
 }

@@ -109,7 +109,7 @@ func TestLeastRights(t *testing.T) {
 	expect(t, "as installed", leastRights(t.Context(), s), LevelOK, "none of the 8", "")
 	s.Remote.Client = reviewing(func(r *authorizationv1.ResourceAttributes) bool { return r.Resource == "secrets" }, nil)
 	expect(t, "somebody granted more", leastRights(t.Context(), s), LevelWarning, "it may: list secrets; get secrets in kube-system",
-		"delete the bindings that kubectl actual did not create: "+
+		"delete the bindings that were not made by install: "+
 			"kubectl get clusterrolebindings,rolebindings -A -o wide --context=there | grep actual-system/vk")
 }
 
@@ -151,7 +151,7 @@ func TestCredentialValid(t *testing.T) {
 			},
 			level: LevelFailed,
 			found: "the remote cluster does not accept akd's token",
-			fix:   install + "; if that does not help, " + rotate,
+			fix:   install + "\nif that does not help: " + rotate,
 		},
 		"Expired": {
 			reason:     "no installation is needed",

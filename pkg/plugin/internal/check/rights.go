@@ -47,7 +47,7 @@ func mayInstall(ctx context.Context, c *kubeclient.Cluster, node string, more ..
 	values := manifests.Values{Node: cmp.Or(node, anyNode), ClusterUID: anyCluster, Image: "akd"}
 	answers, err := rights.ReviewInstall(ctx, c, values, more...)
 	if err != nil {
-		return failed(strings.Join(failure.Hints(err), "; "), "%s", err)
+		return failed(strings.Join(failure.Hints(err), "\n"), "%s", err)
 	}
 	return judgeRights(answers, "ask an administrator of the "+string(c.Side)+" cluster for these rights, or to install the node")
 }

@@ -90,7 +90,7 @@ func show(to *output.Console, result *Result) {
 		return
 	}
 	if result.Fix != "" {
-		to.Paragraph(6, "", "fix: "+result.Fix)
+		to.Lines(6, "fix: ", result.Fix)
 	}
 	to.Paragraph(6, "", "see "+result.Documentation)
 }

@@ -2,6 +2,7 @@ package check
 
 import (
 	"cmp"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -17,9 +18,8 @@ import (
 // remote-reachable, which have the clusters identify themselves.
 type Subject struct {
 	kubeclient.Clusters
-	// RemoteContext is the context of the remote cluster, or a word that stands for
-	// it, for proposed commands.
-	RemoteContext string
+	// Commands are those that findings propose.
+	Commands kubeclient.Commands
 	// Node is the node. Until node-installed has found it, only its name may be
 	// known.
 	Node Node
@@ -64,32 +64,31 @@ func (n *Node) condition(kind corev1.NodeConditionType) *corev1.NodeCondition {
 
 // The commands that findings propose.
 
-func (s *Subject) installCommand() string {
-	return "kubectl actual install " + cmp.Or(s.Node.Name, "NODE") + " --remote-context=" + s.RemoteContext
+func (s *Subject) installCommand(flags ...string) string {
+	return s.Commands.Actual(slices.Concat([]string{"install", cmp.Or(s.Node.Name, "NODE")}, flags)...)
 }
 
-func (s *Subject) rotateCommand() string {
-	return "kubectl actual token rotate " + s.Node.Name + " --remote-context=" + s.RemoteContext
+func (s *Subject) rotateCommand(flags ...string) string {
+	return s.Commands.Actual(slices.Concat([]string{"token", "rotate", s.Node.Name}, flags)...)
 }
 
 func (s *Subject) logsCommand() string {
-	command := "kubectl actual logs " + s.Node.Name
 	if s.akdIsRemote() {
-		command += " --remote-context=" + s.RemoteContext
+		return s.Commands.Actual("logs", s.Node.Name)
 	}
-	return command
+	return s.Commands.ActualLocal("logs", s.Node.Name)
 }
 
 func (s *Subject) remotePodsCommand() string {
-	return "kubectl get pods -A -l " + contract.LabelNodeName + "=" + s.Node.Name + " --context=" + s.RemoteContext
+	return s.Commands.Kubectl(kubeclient.Remote, "get", "pods", "-A", "-l", contract.LabelNodeName+"="+s.Node.Name)
 }
 
-// hostContext is the context of the cluster that akd runs in.
-func (s *Subject) hostContext() string {
+// hostCommand is a command of kubectl in the cluster that akd runs in.
+func (s *Subject) hostCommand(words ...string) string {
 	if s.akdIsRemote() {
-		return s.RemoteContext
+		return s.Commands.Kubectl(kubeclient.Remote, words...)
 	}
-	return "LOCAL"
+	return s.Commands.Kubectl(kubeclient.Local, words...)
 }
 
 func (s *Subject) akdIsRemote() bool { return s.Node.Host != nil && s.Node.Host == s.Remote }

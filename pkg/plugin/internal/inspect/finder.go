@@ -103,7 +103,7 @@ func (f *finder) checkType(typeAndName string) error {
 	}
 	if meta.IsNoMatchError(err) {
 		err = failure.Usagef("the local cluster has no resource type %q", name)
-		return failure.Hintf(err, "list its resource types with kubectl api-resources")
+		return failure.Hintf(err, "list its resource types: %s", f.cluster.Commands.Kubectl(kubeclient.Local, "api-resources"))
 	}
 	return nil // what the mapper cannot tell, the builder reports
 }

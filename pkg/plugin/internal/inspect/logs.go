@@ -71,9 +71,9 @@ func (o *logsOptions) run(ctx context.Context, node string) error {
 	}
 	err = fmt.Errorf("no akd of node %s was found", node)
 	if both.Remote == nil {
-		return failure.Hintf(err, "see kubectl actual status; if akd runs in the remote cluster, name that with --remote-context")
+		err = failure.Hintf(err, "if akd runs in the remote cluster, name that: %s", both.Commands().Actual("logs", node))
 	}
-	return failure.Hintf(err, "see kubectl actual status")
+	return failure.Hintf(err, "see the nodes that there are: %s", both.Commands().ActualLocal("status"))
 }
 
 // activeAKD returns the pod of a node's akd in one cluster: the leader, otherwise

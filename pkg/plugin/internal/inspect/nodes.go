@@ -58,7 +58,7 @@ to users who may read that Secret.`,
 			return err
 		}
 		if len(nodes) == 0 && printer.ForPeople() {
-			env.ErrOut().Printf(noNodes)
+			env.ErrOut().Printf(noNodes, env.Access.Commands().Actual("install", "NODE"))
 			return nil
 		}
 		return printer.Print(env.Out(), nodeList(cmd.Context(), both.Local, nodes))

@@ -42,7 +42,8 @@ type NodeStatus struct {
 	// Warnings are problems that leave the node usable.
 	Warnings []Problem `json:"warnings,omitempty"`
 
-	age string
+	age      string
+	commands kubeclient.Commands
 }
 
 // Problem is something wrong, and how to fix it.
@@ -57,15 +58,11 @@ func (n *NodeStatus) add(what, fix string) {
 
 // The commands that problems propose.
 
-func (n *NodeStatus) logsCommand() string { return "kubectl actual logs " + n.Node }
+func (n *NodeStatus) logsCommand() string { return n.commands.ActualLocal("logs", n.Node) }
 
-func (n *NodeStatus) installCommand() string {
-	return "kubectl actual install " + n.Node + " --remote-context=CONTEXT"
-}
+func (n *NodeStatus) installCommand() string { return n.commands.Actual("install", n.Node) }
 
-func (n *NodeStatus) rotateCommand() string {
-	return "kubectl actual token rotate " + n.Node + " --remote-context=CONTEXT"
-}
+func (n *NodeStatus) rotateCommand() string { return n.commands.Actual("token", "rotate", n.Node) }
 
 // ReadNodes reads the state of the named nodes from the local cluster, or that of
 // all nodes that akd serves if none is named.
@@ -83,7 +80,7 @@ func ReadNodes(ctx context.Context, local *kubeclient.Cluster, names []string, n
 		node := known[name]
 		if node == nil {
 			err := fmt.Errorf("no akd serves a node %q", name)
-			return nil, failure.Hintf(err, "install one with kubectl actual install %s --remote-context=CONTEXT", name)
+			return nil, failure.Hintf(err, "install one: %s", local.Commands.Actual("install", name))
 		}
 		if err := node.addPods(ctx, local); err != nil {
 			return nil, err
@@ -110,13 +107,13 @@ func knownNodes(ctx context.Context, local *kubeclient.Cluster, now time.Time) (
 	}
 	known := map[string]*NodeStatus{}
 	for i := range nodes.Items {
-		known[nodes.Items[i].Name] = statusOf(&nodes.Items[i], now)
+		known[nodes.Items[i].Name] = statusOf(&nodes.Items[i], now, local.Commands)
 	}
 	for i := range deployments.Items {
 		deployment := &deployments.Items[i]
 		name := deployment.Labels[contract.LabelNodeName]
 		if known[name] == nil {
-			known[name] = &NodeStatus{Node: name, Pods: map[string]int{}}
+			known[name] = &NodeStatus{Node: name, Pods: map[string]int{}, commands: local.Commands}
 		}
 		known[name].addDeployment(deployment)
 	}
@@ -124,7 +121,7 @@ func knownNodes(ctx context.Context, local *kubeclient.Cluster, now time.Time) (
 }
 
 // statusOf reads what a Node says.
-func statusOf(node *corev1.Node, now time.Time) *NodeStatus {
+func statusOf(node *corev1.Node, now time.Time, commands kubeclient.Commands) *NodeStatus {
 	n := &NodeStatus{
 		Node:              node.Name,
 		Kubelet:           node.Status.NodeInfo.KubeletVersion,
@@ -132,6 +129,7 @@ func statusOf(node *corev1.Node, now time.Time) *NodeStatus {
 		Capacity:          node.Status.Allocatable.Pods().Value(),
 		Pods:              map[string]int{},
 		age:               duration.HumanDuration(now.Sub(node.CreationTimestamp.Time)),
+		commands:          commands,
 	}
 	for _, address := range node.Status.Addresses {
 		if address.Type == corev1.NodeInternalIP {
@@ -161,14 +159,14 @@ func (n *NodeStatus) addConditions(status *corev1.NodeStatus) {
 	if paused != nil && paused.Status == corev1.ConditionTrue {
 		n.OrphansKept = true
 		n.add(paused.Message, "delete the namespaces that nobody needs: "+
-			"kubectl get namespaces -l "+contract.LabelNodeName+"="+n.Node+" --context=REMOTE")
+			n.commands.Kubectl(kubeclient.Remote, "get", "namespaces", "-l", contract.LabelNodeName+"="+n.Node))
 	}
 	_, signed := nodeutil.GetNodeCondition(status, contract.ConditionServingCertificateSigned)
 	if signed != nil && signed.Status != corev1.ConditionTrue {
 		n.Warnings = append(n.Warnings, Problem{
 			What: "pods run, but kubectl logs, exec, attach, port-forward and top may fail: " +
 				"the certificate of its kubelet API is not signed, as after akd has moved to another address",
-			Fix: n.installCommand() + ", which approves it",
+			Fix: "approve it: " + n.installCommand(),
 		})
 	}
 	_, renewed := nodeutil.GetNodeCondition(status, contract.ConditionCredentialRenewed)

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
 
 func TestStatusOf(t *testing.T) {
@@ -26,7 +27,7 @@ func TestStatusOf(t *testing.T) {
 	unsigned := Problem{
 		What: "pods run, but kubectl logs, exec, attach, port-forward and top may fail: " +
 			"the certificate of its kubelet API is not signed, as after akd has moved to another address",
-		Fix: install + ", which approves it",
+		Fix: "approve it: " + install,
 	}
 	cases := map[string]struct {
 		reason     string
@@ -58,7 +59,7 @@ func TestStatusOf(t *testing.T) {
 			credential: "expired",
 			want: []Problem{
 				{What: "the node is not ready: Why: message", Fix: logs},
-				{What: "message", Fix: "delete the namespaces that nobody needs: kubectl get namespaces -l actual.vk/node-name=vk --context=REMOTE"},
+				{What: "message", Fix: "delete the namespaces that nobody needs: kubectl get namespaces -l actual.vk/node-name=vk --context=CONTEXT"},
 				{What: "akd's credential is not renewed: message", Fix: rotate},
 				{What: "akd's credential has expired", Fix: rotate},
 			},
@@ -91,7 +92,7 @@ func TestStatusOf(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{Name: "vk", Annotations: map[string]string{contract.AnnotationTokenExpires: tc.expires}},
 				Status:     corev1.NodeStatus{Conditions: tc.conditions},
 			}
-			got := statusOf(node, now)
+			got := statusOf(node, now, kubeclient.Commands{})
 			if diff := cmp.Diff(tc.want, got.Problems); diff != "" {
 				t.Errorf("%s: problems (-want +got):\n%s", tc.reason, diff)
 			}

@@ -18,8 +18,8 @@ import (
 // statusInterval is how often --watch and --wait look again.
 const statusInterval = 2 * time.Second
 
-// noNodes is shown instead of an empty table.
-const noNodes = "No akd serves a node: install one with kubectl actual install NODE --remote-context=CONTEXT\n"
+// noNodes is shown instead of an empty table, with how to install one.
+const noNodes = "No akd serves a node. Install one: %s\n"
 
 type statusOptions struct {
 	env     *command.Env
@@ -129,7 +129,7 @@ func unhealthy(nodes []NodeStatus) error {
 // show prints the table, and below it the problems.
 func (o *statusOptions) show(to *output.Console, nodes []NodeStatus) error {
 	if len(nodes) == 0 && o.printer.ForPeople() {
-		to.Printf(noNodes)
+		to.Printf(noNodes, o.env.Access.Commands().Actual("install", "NODE"))
 		return nil
 	}
 	if err := o.printer.Print(to, statusList(nodes, o.clock.Now())); err != nil || !o.printer.ForPeople() {
@@ -140,15 +140,15 @@ func (o *statusOptions) show(to *output.Console, nodes []NodeStatus) error {
 		for _, problem := range node.Problems {
 			to.Printf("\n")
 			to.Paragraph(0, output.MarkFailed, node.Node+": "+problem.What)
-			to.Paragraph(2, "", "fix: "+problem.Fix)
+			to.Lines(2, "fix: ", problem.Fix)
 		}
 		for _, warning := range node.Warnings {
 			to.Printf("\n")
 			to.Paragraph(0, output.MarkWarning, node.Node+": "+warning.What)
-			to.Paragraph(2, "", "fix: "+warning.Fix)
+			to.Lines(2, "fix: ", warning.Fix)
 		}
 		if len(node.Problems) > 0 {
-			to.Printf("\nFor details: kubectl actual check %s --remote-context=CONTEXT\n", node.Node)
+			to.Printf("\nFor details: %s\n", o.env.Access.Commands().Actual("check", node.Node))
 		}
 	}
 	return nil

@@ -47,7 +47,7 @@ func (i *installer) claim(ctx context.Context, objects []*unstructured.Unstructu
 	if err != nil {
 		return "", fmt.Errorf("read remote %s: %w", kubeclient.Title(account), err)
 	}
-	claims := &owner.Claims{Owner: i.both.Owner(i.options.node)}
+	claims := &owner.Claims{Owner: i.both.Owner(i.options.node), Commands: i.both.Commands()}
 	if !owner.Owns(claims.Owner, stored) {
 		claims.Foreign = append(claims.Foreign, stored)
 		return "", claims.Refusal()

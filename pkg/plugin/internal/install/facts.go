@@ -34,8 +34,8 @@ func (o *nodeOptions) findCluster(ctx context.Context, access *kubeclient.Access
 	}
 	both, err := access.ConnectLocal(ctx)
 	if err != nil {
-		return failure.Hintf(err, "the remote objects carry the local cluster's UID: "+
-			"name its context with --context, or print them with kubectl actual manifests --side=remote --cluster-uid")
+		return failure.Hintf(err, "the remote objects carry the local cluster's UID: name its context with --context, or give the UID: %s",
+			kubeclient.Commands{}.ActualLocal("manifests", o.node, "--side=remote", "--cluster-uid=UID"))
 	}
 	o.clusterUID = string(both.Local.UID)
 	return nil

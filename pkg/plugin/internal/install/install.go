@@ -115,10 +115,6 @@ func (o *installOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	i.host, i.peer = i.both.Local, i.both.Remote
-	if o.runIn == manifests.RunInRemote {
-		i.host, i.peer = i.peer, i.host
-	}
 	out := o.env.Out()
 	if err := i.run(ctx, steps, plan); err != nil {
 		return failure.Hintf(err, "%s so far; run the same command again to resume", i.counts)
@@ -162,6 +158,7 @@ func (i *installer) prepare(ctx context.Context, steps *output.Steps) (plan inst
 			i.claims, outcome, err = o.checkOwner(ctx, i.both)
 			return outcome, err
 		}},
+		{"akd's route", i.findRoute},
 		{"services", func(ctx context.Context) (string, error) { return o.discoverServices(ctx, i.both, &found) }},
 		{"your rights", func(ctx context.Context) (outcome string, err error) {
 			if values, err = o.values(found); err != nil {

@@ -20,6 +20,7 @@ type installer struct {
 	both    kubeclient.Clusters
 	host    *kubeclient.Cluster // that akd runs in
 	peer    *kubeclient.Cluster // that akd's credential leads to
+	route   kubeclient.Route    // of akd to the peer
 	claims  *owner.Claims       // to the node's name, before anything was applied
 	counts  kubeclient.Counts
 }
@@ -40,13 +41,20 @@ func (i *installer) run(ctx context.Context, steps *output.Steps, plan installPl
 		err := do(ctx, s)
 		if errors.Is(err, context.DeadlineExceeded) {
 			return failure.Hintf(fmt.Errorf("%s: not within %s: %w", s.name, i.options.timeout, err),
-				"see kubectl actual logs %s", i.options.node)
+				"see akd's log: %s", i.logsCommand())
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
 	return nil
+}
+
+func (i *installer) logsCommand() string {
+	if i.host == i.both.Remote {
+		return i.both.Commands().Actual("logs", i.options.node)
+	}
+	return i.both.Commands().ActualLocal("logs", i.options.node)
 }
 
 // do does one step.
@@ -89,28 +97,31 @@ func (i *installer) applyOptions() kubeclient.ApplyOptions {
 	return kubeclient.ApplyOptions{Force: i.options.force, DryRun: i.options.dryRun == dryRunServer}
 }
 
-func (i *installer) storeCredential(ctx context.Context) (string, error) {
+// findRoute finds out, before anything is applied, how akd will reach its peer.
+func (i *installer) findRoute(ctx context.Context) (outcome string, err error) {
 	given := i.options.remoteServer
+	i.host, i.peer = i.both.Local, i.both.Remote
 	if i.options.runIn == manifests.RunInRemote {
-		given = ""
+		i.host, i.peer, given = i.peer, i.host, ""
 		if i.options.localServer != "" {
 			given = "https://" + i.options.localServer
 		}
 	}
-	server, err := i.peer.Server(ctx, given)
-	if err != nil {
-		return "", err
-	}
+	i.route, err = i.peer.Route(ctx, given)
+	return i.route.Server, err
+}
+
+func (i *installer) storeCredential(ctx context.Context) (string, error) {
 	credential := kubeclient.Credential{
 		Owner:    i.both.Owner(i.options.node),
 		Host:     i.host,
 		Peer:     i.peer,
-		Server:   server,
+		Route:    i.route,
 		Lifetime: time.Duration(i.options.tokenLife),
 	}
 	stored, err := credential.Store(ctx)
 	i.counts = i.counts.Add(stored.Counts)
-	outcome := "for " + server + " until " + stored.Expires
+	outcome := "for " + i.route.Server + " until " + stored.Expires
 	if stored.Shortened != "" {
 		outcome += "; " + stored.Shortened
 	}

@@ -31,8 +31,9 @@ func (o *installOptions) checkOwner(ctx context.Context, both kubeclient.Cluster
 			"if the other local cluster has moved to this one and is gone for good, take its node over with --take-over")
 	}
 	if err := checkPeer(ctx, both, o.node); err != nil {
-		return nil, "", failure.Hintf(err, "to move the node, uninstall it first: kubectl actual uninstall %s --remote-context=CONTEXT; "+
-			"if that remote cluster is gone for good, add --take-over to install", o.node)
+		return nil, "", failure.Hintf(err,
+			"if that remote cluster is gone for good, add --take-over; otherwise uninstall the node there first: %s",
+			both.Commands().Elsewhere().Actual("uninstall", o.node))
 	}
 	if len(claims.Own) > 0 {
 		return claims, "this local cluster", nil

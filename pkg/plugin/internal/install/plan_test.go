@@ -153,7 +153,6 @@ func TestPlanUninstall(t *testing.T) {
 		force    bool
 		want     []string
 		refused  string
-		hint     string
 	}{
 		"Both": {
 			reason:   "akd first, the node when its pods cannot come back, each side's record counts",
@@ -202,7 +201,6 @@ func TestPlanUninstall(t *testing.T) {
 		"Running": {
 			reason: "pods are not ended without being told to", running: []string{"shop/web-0", "shop/web-1"},
 			refused: "2 pods run on node vk: shop/web-0, shop/web-1",
-			hint:    "move them with kubectl drain vk --ignore-daemonsets --delete-emptydir-data, or end them with --force",
 		},
 		"Forced": {
 			reason:   "unless the user says so",
@@ -216,8 +214,8 @@ func TestPlanUninstall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			plan, err := planUninstall("vk", tc.recorded, tc.running, tc.force)
 			if tc.refused != "" {
-				if err == nil || err.Error() != tc.refused || strings.Join(failure.Hints(err), "; ") != tc.hint {
-					t.Fatalf("%s: error %v, hints %q", tc.reason, err, failure.Hints(err))
+				if err == nil || err.Error() != tc.refused {
+					t.Fatalf("%s: error %v, want %q", tc.reason, err, tc.refused)
 				}
 				return
 			}

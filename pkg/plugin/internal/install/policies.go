@@ -44,13 +44,16 @@ func (i *installer) awaitPolicies(ctx context.Context) (string, error) {
 	}
 	return outcome, kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
 		trials, err := i.trials(ctx)
+		if errors.Is(err, kubeclient.ErrMayNotActAsAKD) {
+			return false, "", err
+		}
 		if err != nil {
 			return false, err.Error(), nil //nolint:nilerr // akd's rights lag behind
 		}
 		for range rounds {
 			for _, server := range servers {
 				err := rights.CheckConfinement(ctx, server, i.options.node, trials)
-				if errors.Is(err, rights.ErrMayNotImpersonate) {
+				if errors.Is(err, kubeclient.ErrMayNotActAsAKD) {
 					return false, "", failure.Hintf(err,
 						"ask an administrator of the remote cluster for that right: install tests with it whether akd is confined")
 				}
@@ -77,7 +80,7 @@ func (i *installer) trials(ctx context.Context) ([]rights.Trial, error) {
 // openNamespace has akd create the remote namespace of actual-system and give
 // itself its rights there, as akd does it later.
 func (i *installer) openNamespace(ctx context.Context, owner contract.Owner) (string, error) {
-	akd, err := i.both.Remote.AsAKD(owner.Node)
+	akd, err := i.both.Remote.AsAKD(ctx, owner.Node)
 	if err != nil {
 		return "", err
 	}

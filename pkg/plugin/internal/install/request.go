@@ -117,8 +117,8 @@ func (s server) checkNames(parsed *x509.CertificateRequest) error {
 			return err == nil && parsed.Unmap().String() == ip.String()
 		})
 		if !proven {
-			return fmt.Errorf("it requests %s, which the node reports, but akd's pods have %s: if akd is reached there, compare it yourself "+
-				"and run kubectl certificate approve", ip, orNone(s.addresses))
+			return fmt.Errorf("it requests %s, which the node reports, but akd's pods have %s: "+
+				"if akd is reached there, compare and approve it yourself", ip, orNone(s.addresses))
 		}
 	}
 	return nil

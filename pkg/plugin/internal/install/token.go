@@ -101,7 +101,7 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 	stored, err := credential.Store(ctx)
 	if err != nil && o.revoke {
 		return failure.Hintf(fmt.Errorf("every token is revoked, and akd has none: %w", err),
-			"run kubectl actual token rotate %s again", o.node)
+			"run it again: %s", both.Commands().Actual("token", "rotate", o.node))
 	}
 	if err != nil {
 		return err
@@ -136,16 +136,20 @@ func findCredential(ctx context.Context, both kubeclient.Clusters, who contract.
 		if err != nil || stored.Clusters[string(peer.Side)] == nil {
 			continue
 		}
+		route, err := peer.Reuse(stored.Clusters[string(peer.Side)])
+		if err != nil {
+			return nil, err
+		}
 		return &kubeclient.Credential{
-			Owner:  who,
-			Host:   host,
-			Peer:   peer,
-			Server: stored.Clusters[string(peer.Side)].Server,
-			Renew:  true,
+			Owner: who,
+			Host:  host,
+			Peer:  peer,
+			Route: route,
+			Renew: true,
 		}, nil
 	}
 	err := failure.Usagef("node %s has no credential in either cluster", node)
-	return nil, failure.Hintf(err, "install the node with kubectl actual install %s", node)
+	return nil, failure.Hintf(err, "install the node: %s", both.Commands().Actual("install", node))
 }
 
 // replaceAccount replaces akd's service account by another one of the same name:
@@ -155,7 +159,7 @@ func replaceAccount(ctx context.Context, c *kubeclient.Cluster, who contract.Own
 	node := who.Node
 	accounts := c.Client.CoreV1().ServiceAccounts(contract.SystemNamespace)
 	title := fmt.Sprintf("%s ServiceAccount %s/%s", c.Side, contract.SystemNamespace, node)
-	reinstall := "install the node again with kubectl actual install " + node
+	reinstall := "install the node again: " + c.Commands.Actual("install", node)
 	former, err := accounts.Get(ctx, node, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return failure.Hintf(fmt.Errorf("%s does not exist", title), "%s", reinstall)

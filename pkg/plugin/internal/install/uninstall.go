@@ -135,7 +135,7 @@ func (o *uninstallOptions) checkOwner(ctx context.Context, both kubeclient.Clust
 		}
 		if err := claims.RefusalWithoutOwn(); err != nil {
 			return "", failure.Hintf(err, "if that local cluster is gone, and nobody needs its pods: "+
-				"kubectl actual uninstall %s --remote-context=%s --cluster-uid=UID", o.node, o.env.Access.RemoteContext())
+				"%s", both.Commands().Actual("uninstall", o.node, "--cluster-uid=UID"))
 		}
 	}
 	if len(claims.Foreign) > 0 {
@@ -183,10 +183,13 @@ func (o *uninstallOptions) plan(ctx context.Context, both kubeclient.Clusters) (
 			return nil, err
 		}
 	}
-	return planUninstall(o.node, recorded, running, o.force)
+	steps, err := planUninstall(o.node, recorded, running, o.force)
+	return steps, failure.Hintf(err, "end them with --force, or move them: %s",
+		both.Commands().Kubectl(kubeclient.Local, "drain", o.node, "--ignore-daemonsets", "--delete-emptydir-data"))
 }
 
-// runningPods names the pods that would end with the node.
+// runningPods names the pods that would end with the node, and that kubectl drain
+// --ignore-daemonsets would have moved.
 func runningPods(ctx context.Context, local *kubeclient.Cluster, node string) ([]string, error) {
 	pods, err := local.Client.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + node})
 	if err != nil {
@@ -196,11 +199,21 @@ func runningPods(ctx context.Context, local *kubeclient.Cluster, node string) ([
 	for i := range pods.Items {
 		pod := &pods.Items[i]
 		probe := pod.Namespace == contract.SystemNamespace && pod.Labels[kubeclient.LabelManagedBy] == kubeclient.FieldManager
-		if !probe && pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed {
+		if !probe && !drainLeaves(pod) {
 			running = append(running, pod.Namespace+"/"+pod.Name)
 		}
 	}
 	return running, nil
+}
+
+// drainLeaves reports whether kubectl drain --ignore-daemonsets leaves a pod on its
+// node: no controller would replace it elsewhere, or it has ended.
+// https://github.com/kubernetes/kubectl/blob/v0.37.1/pkg/drain/filters.go
+func drainLeaves(pod *corev1.Pod) bool {
+	owner := metav1.GetControllerOf(pod)
+	_, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]
+	ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+	return ended || mirror || owner != nil && owner.Kind == "DaemonSet"
 }
 
 // The actions of uninstall.
@@ -229,9 +242,7 @@ type removalStep struct {
 func planUninstall(node string, recorded map[kubeclient.Side][]schema.GroupKind, running []string, force bool) ([]removalStep, error) {
 	if len(running) > 0 && !force {
 		const most = 10
-		err := fmt.Errorf("%d pods run on node %s: %s", len(running), node, strings.Join(running[:min(len(running), most)], ", "))
-		return nil, failure.Hintf(err,
-			"move them with kubectl drain %s --ignore-daemonsets --delete-emptydir-data, or end them with --force", node)
+		return nil, fmt.Errorf("%d pods run on node %s: %s", len(running), node, strings.Join(running[:min(len(running), most)], ", "))
 	}
 	kinds := func(side kubeclient.Side) []schema.GroupKind {
 		if len(recorded[side]) == 0 {

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
-	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -21,31 +20,36 @@ import (
 // remote one by flags of its own, and never by the current context.
 type Access struct {
 	// Local has kubectl's own flags.
-	Local         *genericclioptions.ConfigFlags
-	remoteContext string
-	remoteFile    string
+	Local  *genericclioptions.ConfigFlags
+	remote remoteFlags
 }
 
 // NewAccess returns an access whose defaults are in the environment.
 func NewAccess(env func(string) string) *Access {
 	local := genericclioptions.NewConfigFlags(true)
-	// akd has its namespace, and acts for nobody else.
-	local.Namespace = nil
-	local.Impersonate, local.ImpersonateGroup, local.ImpersonateUID, local.ImpersonateUserExtra = nil, nil, nil, nil
-	return &Access{Local: local, remoteContext: env("ACTUAL_REMOTE_CONTEXT"), remoteFile: env("ACTUAL_REMOTE_KUBECONFIG")}
+	local.Namespace = nil // akd has its own
+	return &Access{
+		Local:  local,
+		remote: remoteFlags{local: local, context: env("ACTUAL_REMOTE_CONTEXT"), files: env("ACTUAL_REMOTE_KUBECONFIG")},
+	}
 }
 
 // AddFlags adds the flags that name the two clusters.
 func (a *Access) AddFlags(flags *pflag.FlagSet) {
 	a.Local.AddFlags(flags)
-	flags.StringVar(&a.remoteFile, "remote-kubeconfig", a.remoteFile,
-		"kubeconfig of the remote cluster, also $ACTUAL_REMOTE_KUBECONFIG (default: the local kubeconfig)")
-	flags.StringVar(&a.remoteContext, "remote-context", a.remoteContext,
-		"context of the remote cluster, also $ACTUAL_REMOTE_CONTEXT")
+	a.remote.addTo(flags)
 }
 
 // Clusters are both sides. Remote is nil if it was not asked for.
 type Clusters struct{ Local, Remote *Cluster }
+
+// Commands are the commands of this run, for messages.
+func (c Clusters) Commands() Commands {
+	if c.Local != nil {
+		return c.Local.Commands
+	}
+	return c.Remote.Commands
+}
 
 // Owner returns the owner of the remote objects of one of the local cluster's nodes.
 func (c Clusters) Owner(node string) contract.Owner {
@@ -53,16 +57,7 @@ func (c Clusters) Owner(node string) contract.Owner {
 }
 
 // NamesRemote reports whether the user named a remote cluster.
-func (a *Access) NamesRemote() bool { return a.remoteContext != "" || a.remoteFile != "" }
-
-// RemoteContext is the context that the user named, or "CONTEXT", for commands
-// that a message tells the user to run.
-func (a *Access) RemoteContext() string {
-	if a.remoteContext == "" {
-		return "CONTEXT"
-	}
-	return a.remoteContext
-}
+func (a *Access) NamesRemote() bool { return a.remote.context != "" || a.remote.files != "" }
 
 // Clients prepares to reach both clusters, and contacts neither.
 func (a *Access) Clients() (Clusters, error) {
@@ -73,15 +68,23 @@ func (a *Access) Clients() (Clusters, error) {
 	if err != nil {
 		return Clusters{}, err
 	}
-	remote, err := newCluster(Remote, a.remoteFlags())
+	remote, err := newCluster(Remote, a.remote.context, &a.remote)
 	if err != nil {
 		return Clusters{}, err
 	}
+	remote.Commands = a.Commands()
 	return Clusters{Local: local, Remote: remote}, nil
 }
 
 // LocalClient prepares to reach the local cluster, and does not contact it.
-func (a *Access) LocalClient() (*Cluster, error) { return newCluster(Local, a.Local) }
+func (a *Access) LocalClient() (*Cluster, error) {
+	local, err := newCluster(Local, *a.Local.Context, a.Local)
+	if err != nil {
+		return nil, err
+	}
+	local.Commands = a.Commands()
+	return local, nil
+}
 
 // Connect reaches both clusters, and refuses the same one twice.
 func (a *Access) Connect(ctx context.Context) (Clusters, error) {
@@ -138,29 +141,15 @@ func (a *Access) Namespace() (string, error) {
 // ContextNames are those of the kubeconfig that leads to one side. It is for
 // suggestions: a kubeconfig that cannot be read has none.
 func (a *Access) ContextNames(side Side) []string {
-	flags := a.Local
-	if side == Remote {
-		flags = a.remoteFlags()
-	}
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	if *flags.KubeConfig != "" {
-		rules.ExplicitPath = *flags.KubeConfig
+	rules := a.remote.rules()
+	if side == Local {
+		rules = localRules(a.Local)
 	}
 	raw, err := rules.Load()
 	if err != nil {
 		return nil
 	}
 	return slices.Sorted(maps.Keys(raw.Contexts))
-}
-
-func (a *Access) remoteFlags() *genericclioptions.ConfigFlags {
-	flags := genericclioptions.NewConfigFlags(true)
-	flags.KubeConfig, flags.Context = a.Local.KubeConfig, &a.remoteContext
-	if a.remoteFile != "" {
-		flags.KubeConfig = &a.remoteFile
-	}
-	flags.CacheDir, flags.Timeout = a.Local.CacheDir, a.Local.Timeout
-	return flags
 }
 
 // contexts names the contexts that there are, as the end of a sentence.

@@ -12,10 +12,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 )
@@ -49,6 +49,13 @@ type Cluster struct {
 	// reads them.
 	UID     types.UID
 	Version string
+
+	// unverified is the kubeconfig's cluster if that says insecure-skip-tls-verify.
+	unverified string
+	// Commands are the commands of this run, for messages.
+	Commands Commands
+
+	trials *trialTokens
 }
 
 // Exactly returns the options that delete the object that was read, and none that
@@ -57,12 +64,19 @@ func Exactly(object metav1.Object) metav1.DeleteOptions {
 	return metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(object.GetUID()))}
 }
 
-func newCluster(side Side, flags *genericclioptions.ConfigFlags) (*Cluster, error) {
+// clientGetter is what kubectl's flags make of a kubeconfig.
+type clientGetter interface {
+	ToRawKubeConfigLoader() clientcmd.ClientConfig
+	ToRESTConfig() (*rest.Config, error)
+	ToRESTMapper() (meta.RESTMapper, error)
+}
+
+func newCluster(side Side, context string, flags clientGetter) (*Cluster, error) {
 	raw, err := flags.ToRawKubeConfigLoader().RawConfig()
 	if err != nil {
 		return nil, failure.Usagef("%s kubeconfig: %w", side, err)
 	}
-	if err := checkContext(side, *flags.Context, &raw); err != nil {
+	if err := checkContext(side, context, &raw); err != nil {
 		return nil, err
 	}
 	config, err := flags.ToRESTConfig()
@@ -89,6 +103,9 @@ func newCluster(side Side, flags *genericclioptions.ConfigFlags) (*Cluster, erro
 		Client:  client,
 		Dynamic: dynamicClient,
 		Mapper:  mapper,
+		trials:  &trialTokens{},
+
+		unverified: unverifiedIn(&raw, context),
 	}, nil
 }
 

@@ -31,10 +31,10 @@ const (
 
 // Credential is with what akd, which runs in the host cluster, reaches its peer.
 type Credential struct {
-	Owner  contract.Owner // whose akd it is
-	Host   *Cluster
-	Peer   *Cluster
-	Server string // the address of the peer's API server
+	Owner contract.Owner // whose akd it is
+	Host  *Cluster
+	Peer  *Cluster
+	Route Route // to the peer's API server
 	// Lifetime is that of akd's tokens from now on. If it is 0, it stays as it is.
 	Lifetime time.Duration
 	// Renew makes a new token even if the stored one is good.
@@ -63,11 +63,7 @@ func (c *Credential) Store(ctx context.Context) (Stored, error) {
 			return Stored{}, err
 		}
 	}
-	ca, err := c.Peer.authority()
-	if err != nil {
-		return Stored{}, err
-	}
-	if exists && !c.Renew && c.isGood(ctx, secret, ca) {
+	if exists && !c.Renew && c.isGood(ctx, secret) {
 		return Stored{Counts: Counts{Unchanged: 1}, Expires: secret.Annotations[contract.AnnotationTokenExpires]}, nil
 	}
 	life := cmp.Or(c.Lifetime, lifetimeOf(secret))
@@ -80,7 +76,7 @@ func (c *Credential) Store(ctx context.Context) (Stored, error) {
 		Expires:   granted.Status.ExpirationTimestamp.UTC().Format(time.RFC3339),
 		Shortened: shortened(granted, life),
 	}
-	content, err := c.kubeconfig(granted.Status.Token, ca)
+	content, err := c.kubeconfig(granted.Status.Token)
 	if err != nil {
 		return Stored{}, err
 	}
@@ -157,11 +153,17 @@ func (c *Credential) requestToken(ctx context.Context, life time.Duration) (*aut
 	return nil, err
 }
 
-// kubeconfig is minified and flat: one server, its CA and a token.
-func (c *Credential) kubeconfig(token string, ca []byte) ([]byte, error) {
+// kubeconfig is minified and flat: one route and a token. It never impersonates: akd
+// is its own account, whoever installs it.
+func (c *Credential) kubeconfig(token string) ([]byte, error) {
 	name := string(c.Peer.Side)
 	made := clientcmdapi.NewConfig()
-	made.Clusters[name] = &clientcmdapi.Cluster{Server: c.Server, CertificateAuthorityData: ca, TLSServerName: c.Peer.Config.ServerName}
+	made.Clusters[name] = &clientcmdapi.Cluster{
+		Server:                   c.Route.Server,
+		CertificateAuthorityData: c.Route.Authority,
+		TLSServerName:            c.Route.ServerName,
+		ProxyURL:                 c.Route.Proxy,
+	}
 	made.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: token}
 	made.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name}
 	made.CurrentContext = name
@@ -170,7 +172,7 @@ func (c *Credential) kubeconfig(token string, ca []byte) ([]byte, error) {
 
 // isGood reports whether a stored credential leads where it should, has the lifetime
 // that it should, and is accepted.
-func (c *Credential) isGood(ctx context.Context, secret *corev1.Secret, ca []byte) bool {
+func (c *Credential) isGood(ctx context.Context, secret *corev1.Secret) bool {
 	name := string(c.Peer.Side)
 	stored, err := clientcmd.Load(secret.Data[KubeconfigKey])
 	if err != nil || stored.Clusters[name] == nil || stored.AuthInfos[name] == nil {
@@ -184,14 +186,37 @@ func (c *Credential) isGood(ctx context.Context, secret *corev1.Secret, ca []byt
 	if err != nil || time.Until(expires) < min(tokenSpare, life/spareShare) {
 		return false
 	}
-	found := stored.Clusters[name]
-	if found.Server != c.Server || !bytes.Equal(found.CertificateAuthorityData, ca) ||
-		secret.Annotations[contract.AnnotationPeerUID] != string(c.Peer.UID) {
+	if !routeOf(stored.Clusters[name]).equal(c.Route) || secret.Annotations[contract.AnnotationPeerUID] != string(c.Peer.UID) {
 		return false
 	}
 	review, err := c.Peer.Client.AuthenticationV1().TokenReviews().Create(ctx,
 		&authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: stored.AuthInfos[name].Token}}, metav1.CreateOptions{})
 	return err == nil && review.Status.Authenticated
+}
+
+func routeOf(cluster *clientcmdapi.Cluster) Route {
+	return Route{
+		Server:     cluster.Server,
+		Authority:  cluster.CertificateAuthorityData,
+		ServerName: cluster.TLSServerName,
+		Proxy:      cluster.ProxyURL,
+	}
+}
+
+func (r Route) equal(other Route) bool {
+	return r.Server == other.Server && bytes.Equal(r.Authority, other.Authority) &&
+		r.ServerName == other.ServerName && r.Proxy == other.Proxy
+}
+
+// Reuse returns the route of a stored credential, with the CA of the kubeconfig if
+// that has one: a cluster can have got another.
+func (c *Cluster) Reuse(stored *clientcmdapi.Cluster) (Route, error) {
+	route := routeOf(stored)
+	current, err := c.authority()
+	if len(current) > 0 {
+		route.Authority = current
+	}
+	return route, err
 }
 
 // CheckPeer returns an error if akd's credential in a Secret leads to another cluster

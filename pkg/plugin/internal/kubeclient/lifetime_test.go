@@ -73,7 +73,7 @@ func TestTokenLifetime(t *testing.T) {
 			Owner:    contract.Owner{Node: "vk", ClusterUID: "host"},
 			Host:     host,
 			Peer:     peer,
-			Server:   "https://peer",
+			Route:    kubeclient.Route{Server: "https://peer"},
 			Lifetime: step.given,
 			Renew:    step.rotate,
 		}

@@ -95,6 +95,16 @@ func (c *Console) Paragraph(indent int, mark Mark, text string) {
 	}
 }
 
+// Lines writes a text of one or several lines after a label. It breaks none: the
+// terminal does, and a command that is copied from there stays in one piece.
+func (c *Console) Lines(indent int, label, text string) {
+	first := strings.Repeat(" ", indent) + label
+	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
+		c.printf("%s%s\n", first, Line(line))
+		first = strings.Repeat(" ", indent+len(label))
+	}
+}
+
 type progressKey struct{}
 
 // Progress shows what a step waits for, if ctx is that of a step.

@@ -20,6 +20,8 @@ type Claims struct {
 	// Own are the owner's. Foreign are another local cluster's, or do not say whose
 	// they are. The node's ServiceAccount comes first.
 	Own, Foreign []*unstructured.Unstructured
+	// Commands are those that the hints of a refusal name.
+	Commands kubeclient.Commands
 }
 
 // add sorts an object by its label.
@@ -80,5 +82,6 @@ func (c *Claims) RefusalWithoutOwn() error {
 
 // list is a command that lists what has the node's label.
 func (c *Claims) list() string {
-	return "kubectl get serviceaccounts,configmaps,clusterroles,namespaces -A -l " + contract.LabelNodeName + "=" + c.Owner.Node
+	return c.Commands.Kubectl(kubeclient.Remote,
+		"get", "serviceaccounts,configmaps,clusterroles,namespaces", "-A", "-l", contract.LabelNodeName+"="+c.Owner.Node)
 }

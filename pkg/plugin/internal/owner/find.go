@@ -45,7 +45,7 @@ func Find(ctx context.Context, remote *kubeclient.Cluster, owner contract.Owner)
 	if err != nil {
 		return nil, err
 	}
-	claims := &Claims{Owner: owner}
+	claims := &Claims{Owner: owner, Commands: remote.Commands}
 	for _, object := range slices.Concat(found, namespaces) {
 		if object != nil {
 			claims.add(object)

@@ -117,7 +117,7 @@ func (o *options) fill(ctx context.Context, both kubeclient.Clusters, to io.Writ
 			return nil, err
 		}
 	}
-	if err := g.checks(ctx, both, o.env.Access.RemoteContext(), o.env.Version); err != nil {
+	if err := g.checks(ctx, both, o.env.Version); err != nil {
 		return nil, err
 	}
 	g.entries["about.txt"] = o.about(both, g.notes)

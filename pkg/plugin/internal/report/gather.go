@@ -205,14 +205,14 @@ func (g *gatherer) log(ctx context.Context, c *kubeclient.Cluster, pod string, p
 }
 
 // checks makes the checks. It leaves out the probe pod: a report changes nothing.
-func (g *gatherer) checks(ctx context.Context, both kubeclient.Clusters, remoteContext, version string) error {
+func (g *gatherer) checks(ctx context.Context, both kubeclient.Clusters, version string) error {
 	var live strings.Builder
 	results := check.Run(ctx, check.All(), check.Subject{
-		Clusters:      both,
-		RemoteContext: remoteContext,
-		Node:          check.Node{Name: g.node},
-		Version:       version,
-		Clock:         clock.RealClock{},
+		Clusters: both,
+		Commands: both.Commands(),
+		Node:     check.Node{Name: g.node},
+		Version:  version,
+		Clock:    clock.RealClock{},
 	}, output.Plain(&live))
 	content, err := output.YAML(map[string]any{"apiVersion": output.SchemaVersion, "kind": "CheckList", "items": results})
 	if err != nil {

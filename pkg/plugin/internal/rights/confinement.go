@@ -10,26 +10,23 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
 
-// Results of CheckConfinement.
-var (
-	// ErrNotConfined says that policies admit what they have to refuse akd.
-	ErrNotConfined = errors.New("akd is not confined by policy")
-	// ErrMayNotImpersonate says that the user may not act as akd, so that nothing
-	// is known.
-	ErrMayNotImpersonate = errors.New("your user may not impersonate akd in the remote cluster")
-)
+// ErrNotConfined says that policies admit what they have to refuse akd.
+var ErrNotConfined = errors.New("akd is not confined by policy")
 
-// MayImpersonateAKD returns the right that CheckConfinement needs.
-func MayImpersonateAKD() Right {
+// ToActAsAKD returns the right that CheckConfinement needs. See Cluster.AsAKD.
+func ToActAsAKD(c *kubeclient.Cluster) Right {
+	if c.Impersonates() {
+		return Right{Verb: "create", Resource: "serviceaccounts", Subresource: "token", Namespace: contract.SystemNamespace}
+	}
 	return Right{Verb: "impersonate", Resource: "serviceaccounts", Namespace: contract.SystemNamespace}
 }
 
 // CheckConfinement has a node's akd try what each policy refuses. It returns nil if
 // each was refused by a policy; an ErrNotConfined that names the policies that
-// admitted it; ErrMayNotImpersonate; or the error that kept it from knowing: a
+// admitted it; a kubeclient.ErrMayNotActAsAKD; or the error that kept it from knowing: a
 // Forbidden one if akd lacks the right. All are dry runs: nothing is made.
 func CheckConfinement(ctx context.Context, remote *kubeclient.Cluster, node string, trials []Trial) error {
-	akd, err := remote.AsAKD(node)
+	akd, err := remote.AsAKD(ctx, node)
 	if err != nil {
 		return err
 	}
@@ -43,7 +40,7 @@ func CheckConfinement(ctx context.Context, remote *kubeclient.Cluster, node stri
 		switch kubeclient.RefusalOf(err, trial.resource) {
 		case kubeclient.RefusedByPolicy:
 		case kubeclient.RefusedToImpersonate:
-			return fmt.Errorf("%w: %w", ErrMayNotImpersonate, err)
+			return fmt.Errorf("%w in the %s cluster: %w", kubeclient.ErrMayNotActAsAKD, remote.Side, err)
 		case kubeclient.RefusedForRights:
 			return forRights(ctx, remote, err)
 		default:
@@ -61,9 +58,9 @@ func CheckConfinement(ctx context.Context, remote *kubeclient.Cluster, node stri
 // to namespaces, too, so that only a review of the user's rights can tell.
 // https://github.com/kubernetes/enhancements/tree/master/keps/sig-auth/5284-constrained-impersonation
 func forRights(ctx context.Context, remote *kubeclient.Cluster, refusal error) error {
-	answers, err := Review(ctx, remote, []Right{MayImpersonateAKD()})
+	answers, err := Review(ctx, remote, []Right{ToActAsAKD(remote)})
 	if err == nil && len(answers.Denied) > 0 {
-		return fmt.Errorf("%w: %w", ErrMayNotImpersonate, refusal)
+		return fmt.Errorf("%w in the %s cluster: %w", kubeclient.ErrMayNotActAsAKD, remote.Side, refusal)
 	}
 	return refusal
 }

@@ -41,12 +41,12 @@ func TestCheckConfinement(t *testing.T) {
 		"Impersonation": {
 			reason:  "the right to impersonate is one to serviceaccounts",
 			refusal: forbidden("serviceaccounts"),
-			want:    rights.ErrMayNotImpersonate.Error(),
+			want:    kubeclient.ErrMayNotActAsAKD.Error(),
 		},
 		"Constrained": {
 			reason:  "constrained impersonation asks for namespaces",
 			refusal: forbidden("namespaces"),
-			want:    rights.ErrMayNotImpersonate.Error(),
+			want:    kubeclient.ErrMayNotActAsAKD.Error(),
 		},
 		"RBAC":   {reason: "akd itself lacks the right", refusal: forbidden("namespaces"), allowed: true, want: unknown},
 		"Server": {reason: "no answer is no confinement", refusal: apierrors.NewTooManyRequestsError("later"), allowed: true, want: unknown},
@@ -60,8 +60,8 @@ func TestCheckConfinement(t *testing.T) {
 			switch {
 			case errors.Is(err, rights.ErrNotConfined):
 				got = rights.ErrNotConfined.Error()
-			case errors.Is(err, rights.ErrMayNotImpersonate):
-				got = rights.ErrMayNotImpersonate.Error()
+			case errors.Is(err, kubeclient.ErrMayNotActAsAKD):
+				got = kubeclient.ErrMayNotActAsAKD.Error()
 			case err != nil:
 				got = unknown
 			}

@@ -28,7 +28,11 @@ func ReviewInstall(ctx context.Context, c *kubeclient.Cluster, values manifests.
 	if err != nil {
 		return Answers{}, err
 	}
-	answers, err := Review(ctx, c, append(ToInstall(c.Side, values, objects), more...))
+	wanted := append(ToInstall(c.Side, values, objects), more...)
+	if c.Side == kubeclient.Remote {
+		wanted = append(wanted, ToActAsAKD(c)) // install tests as akd whether it is confined
+	}
+	answers, err := Review(ctx, c, wanted)
 	if err != nil {
 		return Answers{}, err
 	}
@@ -70,19 +74,17 @@ func ToInstall(side kubeclient.Side, values manifests.Values, objects []*unstruc
 	)
 }
 
-// toConfine are the rights by which install confines akd and tests, as akd, whether
-// it did.
+// toConfine are the rights by which install confines akd.
 func toConfine(values manifests.Values) []Right {
 	const discovery, scheduling, node = "discovery.k8s.io", "scheduling.k8s.io", "node.k8s.io"
-	wanted := []Right{{Verb: "impersonate", Resource: "serviceaccounts", Namespace: contract.SystemNamespace}}
 	if values.Unconfined {
-		return wanted
+		return nil
 	}
-	wanted = append(wanted,
+	wanted := []Right{
 		// The API server asks for it: service accounts are the policies' parameter.
-		Right{Verb: "get", Resource: "serviceaccounts"},
-		Right{Verb: "list", Group: discovery, Resource: "endpointslices", Namespace: metav1.NamespaceDefault},
-	)
+		{Verb: "get", Resource: "serviceaccounts"},
+		{Verb: "list", Group: discovery, Resource: "endpointslices", Namespace: metav1.NamespaceDefault},
+	}
 	if values.Placement.PriorityClass == "" {
 		wanted = append(wanted, Right{Verb: "list", Group: scheduling, Resource: "priorityclasses"})
 	}

@@ -171,8 +171,8 @@ func (c *Credential) Rejection(node string) error {
 	if expires := c.Expires(); !expires.IsZero() && !c.Clock.Now().Before(expires) {
 		when = ", which expired at " + expires.UTC().Format(time.RFC3339)
 	}
-	return fmt.Errorf("the %s cluster does not accept akd's credential in secret %s%s: give akd another one with "+
-		"kubectl actual token rotate %s --remote-context=CONTEXT; akd waits for it", c.Side, c.secret, when, node)
+	return fmt.Errorf("the %s cluster does not accept akd's credential in secret %s%s: akd waits for another one: "+
+		"kubectl actual token rotate %s --remote-context=CONTEXT", c.Side, c.secret, when, node)
 }
 
 // Problem returns the error that an operator has to fix: the reason why the last
