@@ -48,8 +48,8 @@ const (
 	AnnotationRefreshCertificates = Domain + "refresh-certificates-after"
 )
 
-// FinalizerLastState, on a remote pod that does not always restart, keeps the pod in
-// the API until its last status is that of the local pod, also while akd is away.
+// FinalizerLastState keeps a remote pod that does not always restart in the API until
+// its last status is that of the local pod, also while akd is away.
 const FinalizerLastState = Domain + "last-state"
 
 // Annotations of local pods. They locate the remote pod without a request to the

@@ -115,8 +115,7 @@ func specFields() []Field {
 		{"spec.topologySpreadConstraints", Stripped, scheduling},
 		{"spec.setHostnameAsFQDN", Translated,
 			"With a subdomain, it becomes hostnameOverride with the local full name, because the remote kubelet would use the remote " +
-				"namespace. Requires Kubernetes 1.34 or later in the remote cluster. The remote kubelet writes only the full name to /etc/hosts: " +
-				"the short name, which a kubelet adds otherwise, resolves only if DNS knows it."},
+				"namespace. Requires Kubernetes 1.34 in the remote cluster. The file /etc/hosts then lacks the short name."},
 		{"spec.os", Kept, "The remote kubelet checks it."},
 		{"spec.hostUsers", Kept, kubelet},
 		{"spec.schedulingGates", Stripped, scheduling},

@@ -255,7 +255,8 @@ func TestNext(t *testing.T) {
 		},
 		"RecreatedTerminatingHeld": {
 			reason: "Whoever holds it is named.",
-			local:  localPod(), remote: remotePod(t, ofUID("earlier"), terminating(30), func(p *corev1.Pod) { p.Finalizers = []string{"example.com/a"} }),
+			local:  localPod(),
+			remote: remotePod(t, ofUID("earlier"), terminating(30), func(p *corev1.Pod) { p.Finalizers = []string{"example.com/a"} }),
 			want: Step{Action: Refuse, Reason: ReasonFormerRemotePod, Message: "Remote pod n1-93104c7ea350e1e1/web of a former pod of the " +
 				"same name has not ended and has the finalizers example.com/a. This pod starts when that one is gone."},
 		},

@@ -199,7 +199,7 @@ func (s *scenario) pod(namespace, name string) *corev1.Pod {
 }
 
 // setPhase sets the status that a kubelet would report for a pod: its phase, and the
-// exit code of a container that failed, which is 1 unless given.
+// exit code of a container that failed, 1 by default.
 func setPhase(pod *corev1.Pod, report ...string) {
 	now := metav1.Now()
 	pod.Status.StartTime = &now

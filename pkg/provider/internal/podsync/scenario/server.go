@@ -336,7 +336,8 @@ func (c *fakeServer) reject(who, message string) {
 	case "policy":
 		answer.ErrStatus.Details.Kind = "pods"
 		answer.ErrStatus.Details.Causes = []metav1.StatusCause{{Message: message}}
-		answer.ErrStatus.Message = "pods \"" + anyName + "\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: " + message
+		answer.ErrStatus.Message = "pods \"" + anyName + "\" is forbidden: " +
+			"ValidatingAdmissionPolicy 'p' with binding 'b' denied request: " + message
 	case "webhook":
 		answer.ErrStatus.Message = "admission webhook \"w.example.com\" denied the request: " + message
 	}
