@@ -96,9 +96,9 @@ func (m *Mapper) nextOrphan(remote *corev1.Pod) Step {
 func nextWithoutRemote(local *corev1.Pod) Step {
 	started := local.Status.StartTime != nil
 	switch {
-	case local.DeletionTimestamp != nil && started && !Finished(local) && len(local.Finalizers) > 0:
-		// A kubelet makes a pod terminal before it releases the pod, and controllers
-		// with a finalizer on the pod (Job) wait for that.
+	case local.DeletionTimestamp != nil && started && !Finished(local):
+		// A kubelet makes a pod terminal before it releases the pod, and whoever
+		// watches the pod waits for that, a Job with its finalizer above all.
 		// https://github.com/kubernetes/enhancements/tree/master/keps/sig-apps/3329-retriable-and-non-retriable-failures
 		return Step{Action: Fail, Reason: ReasonRemotePodEnded, Message: messageRemotePodEnded}
 	case local.DeletionTimestamp != nil:

@@ -197,8 +197,13 @@ func TestNext(t *testing.T) {
 			local:  localPod(started, terminating(60)), remote: remotePod(t, terminating(30)), want: Step{Action: Wait},
 		},
 		"DeletedAndRemoteGone": {
-			reason: "Nothing runs any more: the local pod may go.",
-			local:  localPod(started, terminating(10)), want: Step{Action: Release},
+			reason: "Nothing runs any more, but whoever watches the pod waits for a terminal phase.",
+			local:  localPod(started, terminating(10)),
+			want:   Step{Action: Fail, Reason: ReasonRemotePodEnded, Message: messageRemotePodEnded},
+		},
+		"DeletedAndRemoteGoneFinished": {
+			reason: "With a terminal phase the local pod may go.",
+			local:  localPod(started, terminating(10), phase(corev1.PodFailed)), want: Step{Action: Release},
 		},
 		"DeletedUnstartedAndNoRemote": {
 			reason: "Nothing ever ran.",

@@ -21,12 +21,14 @@ import (
 func (r *reconciler) fail(ctx context.Context, p pair, step translate.Step) error {
 	if step.Reason != translate.ReasonRemotePodInvalid && p.remoteNamespace != nil {
 		found, err := r.remote.GetPod(ctx, p.remoteNamespace.Name, p.key.Name)
+		if err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
 		if err == nil {
 			p.remoteNamespace.Pods.Put(found)
-			return fmt.Errorf("remote pod %s/%s is there, but was not seen", p.remoteNamespace.Name, p.key.Name)
 		}
-		if !apierrors.IsNotFound(err) {
-			return err
+		if err == nil && r.mapper.OwnsPodFor(found, p.local) { // another pod of its name is none
+			return fmt.Errorf("remote pod %s/%s is there, but was not seen", p.remoteNamespace.Name, p.key.Name)
 		}
 	}
 	if wait := r.slowdown.wait(p.local, step.Reason); wait > 0 {
