@@ -53,10 +53,10 @@ func TestCountersGiveTheRateBack(t *testing.T) {
 	for i, s := range series {
 		clock.Step(usageAge)
 		got := a.report(t.Context(), testPods())
-		if got.err != nil || len(got.pods) != 2 {
+		if got.err != nil || len(got.pods) != 4 {
 			t.Fatalf("got %+v", got)
 		}
-		c := got.pods[1].containers[0].cpuCounter // pending sorts first
+		c := got.pods[3].containers[0].cpuCounter // the others sort first
 		if i > 0 && c.at.After(before.at) {
 			rate := float64(c.cpu-before.cpu) / c.at.Sub(before.at).Seconds()
 			if rate != float64(s.Containers[0].CPU) {
@@ -160,10 +160,10 @@ resource_scrape_error 0
 	if err := json.Unmarshal([]byte(body), &summary); err != nil {
 		t.Fatal(err)
 	}
-	if summary.Node.NodeName != nodeName || len(summary.Pods) != 2 {
+	if summary.Node.NodeName != nodeName || len(summary.Pods) != 4 {
 		t.Fatalf("got %s", body)
 	}
-	web := summary.Pods[1]
+	web := summary.Pods[3]
 	if diff := cmp.Diff(stats.PodReference{Name: "web", Namespace: localNamespace, UID: "uid-web"}, web.PodRef); diff != "" {
 		t.Errorf("pod (-want +got):\n%s", diff)
 	}
