@@ -32,7 +32,10 @@ spec:
   restartPolicy: %s
   terminationGracePeriodSeconds: 20
   containers:
-  - {name: main, image: "busybox:1.36", imagePullPolicy: Never, command: [sh, -c, 'trap "exit 42" TERM; while true; do sleep 1 & wait $!; done']}
+  - name: main
+    image: busybox:1.36
+    imagePullPolicy: Never
+    command: [sh, -c, 'trap "exit 42" TERM; while true; do sleep 1 & wait $!; done']
 ---`, name, endingsNode, policy)
 }
 
@@ -76,7 +79,9 @@ func startEndings(t *testing.T, namespace string, count int, policies ...corev1.
 	})
 }
 
+// letGo takes the finalizers off the pods of a local namespace.
 func letGo(t *testing.T, namespace string) {
+	t.Helper()
 	pods, err := shared.Local.CoreV1().Pods(namespace).List(context.WithoutCancel(t.Context()), metav1.ListOptions{})
 	if err != nil {
 		t.Error(err)
