@@ -104,7 +104,7 @@ test-e2e: build c-compiler ## Run the end-to-end tests, and a selection of Kuber
 .PHONY: e2e
 e2e: export E2E_SLOW := 1
 e2e: export E2E_TENANT := 1
-e2e: test-e2e ## Run test-e2e as a tenant, with the slow tests: token expiry, metrics-server, Crossplane
+e2e: test-e2e ## Run test-e2e as a tenant, with the slow tests: restores of etcd, token expiry, Crossplane
 
 .PHONY: network-tools
 network-tools: ## Install dig and nc for Kubernetes' DNS and UDP tests, if missing (Debian, root)

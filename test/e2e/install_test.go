@@ -198,20 +198,7 @@ func viewer(t *testing.T, e *env.Env) string {
 // If the local cluster has no nodes of its own, akd runs in the remote one.
 func TestNoLocalNodes(t *testing.T) {
 	env.SkipUnlessSlow(t)
-	dir, err := os.MkdirTemp("", "ak") //nolint:usetesting // a short name: paths of sockets are limited to 108 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	e, err := env.Up(filepath.Join(dir, "c"), "--local-nodes=0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Down(); err != nil {
-			t.Error(err)
-		}
-	})
+	e := env.UpAlone(t, "--local-nodes=0")
 	const node = "only"
 	image := e.AKDImage(t)
 	e.MustActual(t, "install", node, "--remote-context=remote", "--run-in=remote", "--image="+image)

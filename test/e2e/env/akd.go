@@ -98,20 +98,36 @@ func (d *AKD) Start(t testing.TB) {
 // WaitReady waits until the node is Ready in the local cluster.
 func (d *AKD) WaitReady(t testing.TB) {
 	t.Helper()
+	d.WaitReadySince(t, d.started) // a condition outlives the akd that set it
+}
+
+// WaitReadySince waits until akd has reported, at that time or later, that the node
+// is Ready.
+func (d *AKD) WaitReadySince(t testing.TB, since time.Time) {
+	t.Helper()
 	Eventually(t, "node "+d.Node+" is Ready", func(ctx context.Context) error {
 		found, err := d.env.Local.CoreV1().Nodes().Get(ctx, d.Node, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
 		for _, condition := range found.Status.Conditions {
-			// A condition outlives the akd that set it.
-			fresh := !condition.LastHeartbeatTime.Time.Before(d.started.Truncate(time.Second))
+			fresh := !condition.LastHeartbeatTime.Time.Before(since.Truncate(time.Second))
 			if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue && fresh {
 				return nil
 			}
 		}
 		return errors.New("not Ready")
 	})
+}
+
+// LogLines returns what akd has logged so far, by line.
+func (d *AKD) LogLines(t testing.TB) []string {
+	t.Helper()
+	content, err := os.ReadFile(d.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Collect(strings.Lines(string(content)))
 }
 
 // Stop sends the signal and waits until akd has ended. It may be called twice.

@@ -54,15 +54,21 @@ func (e *Env) commandLine(t testing.TB, name string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, component := range found.Components {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", found.pid(t, name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimRight(string(content), "\x00"), "\x00")
+}
+
+// pid is that of the process of a component.
+func (s status) pid(t testing.TB, name string) int {
+	t.Helper()
+	for _, component := range s.Components {
 		if component.Name == name {
-			content, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", component.PID))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return strings.Split(strings.TrimRight(string(content), "\x00"), "\x00")
+			return component.PID
 		}
 	}
 	t.Fatalf("the clusters have no component %s", name)
-	return nil
+	return 0
 }

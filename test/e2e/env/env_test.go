@@ -90,6 +90,32 @@ func TestAKD(t *testing.T) {
 	}
 }
 
+// Components are suspended and killed by their process IDs. A script stands for
+// `clusters status`.
+func TestComponents(t *testing.T) {
+	t.Parallel()
+	component := Start(t, exec.CommandContext(t.Context(), "sleep", "300"))
+	script := filepath.Join(t.TempDir(), "clusters")
+	content := fmt.Sprintf("#!/bin/sh\necho '{\"components\": [{\"name\": \"local-etcd\", \"pid\": %d}]}'\n", component.Process.Pid)
+	if err := os.WriteFile(script, []byte(content), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	e := &Env{clusters: script}
+	thaw := e.Freeze(t, "local-etcd")
+	if states := threadStates(component.Process.Pid); states != "T" {
+		t.Errorf("states %q, want T: suspended", states)
+	}
+	thaw()
+	Eventually(t, "it is not suspended", func(context.Context) error {
+		if states := threadStates(component.Process.Pid); states != "S" {
+			return fmt.Errorf("states %q", states)
+		}
+		return nil
+	})
+	e.Kill(t, "local-etcd")
+	thaw() // has no effect
+}
+
 // waitStarts waits until an akd has logged so many starts.
 func waitStarts(t *testing.T, akd *AKD, starts int) {
 	t.Helper()

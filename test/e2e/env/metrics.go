@@ -5,6 +5,7 @@ package env
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -49,16 +50,33 @@ func (e *Env) WaitSynced(t testing.TB, port string) {
 // WaitLeader waits until the akd with that metrics port leads.
 func (e *Env) WaitLeader(t testing.TB, port string) {
 	t.Helper()
-	Eventually(t, "the akd with metrics on port "+port+" leads", func(ctx context.Context) error {
-		page, err := e.MetricsPage(ctx, port, "/metrics")
-		if err != nil {
-			return err
+	e.waitLeading(t, port, true)
+}
+
+// WaitStandby waits until the akd with that metrics port does not lead.
+func (e *Env) WaitStandby(t testing.TB, port string) {
+	t.Helper()
+	e.waitLeading(t, port, false)
+}
+
+func (e *Env) waitLeading(t testing.TB, port string, wanted bool) {
+	t.Helper()
+	Eventually(t, fmt.Sprintf("the akd with metrics on port %s leads: %t", port, wanted), func(ctx context.Context) error {
+		leads, err := e.Leads(ctx, port)
+		if err == nil && leads != wanted {
+			err = fmt.Errorf("it leads: %t", leads)
 		}
-		if !strings.Contains(page, "\nakd_leader 1\n") {
-			return errors.New("it stands by")
-		}
-		return nil
+		return err
 	})
+}
+
+// Leads reports whether the akd with that metrics port leads.
+func (e *Env) Leads(ctx context.Context, port string) (bool, error) {
+	page, err := e.MetricsPage(ctx, port, "/metrics")
+	if err != nil {
+		return false, err
+	}
+	return strings.Contains(page, "\nakd_leader 1\n"), nil
 }
 
 // Metric returns the value of a series on akd's /metrics, as it is written

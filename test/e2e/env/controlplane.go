@@ -1,0 +1,189 @@
+//go:build e2e
+
+package env
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// UpAlone starts a pair of clusters for one test, which may break them, and
+// removes it when the test ends. Options are those of `clusters up`.
+func UpAlone(t testing.TB, options ...string) *Env {
+	t.Helper()
+	parent, err := os.MkdirTemp("", "ak") //nolint:usetesting // a short name: paths of sockets are limited to 108 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(parent) })
+	dir := filepath.Join(parent, "c")
+	t.Cleanup(func() { // of what a failed Up leaves, too
+		half := &Env{Dir: dir, clusters: filepath.Join("..", "..", "bin", "clusters")}
+		if err := half.Down(); err != nil {
+			t.Error(err)
+		}
+	})
+	e, err := Up(dir, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// Repair starts all components of the clusters that have ended, and waits until
+// both clusters are usable.
+func (e *Env) Repair(t testing.TB) {
+	t.Helper()
+	if err := e.run("up"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Kill ends components of the clusters, such as local-kube-apiserver, as a crash
+// does.
+func (e *Env) Kill(t testing.TB, components ...string) {
+	t.Helper()
+	found, err := e.status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range components {
+		pid := found.pid(t, name)
+		signal(t, pid, syscall.SIGKILL)
+		Eventually(t, name+" has ended", func(context.Context) error {
+			if states := threadStates(pid); strings.Trim(states, "ZX") != "" {
+				return fmt.Errorf("its threads are in the states %s", states)
+			}
+			return nil
+		})
+	}
+}
+
+// Freeze suspends a component, so that its clients get no answer, until the
+// returned function is called or the test ends.
+func (e *Env) Freeze(t testing.TB, component string) (thaw func()) {
+	t.Helper()
+	found, err := e.status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := found.pid(t, component)
+	frozen := true
+	thaw = func() {
+		if frozen {
+			frozen = false
+			signal(t, pid, syscall.SIGCONT)
+		}
+	}
+	t.Cleanup(thaw)
+	signal(t, pid, syscall.SIGSTOP)
+	Eventually(t, component+" is suspended", func(context.Context) error {
+		if states := threadStates(pid); strings.Trim(states, "T") != "" {
+			return fmt.Errorf("its threads are in the states %s", states)
+		}
+		return nil
+	})
+	return thaw
+}
+
+func signal(t testing.TB, pid int, signal syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(pid, signal); err != nil {
+		t.Fatalf("%s to process %d: %v", signal, pid, err)
+	}
+}
+
+// threadStates has one letter per thread of a process, as in proc(5), and is empty
+// if there is no process.
+func threadStates(pid int) string {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	var states strings.Builder
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			continue // the thread has ended
+		}
+		// The state follows the name, which is in parentheses and may contain some.
+		if at := bytes.LastIndexByte(content, ')') + 2; at < len(content) {
+			states.WriteByte(content[at])
+		}
+	}
+	return states.String()
+}
+
+// Backup is what the etcd of one cluster contained at some time.
+type Backup struct {
+	env  *Env
+	side string
+	dir  string
+}
+
+// BackUp copies the files of a cluster's etcd. The copy is what a crash at that
+// moment would have left, from which etcd recovers.
+func (e *Env) BackUp(t testing.TB, side string) *Backup {
+	t.Helper()
+	b := &Backup{env: e, side: side, dir: filepath.Join(t.TempDir(), "etcd")}
+	thaw := e.Freeze(t, side+"-etcd")
+	copyDir(t, b.data(), b.dir)
+	thaw()
+	return b
+}
+
+// Restore puts the backup back, as administrators do after a disaster: everything
+// that has cached the cluster's objects is restarted with it, but not akd.
+// https://kubernetes.io/docs/tasks/administer-cluster/configure-upgrade-etcd/#restoring-an-etcd-cluster
+func (b *Backup) Restore(t testing.TB) {
+	t.Helper()
+	found, err := b.env.status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var caching []string
+	for _, component := range found.Components {
+		program := strings.TrimPrefix(component.Name, b.side+"-")
+		if program != component.Name && !strings.HasSuffix(program, "containerd") && program != "forward" {
+			caching = append(caching, component.Name)
+		}
+	}
+	b.env.Kill(t, caching...)
+	if err := os.RemoveAll(b.data()); err != nil {
+		t.Fatal(err)
+	}
+	copyDir(t, b.dir, b.data())
+	b.env.Repair(t)
+}
+
+func (b *Backup) data() string { return filepath.Join(b.env.Dir, b.side, "etcd") }
+
+func copyDir(t testing.TB, from, to string) {
+	t.Helper()
+	Run(t, exec.CommandContext(t.Context(), "cp", "-a", from, to))
+}
+
+// PassRevisions makes a cluster's revision grow by n.
+func (e *Env) PassRevisions(t testing.TB, side string, n int) {
+	t.Helper()
+	client := e.Local
+	if side == "remote" {
+		client = e.Remote
+	}
+	counter := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "revisions-"}}
+	counter, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), counter, metav1.CreateOptions{})
+	for i := 1; err == nil && i < n; i++ {
+		counter.Data = map[string]string{"revisions": fmt.Sprint(i)}
+		counter, err = client.CoreV1().ConfigMaps("default").Update(t.Context(), counter, metav1.UpdateOptions{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
