@@ -52,7 +52,7 @@ func Main(ctx context.Context, streams genericiooptions.IOStreams, build Build, 
 	if completion.Completes(args) {
 		streams.ErrOut = io.Discard
 		if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
-			os.Stderr = null //nolint:reassign // of the programs that get credentials
+			os.Stderr = null // of the programs that get credentials
 		}
 	}
 	cmd := New(streams, build)

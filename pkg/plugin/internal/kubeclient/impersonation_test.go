@@ -51,7 +51,9 @@ func (r *requests) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 			}
 		}
 	}
-	_ = json.NewEncoder(w).Encode(answer)
+	if err := json.NewEncoder(w).Encode(answer); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
 }
 
 // access is what flags and a kubeconfig make, in which the user "sudo" impersonates

@@ -156,6 +156,8 @@ func encoded(certificates []*x509.Certificate) []byte {
 
 // prove connects by a route, without credentials. It returns an error if what answers
 // there cannot prove to be the API server. No answer proves nothing: akd is elsewhere.
+// Nor does a wrong one, if the API server could prove itself: private addresses lead to
+// other machines from here.
 func (c *Cluster) prove(ctx context.Context, route Route) error {
 	ctx, cancel := context.WithTimeout(ctx, proveTimeout)
 	defer cancel()
@@ -184,10 +186,38 @@ func (c *Cluster) prove(ctx context.Context, route Route) error {
 	}
 	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)
 	_, plain := errors.AsType[tls.RecordHeaderError](err)
-	if !unverified && !plain {
-		return nil //nolint:nilerr // see above
+	if !unverified && !plain || c.holds(ctx, route) {
+		return nil
 	}
 	err = failure.Usagef("akd could not verify the %s API server at %s: %w", c.Side, route.Server, errors.Unwrap(err))
 	return failure.Hintf(err,
 		"give an address that its certificate has with --%s-server, or the right CA and tls-server-name in the kubeconfig", c.Side)
+}
+
+// holds reports whether the certificate of the API server, as it is reached from here,
+// would do for a route.
+func (c *Cluster) holds(ctx context.Context, route Route) bool {
+	address, err := url.Parse(route.Server)
+	if err != nil {
+		return false
+	}
+	response, err := c.Respond(ctx, "/version")
+	if err != nil {
+		return false
+	}
+	if err := response.Body.Close(); err != nil || response.TLS == nil || len(response.TLS.PeerCertificates) == 0 {
+		return false
+	}
+	chain := response.TLS.PeerCertificates
+	options := x509.VerifyOptions{
+		DNSName:       cmp.Or(route.ServerName, address.Hostname()),
+		Roots:         x509.NewCertPool(),
+		Intermediates: x509.NewCertPool(),
+	}
+	options.Roots.AppendCertsFromPEM(route.Authority)
+	for _, certificate := range chain[1:] {
+		options.Intermediates.AddCert(certificate)
+	}
+	_, err = chain[0].Verify(options)
+	return err == nil
 }

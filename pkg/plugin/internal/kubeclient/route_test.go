@@ -39,6 +39,9 @@ func TestRoute(t *testing.T) {
 	other := httptest.NewUnstartedServer(http.NotFoundHandler())
 	other.StartTLS()
 	t.Cleanup(other.Close)
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	elsewhere := strings.Replace(plain.URL, "http:", "https:", 1)
 	proxy := func(address string) func(*http.Request) (*url.URL, error) {
 		return func(*http.Request) (*url.URL, error) { return url.Parse(address) }
 	}
@@ -108,6 +111,12 @@ func TestRoute(t *testing.T) {
 			hint: "give an address that its certificate has with --remote-server, " +
 				"or the right CA and tls-server-name in the kubeconfig",
 		},
+		"Another machine at that address": {
+			reason: "the API server could prove itself where akd is: its certificate has the address",
+			config: rest.Config{Host: "https://example.com", TLSClientConfig: rest.TLSClientConfig{CAData: ca}},
+			given:  elsewhere,
+			want:   kubeclient.Route{Server: elsewhere, Authority: ca},
+		},
 		"No CA of this machine": {
 			reason: "nobody vouches for it",
 			config: rest.Config{Host: "https://example.com"},
@@ -173,7 +182,7 @@ func TestRouteOfSystemCA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := exec.CommandContext(t.Context(), program, "-test.run=^TestRouteOfSystemCA$") //nolint:gosec // this test
+	run := exec.CommandContext(t.Context(), program, "-test.run=^TestRouteOfSystemCA$")
 	run.Env = append(os.Environ(), again+"="+server.URL, "SSL_CERT_FILE="+file, "SSL_CERT_DIR=/nonexistent")
 	if out, err := run.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
