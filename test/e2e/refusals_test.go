@@ -137,6 +137,7 @@ func TestRefusals(t *testing.T) {
 
 // refusedCopy has a quota keep the copy of a ConfigMap from being made.
 func refusedCopy(t *testing.T, e *env.Env, namespace, remote string) {
+	t.Helper()
 	// The namespace has more ConfigMaps than that already.
 	e.Kubectl(t, "remote", "create", "quota", "no-configmaps", "-n", remote, "--hard=count/configmaps=0")
 	e.Kubectl(t, "local", "create", "configmap", "settings", "-n", namespace, "--from-literal=color=blue")
@@ -160,6 +161,7 @@ func refusedCopy(t *testing.T, e *env.Env, namespace, remote string) {
 // displacedCopies has an add-on of the remote cluster take the names of a ConfigMap and
 // of a Secret.
 func displacedCopies(t *testing.T, e *env.Env, namespace, remote string) {
+	t.Helper()
 	for side, where := range map[string]string{"local": namespace, "remote": remote} {
 		e.Kubectl(t, side, "create", "configmap", "istio-ca-root-cert", "-n", where, "--from-literal=ca="+side)
 		e.Kubectl(t, side, "create", "secret", "generic", "mesh", "-n", where, "--from-literal=key="+side)
@@ -188,6 +190,7 @@ func displacedCopies(t *testing.T, e *env.Env, namespace, remote string) {
 // formerPod has a finalizer of the remote cluster hold the remote pod of a pod that was
 // deleted by force.
 func formerPod(t *testing.T, e *env.Env, namespace, remote string) {
+	t.Helper()
 	again := e.Pod(namespace, "again")
 	e.Apply(t, namespace, sleeper(again.Name, ""))
 	again.WaitReady(t)
