@@ -1,6 +1,11 @@
 package contract
 
-import corev1 "k8s.io/api/core/v1"
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
 
 // Domain is the prefix of every label, annotation, condition and Secret type that
 // AK defines. akd does not copy labels and annotations with this prefix from a
@@ -51,6 +56,12 @@ const (
 // FinalizerLastState keeps a remote pod that does not always restart in the API until
 // its last status is that of the local pod, also while akd is away.
 const FinalizerLastState = Domain + "last-state"
+
+// WithoutLastState returns the strategic merge patch that takes FinalizerLastState off
+// the remote pod of that UID, and off no other. It leaves the finalizers of others.
+func WithoutLastState(uid types.UID) []byte {
+	return fmt.Appendf(nil, `{"metadata":{"uid":%q,"$deleteFromPrimitiveList/finalizers":[%q]}}`, uid, FinalizerLastState)
+}
 
 // Annotations of local pods. They locate the remote pod without a request to the
 // remote cluster.

@@ -33,12 +33,9 @@ func forced(remote *corev1.Pod) bool {
 	return remote.DeletionTimestamp != nil && remote.DeletionGracePeriodSeconds != nil && *remote.DeletionGracePeriodSeconds == 0
 }
 
-// LastStatePatch returns the patch that takes akd's finalizer off a remote pod. It
-// leaves those of others.
-func LastStatePatch(remote *corev1.Pod) (Patch, error) {
-	return encode("", remote, jsonObject{"metadata": jsonObject{
-		"$deleteFromPrimitiveList/finalizers": []string{contract.FinalizerLastState},
-	}})
+// LastStatePatch returns the patch that takes akd's finalizer off a remote pod.
+func LastStatePatch(remote *corev1.Pod) Patch {
+	return Patch{Data: contract.WithoutLastState(remote.UID)}
 }
 
 // NextEnded is Next for a local pod whose remote pod is gone, if the state in which a

@@ -34,7 +34,7 @@ func TestPodKeepsLastState(t *testing.T) {
 		corev1.RestartPolicyOnFailure: {contract.FinalizerLastState},
 		corev1.RestartPolicyNever:     {contract.FinalizerLastState},
 	} {
-		local := localPod(heldByFinalizer, func(p *corev1.Pod) { p.Spec.RestartPolicy = policy })
+		local := localPod(heldByFinalizer, restarts(policy))
 		remote, err := siteOf(testMapper(), "shop").Pod(local, PodContext{})
 		if err != nil {
 			t.Fatal(err)
@@ -137,10 +137,7 @@ func TestNextHeld(t *testing.T) {
 // The patch takes one finalizer off, whatever others have added meanwhile.
 func TestLastStatePatch(t *testing.T) {
 	remote := remotePod(t, withLastState)
-	patch, err := LastStatePatch(remote)
-	if err != nil {
-		t.Fatal(err)
-	}
+	patch := LastStatePatch(remote)
 	remote.Finalizers = append(remote.Finalizers, "example.org/administrators")
 	patched := applied(t, remote, patch.Data)
 	if diff := cmp.Diff([]string{"example.org/administrators"}, patched.Finalizers); diff != "" || patch.Subresource != "" {
@@ -180,8 +177,7 @@ func TestNextEnded(t *testing.T) {
 // The last MODIFIED and the DELETED of a remote pod coalesced in the queue, and the
 // exit code was lost: 137 instead of 42.
 func TestStatusOfEnded(t *testing.T) {
-	always := func(p *corev1.Pod) { p.Spec.RestartPolicy = corev1.RestartPolicyAlways }
-	never := func(p *corev1.Pod) { p.Spec.RestartPolicy = corev1.RestartPolicyNever }
+	always, never := restarts(corev1.RestartPolicyAlways), restarts(corev1.RestartPolicyNever)
 	type want struct {
 		phase  corev1.PodPhase
 		reason string

@@ -49,6 +49,10 @@ func phase(phase corev1.PodPhase) change { return func(p *corev1.Pod) { p.Status
 
 func started(p *corev1.Pod) { when := metav1.Unix(1000, 0); p.Status.StartTime = &when }
 
+func restarts(policy corev1.RestartPolicy) change {
+	return func(p *corev1.Pod) { p.Spec.RestartPolicy = policy }
+}
+
 func terminating(grace int64) change {
 	return func(p *corev1.Pod) {
 		when := metav1.Unix(2000, 0)
@@ -390,11 +394,7 @@ func (w *world) step() bool {
 		w.patch(w.mapper.Status(w.local, w.remote, goldenNow))
 		w.endRemote() // the kubelet is done with it
 	case LetGo:
-		patch, err := LastStatePatch(w.remote)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		w.remote = applied(w.t, w.remote, patch.Data)
+		w.remote = applied(w.t, w.remote, LastStatePatch(w.remote).Data)
 		if w.remote.DeletionTimestamp != nil {
 			w.endRemote()
 		}

@@ -222,8 +222,7 @@ func TestStatusConditions(t *testing.T) {
 // A remote pod that somebody deletes ends the local one, at the latest when its
 // node should have told long ago.
 func TestStatusDeletedRemotely(t *testing.T) {
-	always := func(p *corev1.Pod) { p.Spec.RestartPolicy = corev1.RestartPolicyAlways }
-	never := func(p *corev1.Pod) { p.Spec.RestartPolicy = corev1.RestartPolicyNever }
+	always, never := restarts(corev1.RestartPolicyAlways), restarts(corev1.RestartPolicyNever)
 	type want struct {
 		phase  corev1.PodPhase
 		reason string

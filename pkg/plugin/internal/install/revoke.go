@@ -127,9 +127,8 @@ func (u *uninstaller) letGo(ctx context.Context, remote *kubeclient.Cluster, fro
 		if !slices.Contains(pod.Finalizers, contract.FinalizerLastState) || !slices.ContainsFunc(from, in) {
 			continue
 		}
-		patch := fmt.Sprintf(`{"metadata":{"uid":%q,"$deleteFromPrimitiveList/finalizers":[%q]}}`, pod.UID, contract.FinalizerLastState)
 		_, err := remote.Client.CoreV1().Pods(pod.Namespace).
-			Patch(ctx, pod.Name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
+			Patch(ctx, pod.Name, types.StrategicMergePatchType, contract.WithoutLastState(pod.UID), metav1.PatchOptions{})
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // another pod of its name: the next look finds it
 			return fmt.Errorf("take the finalizer %s off remote pod %s/%s: %w", contract.FinalizerLastState, pod.Namespace, pod.Name, err)
 		}

@@ -83,11 +83,7 @@ func (r *reconciler) letGo(ctx context.Context, p pair) error {
 			return err
 		}
 	}
-	patch, err := translate.LastStatePatch(p.remote)
-	if err != nil {
-		return err
-	}
-	patched, err := r.remote.PatchPod(ctx, cluster.RefTo(p.remote), patch)
+	patched, err := r.remote.PatchPod(ctx, cluster.RefTo(p.remote), translate.LastStatePatch(p.remote))
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
