@@ -19,22 +19,28 @@ import (
 // Referenced keeps the remote copies of one kind of referenced objects in sync
 // with the local ones, which always win.
 type Referenced[T store.Object] struct {
-	syncer[T]
+	mirrored[T]
 
-	watcher   *Watcher[T]
-	queue     queue.Adder
-	translate func(to translate.Site, local T, name string) T
-	// has asks the remote API server whether akd has made the object of that name.
-	has func(ctx context.Context, namespace, name string) (bool, error)
-	// everywhere reports whether every remote namespace has its own object of that
-	// name.
-	everywhere func(name string) bool
+	watcher *Watcher[T]
+	queue   queue.Adder
 
 	mu        sync.Mutex
 	waiting   map[queue.Key]map[queue.Key]bool // pods that wait for a copy
 	compared  map[queue.Key]comparison[T]
 	displaced map[queue.Key]bool // the local name belongs to a foreign object
 	failed    map[queue.Key]error
+}
+
+// mirrored is what one kind of referenced objects has of its own.
+type mirrored[T store.Object] struct {
+	syncer[T]
+
+	translate func(to translate.Site, local T, name string) T
+	// has asks the remote API server whether akd has made the object of that name.
+	has func(ctx context.Context, namespace, name string) (bool, error)
+	// everywhere reports whether every remote namespace has its own object of that
+	// name.
+	everywhere func(name string) bool
 }
 
 // comparison is the last result for an object. A comparison reads the whole
@@ -49,7 +55,7 @@ type comparison[T store.Object] struct {
 func NewConfigMaps(
 	remote *cluster.Remote, watcher *Watcher[*corev1.ConfigMap], adder queue.Adder,
 ) *Referenced[*corev1.ConfigMap] {
-	return &Referenced[*corev1.ConfigMap]{
+	return newReferenced(watcher, adder, mirrored[*corev1.ConfigMap]{
 		syncer: syncer[*corev1.ConfigMap]{
 			kind:   queue.ConfigMap,
 			writer: remote.ConfigMapWriter(),
@@ -57,21 +63,15 @@ func NewConfigMaps(
 			inSync: translate.SameConfigMap,
 			fixed:  func(have, _ *corev1.ConfigMap) bool { return ptr.Deref(have.Immutable, false) },
 		},
-		watcher:    watcher,
-		queue:      adder,
 		translate:  translate.Site.ConfigMap,
 		has:        remote.HasConfigMap,
 		everywhere: func(name string) bool { return name == contract.RootCAConfigMap },
-		waiting:    map[queue.Key]map[queue.Key]bool{},
-		compared:   map[queue.Key]comparison[*corev1.ConfigMap]{},
-		displaced:  map[queue.Key]bool{},
-		failed:     map[queue.Key]error{},
-	}
+	})
 }
 
 // NewSecrets returns the mirror of the Secrets that watcher watches.
 func NewSecrets(remote *cluster.Remote, watcher *Watcher[*corev1.Secret], adder queue.Adder) *Referenced[*corev1.Secret] {
-	return &Referenced[*corev1.Secret]{
+	return newReferenced(watcher, adder, mirrored[*corev1.Secret]{
 		syncer: syncer[*corev1.Secret]{
 			kind:   queue.Secret,
 			writer: remote.SecretWriter(),
@@ -81,15 +81,21 @@ func NewSecrets(remote *cluster.Remote, watcher *Watcher[*corev1.Secret], adder 
 				return ptr.Deref(have.Immutable, false) || have.Type != want.Type
 			},
 		},
-		watcher:    watcher,
-		queue:      adder,
 		translate:  translate.Site.Secret,
 		has:        remote.HasSecret,
 		everywhere: func(string) bool { return false },
-		waiting:    map[queue.Key]map[queue.Key]bool{},
-		compared:   map[queue.Key]comparison[*corev1.Secret]{},
-		displaced:  map[queue.Key]bool{},
-		failed:     map[queue.Key]error{},
+	})
+}
+
+func newReferenced[T store.Object](watcher *Watcher[T], adder queue.Adder, kind mirrored[T]) *Referenced[T] {
+	return &Referenced[T]{
+		mirrored:  kind,
+		watcher:   watcher,
+		queue:     adder,
+		waiting:   map[queue.Key]map[queue.Key]bool{},
+		compared:  map[queue.Key]comparison[T]{},
+		displaced: map[queue.Key]bool{},
+		failed:    map[queue.Key]error{},
 	}
 }
 

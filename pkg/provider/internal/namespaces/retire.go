@@ -88,8 +88,8 @@ func (o *Opener) recheckRecorded(ctx context.Context, remote, local string) erro
 
 // recheckForbidden checks a namespace in which akd was forbidden something. A
 // tenant's rights end with its namespace, so refusals are how it notices the
-// deletion: it then forgets the namespace, once no pod is left in it. If the role binding was deleted, akd
-// binds the role again.
+// deletion: it then forgets the namespace, once no pod is left in it. If the role
+// binding was deleted, akd binds the role again.
 func (o *Opener) recheckForbidden(ctx context.Context, forbidden *Namespace) error {
 	access := o.currentAccess()
 	if !access.keepsRecord() {
