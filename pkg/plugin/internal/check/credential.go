@@ -2,9 +2,6 @@ package check
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
-	"strings"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -14,6 +11,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/claims"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
 
@@ -63,29 +61,13 @@ func credentialValid(ctx context.Context, s *Subject) Finding {
 	case review.Status.User.Username != kubeclient.AccountUser(s.Node.Name):
 		return failed(s.rotateCommand(), "akd's token belongs to %s", review.Status.User.Username)
 	}
-	return judgeExpiry(s, secret, lifeOf(stored.BearerToken))
+	return judgeExpiry(s, secret, claims.Of(stored.BearerToken).Life())
 }
 
 // expired goes by what is written on the Secret: the token is not accepted.
 func expired(s *Subject, secret *corev1.Secret) bool {
 	expires, err := time.Parse(time.RFC3339, secret.Annotations[contract.AnnotationTokenExpires])
 	return err == nil && expires.Before(s.Clock.Now())
-}
-
-// lifeOf returns the lifetime that a token says it was granted, or 0. The other
-// cluster has accepted the token.
-func lifeOf(token string) time.Duration {
-	var claims struct {
-		IssuedAt int64 `json:"iat"`
-		Expires  int64 `json:"exp"`
-	}
-	_, rest, _ := strings.Cut(token, ".")
-	payload, _, _ := strings.Cut(rest, ".")
-	decoded, err := base64.RawURLEncoding.DecodeString(payload)
-	if err != nil || json.Unmarshal(decoded, &claims) != nil || claims.IssuedAt == 0 {
-		return 0
-	}
-	return time.Duration(claims.Expires-claims.IssuedAt) * time.Second
 }
 
 // judgeExpiry looks at how long an accepted token with that lifetime is valid.

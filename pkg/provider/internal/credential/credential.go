@@ -21,6 +21,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/claims"
 )
 
 const (
@@ -234,7 +235,7 @@ func (c *Credential) step(ctx context.Context, leads bool, warn Warn) error {
 	}
 	if err := c.renew(ctx, secret, warn); err != nil {
 		c.mu.Lock()
-		c.current.renewAt = c.Clock.Now().Add(min(c.current.token.life()/retryShare, longestRetry))
+		c.current.renewAt = c.Clock.Now().Add(min(c.current.token.Life()/retryShare, longestRetry))
 		c.mu.Unlock()
 		c.record(ctx, &c.renewal, err, 0, warn)
 	}
@@ -315,16 +316,16 @@ func (c *Credential) renew(ctx context.Context, secret *corev1.Secret, warn Warn
 // nextLife returns the lifetime of the next token: the one that whoever installed
 // akd has chosen. If nobody has, it is that of the current token, up to the default:
 // a long-lived token may serve to begin with.
-func (c *Credential) nextLife(secret *corev1.Secret, current claims) time.Duration {
+func (c *Credential) nextLife(secret *corev1.Secret, current claims.Claims) time.Duration {
 	chosen, found := secret.Annotations[contract.AnnotationTokenLifetime]
 	if !found {
-		return min(current.life(), contract.DefaultTokenLifetime)
+		return min(current.Life(), contract.DefaultTokenLifetime)
 	}
 	life, err := contract.ParseTokenLifetime(chosen)
 	if err != nil {
 		c.Logger.Warn("the chosen lifetime of akd's token is not used", "secret", c.secret, "annotation", contract.AnnotationTokenLifetime,
 			"error", err)
-		return min(current.life(), contract.DefaultTokenLifetime)
+		return min(current.Life(), contract.DefaultTokenLifetime)
 	}
 	return life
 }

@@ -1,25 +1,24 @@
 package credential
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/claims"
 )
 
 // parsedCredential is the content of a kubeconfig in a Secret.
 type parsedCredential struct {
 	kubeconfig []byte
 	config     *rest.Config
-	token      claims
+	token      claims.Claims
 	renewAt    time.Time // zero for a token that does not expire
 }
 
@@ -29,29 +28,6 @@ func (p parsedCredential) expiresBefore(other parsedCredential) bool {
 
 func (p parsedCredential) isExpired(now time.Time) bool {
 	return p.token.Expires != 0 && now.Unix() >= p.token.Expires
-}
-
-// claims are the claims of a service account token. akd does not verify them: the
-// server does, and they affect only akd's own timing.
-type claims struct {
-	Subject  string   `json:"sub"`
-	Audience audience `json:"aud"`
-	IssuedAt int64    `json:"iat"`
-	Expires  int64    `json:"exp"`
-}
-
-// audience is one string or a list of them.
-// https://www.rfc-editor.org/rfc/rfc7519#section-4.1.3
-type audience []string
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (a *audience) UnmarshalJSON(data []byte) error {
-	var one string
-	if json.Unmarshal(data, &one) == nil {
-		*a = audience{one}
-		return nil
-	}
-	return json.Unmarshal(data, (*[]string)(a))
 }
 
 // parse rejects a kubeconfig that would read files or run programs on this
@@ -84,8 +60,8 @@ func (c *Credential) parse(secret *corev1.Secret) (parsedCredential, error) {
 	if err != nil {
 		return parsedCredential{}, fmt.Errorf("secret %s, key %s: the kubeconfig is incomplete", c.secret, secretKey)
 	}
-	parsed := parsedCredential{kubeconfig: content, config: config, token: claimsOf(config.BearerToken)}
-	if life := parsed.token.life(); life > 0 {
+	parsed := parsedCredential{kubeconfig: content, config: config, token: claims.Of(config.BearerToken)}
+	if life := parsed.token.Life(); life > 0 {
 		share := renewFraction - rand.Float64()*jitter //nolint:gosec // spreads load, nothing secret depends on it
 		parsed.renewAt = time.Unix(parsed.token.IssuedAt, 0).Add(time.Duration(float64(min(life, renewLife)) * share))
 	}
@@ -95,30 +71,6 @@ func (c *Credential) parse(secret *corev1.Secret) (parsedCredential, error) {
 func (c *Credential) externalRef(what string) error {
 	return fmt.Errorf("secret %s, key %s: it names %s, which akd's pod does not have: want a kubeconfig with everything in it",
 		c.secret, secretKey, what)
-}
-
-// claimsOf returns the claims of a token, or none if it is not a JWT.
-func claimsOf(token string) claims {
-	const parts = 3
-	var found claims
-	split := strings.Split(token, ".")
-	if len(split) != parts {
-		return found
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(split[1])
-	if err != nil || json.Unmarshal(payload, &found) != nil {
-		return claims{}
-	}
-	return found
-}
-
-// life returns the lifetime that the token was granted, or 0 if it does not
-// expire.
-func (c claims) life() time.Duration {
-	if c.IssuedAt == 0 || c.Expires <= c.IssuedAt {
-		return 0
-	}
-	return time.Duration(c.Expires-c.IssuedAt) * time.Second
 }
 
 // withToken returns the kubeconfig with its token replaced.
