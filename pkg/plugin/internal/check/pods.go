@@ -140,19 +140,22 @@ func podsStart(ctx context.Context, s *Subject) Finding {
 	if err != nil {
 		return unknown(err)
 	}
-	var blocked, fixes []string
+	var blocked []string
+	fix := "" // of the first
 	for i := range pods {
 		pod := inspect.Locate(&pods[i], map[string]bool{s.Node.Name: true})
 		if pod.Phase == string(corev1.PodPending) && pod.Message != "" {
+			if len(blocked) == 0 {
+				fix = s.Commands.Kubectl(kubeclient.Local, "describe", "pod", pod.Pod, "-n", pod.Namespace) +
+					"\n" + s.Commands.Actual("where", pod.Pod, "-n", pod.Namespace)
+			}
 			blocked = append(blocked, fmt.Sprintf("%s/%s: %s: %s", pod.Namespace, pod.Pod, pod.Reason, pod.Message))
-			fixes = append(fixes, s.Commands.Kubectl(kubeclient.Local, "describe", "pod", pod.Pod, "-n", pod.Namespace)+
-				"\n"+s.Commands.Actual("where", pod.Pod, "-n", pod.Namespace))
 		}
 	}
 	if len(blocked) == 0 {
 		return ok("%d of %d", len(pods), len(pods))
 	}
-	finding := warning(fixes[0], "%d of %d cannot: %s", len(blocked), len(pods), blocked[0])
+	finding := warning(fix, "%d of %d cannot: %s", len(blocked), len(pods), blocked[0])
 	finding.Details = blocked
 	return finding
 }

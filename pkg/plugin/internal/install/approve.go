@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -107,7 +106,6 @@ func (i *installer) server(ctx context.Context, node *corev1.Node) (server, erro
 func isAKD(pod *corev1.Pod, node string) bool {
 	owner := metav1.GetControllerOf(pod)
 	_, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]
-	ended := slices.Contains([]corev1.PodPhase{corev1.PodSucceeded, corev1.PodFailed}, pod.Status.Phase)
-	return owner != nil && owner.Kind == "ReplicaSet" && !mirror && !ended &&
+	return owner != nil && owner.Kind == "ReplicaSet" && !mirror && !ended(pod) &&
 		pod.Spec.NodeName != node && pod.Spec.ServiceAccountName == node
 }

@@ -64,7 +64,7 @@ func (s *survey) pods(ctx context.Context) error {
 		}
 		for n := range pods.Items {
 			pod := &pods.Items[n]
-			if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+			if ended(pod) {
 				continue
 			}
 			running++

@@ -212,8 +212,11 @@ func runningPods(ctx context.Context, local *kubeclient.Cluster, node string) ([
 func drainLeaves(pod *corev1.Pod) bool {
 	owner := metav1.GetControllerOf(pod)
 	_, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]
-	ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
-	return ended || mirror || owner != nil && owner.Kind == "DaemonSet"
+	return ended(pod) || mirror || owner != nil && owner.Kind == "DaemonSet"
+}
+
+func ended(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
 // The actions of uninstall.

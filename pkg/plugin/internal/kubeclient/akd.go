@@ -8,7 +8,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -134,9 +133,6 @@ func (c *Cluster) AsAKD(ctx context.Context, node string) (kubernetes.Interface,
 // kubeconfig, or by flags.
 func (c *Cluster) Impersonates() bool { return c.Config != nil && c.Config.Impersonate.UserName != "" }
 
-// trialLife is that of the token that AsAKD takes: the shortest that there is.
-const trialLife = 10 * time.Minute
-
 // trialTokens are the tokens that AsAKD has taken, by node. They last for the
 // command.
 type trialTokens struct {
@@ -145,15 +141,12 @@ type trialTokens struct {
 }
 
 func (c *Cluster) akdToken(ctx context.Context, node string) (string, error) {
-	if c.trials == nil {
-		c.trials = &trialTokens{}
-	}
 	c.trials.mutex.Lock()
 	defer c.trials.mutex.Unlock()
 	if token := c.trials.taken[node]; token != "" {
 		return token, nil
 	}
-	seconds := int64(trialLife.Seconds())
+	seconds := int64(contract.MinTokenLifetime.Seconds())
 	granted, err := c.Client.CoreV1().ServiceAccounts(contract.SystemNamespace).CreateToken(ctx, node,
 		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
 	if apierrors.IsForbidden(err) {
@@ -162,7 +155,7 @@ func (c *Cluster) akdToken(ctx context.Context, node string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s cluster: act as akd: request a token: %w", c.Side, err)
 	}
-	c.trials.taken = map[string]string{node: granted.Status.Token}
+	c.trials.taken[node] = granted.Status.Token
 	return granted.Status.Token, nil
 }
 

@@ -103,7 +103,7 @@ func newCluster(side Side, context string, flags clientGetter) (*Cluster, error)
 		Client:  client,
 		Dynamic: dynamicClient,
 		Mapper:  mapper,
-		trials:  &trialTokens{},
+		trials:  &trialTokens{taken: map[string]string{}},
 
 		unverified: unverifiedIn(&raw, context),
 	}, nil
