@@ -15,22 +15,9 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// workloads are a Deployment of five and a Job that allows no failure, on the node.
-const workloads = `
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: five}
-spec:
-  replicas: 5
-  selector: {matchLabels: {app: five}}
-  template:
-    metadata: {labels: {app: five}}
-    spec:
-      nodeSelector: {kubernetes.io/hostname: %[1]s}
-      tolerations: [{operator: Exists}]
-      terminationGracePeriodSeconds: 1
-      containers: [{name: main, image: busybox:1.36, imagePullPolicy: Never, command: [sleep, "3600"]}]
----
+// onceJob is a Job on a node that allows no failure.
+func onceJob(node string) string {
+	return fmt.Sprintf(`
 apiVersion: batch/v1
 kind: Job
 metadata: {name: once}
@@ -39,10 +26,10 @@ spec:
   template:
     spec:
       restartPolicy: Never
-      nodeSelector: {kubernetes.io/hostname: %[1]s}
-      tolerations: [{operator: Exists}]
+      nodeSelector: {kubernetes.io/hostname: %s}
       containers: [{name: main, image: busybox:1.36, imagePullPolicy: Never, command: ["true"]}]
-`
+`, node)
+}
 
 // A policy of the remote cluster that denied all pods made one replica leave 629 failed
 // pods in 20 s. Nothing is lost now, nothing is replaced, and all run when it ends.
@@ -55,7 +42,8 @@ func TestPolicyOfTwoMinutes(t *testing.T) {
 	e.Apply(t, namespace, sleeper("first", "")) // opens the namespace
 	first.WaitReady(t)
 	policy := denyPods(t, e, contract.RemoteNamespace(env.ExampleNode, namespace))
-	e.Apply(t, namespace, fmt.Sprintf(workloads, env.ExampleNode))
+	e.Apply(t, namespace, env.Web(env.ExampleNode, 5))
+	e.Apply(t, namespace, onceJob(env.ExampleNode))
 
 	seen := map[string]bool{}
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); {
@@ -72,7 +60,7 @@ func TestPolicyOfTwoMinutes(t *testing.T) {
 	}
 	e.Kubectl(t, "remote", "delete", "validatingadmissionpolicybinding", policy)
 	began := time.Now()
-	e.WaitRollout(t, namespace, "deployment/five")
+	e.WaitRollout(t, namespace, "deployment/web")
 	env.Eventually(t, "the job is complete", func(ctx context.Context) error {
 		job, err := e.Local.BatchV1().Jobs(namespace).Get(ctx, "once", metav1.GetOptions{})
 		if err == nil && (job.Status.Succeeded != 1 || job.Status.Failed != 0) {
