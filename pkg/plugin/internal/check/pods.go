@@ -2,7 +2,6 @@ package check
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -140,22 +139,13 @@ func podsStart(ctx context.Context, s *Subject) Finding {
 	if err != nil {
 		return unknown(err)
 	}
-	var blocked []string
-	fix := "" // of the first
-	for i := range pods {
-		pod := inspect.Locate(&pods[i], map[string]bool{s.Node.Name: true})
-		if pod.Phase == string(corev1.PodPending) && pod.Message != "" {
-			if len(blocked) == 0 {
-				fix = s.Commands.Kubectl(kubeclient.Local, "describe", "pod", pod.Pod, "-n", pod.Namespace) +
-					"\n" + s.Commands.Actual("where", pod.Pod, "-n", pod.Namespace)
-			}
-			blocked = append(blocked, fmt.Sprintf("%s/%s: %s: %s", pod.Namespace, pod.Pod, pod.Reason, pod.Message))
-		}
-	}
-	if len(blocked) == 0 {
+	held := inspect.Held(pods, s.Node.Name)
+	if len(held) == 0 {
 		return ok("%d of %d", len(pods), len(pods))
 	}
-	finding := warning(fix, "%d of %d cannot: %s", len(blocked), len(pods), blocked[0])
-	finding.Details = blocked
+	finding := warning(held[0].Look(s.Commands), "%d of %d cannot: %s", len(held), len(pods), held[0].Why())
+	for i := range held {
+		finding.Details = append(finding.Details, held[i].Why())
+	}
 	return finding
 }

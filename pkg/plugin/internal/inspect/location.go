@@ -37,9 +37,13 @@ type Location struct {
 	Reason      string `json:"reason,omitempty"`
 	Message     string `json:"message,omitempty"`
 	LastEvent   string `json:"lastEvent,omitempty"`
+	// Injected are the containers of the remote pod that the local one does not have:
+	// admission in the remote cluster has added them.
+	Injected []string `json:"injectedContainers,omitempty"`
 
-	localUID string // of the pod
-	computed bool   // RemoteNamespace is, because the pod has not started yet
+	localUID   string          // of the pod
+	containers map[string]bool // of the pod, by name
+	computed   bool            // RemoteNamespace is, because the pod has not started yet
 }
 
 // Locate reads where a pod runs from the pod alone. served has the nodes that akd
@@ -69,12 +73,63 @@ func Locate(pod *corev1.Pod, served map[string]bool) Location {
 		location.RemoteNamespace, location.computed = contract.RemoteNamespace(pod.Spec.NodeName, pod.Namespace), true
 	}
 	location.RemotePod, location.localUID = pod.Name, string(pod.UID)
+	location.containers = map[string]bool{}
+	for _, name := range containerNames(&pod.Spec) {
+		location.containers[name] = true
+	}
 	for _, condition := range pod.Status.Conditions {
 		if strings.HasPrefix(string(condition.Type), contract.Domain) && condition.Status == corev1.ConditionFalse {
 			location.Reason, location.Message = condition.Reason, condition.Message
 		}
 	}
+	if location.Reason == "" {
+		location.Reason, location.Message = containersWait(&pod.Status)
+	}
 	return location
+}
+
+// containerNames are those of all containers that the remote kubelet starts.
+func containerNames(spec *corev1.PodSpec) []string {
+	var names []string
+	for _, container := range slices.Concat(spec.InitContainers, spec.Containers) {
+		names = append(names, container.Name)
+	}
+	return names
+}
+
+// containersWait returns why the first container that should run does not, as kubectl
+// get shows it. The time in which a container just starts is none.
+func containersWait(status *corev1.PodStatus) (reason, message string) {
+	for _, container := range slices.Concat(status.InitContainerStatuses, status.ContainerStatuses) {
+		waits := container.State.Waiting
+		if waits != nil && waits.Reason != "" && waits.Reason != "ContainerCreating" && waits.Reason != "PodInitializing" {
+			return waits.Reason, waits.Message
+		}
+	}
+	return "", ""
+}
+
+// Held returns those of a node's pods that cannot start, with their reasons.
+func Held(pods []corev1.Pod, node string) []Location {
+	var held []Location
+	for i := range pods {
+		location := Locate(&pods[i], map[string]bool{node: true})
+		if location.Phase == string(corev1.PodPending) && location.Message != "" {
+			held = append(held, location)
+		}
+	}
+	return held
+}
+
+// Why names the pod and tells why it does not run.
+func (l *Location) Why() string {
+	return fmt.Sprintf("%s/%s: %s: %s", l.Namespace, l.Pod, l.Reason, l.Message)
+}
+
+// Look returns the commands that tell more about the pod.
+func (l *Location) Look(commands kubeclient.Commands) string {
+	return commands.Kubectl(kubeclient.Local, "describe", "pod", l.Pod, "-n", l.Namespace) +
+		"\n" + commands.Actual("where", l.Pod, "-n", l.Namespace)
 }
 
 // servedNodes returns the nodes that akd serves, or nil for a user who may not list
@@ -169,6 +224,11 @@ func (l *Location) addPod(pods []corev1.Pod) {
 	if pod.Status.Reason != "" {
 		l.Reason, l.Message = pod.Status.Reason, pod.Status.Message
 	}
+	for _, name := range containerNames(&pod.Spec) {
+		if !l.containers[name] {
+			l.Injected = append(l.Injected, name)
+		}
+	}
 }
 
 // addEvent adds the remote pod's latest event.
@@ -195,7 +255,7 @@ func locationList(locations []Location, withRemote bool) *output.List {
 		Narrow: 6,
 	}
 	if withRemote {
-		list.Head = append(list.Head, "REMOTE PHASE", "REASON", "LAST EVENT")
+		list.Head = append(list.Head, "REMOTE PHASE", "REASON", "INJECTED", "LAST EVENT")
 		list.Narrow = len(list.Head)
 	} else {
 		list.Head = append(list.Head, "REASON")
@@ -213,7 +273,7 @@ func locationList(locations []Location, withRemote bool) *output.List {
 		}
 		row := []string{l.Namespace, l.Pod, l.Phase, l.Node, namespace, l.RemoteNode}
 		if withRemote {
-			row = append(row, l.RemotePhase, l.Reason, l.LastEvent, l.RemoteUID)
+			row = append(row, l.RemotePhase, l.Reason, strings.Join(l.Injected, ","), l.LastEvent, l.RemoteUID)
 		} else {
 			row = append(row, l.Reason, l.RemoteUID)
 		}

@@ -115,6 +115,22 @@ func TestLocate(t *testing.T) {
 				Message:         "no room",
 			},
 		},
+		"Container waits": {
+			reason: "kubectl get shows the same", node: "vk",
+			status: corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{
+				{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}},
+				{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "no such image"}}},
+			}},
+			want: Location{
+				Phase:           "Pending",
+				Node:            "vk",
+				Actual:          true,
+				RemoteNamespace: contract.RemoteNamespace("vk", "shop"),
+				RemotePod:       "web",
+				Reason:          "ImagePullBackOff",
+				Message:         "no such image",
+			},
+		},
 		"Elsewhere": {
 			reason: "a machine", node: "local-1", status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "no room"},
 			want: Location{Phase: "Failed", Node: "local-1", Reason: "Evicted", Message: "no room"},
@@ -156,7 +172,11 @@ func TestAddRemote(t *testing.T) {
 				UID:       remoteUID,
 				Labels:    map[string]string{contract.LabelUID: "u0", contract.LabelNamespace: "shop"},
 			},
-			Spec:   corev1.PodSpec{NodeName: "remote-2"},
+			Spec: corev1.PodSpec{
+				NodeName:       "remote-2",
+				InitContainers: []corev1.Container{{Name: "setup"}, {Name: "mesh-init"}},
+				Containers:     []corev1.Container{{Name: "main"}, {Name: "mesh"}},
+			},
 			Status: corev1.PodStatus{Phase: corev1.PodRunning},
 		},
 		event("Pulled", "web", 2), event("Scheduled", "web", 1), event("Killing", "other", 3),
@@ -170,6 +190,7 @@ func TestAddRemote(t *testing.T) {
 			RemotePod:       "web",
 			RemoteNode:      "remote-1",
 			localUID:        "u0",
+			containers:      map[string]bool{"setup": true, "main": true},
 		},
 		{
 			Namespace:       "bank",
@@ -196,6 +217,7 @@ func TestAddRemote(t *testing.T) {
 			RemoteNode:      "remote-2",
 			RemotePhase:     "Running",
 			LastEvent:       "Pulled: message",
+			Injected:        []string{"mesh-init", "mesh"},
 		},
 		{
 			Namespace:       "bank",

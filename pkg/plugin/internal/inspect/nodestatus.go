@@ -189,7 +189,7 @@ func (n *NodeStatus) addDeployment(deployment *appsv1.Deployment) {
 	}
 }
 
-// addPods counts the node's pods by phase.
+// addPods counts the node's pods by phase, and tells of those that cannot start.
 func (n *NodeStatus) addPods(ctx context.Context, local *kubeclient.Cluster) error {
 	pods, err := PodsOf(ctx, local, n.Node)
 	if err != nil {
@@ -197,6 +197,12 @@ func (n *NodeStatus) addPods(ctx context.Context, local *kubeclient.Cluster) err
 	}
 	for i := range pods {
 		n.Pods[string(pods[i].Status.Phase)]++
+	}
+	if held := Held(pods, n.Node); len(held) > 0 {
+		n.Warnings = append(n.Warnings, Problem{
+			What: fmt.Sprintf("%d of %d pods cannot start: %s", len(held), len(pods), held[0].Why()),
+			Fix:  held[0].Look(n.commands),
+		})
 	}
 	return nil
 }

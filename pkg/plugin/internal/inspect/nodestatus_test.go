@@ -8,6 +8,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
@@ -161,5 +162,35 @@ func TestAddDeployment(t *testing.T) {
 				t.Errorf("%s: shown as %q, want %q", tc.reason, n.replicas(), tc.shown)
 			}
 		})
+	}
+}
+
+func TestAddPods(t *testing.T) {
+	t.Parallel()
+	pod := func(name string, phase corev1.PodPhase, conditions ...corev1.PodCondition) *corev1.Pod {
+		return &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
+			Spec:       corev1.PodSpec{NodeName: "vk"},
+			Status:     corev1.PodStatus{Phase: phase, Conditions: conditions},
+		}
+	}
+	denied := corev1.PodCondition{
+		Type: contract.ConditionRemoteCreated, Status: corev1.ConditionFalse, Reason: "QuotaExceeded", Message: "no room",
+	}
+	local := &kubeclient.Cluster{Side: kubeclient.Local, Client: fake.NewClientset(
+		pod("web", corev1.PodRunning), pod("new", corev1.PodPending), pod("db", corev1.PodPending, denied))}
+	node := &NodeStatus{Node: "vk", Pods: map[string]int{}}
+	if err := node.addPods(t.Context(), local); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]int{"Running": 1, "Pending": 2}, node.Pods); diff != "" {
+		t.Errorf("pods (-want +got):\n%s", diff)
+	}
+	want := []Problem{{
+		What: "1 of 3 pods cannot start: shop/db: QuotaExceeded: no room",
+		Fix:  "kubectl describe pod db -n shop\nkubectl actual where db -n shop --remote-context=CONTEXT",
+	}}
+	if diff := cmp.Diff(want, node.Warnings); diff != "" {
+		t.Errorf("the node works, but not all of it (-want +got):\n%s", diff)
 	}
 }
