@@ -52,23 +52,29 @@ func (c *Remote) Secrets(namespace string) store.ListWatch {
 	return store.NewListWatch("remote secrets of "+namespace, c.server(), c.client.CoreV1().Secrets(namespace), c.ours)
 }
 
-// HasConfigMap asks the API server itself whether akd has created the ConfigMap of
-// that name. It lists, because a tenant may not get.
-func (c *Remote) HasConfigMap(ctx context.Context, namespace, name string) (bool, error) {
-	found, err := c.client.CoreV1().ConfigMaps(namespace).List(ctx, c.oursNamed(name))
+// HasForeignConfigMap asks the API server itself whether a namespace has a ConfigMap of
+// that name that akd has not created. It lists, because a tenant may not get.
+func (c *Remote) HasForeignConfigMap(ctx context.Context, namespace, name string) (bool, error) {
+	found, err := c.client.CoreV1().ConfigMaps(namespace).List(ctx, named(name))
 	if err != nil {
 		return false, fmt.Errorf("look for remote configmap %s/%s: %w", namespace, name, err)
 	}
-	return slices.ContainsFunc(found.Items, func(one corev1.ConfigMap) bool { return one.Name == name }), nil
+	return slices.ContainsFunc(found.Items, func(one corev1.ConfigMap) bool { return c.isForeign(&one, name) }), nil
 }
 
-// HasSecret does the same for a Secret.
-func (c *Remote) HasSecret(ctx context.Context, namespace, name string) (bool, error) {
-	found, err := c.client.CoreV1().Secrets(namespace).List(ctx, c.oursNamed(name))
+// HasForeignSecret does the same for a Secret.
+func (c *Remote) HasForeignSecret(ctx context.Context, namespace, name string) (bool, error) {
+	found, err := c.client.CoreV1().Secrets(namespace).List(ctx, named(name))
 	if err != nil {
 		return false, fmt.Errorf("look for remote secret %s/%s: %w", namespace, name, err)
 	}
-	return slices.ContainsFunc(found.Items, func(one corev1.Secret) bool { return one.Name == name }), nil
+	return slices.ContainsFunc(found.Items, func(one corev1.Secret) bool { return c.isForeign(&one, name) }), nil
+}
+
+// isForeign reports whether an object of that name is not akd's.
+func (c *Remote) isForeign(object metav1.Object, name string) bool {
+	ours := labels.SelectorFromSet(c.owner.ObjectLabels())
+	return object.GetName() == name && !ours.Matches(labels.Set(object.GetLabels()))
 }
 
 // Services selects the Services of a namespace that akd created for this node.
@@ -97,11 +103,9 @@ func (c *Remote) ours(opts *metav1.ListOptions) {
 	opts.LabelSelector = labels.Set(c.owner.ObjectLabels()).String()
 }
 
-// oursNamed selects the object of that name, if akd created it for this node.
-func (c *Remote) oursNamed(name string) metav1.ListOptions {
-	opts := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()}
-	c.ours(&opts)
-	return opts
+// named selects the object of that name.
+func named(name string) metav1.ListOptions {
+	return metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()}
 }
 
 // ListMappedNamespaces lists the remote namespaces with this node's label, of

@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -27,7 +28,8 @@ type Referenced[T store.Object] struct {
 	mu        sync.Mutex
 	waiting   map[queue.Key]map[queue.Key]bool // pods that wait for a copy
 	compared  map[queue.Key]comparison[T]
-	displaced map[queue.Key]bool // the local name belongs to a foreign object
+	displaced map[queue.Key]bool      // the local name belongs to a foreign object
+	looked    map[queue.Key]time.Time // when akd looked for a foreign object of the name
 	failed    map[queue.Key]error
 }
 
@@ -36,8 +38,9 @@ type mirrored[T store.Object] struct {
 	syncer[T]
 
 	translate func(to translate.Site, local T, name string) T
-	// has asks the remote API server whether akd has made the object of that name.
-	has func(ctx context.Context, namespace, name string) (bool, error)
+	// foreign asks the remote API server whether there is an object of that name that
+	// akd has not made.
+	foreign func(ctx context.Context, namespace, name string) (bool, error)
 	// everywhere reports whether every remote namespace has its own object of that
 	// name.
 	everywhere func(name string) bool
@@ -50,6 +53,10 @@ type comparison[T store.Object] struct {
 	local, copied T
 	same          bool
 }
+
+// lookValid is how long akd relies on having looked for a foreign object in place of an
+// absent one: long enough for all that one pod refers to.
+const lookValid = time.Minute
 
 // NewConfigMaps returns the mirror of the ConfigMaps that watcher watches.
 func NewConfigMaps(
@@ -64,7 +71,7 @@ func NewConfigMaps(
 			fixed:  func(have, _ *corev1.ConfigMap) bool { return ptr.Deref(have.Immutable, false) },
 		},
 		translate:  translate.Site.ConfigMap,
-		has:        remote.HasConfigMap,
+		foreign:    remote.HasForeignConfigMap,
 		everywhere: func(name string) bool { return name == contract.RootCAConfigMap },
 	})
 }
@@ -82,7 +89,7 @@ func NewSecrets(remote *cluster.Remote, watcher *Watcher[*corev1.Secret], adder 
 			},
 		},
 		translate:  translate.Site.Secret,
-		has:        remote.HasSecret,
+		foreign:    remote.HasForeignSecret,
 		everywhere: func(string) bool { return false },
 	})
 }
@@ -95,6 +102,7 @@ func newReferenced[T store.Object](watcher *Watcher[T], adder queue.Adder, kind 
 		waiting:   map[queue.Key]map[queue.Key]bool{},
 		compared:  map[queue.Key]comparison[T]{},
 		displaced: map[queue.Key]bool{},
+		looked:    map[queue.Key]time.Time{},
 		failed:    map[queue.Key]error{},
 	}
 }
@@ -135,8 +143,8 @@ func (m *Referenced[T]) Failure(namespace *namespaces.Namespace, name string) er
 	return m.failed[m.kind.Key(namespace.Local, name)]
 }
 
-// InSync reports whether the remote copy matches the local object, or neither
-// exists. Otherwise, it queues the pod again once they match, or have been found not
+// InSync reports whether the remote copy matches the local object, or neither exists
+// and akd knows what else has the name. Otherwise, it queues the pod again once they match, or have been found not
 // to; see Failure.
 func (m *Referenced[T]) InSync(namespace *namespaces.Namespace, name string, pod queue.Key) bool {
 	id := m.kind.Key(namespace.Local, name)
@@ -170,9 +178,9 @@ func (m *Referenced[T]) isInSync(namespace *namespaces.Namespace, name string) b
 	case !local.Read:
 		return false
 	case local.Refused != nil:
-		return true
+		return m.hasLooked(namespace, name)
 	case local.Object == none:
-		return have == none
+		return have == none && m.hasLooked(namespace, name)
 	default:
 		return have != none && m.same(namespace, local.Object, have)
 	}
@@ -201,15 +209,22 @@ func (m *Referenced[T]) same(namespace *namespaces.Namespace, local, copied T) b
 func (m *Referenced[T]) Reconcile(ctx context.Context, namespace *namespaces.Namespace, name string, attempts int) error {
 	var none T
 	local := m.watcher.Observe(namespace.Local, name)
-	if local.Used && (!local.Read || local.Refused != nil) {
-		// An unreadable object is not a deleted one: keep its copy.
-		if local.Read {
-			m.wake(namespace, name)
-		}
+	switch {
+	case local.Used && !local.Read:
 		return nil
-	}
-	if local.Object == none {
-		return m.remove(ctx, namespace, name)
+	case local.Used && local.Refused != nil:
+		// An unreadable object is not a deleted one: keep its copy.
+		return m.look(ctx, namespace, name, attempts)
+	case local.Object == none:
+		if gone, err := m.remove(ctx, namespace, name); err != nil || !gone {
+			return err // the watch queues the object again
+		}
+		if local.Used {
+			return m.look(ctx, namespace, name, attempts)
+		}
+		m.forget(namespace, name)
+		m.wake(namespace, name)
+		return nil
 	}
 	copyName := m.remoteName(namespace, name)
 	done, err := m.sync(ctx, namespace, copyName, m.translate(namespace.Site, local.Object, copyName))
@@ -222,33 +237,61 @@ func (m *Referenced[T]) Reconcile(ctx context.Context, namespace *namespaces.Nam
 	return err
 }
 
-// remove deletes the copy of an object that is gone.
-func (m *Referenced[T]) remove(ctx context.Context, namespace *namespaces.Namespace, name string) error {
+// remove deletes the copy of an object that is gone, and reports whether there is none
+// any more.
+func (m *Referenced[T]) remove(ctx context.Context, namespace *namespaces.Namespace, name string) (gone bool, err error) {
 	var none T
-	gone := true
+	gone = true
 	for _, copyName := range []string{name, contract.ReservedName(name)} {
 		done, err := m.sync(ctx, namespace, copyName, none)
 		if err != nil {
-			return err
+			return false, err
 		}
 		gone = gone && done
 	}
-	if !gone {
-		return nil // the watch queues the object again
+	return gone, nil
+}
+
+// look lets pods that refer to an object that akd does not have start. If an object that
+// akd did not make has the name, they refer to a reserved name instead.
+func (m *Referenced[T]) look(ctx context.Context, namespace *namespaces.Namespace, name string, attempts int) error {
+	var foreign bool
+	var err error
+	if !m.everywhere(name) {
+		foreign, err = m.foreign(ctx, namespace.Name, name)
 	}
-	m.forget(namespace, name)
-	m.wake(namespace, name)
-	return nil
+	told := m.note(namespace, name, err, attempts)
+	if err == nil {
+		id := m.kind.Key(namespace.Local, name)
+		m.mu.Lock()
+		m.looked[id] = time.Now()
+		if foreign && contract.ReservedName(name) != "" {
+			m.displaced[id] = true
+		}
+		delete(m.compared, id)
+		m.mu.Unlock()
+	}
+	if told || err == nil {
+		m.wake(namespace, name)
+	}
+	return err
+}
+
+// hasLooked reports whether look has succeeded recently.
+func (m *Referenced[T]) hasLooked(namespace *namespaces.Namespace, name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Since(m.looked[m.kind.Key(namespace.Local, name)]) < lookValid
 }
 
 // displace takes a reserved name for the copy if an object that akd did not make has
 // the local name. It asks the API server, because caches lag.
 func (m *Referenced[T]) displace(ctx context.Context, namespace *namespaces.Namespace, name string, exists error) error {
-	ours, err := m.has(ctx, namespace.Name, name)
+	foreign, err := m.foreign(ctx, namespace.Name, name)
 	if err != nil {
 		return err
 	}
-	if ours || contract.ReservedName(name) == "" {
+	if !foreign || contract.ReservedName(name) == "" {
 		return exists
 	}
 	id := m.kind.Key(namespace.Local, name)
@@ -284,6 +327,7 @@ func (m *Referenced[T]) forget(namespace *namespaces.Namespace, name string) {
 	defer m.mu.Unlock()
 	delete(m.compared, id)
 	delete(m.displaced, id)
+	delete(m.looked, id)
 	delete(m.failed, id)
 }
 
