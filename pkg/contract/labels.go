@@ -53,8 +53,9 @@ const (
 	AnnotationRefreshCertificates = Domain + "refresh-certificates-after"
 )
 
-// FinalizerLastState keeps a remote pod that does not always restart in the API until
-// its last status is that of the local pod, also while akd is away.
+// FinalizerLastState keeps a remote pod in the API until its last status is that of the
+// local pod, also while akd is away. Pods that always restart have it if the local pod
+// has a finalizer.
 const FinalizerLastState = Domain + "last-state"
 
 // WithoutLastState returns the strategic merge patch that takes FinalizerLastState off

@@ -14,11 +14,13 @@ import (
 // reports with the deletion, for NextEnded, and a finalizer on the remote pod, for an
 // akd that does not watch at that moment.
 
-// endsOnce reports whether the end of a container can be the end of the pod. Only
-// then does a controller such as a Job decide by how the pod ended, and remote pods
-// are created with the finalizer.
-func endsOnce(local *corev1.Pod) bool {
-	return local.Spec.RestartPolicy == corev1.RestartPolicyNever || local.Spec.RestartPolicy == corev1.RestartPolicyOnFailure
+// awaited reports whether somebody waits for how the pod ends: remote pods are created
+// with the finalizer then. If the end of a container can be that of the pod, a
+// controller such as a Job decides by it; and whoever holds the pod by a finalizer
+// reads its last status.
+func awaited(local *corev1.Pod) bool {
+	policy := local.Spec.RestartPolicy
+	return policy == corev1.RestartPolicyNever || policy == corev1.RestartPolicyOnFailure || len(local.Finalizers) > 0
 }
 
 // held reports whether the API server keeps a deleted remote pod until akd has seen

@@ -29,18 +29,23 @@ func running(p *corev1.Pod) {
 // A Job failed for good because akd was away while its pod ended with 0: the remote
 // pod has to be there until its last status is local.
 func TestPodKeepsLastState(t *testing.T) {
-	for policy, want := range map[corev1.RestartPolicy][]string{
-		corev1.RestartPolicyAlways:    nil,
-		corev1.RestartPolicyOnFailure: {contract.FinalizerLastState},
-		corev1.RestartPolicyNever:     {contract.FinalizerLastState},
+	ours := []string{contract.FinalizerLastState}
+	for _, tc := range []struct {
+		reason string
+		local  *corev1.Pod
+		want   []string
+	}{
+		{reason: "nobody waits", local: localPod(restarts(corev1.RestartPolicyAlways))},
+		{reason: "who holds it reads how it ended", local: localPod(heldByFinalizer, restarts(corev1.RestartPolicyAlways)), want: ours},
+		{reason: "it may fail", local: localPod(restarts(corev1.RestartPolicyOnFailure)), want: ours},
+		{reason: "it may end", local: localPod(heldByFinalizer, restarts(corev1.RestartPolicyNever)), want: ours},
 	} {
-		local := localPod(heldByFinalizer, restarts(policy))
-		remote, err := siteOf(testMapper(), "shop").Pod(local, PodContext{})
+		remote, err := siteOf(testMapper(), "shop").Pod(tc.local, PodContext{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, remote.Finalizers); diff != "" {
-			t.Errorf("%s: finalizers (-want +got):\n%s", policy, diff)
+		if diff := cmp.Diff(tc.want, remote.Finalizers); diff != "" {
+			t.Errorf("%s: finalizers (-want +got):\n%s", tc.reason, diff)
 		}
 	}
 }

@@ -241,7 +241,7 @@ func (s Site) podMeta(local *corev1.Pod) metav1.ObjectMeta {
 	labels, annotations := s.copied(local)
 	maps.Copy(meta.Labels, labels)
 	maps.Copy(meta.Annotations, annotations)
-	if endsOnce(local) {
+	if awaited(local) {
 		meta.Finalizers = []string{contract.FinalizerLastState}
 	}
 	return meta
