@@ -143,17 +143,22 @@ func terminating(namespaces []corev1.Namespace) string {
 		return ""
 	}
 	for n := range namespaces {
-		var reasons []string
-		for _, condition := range namespaces[n].Status.Conditions {
-			if condition.Status == corev1.ConditionTrue && condition.Message != "" {
-				reasons = append(reasons, condition.Message)
-			}
-		}
-		if len(reasons) > 0 {
-			return fmt.Sprintf("%d remote namespaces are still terminating; %s: %s", len(namespaces), namespaces[n].Name, joined(reasons))
+		if reasons := obstacles(&namespaces[n]); reasons != "" {
+			return fmt.Sprintf("%d remote namespaces are still terminating; %s: %s", len(namespaces), namespaces[n].Name, reasons)
 		}
 	}
 	return fmt.Sprintf("%d remote namespaces are still terminating", len(namespaces))
+}
+
+// obstacles says what holds a namespace up.
+func obstacles(namespace *corev1.Namespace) string {
+	var reasons []string
+	for _, condition := range namespace.Status.Conditions {
+		if condition.Status == corev1.ConditionTrue && condition.Message != "" {
+			reasons = append(reasons, condition.Message)
+		}
+	}
+	return joined(reasons)
 }
 
 // joined is a list in one line, cut after a few entries.

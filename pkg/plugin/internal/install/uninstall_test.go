@@ -1,13 +1,18 @@
 package install
 
 import (
+	"context"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
 
@@ -38,5 +43,48 @@ func TestRunningPods(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"shop/alone", "shop/waiting"}, got); diff != "" {
 		t.Errorf("what drain moves counts (-want +got):\n%s", diff)
+	}
+}
+
+// A pod that a finalizer holds does not end with its node: whose it is must be said.
+func TestRemovePodsNamesObstacles(t *testing.T) {
+	t.Parallel()
+	pod := func(name string, finalizers ...string) *corev1.Pod {
+		return &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Finalizers: finalizers},
+			Spec:       corev1.PodSpec{NodeName: "vk"},
+		}
+	}
+	u := &uninstaller{owner: contract.Owner{Node: "vk", ClusterUID: "here"}}
+	local := &kubeclient.Cluster{Side: kubeclient.Local, Client: fake.NewClientset(pod("cache"), pod("db", "example.com/backup"))}
+	none, seen, err := u.removePods(t.Context(), local)
+	const want = "2 pods of the node are ending; shop/db has the finalizers example.com/backup"
+	if none || seen != want || err != nil {
+		t.Errorf("none %t, seen %q, error %v, want %q", none, seen, err, want)
+	}
+}
+
+// What holds up akd's own namespace is not to be looked for either.
+func TestRemoveObjectsNamesObstacles(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	local := &kubeclient.Cluster{
+		Side: kubeclient.Local,
+		Client: fake.NewClientset(&corev1.Namespace{
+			ObjectMeta: metav1.ObjectMeta{Name: contract.SystemNamespace},
+			Status: corev1.NamespaceStatus{Conditions: []corev1.NamespaceCondition{{
+				Type: corev1.NamespaceContentRemaining, Status: corev1.ConditionTrue, Message: "secrets. has 1 resource instances",
+			}}},
+		}),
+	}
+	local.Client.(*fake.Clientset).PrependReactor("get", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) {
+		cancel() // the time is over when it was looked at once
+		return false, nil, nil
+	})
+	u := &uninstaller{owner: contract.Owner{Node: "vk", ClusterUID: "here"}}
+	err := u.removeObjects(ctx, local, removalStep{})
+	const want = "local namespace actual-system is still terminating: secrets. has 1 resource instances"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %q", err, want)
 	}
 }

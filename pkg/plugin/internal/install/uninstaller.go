@@ -114,11 +114,18 @@ func (u *uninstaller) removeObjects(ctx context.Context, c *kubeclient.Cluster, 
 		}
 	}
 	return kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
-		_, err := c.Client.CoreV1().Namespaces().Get(ctx, contract.SystemNamespace, metav1.GetOptions{})
+		system, err := c.Client.CoreV1().Namespaces().Get(ctx, contract.SystemNamespace, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return true, "", nil
 		}
-		return false, "namespace " + contract.SystemNamespace + " is still terminating", err
+		if err != nil {
+			return false, "", fmt.Errorf("read %s namespace %s: %w", c.Side, contract.SystemNamespace, err)
+		}
+		seen := fmt.Sprintf("%s namespace %s is still terminating", c.Side, system.Name)
+		if reasons := obstacles(system); reasons != "" {
+			seen += ": " + reasons
+		}
+		return false, seen, nil
 	})
 }
 
@@ -225,5 +232,16 @@ func (u *uninstaller) removePods(ctx context.Context, local *kubeclient.Cluster)
 			return false, "", fmt.Errorf("delete pod %s/%s: %w", pod.Namespace, pod.Name, err)
 		}
 	}
-	return len(pods.Items) == 0, fmt.Sprintf("%d pods of the node are ending", len(pods.Items)), nil
+	return len(pods.Items) == 0, ending(pods.Items), nil
+}
+
+// ending says which finalizers hold pods.
+func ending(pods []corev1.Pod) string {
+	text := fmt.Sprintf("%d pods of the node are ending", len(pods))
+	for i := range pods {
+		if held := pods[i].Finalizers; len(held) > 0 {
+			return fmt.Sprintf("%s; %s/%s has the finalizers %s", text, pods[i].Namespace, pods[i].Name, strings.Join(held, ", "))
+		}
+	}
+	return text
 }
