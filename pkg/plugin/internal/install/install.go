@@ -1,6 +1,7 @@
 package install
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -149,6 +151,13 @@ func (i *installer) prepare(ctx context.Context, steps *output.Steps) (plan inst
 	var found discovered
 	var values manifests.Values
 	o := i.options
+	review := func(ctx context.Context) (outcome string, err error) {
+		if values, err = o.values(found); err != nil {
+			return "", err
+		}
+		return reviewRights(ctx, i.both, values)
+	}
+	var forbidden error // to read the owner: one of many rights that are missing
 	for _, s := range []struct {
 		name string
 		do   func(context.Context) (string, error)
@@ -156,20 +165,22 @@ func (i *installer) prepare(ctx context.Context, steps *output.Steps) (plan inst
 		{"clusters", func(ctx context.Context) (string, error) { return i.connect(ctx, &found) }},
 		{"owner of the node's name", func(ctx context.Context) (outcome string, err error) {
 			i.claims, outcome, err = o.checkOwner(ctx, i.both)
+			if apierrors.IsForbidden(err) {
+				forbidden = err
+				return "you may not read it", nil
+			}
 			return outcome, err
 		}},
 		{"akd's route", i.findRoute},
 		{"services", func(ctx context.Context) (string, error) { return o.discoverServices(ctx, i.both, &found) }},
-		{"your rights", func(ctx context.Context) (outcome string, err error) {
-			if values, err = o.values(found); err != nil {
-				return "", err
-			}
-			return reviewRights(ctx, i.both, values)
-		}},
+		{"your rights", review},
 		{"placement of pods", func(ctx context.Context) (string, error) { return readPlacement(ctx, i.both.Remote, &values) }},
 	} {
 		if err := steps.Do(ctx, s.name, s.do); err != nil {
 			return installPlan{}, err
+		}
+		if forbidden != nil {
+			return installPlan{}, cmp.Or(steps.Do(ctx, "your rights", review), forbidden)
 		}
 	}
 	i.values = values
