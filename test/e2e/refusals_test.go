@@ -73,6 +73,11 @@ func TestRefusals(t *testing.T) {
 	t.Run("Claim", func(t *testing.T) {
 		e.Apply(t, namespace, sleeper("claim", "  volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]"))
 		refused(t, e.Pod(namespace, "claim"), translate.ReasonUnsupportedVolume, `PersistentVolumeClaim "data"`)
+		for _, command := range [][]string{{"status", env.ExampleNode}, {"where", "claim", "-n", namespace, "-o", "wide"}} {
+			if out, _, _ := e.Actual(t, command...); !strings.Contains(out, translate.ReasonUnsupportedVolume) {
+				t.Errorf("kubectl actual %s does not tell the reason:\n%s", strings.Join(command, " "), out)
+			}
+		}
 	})
 	t.Run("PodSecurity", func(t *testing.T) {
 		e.Apply(t, namespace, sleeper("privileged", "    securityContext: {privileged: true}"))
@@ -113,6 +118,7 @@ func TestRefusals(t *testing.T) {
 	})
 	t.Run("Copy", func(t *testing.T) { refusedCopy(t, e, namespace, remote) })
 	t.Run("DisplacedCopy", func(t *testing.T) { displacedCopies(t, e, namespace, remote) })
+	t.Run("Absent", func(t *testing.T) { absent(t, e, namespace, remote) })
 	t.Run("LongName", func(t *testing.T) {
 		long := strings.Repeat("a", 220)
 		e.Apply(t, namespace, sleeper(long, ""))
@@ -185,6 +191,27 @@ func displacedCopies(t *testing.T, e *env.Env, namespace, remote string) {
 	if found := e.Kubectl(t, "remote", "get", "secret", "mesh", "-n", remote, "-o", "jsonpath={.data.key}"); found != "cmVtb3Rl" {
 		t.Errorf("the object of the add-on has %q", found)
 	}
+}
+
+// absent has a pod refer to a Secret that only the remote namespace has.
+func absent(t *testing.T, e *env.Env, namespace, remote string) {
+	t.Helper()
+	e.Kubectl(t, "remote", "create", "secret", "generic", "registry", "-n", remote, "--from-literal=key=remote")
+	curious := e.Pod(namespace, "curious")
+	e.Apply(t, namespace, sleeper(curious.Name, `    envFrom: [{secretRef: {name: registry, optional: true}}]
+    volumeMounts: [{name: registry, mountPath: /registry}]
+  volumes: [{name: registry, secret: {secretName: registry, optional: true}}]`))
+	curious.WaitReady(t)
+	if seen := curious.Shell(t, "echo $key; ls /registry"); strings.TrimSpace(seen) != "" {
+		t.Errorf("the pod sees %q of the remote cluster's Secret", seen)
+	}
+	e.Kubectl(t, "local", "create", "secret", "generic", "registry", "-n", namespace, "--from-literal=key=local")
+	env.Eventually(t, "the volume follows", func(context.Context) error {
+		if seen := curious.Shell(t, "cat /registry/key || true"); seen != "local" {
+			return fmt.Errorf("it has %q", seen)
+		}
+		return nil
+	})
 }
 
 // formerPod has a finalizer of the remote cluster hold the remote pod of a pod that was

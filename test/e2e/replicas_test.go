@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
@@ -94,18 +95,34 @@ func recordRemotePods(t *testing.T, e *env.Env, namespace string) func() map[str
 	t.Helper()
 	var mu sync.Mutex
 	created := map[string][]string{}
-	record := func(object any) {
-		pod := object.(*corev1.Pod)
+	watchPods(t, e.Remote, namespace, func(pod *corev1.Pod) {
 		mu.Lock()
 		defer mu.Unlock()
 		local := pod.Labels[contract.LabelUID]
 		if !slices.Contains(created[local], string(pod.UID)) {
 			created[local] = append(created[local], string(pod.UID))
 		}
+	})
+	return func() map[string][]string {
+		mu.Lock()
+		defer mu.Unlock()
+		return maps.Clone(created)
 	}
-	factory := informers.NewSharedInformerFactoryWithOptions(e.Remote, 0, informers.WithNamespace(namespace))
+}
+
+// watchPods calls record with each state of each pod of a namespace from now on, the
+// last one with its deletion too, until the test ends.
+func watchPods(t *testing.T, client kubernetes.Interface, namespace string, record func(*corev1.Pod)) {
+	t.Helper()
+	seen := func(object any) {
+		if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
+			object = gone.Obj
+		}
+		record(object.(*corev1.Pod))
+	}
+	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace))
 	if _, err := factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: record, UpdateFunc: func(_, next any) { record(next) },
+		AddFunc: seen, UpdateFunc: func(_, next any) { seen(next) }, DeleteFunc: seen,
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -113,9 +130,4 @@ func recordRemotePods(t *testing.T, e *env.Env, namespace string) func() map[str
 	t.Cleanup(func() { stop(); factory.Shutdown() })
 	factory.Start(ctx.Done())
 	factory.WaitForCacheSync(ctx.Done())
-	return func() map[string][]string {
-		mu.Lock()
-		defer mu.Unlock()
-		return maps.Clone(created)
-	}
 }
