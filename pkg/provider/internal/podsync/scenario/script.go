@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,6 +37,8 @@ type scenario struct {
 	out     strings.Builder
 	stop    func()
 	kept    func() bool // orphans
+
+	requests atomic.Int64 // that akd makes before it dies; see crash
 }
 
 // Play plays the script in the comment of an archive and returns the output of
@@ -43,7 +46,7 @@ type scenario struct {
 // fake.
 func Play(t *testing.T, archive *txtar.Archive) string {
 	t.Helper()
-	s := &scenario{t: t, archive: archive, local: newFakeServer("local"), remote: newFakeServer("remote")}
+	s := newScenario(t, archive)
 	s.start()
 	for number, line := range strings.Split(string(archive.Comment), "\n") {
 		line, _, _ = strings.Cut(line, "#")
@@ -59,8 +62,15 @@ func Play(t *testing.T, archive *txtar.Archive) string {
 	return s.out.String()
 }
 
+func newScenario(t *testing.T, archive *txtar.Archive) *scenario {
+	t.Helper()
+	return &scenario{t: t, archive: archive, local: newFakeServer("local"), remote: newFakeServer("remote")}
+}
+
 // start runs akd's loops as a new process would.
 func (s *scenario) start() {
+	s.local.kill(nil)
+	s.remote.kill(nil)
 	ctx, cancel := context.WithCancel(s.t.Context())
 	local := cluster.NewLocal(s.local.client, s.local.client, Node)
 	mapper := mapper()
@@ -103,6 +113,20 @@ func settle() {
 	synctest.Wait()
 }
 
+// crash kills akd after that number of requests: no other one has an effect before the
+// next start.
+func (s *scenario) crash(after string) error {
+	requests, err := strconv.ParseInt(after, 10, 64)
+	if err != nil {
+		return err
+	}
+	s.requests.Store(requests)
+	dead := func() bool { return s.requests.Add(-1) < 0 }
+	s.local.kill(dead)
+	s.remote.kill(dead)
+	return nil
+}
+
 func (s *scenario) do(words []string) error {
 	switch words[0] {
 	case "settle":
@@ -121,9 +145,12 @@ func (s *scenario) do(words []string) error {
 		s.stop()
 		s.stop = func() {}
 		return nil
-	case "start":
+	case "start": // there is never a second one
+		s.stop()
 		s.start()
 		return nil
+	case "crash":
+		return s.crash(words[1])
 	case "mirror": // from the next start on
 		s.mirror = true
 		return nil
@@ -154,7 +181,7 @@ func (s *scenario) act(c *fakeServer, namespace string, words []string) error {
 	}
 	switch words[0] {
 	case "create":
-		return c.add(s.pod(namespace, name))
+		return c.add(s.pod(namespace, name, words[2:]))
 	case "apply":
 		return c.applyYAML(Section(s.archive, name))
 	case "delete":
@@ -167,6 +194,17 @@ func (s *scenario) act(c *fakeServer, namespace string, words []string) error {
 		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { setPhase(pod, words[2:]...) })
 	case "finalize":
 		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { pod.Finalizers = words[2:] })
+	case "kubelet":
+		return c.kubelet(ctx, namespace, name, words[2])
+	case "lose":
+		c.loseNext()
+		return nil
+	case "lag":
+		c.lags.shut()
+		return nil
+	case "catch-up":
+		c.lags.open()
+		return nil
 	case "in":
 		return s.act(c, strings.Trim(words[1], "-"), words[2:]) // - for no namespace
 	case "sign":
@@ -187,8 +225,10 @@ func (s *scenario) act(c *fakeServer, namespace string, words []string) error {
 	return fmt.Errorf("unknown act %q", words[0])
 }
 
-func (s *scenario) pod(namespace, name string) *corev1.Pod {
-	return &corev1.Pod{
+// pod returns a new pod. The options are a restart policy, the finalizer held, and
+// uses, for a ConfigMap and a Secret of the name conf.
+func (s *scenario) pod(namespace, name string, options []string) *corev1.Pod {
+	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Generation: 1},
 		Spec: corev1.PodSpec{
 			NodeName:   Node,
@@ -196,12 +236,27 @@ func (s *scenario) pod(namespace, name string) *corev1.Pod {
 		},
 		Status: corev1.PodStatus{Phase: corev1.PodPending},
 	}
+	for _, option := range options {
+		switch option {
+		case "held":
+			pod.Finalizers = []string{"example.org/hold"}
+		case "uses":
+			conf := corev1.LocalObjectReference{Name: "conf"}
+			pod.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{
+				{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: conf, Optional: new(true)}},
+				{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: conf, Optional: new(true)}},
+			}
+		default:
+			pod.Spec.RestartPolicy = corev1.RestartPolicy(option)
+		}
+	}
+	return pod
 }
 
 // setPhase sets the status that a kubelet would report for a pod: its phase, and the
 // exit code of a container that failed, 1 by default.
 func setPhase(pod *corev1.Pod, report ...string) {
-	now := metav1.Now()
+	now := in(0)
 	pod.Status.StartTime = &now
 	pod.Status.Phase = corev1.PodPhase(report[0])
 	code := int64(1)

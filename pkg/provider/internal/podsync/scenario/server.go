@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -46,6 +47,11 @@ type fakeServer struct {
 	versions   int
 	tenant     bool             // see confine
 	refusals   map[string]error // "verb resource" → error
+	lags       gate
+	lose       bool                       // the answer to the next write
+	dead       func() bool                // see scenario.crash
+	audit      func(clienttesting.Action) // sees what akd does before it is done
+	changed    func(*corev1.Pod)          // sees each new state of a pod, and the last one
 	writes     map[string]int
 }
 
@@ -53,26 +59,27 @@ type fakeServer struct {
 const anyName = "NAME"
 
 func newFakeServer(name string) *fakeServer {
-	c := &fakeServer{name: name, client: fake.NewClientset(), refusals: map[string]error{}, writes: map[string]int{}}
+	c := &fakeServer{name: name, client: fake.NewSimpleClientset(), refusals: map[string]error{}, writes: map[string]int{}}
 	c.client.PrependReactor("*", "*", c.react)
 	c.client.PrependWatchReactor("*", c.watch)
 	return c
 }
 
 // watch leaves out objects that the label selector does not match, which the fake's
-// watch does not do.
+// watch does not do, and reports nothing while the server lags.
 func (c *fakeServer) watch(action clienttesting.Action) (bool, watch.Interface, error) {
-	selected, ok := action.(clienttesting.WatchActionImpl)
-	if !ok || selected.GetWatchRestrictions().Labels.Empty() {
-		return false, nil, nil
+	var options metav1.ListOptions
+	selector := labels.Everything()
+	if selected, ok := action.(clienttesting.WatchActionImpl); ok {
+		options, selector = selected.ListOptions, selected.GetWatchRestrictions().Labels
 	}
-	all, err := c.client.Tracker().Watch(action.GetResource(), action.GetNamespace(), selected.ListOptions)
+	all, err := c.client.Tracker().Watch(action.GetResource(), action.GetNamespace(), options)
 	if err != nil {
 		return true, nil, err
 	}
-	return true, watch.Filter(all, func(event watch.Event) (watch.Event, bool) {
+	return true, c.lags.delay(all, func(event watch.Event) bool {
 		meta, err := apimeta.Accessor(event.Object)
-		return event, err != nil || selected.GetWatchRestrictions().Labels.Matches(labels.Set(meta.GetLabels()))
+		return err != nil || selector == nil || selector.Matches(labels.Set(meta.GetLabels()))
 	}), nil
 }
 
@@ -88,11 +95,25 @@ func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, e
 	if c.isConfined(action) {
 		return true, nil, apierrors.NewForbidden(action.GetResource().GroupResource(), "", errors.New("no role is bound there"))
 	}
+	if err := c.precondition(action); err != nil {
+		return true, nil, err
+	}
+	if c.audit != nil {
+		c.audit(action)
+	}
+	if c.loses(action.GetVerb()) {
+		return c.loseAnswer(action, resource)
+	}
+	return c.serve(action, resource)
+}
+
+// serve does what the fake's tracker does not.
+func (c *fakeServer) serve(action clienttesting.Action, resource string) (bool, runtime.Object, error) {
 	switch action := action.(type) {
 	case clienttesting.CreateActionImpl:
 		if resource == "serviceaccounts/token" {
 			return true, &authenticationv1.TokenRequest{Status: authenticationv1.TokenRequestStatus{
-				Token: fmt.Sprintf("token-%d", c.next(&c.versions)), ExpirationTimestamp: metav1.NewTime(time.Now().Add(time.Hour)),
+				Token: fmt.Sprintf("token-%d", c.next(&c.versions)), ExpirationTimestamp: in(time.Hour),
 			}}, nil
 		}
 		switch review := action.Object.(type) {
@@ -115,6 +136,73 @@ func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, e
 		}
 	}
 	return false, nil, nil
+}
+
+// precondition checks the UID and the resource version that a write demands.
+func (c *fakeServer) precondition(action clienttesting.Action) error {
+	var demanded metav1.ObjectMeta
+	switch action := action.(type) {
+	case clienttesting.UpdateActionImpl:
+		object, err := apimeta.Accessor(action.Object)
+		if err != nil {
+			return err
+		}
+		demanded = metav1.ObjectMeta{Name: object.GetName(), UID: object.GetUID(), ResourceVersion: object.GetResourceVersion()}
+	case clienttesting.PatchActionImpl:
+		var patch metav1.PartialObjectMetadata
+		if err := json.Unmarshal(action.Patch, &patch); err != nil {
+			return err
+		}
+		demanded = patch.ObjectMeta
+		demanded.Name = action.Name
+	case clienttesting.DeleteActionImpl:
+		demanded.Name = action.Name
+		if p := action.DeleteOptions.Preconditions; p != nil {
+			demanded.UID, demanded.ResourceVersion = ptr.Deref(p.UID, ""), ptr.Deref(p.ResourceVersion, "")
+		}
+	default:
+		return nil
+	}
+	found, err := c.client.Tracker().Get(action.GetResource(), action.GetNamespace(), demanded.Name)
+	if err != nil {
+		return nil //nolint:nilerr // the tracker says so itself
+	}
+	meta, err := apimeta.Accessor(found)
+	if err != nil {
+		return err
+	}
+	if demanded.UID != "" && demanded.UID != meta.GetUID() ||
+		demanded.ResourceVersion != "" && demanded.ResourceVersion != meta.GetResourceVersion() {
+		return apierrors.NewConflict(action.GetResource().GroupResource(), demanded.Name, errors.New("a precondition does not hold"))
+	}
+	return nil
+}
+
+// isWrite reports whether requests with that verb change something.
+func isWrite(verb string) bool {
+	return slices.Contains([]string{"create", "update", "patch", "delete"}, verb)
+}
+
+// loses reports whether the answer to this request gets lost.
+func (c *fakeServer) loses(verb string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lost := c.lose && isWrite(verb)
+	c.lose = c.lose && !lost
+	return lost
+}
+
+// loseAnswer does what is requested, and answers as a gateway does that has waited in
+// vain.
+func (c *fakeServer) loseAnswer(action clienttesting.Action, resource string) (bool, runtime.Object, error) {
+	handled, _, err := c.serve(action, resource)
+	if !handled {
+		_, _, err = clienttesting.ObjectReaction(c.client.Tracker())(action)
+	}
+	if err == nil {
+		err = apierrors.NewTimeoutError("the answer is lost", 1)
+	}
+	return true, nil, err
 }
 
 // about returns the error with the name of the object that the action would create.
@@ -163,17 +251,24 @@ func (c *fakeServer) deleteReleased(pod *corev1.Pod) error {
 func (c *fakeServer) note(verb, resource string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.dead != nil && c.dead() {
+		return apierrors.NewInternalError(errors.New("akd is dead"))
+	}
 	if err := c.refusals[verb+" "+resource]; err != nil {
 		return err
 	}
 	if err := c.refusals["all all"]; err != nil {
 		return err
 	}
-	writes := slices.Contains([]string{"create", "update", "patch", "delete"}, verb)
-	if writes && resource != "events" && !strings.HasPrefix(resource, "selfsubject") {
+	if isWrite(verb) && resource != "events" && !strings.HasPrefix(resource, "selfsubject") {
 		c.writes[verb+" "+resource]++
 	}
 	return nil
+}
+
+// in returns the time after a while as the API has it, in seconds.
+func in(while time.Duration) metav1.Time {
+	return metav1.NewTime(time.Now().Add(while).Truncate(time.Second))
 }
 
 func (c *fakeServer) next(counter *int) int {
@@ -195,12 +290,15 @@ func (c *fakeServer) stamp(obj runtime.Object, created bool) {
 			prefix, counter = c.name+"-secret", &c.secretUIDs
 		}
 		meta.SetUID(types.UID(fmt.Sprintf("%s-%d", prefix, c.next(counter))))
-		meta.SetCreationTimestamp(metav1.Now())
+		meta.SetCreationTimestamp(in(0))
 		if prefix := meta.GetGenerateName(); meta.GetName() == "" && prefix != "" {
 			meta.SetName(prefix + string(meta.GetUID()))
 		}
 	}
 	meta.SetResourceVersion(strconv.Itoa(c.next(&c.versions)))
+	if pod, is := obj.(*corev1.Pod); is && c.changed != nil {
+		c.changed(pod.DeepCopy())
+	}
 }
 
 // deleteGracefully deletes as an API server does: with a grace period it marks
@@ -221,7 +319,7 @@ func (c *fakeServer) deleteGracefully(action clienttesting.DeleteActionImpl) err
 	if pod.DeletionGracePeriodSeconds != nil && *pod.DeletionGracePeriodSeconds <= grace {
 		return nil
 	}
-	pod.DeletionTimestamp = new(metav1.NewTime(time.Now().Add(time.Duration(grace) * time.Second)))
+	pod.DeletionTimestamp = new(in(time.Duration(grace) * time.Second))
 	pod.DeletionGracePeriodSeconds = &grace
 	c.stamp(pod, false)
 	return c.client.Tracker().Update(pods, pod, pod.Namespace)
@@ -275,7 +373,7 @@ func (c *fakeServer) sign(reason []string) error {
 		}
 		request.Status.CertificateChain = "-----BEGIN CERTIFICATE-----\n" +
 			base64.StdEncoding.EncodeToString([]byte(request.Name)) + "\n-----END CERTIFICATE-----\n"
-		request.Status.BeginRefreshAt = new(metav1.NewTime(time.Now().Add(time.Hour)))
+		request.Status.BeginRefreshAt = new(in(time.Hour))
 		if len(reason) > 0 {
 			request.Status = certificatesv1.PodCertificateRequestStatus{Conditions: []metav1.Condition{
 				{Type: certificatesv1.PodCertificateRequestConditionTypeDenied, Status: metav1.ConditionTrue, Reason: reason[0], Message: "no"},
@@ -388,4 +486,15 @@ func (c *fakeServer) podNamed(namespace, name string) (*corev1.Pod, error) {
 		return nil, fmt.Errorf("the tracker has a %T for pod %s/%s", obj, namespace, name)
 	}
 	return pod.DeepCopy(), nil
+}
+
+// pods returns all pods, which are read-only.
+func (c *fakeServer) pods() []corev1.Pod {
+	pods := resourceOf("pods")
+	list, err := c.client.Tracker().List(pods, pods.GroupVersion().WithKind("Pod"), metav1.NamespaceAll)
+	found, is := list.(*corev1.PodList)
+	if err != nil || !is {
+		panic(fmt.Sprintf("the tracker has %T for pods: %v", list, err))
+	}
+	return found.Items
 }

@@ -1,0 +1,66 @@
+package scenario
+
+import (
+	"cmp"
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// kubelet does the next thing that a kubelet does with a pod that akd has created, if
+// there is any: it starts the container, which ends with that exit code if it may end or
+// the pod is being deleted, and then it releases a deleted pod.
+func (c *fakeServer) kubelet(ctx context.Context, namespace, name, code string) error {
+	pod, err := c.podNamed(namespace, name)
+	if err != nil {
+		return err
+	}
+	if pod.Labels[contract.LabelUID] == "" {
+		return nil
+	}
+	report := func(phase corev1.PodPhase) error {
+		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { setPhase(pod, string(phase), code) })
+	}
+	ended := corev1.PodFailed
+	if code == "0" {
+		ended = corev1.PodSucceeded
+	}
+	deleted := pod.DeletionTimestamp != nil
+	switch {
+	case deleted && pod.Status.Phase == corev1.PodRunning:
+		return report(ended)
+	case deleted && ptr.Deref(pod.DeletionGracePeriodSeconds, 0) > 0:
+		return c.deletePod(namespace, name, []string{"0"})
+	case !deleted && pending(pod):
+		return report(corev1.PodRunning)
+	case translate.Finished(pod) || pod.Spec.RestartPolicy == corev1.RestartPolicyAlways || pod.Spec.RestartPolicy == "":
+		return nil
+	case pod.Spec.RestartPolicy == corev1.RestartPolicyOnFailure && code != "0":
+		return nil // it runs again
+	default:
+		return report(ended)
+	}
+}
+
+// pending reports whether no kubelet has said anything of the pod yet.
+func pending(pod *corev1.Pod) bool {
+	return cmp.Or(pod.Status.Phase, corev1.PodPending) == corev1.PodPending
+}
+
+// kill makes all requests of akd fail as long as dead says so.
+func (c *fakeServer) kill(dead func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dead = dead
+}
+
+// loseNext loses the answer to akd's next write.
+func (c *fakeServer) loseNext() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lose = true
+}
