@@ -119,6 +119,9 @@ func (m *Mapper) nextConflict(local, remote *corev1.Pod) Step {
 	if err == nil && remote.DeletionTimestamp != nil && held(remote) {
 		return Step{Action: LetGo} // the local pod of that name is another one by now
 	}
+	if err == nil && remote.DeletionTimestamp == nil {
+		return Step{Action: DeleteRemote}
+	}
 	if local.DeletionTimestamp != nil {
 		return nextWithoutRemote(local) // nothing of this pod runs
 	}
@@ -128,13 +131,10 @@ func (m *Mapper) nextConflict(local, remote *corev1.Pod) Step {
 		}
 		return Step{Action: Refuse, Reason: ReasonRemotePodForeign, Message: sentence(err)}
 	}
-	if remote.DeletionTimestamp != nil && (local.Status.StartTime != nil || Finished(local)) {
+	if local.Status.StartTime != nil || Finished(local) {
 		return Step{Action: Wait}
 	}
-	if remote.DeletionTimestamp != nil {
-		return Step{Action: Refuse, Reason: ReasonFormerRemotePod, Message: formerPod(remote)}
-	}
-	return Step{Action: DeleteRemote}
+	return Step{Action: Refuse, Reason: ReasonFormerRemotePod, Message: formerPod(remote)}
 }
 
 // formerPod is what the owner of a pod reads whose name a remote pod still has. Its own

@@ -281,6 +281,10 @@ func TestNext(t *testing.T) {
 			reason: "Nothing of the new pod runs: it does not wait for the old one.",
 			local:  localPod(terminating(10)), remote: remotePod(t, ofUID("earlier"), terminating(30)), want: Step{Action: Release},
 		},
+		"RecreatedDeletedRunning": {
+			reason: "A finalizer may hold the new pod for long: the old one, which nobody wants any more, does not run as long.",
+			local:  localPod(terminating(10), heldByFinalizer), remote: remotePod(t, ofUID("earlier")), want: Step{Action: DeleteRemote},
+		},
 		// same name, not ours
 		"Foreign": {
 			reason: "A remote pod that akd did not make is in the way.",
