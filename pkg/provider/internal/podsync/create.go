@@ -3,6 +3,7 @@ package podsync
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -55,12 +56,15 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 // tokens: the Secret exists long before a kubelet requests it. If its write
 // fails, syncStatus writes it.
 func (r *reconciler) createWith(ctx context.Context, p pair, secret *corev1.Secret, wanted *corev1.Pod) error {
-	r.index.sends(p.local.UID)
+	first := r.index.sends(p.local.UID)
 	stored := make(chan error, 1)
 	go func() { stored <- r.tokens.Store(ctx, p.remoteNamespace, secret) }()
 	created, err := r.remote.CreatePod(ctx, wanted)
 	if err != nil {
 		created = wanted
+	}
+	if first && refuses(err) {
+		r.index.refused(p.local.UID)
 	}
 	return errors.Join(<-stored, r.created(ctx, p, created, err))
 }
@@ -84,6 +88,17 @@ func (r *reconciler) created(ctx context.Context, p pair, pod *corev1.Pod, err e
 		return err
 	}
 	return err
+}
+
+// refuses reports whether the remote API server has certainly not done what was
+// requested. A server or a gateway that took too long may have done it.
+func refuses(err error) bool {
+	answer, ok := errors.AsType[*apierrors.StatusError](err)
+	if !ok {
+		return false
+	}
+	code := answer.Status().Code
+	return code >= 400 && code < 500 && code != http.StatusRequestTimeout && code != http.StatusConflict
 }
 
 // isInvalid reports whether no retry can create the pod.

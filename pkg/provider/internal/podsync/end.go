@@ -20,14 +20,11 @@ import (
 // undone. That there is not even a namespace was verified before.
 func (r *reconciler) fail(ctx context.Context, p pair, step translate.Step) error {
 	if step.Reason != translate.ReasonRemotePodInvalid && p.remoteNamespace != nil {
-		found, err := r.remote.GetPod(ctx, p.remoteNamespace.Name, p.key.Name)
-		if err != nil && !apierrors.IsNotFound(err) {
+		there, err := r.isThere(ctx, p)
+		if err != nil {
 			return err
 		}
-		if err == nil {
-			p.remoteNamespace.Pods.Put(found)
-		}
-		if err == nil && r.mapper.OwnsPodFor(found, p.local) { // another pod of its name is none
+		if there {
 			return fmt.Errorf("remote pod %s/%s is there, but was not seen", p.remoteNamespace.Name, p.key.Name)
 		}
 	}
@@ -42,6 +39,20 @@ func (r *reconciler) fail(ctx context.Context, p pair, step translate.Step) erro
 	r.slowdown.failed(p.local, step.Reason)
 	r.recorder.Event(p.local, corev1.EventTypeWarning, step.Reason, step.Message)
 	return nil
+}
+
+// isThere asks the remote API server itself whether it has the remote pod of a local
+// one, and stores what is there.
+func (r *reconciler) isThere(ctx context.Context, p pair) (bool, error) {
+	found, err := r.remote.GetPod(ctx, p.remoteNamespace.Name, p.key.Name)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	p.remoteNamespace.Pods.Put(found)
+	return r.mapper.OwnsPodFor(found, p.local), nil // another pod of its name is none
 }
 
 // end writes the final status of a local pod whose remote pod is gone, from the last
@@ -119,6 +130,17 @@ func (r *reconciler) release(ctx context.Context, p pair) error {
 	}
 	if p.remoteNamespace == nil {
 		return r.releasePod(ctx, p)
+	}
+	if !translate.Finished(p.local) && !r.index.isUnsent(p.local.UID) {
+		// The answer to its creation may have been lost.
+		there, err := r.isThere(ctx, p)
+		if err != nil {
+			return err
+		}
+		if there {
+			r.queue.Add(p.key)
+			return nil
+		}
 	}
 	if secret := p.remoteNamespace.Secrets.Get(p.remoteNamespace.Name, contract.TokenSecretName(p.local.UID)); secret != nil {
 		if err := r.tokens.Remove(ctx, p.remoteNamespace, secret); err != nil {

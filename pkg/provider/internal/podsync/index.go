@@ -99,13 +99,27 @@ func (i *podIndex) prune() {
 	}
 }
 
-// sends records that the remote pod is about to be sent. An earlier one of the same
-// local pod, which no kubelet ever had, is forgotten.
-func (i *podIndex) sends(uid types.UID) {
+// sends records that the remote pod is about to be sent, and reports whether it is the
+// first time. An earlier one of the same local pod, which no kubelet ever had, is
+// forgotten.
+func (i *podIndex) sends(uid types.UID) (first bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	pod := i.pods[uid]
+	if pod == nil {
+		return false
+	}
+	first = pod.unsent
+	pod.unsent, pod.last = false, nil
+	return first
+}
+
+// refused records that the remote API server has refused what was sent first.
+func (i *podIndex) refused(uid types.UID) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if pod := i.pods[uid]; pod != nil {
-		pod.unsent, pod.last = false, nil
+		pod.unsent = true
 	}
 }
 
