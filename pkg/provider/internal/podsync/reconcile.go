@@ -214,10 +214,7 @@ func (r *reconciler) apply(ctx context.Context, p pair, step translate.Step) err
 	case translate.DeleteRemote:
 		return r.deleteRemote(ctx, p, step)
 	case translate.Wait:
-		if !step.Again.IsZero() {
-			r.queue.AddAfter(p.key, max(0, step.Again.Sub(r.clock.Now())))
-		}
-		return r.copyStatus(ctx, p)
+		return r.wait(ctx, p, step)
 	case translate.LetGo:
 		return r.letGo(ctx, p)
 	case translate.Release:
@@ -228,6 +225,38 @@ func (r *reconciler) apply(ctx context.Context, p pair, step translate.Step) err
 		return nil
 	}
 	return fmt.Errorf("unknown step %q of the lifecycle table", step.Action)
+}
+
+// wait copies the status of a remote pod that is ending. A pod that is given up is not
+// looked at again until either pod changes.
+func (r *reconciler) wait(ctx context.Context, p pair, step translate.Step) error {
+	left := step.Again.Sub(r.clock.Now())
+	switch {
+	case step.Again.IsZero():
+	case left > 0:
+		r.queue.AddAfter(p.key, left)
+	default:
+		if news, err := r.hasNews(ctx, p); err != nil || news {
+			return err
+		}
+	}
+	return r.copyStatus(ctx, p)
+}
+
+// hasNews asks the remote API server itself for the remote pod, before akd gives it up:
+// no cache, and no server that does not answer, says how a pod has ended. If the pod has
+// changed, the next step comes from that.
+func (r *reconciler) hasNews(ctx context.Context, p pair) (bool, error) {
+	found, err := r.remote.GetPod(ctx, p.remoteNamespace.Name, p.remote.Name)
+	if err != nil {
+		return false, err // its deletion is still to be watched, with its last state
+	}
+	if found.UID == p.remote.UID && found.ResourceVersion == p.remote.ResourceVersion {
+		return false, nil
+	}
+	p.remoteNamespace.Pods.Put(found)
+	r.queue.Add(p.key)
+	return true, nil
 }
 
 // update applies the differences in mutable fields. It copies the status even
