@@ -106,6 +106,10 @@ e2e: export E2E_SLOW := 1
 e2e: export E2E_TENANT := 1
 e2e: test-e2e ## Run test-e2e as a tenant, with the slow tests: restores of etcd, token expiry, Crossplane
 
+.PHONY: simulate
+simulate: ## Let akd live random histories between two fake clusters: SEEDS=10000 SEED=1
+	go test -count=1 -timeout 0 ./pkg/provider/internal/podsync -run '^TestHistories$$' -args -seeds $(or $(SEEDS),10000) -seed $(or $(SEED),1)
+
 .PHONY: network-tools
 network-tools: ## Install dig and nc for Kubernetes' DNS and UDP tests, if missing (Debian, root)
 	@{ command -v dig && command -v nc.openbsd; } >/dev/null || \

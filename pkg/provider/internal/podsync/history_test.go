@@ -1,0 +1,48 @@
+package podsync_test
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"testing"
+
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/klog/v2"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/podsync/scenario"
+)
+
+var (
+	seeds     = flag.Uint64("seeds", 300, "number of histories that TestHistories lives")
+	firstSeed = flag.Uint64("seed", 1, "the first one's seed")
+)
+
+// historyLength is how many things happen in a history, about.
+const historyLength = 40
+
+// TestHistories lives histories that nobody has thought of. One that goes wrong is
+// made as short as possible and printed as a scenario.
+func TestHistories(t *testing.T) {
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
+	// The one that slows errors down remembers their times, which begin anew with each
+	// history.
+	handlers := utilruntime.ErrorHandlers
+	utilruntime.ErrorHandlers = nil
+	defer func() { utilruntime.ErrorHandlers = handlers }()
+	for seed := *firstSeed; seed < *firstSeed+*seeds; seed++ {
+		history := scenario.Generate(seed, historyLength)
+		wrong := live(t, seed, history)
+		if len(wrong) == 0 {
+			continue
+		}
+		t.Logf("seed %d: %q", seed, wrong)
+		history = scenario.Shrink(history, func(shorter []string) bool { return len(live(t, seed, shorter)) > 0 })
+		t.Errorf("seed %d: %q\n%s", seed, wrong, scenario.Script(history, live(t, seed, history)))
+	}
+}
+
+func live(t *testing.T, seed uint64, history []string) (wrong []string) {
+	t.Helper()
+	t.Run(fmt.Sprint(seed), func(t *testing.T) { wrong = scenario.Live(t, history) })
+	return wrong
+}

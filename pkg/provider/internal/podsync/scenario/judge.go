@@ -1,0 +1,272 @@
+package scenario
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
+)
+
+// judge holds akd against what must never happen, and what must be at rest.
+type judge struct {
+	s *scenario
+
+	mu    sync.Mutex
+	wrong []string
+	lives map[types.UID]*life // by the UID of the local pod
+
+	writes int // of akd, in the local cluster
+}
+
+// mostWrites is more than any history needs.
+const mostWrites = 500
+
+// life is what happened to one local pod.
+type life struct {
+	local    *corev1.Pod               // its last state
+	remotes  map[types.UID]*corev1.Pod // the last states of its remote pods
+	ran      map[types.UID]bool        // the remote pods that have run
+	deleted  bool                      // somebody else deleted its remote pod
+	exited   map[types.UID]time.Time   // when a remote pod reported its exit code
+	finished time.Time                 // when the local pod became final
+}
+
+func newJudge(s *scenario) *judge {
+	j := &judge{s: s, lives: map[types.UID]*life{}}
+	s.local.audit = j.localRequest
+	s.remote.audit = j.remoteRequest
+	s.local.changed = j.localChanged
+	s.remote.changed = j.remoteChanged
+	return j
+}
+
+func (j *judge) complain(format string, args ...any) {
+	j.wrong = append(j.wrong, fmt.Sprintf(format, args...))
+}
+
+func (j *judge) life(uid types.UID) *life {
+	if j.lives[uid] == nil {
+		j.lives[uid] = &life{remotes: map[types.UID]*corev1.Pod{}, ran: map[types.UID]bool{}, exited: map[types.UID]time.Time{}}
+	}
+	return j.lives[uid]
+}
+
+// localChanged sees each state of a local pod.
+func (j *judge) localChanged(pod *corev1.Pod) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	l := j.life(pod.UID)
+	if l.local != nil && translate.Finished(l.local) && pod.Status.Phase != l.local.Status.Phase {
+		j.complain("local pod %s was %s, and is %s", pod.UID, l.local.Status.Phase, pod.Status.Phase)
+	}
+	if translate.Finished(pod) && l.finished.IsZero() {
+		l.finished = time.Now()
+	}
+	l.local = pod
+}
+
+// remoteChanged sees each state of a remote pod.
+func (j *judge) remoteChanged(pod *corev1.Pod) {
+	uid := types.UID(pod.Labels[contract.LabelUID])
+	if uid == "" {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	l := j.life(uid)
+	l.remotes[pod.UID] = pod
+	if pod.Status.Phase == corev1.PodRunning && !l.ran[pod.UID] {
+		l.ran[pod.UID] = true
+		if len(l.ran) > 1 && runsOnce(pod) {
+			j.complain("local pod %s ran as %d remote pods", uid, len(l.ran))
+		}
+	}
+	if _, known := exitCode(pod); known && l.exited[pod.UID].IsZero() {
+		l.exited[pod.UID] = time.Now()
+	}
+}
+
+// sees sees what somebody else does.
+func (j *judge) sees(words []string) {
+	if len(words) < 3 || words[0] != "remote" || words[1] != "delete" {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, pod := range j.s.remote.pods() {
+		if uid := types.UID(pod.Labels[contract.LabelUID]); uid != "" && pod.Name == words[2] {
+			j.life(uid).deleted = true
+		}
+	}
+}
+
+// localRequest sees what akd asks of the local API server.
+func (j *judge) localRequest(action clienttesting.Action) {
+	j.countWrite(action)
+	deletion, deletes := action.(clienttesting.DeleteActionImpl)
+	if !deletes || action.GetResource().Resource != "pods" {
+		return
+	}
+	pod, err := j.s.local.podNamed(deletion.Namespace, deletion.Name)
+	if err != nil {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if pod.DeletionTimestamp == nil {
+		j.complain("akd deletes local pod %s, which nobody has deleted", pod.UID)
+	}
+	for _, remote := range j.s.remote.pods() {
+		if remote.Labels[contract.LabelUID] == string(pod.UID) && !translate.Finished(&remote) && remote.Status.Phase == corev1.PodRunning {
+			j.complain("akd releases local pod %s (%s, started %t), whose remote pod %s runs (deleted %t)",
+				pod.UID, pod.Status.Phase, pod.Status.StartTime != nil, remote.UID, remote.DeletionTimestamp != nil)
+		}
+	}
+}
+
+// countWrite ends akd if it writes without end.
+func (j *judge) countWrite(action clienttesting.Action) {
+	if !isWrite(action.GetVerb()) || action.GetResource().Resource == "events" {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.writes++; j.writes == mostWrites {
+		j.complain("akd writes without end: %s %s", action.GetVerb(), action.GetResource().Resource)
+	}
+	if j.writes >= mostWrites {
+		j.s.local.kill(func() bool { return true })
+	}
+}
+
+// remoteRequest sees what akd asks of the remote API server.
+func (j *judge) remoteRequest(action clienttesting.Action) {
+	var name string
+	switch action := action.(type) {
+	case clienttesting.DeleteActionImpl:
+		name = action.Name
+	case clienttesting.PatchActionImpl:
+		name = action.Name
+	case clienttesting.UpdateActionImpl:
+		name = action.Object.(metav1.Object).GetName()
+	default:
+		return
+	}
+	if action.GetNamespace() == contract.SystemNamespace || action.GetResource().Resource == "namespaces" {
+		return
+	}
+	found, err := j.s.remote.client.Tracker().Get(action.GetResource(), action.GetNamespace(), name)
+	if err != nil {
+		return
+	}
+	meta, err := apimeta.Accessor(found)
+	if err != nil {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if meta.GetLabels()[contract.LabelNodeName] != Node {
+		j.complain("akd does %s to %s %s, which is not its own", action.GetVerb(), action.GetResource().Resource, name)
+	}
+	pod, isPod := found.(*corev1.Pod)
+	if !isPod || action.GetVerb() != "delete" {
+		return
+	}
+	local := j.life(types.UID(pod.Labels[contract.LabelUID])).local
+	if there, err := j.s.local.podNamed("default", pod.Name); err == nil && local != nil && there.UID == local.UID &&
+		there.DeletionTimestamp == nil && !translate.Finished(there) {
+		j.complain("akd deletes the remote pod of %s, which should run", there.UID)
+	}
+}
+
+// atRest expects that both clusters agree, and that nothing is left to do.
+func (j *judge) atRest() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	locals := map[types.UID]*corev1.Pod{}
+	for _, pod := range j.s.local.pods() {
+		locals[pod.UID] = &pod
+	}
+	remotes := map[types.UID]*corev1.Pod{}
+	foreign := map[string]bool{}
+	for _, pod := range j.s.remote.pods() {
+		uid := types.UID(pod.Labels[contract.LabelUID])
+		if uid == "" {
+			foreign[pod.Name] = true
+			continue
+		}
+		remotes[uid] = &pod
+		if locals[uid] == nil && !j.s.kept() {
+			j.complain("remote pod %s is left of local pod %s", pod.UID, uid)
+		}
+	}
+	for uid, pod := range locals {
+		j.localAtRest(pod, remotes[uid], foreign[pod.Name])
+	}
+	for uid, life := range j.lives {
+		j.trueEnd(uid, life)
+	}
+}
+
+func (j *judge) localAtRest(local, remote *corev1.Pod, inTheWay bool) {
+	switch {
+	case local.DeletionTimestamp != nil && !translate.Finished(local) && local.Status.StartTime != nil:
+		j.complain("local pod %s is %s and stays", local.UID, local.Status.Phase)
+	case local.DeletionTimestamp != nil && len(local.Finalizers) == 0:
+		j.complain("local pod %s cannot be deleted", local.UID)
+	case local.DeletionTimestamp != nil || translate.Finished(local):
+	case inTheWay && remote == nil:
+	case remote == nil:
+		j.complain("local pod %s has no remote pod", local.UID)
+	case remote.Status.Phase != local.Status.Phase && !pending(remote):
+		j.complain("local pod %s is %s, its remote pod %s", local.UID, local.Status.Phase, remote.Status.Phase)
+	}
+}
+
+// trueEnd compares how a pod ended in both clusters.
+func (j *judge) trueEnd(uid types.UID, life *life) {
+	local := life.local
+	if local == nil || life.finished.IsZero() {
+		return
+	}
+	if local.Status.Reason == translate.ReasonRemotePodDeleted && !life.deleted {
+		j.complain("local pod %s failed because its remote pod was deleted, which it was not", uid)
+	}
+	got, known := exitCode(local)
+	for _, remote := range life.remotes {
+		want, ended := exitCode(remote)
+		if !ended || !life.exited[remote.UID].Before(life.finished) && !life.exited[remote.UID].Equal(life.finished) {
+			continue
+		}
+		if runsOnce(local) && (!known || got != want) {
+			j.complain("local pod %s ended with %s, its remote pod with %s", uid, got, want)
+		}
+	}
+}
+
+// runsOnce reports whether the end of a container can be the end of the pod. Of others,
+// akd may not know after a restart that they have run and are gone.
+func runsOnce(pod *corev1.Pod) bool {
+	return pod.Spec.RestartPolicy == corev1.RestartPolicyNever || pod.Spec.RestartPolicy == corev1.RestartPolicyOnFailure
+}
+
+// exitCode is that of the container, with the reason if nobody knows it.
+func exitCode(pod *corev1.Pod) (code string, known bool) {
+	for _, container := range pod.Status.ContainerStatuses {
+		if ended := container.State.Terminated; ended != nil {
+			if ended.Reason == "ContainerStatusUnknown" {
+				return ended.Reason, true
+			}
+			return fmt.Sprint(ended.ExitCode), true
+		}
+	}
+	return "no exit code", false
+}
