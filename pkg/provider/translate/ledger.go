@@ -58,7 +58,8 @@ func metadataFields() []Field {
 		{"metadata.ownerReferences", Stripped,
 			"The owners are in the local cluster; the garbage collector of the remote cluster would delete the pod."},
 		{"metadata.finalizers", Stripped,
-			"The controllers that remove them are in the local cluster. akd gives pods that have finalizers, and those whose restartPolicy is not Always, a finalizer of its own, " +
+			"The controllers that remove them are in the local cluster. akd gives pods that have finalizers, " +
+				"and those whose restartPolicy is not Always, a finalizer of its own, " +
 				"`actual.vk/last-state`, which keeps the remote pod until its last status is local."},
 		{"metadata.managedFields", Stripped, server},
 	}
