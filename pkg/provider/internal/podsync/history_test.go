@@ -27,8 +27,8 @@ func TestHistories(t *testing.T) {
 	// The one that slows errors down remembers their times, which begin anew with each
 	// history.
 	handlers := utilruntime.ErrorHandlers
-	utilruntime.ErrorHandlers = nil
-	defer func() { utilruntime.ErrorHandlers = handlers }()
+	utilruntime.ErrorHandlers = nil                         //nolint:reassign // it is meant to be
+	defer func() { utilruntime.ErrorHandlers = handlers }() //nolint:reassign // as above
 	for seed := *firstSeed; seed < *firstSeed+*seeds; seed++ {
 		history := scenario.Generate(seed, historyLength)
 		wrong := live(t, seed, history)

@@ -7,7 +7,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -94,7 +93,7 @@ func (j *judge) remoteChanged(pod *corev1.Pod) {
 	}
 }
 
-// sees sees what somebody else does.
+// sees notes what somebody else does.
 func (j *judge) sees(words []string) {
 	if len(words) < 3 || words[0] != "remote" || words[1] != "delete" {
 		return
@@ -156,7 +155,11 @@ func (j *judge) remoteRequest(action clienttesting.Action) {
 	case clienttesting.PatchActionImpl:
 		name = action.Name
 	case clienttesting.UpdateActionImpl:
-		name = action.Object.(metav1.Object).GetName()
+		object, err := apimeta.Accessor(action.Object)
+		if err != nil {
+			return
+		}
+		name = object.GetName()
 	default:
 		return
 	}

@@ -196,33 +196,35 @@ func (s *scenario) act(c *fakeServer, namespace string, words []string) error {
 		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { pod.Finalizers = words[2:] })
 	case "kubelet":
 		return c.kubelet(ctx, namespace, name, words[2])
-	case "lose":
-		c.loseNext()
-		return nil
-	case "lag":
-		c.lags.shut()
-		return nil
-	case "catch-up":
-		c.lags.open()
-		return nil
 	case "in":
 		return s.act(c, strings.Trim(words[1], "-"), words[2:]) // - for no namespace
+	}
+	return c.behave(words)
+}
+
+// behave makes the API server itself do something, or do something else than it did.
+func (c *fakeServer) behave(words []string) error {
+	switch words[0] {
 	case "sign":
 		return c.sign(words[1:])
 	case "confine":
 		c.confine()
-		return nil
 	case "refuse":
 		c.refuse(words[1], words[2], strings.Join(words[3:], " "))
-		return nil
 	case "reject":
 		c.reject(words[1], strings.Join(words[2:], " "))
-		return nil
 	case "accept":
 		c.accept()
-		return nil
+	case "lose":
+		c.loseNext()
+	case "lag":
+		c.lags.shut()
+	case "catch-up":
+		c.lags.open()
+	default:
+		return fmt.Errorf("unknown act %q", words[0])
 	}
-	return fmt.Errorf("unknown act %q", words[0])
+	return nil
 }
 
 // pod returns a new pod. The options are a restart policy, the finalizer held, and
