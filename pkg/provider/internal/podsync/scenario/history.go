@@ -57,6 +57,7 @@ func act(r *rand.Rand) []string {
 		{2, []string{"start"}},
 		{4, []string{"crash " + pick(r, "0", "1", "2", "3", "5", "8")}},
 		{3, []string{pick(r, "local", "remote") + " lose"}},
+		{3, []string{"remote lag", "remote lose", "local create " + name + options, "wait 1ms", kubelet}},
 		{4, []string{pick(r, "local", "remote") + " lag"}},
 		{6, []string{pick(r, "local", "remote") + " catch-up"}},
 		{2, []string{"local refuse patch pods/status busy"}},

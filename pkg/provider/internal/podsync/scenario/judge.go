@@ -243,6 +243,9 @@ func (j *judge) trueEnd(uid types.UID, life *life) {
 	if local.Status.Reason == translate.ReasonRemotePodDeleted && !life.deleted {
 		j.complain("local pod %s failed because its remote pod was deleted, which it was not", uid)
 	}
+	if local.Status.Reason == translate.ReasonRemotePodInvalid {
+		j.complain("local pod %s failed as invalid, which it is not", uid)
+	}
 	got, known := exitCode(local)
 	for _, remote := range life.remotes {
 		want, ended := exitCode(remote)
