@@ -144,8 +144,8 @@ func (m *Referenced[T]) Failure(namespace *namespaces.Namespace, name string) er
 }
 
 // InSync reports whether the remote copy matches the local object, or neither exists
-// and akd knows what else has the name. Otherwise, it queues the pod again once they match, or have been found not
-// to; see Failure.
+// and akd knows what else has the name. Otherwise, it queues the pod again once they
+// match, or have been found not to; see Failure.
 func (m *Referenced[T]) InSync(namespace *namespaces.Namespace, name string, pod queue.Key) bool {
 	id := m.kind.Key(namespace.Local, name)
 	m.mu.Lock()
