@@ -171,7 +171,7 @@ func (r Requests) Writes() Requests {
 		}
 		switch words[2] {
 		case "events", "leases", "nodes", "nodes/status",
-			"certificatesigningrequests", "tokenreviews", "subjectaccessreviews", "selfsubjectaccessreviews":
+			"certificatesigningrequests", "tokenreviews", "subjectaccessreviews", "selfsubjectaccessreviews", "selfsubjectreviews":
 			return true
 		}
 		return false
