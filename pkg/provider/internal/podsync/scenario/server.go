@@ -44,6 +44,7 @@ type fakeServer struct {
 	mu         sync.Mutex
 	uids       int
 	secretUIDs int
+	eventUIDs  int
 	versions   int
 	tenant     bool             // see confine
 	refusals   map[string]error // "verb resource" → error
@@ -284,10 +285,14 @@ func (c *fakeServer) stamp(obj runtime.Object, created bool) {
 		return
 	}
 	if created {
-		// A pod and its Secret are created concurrently: their order is random.
+		// A pod, its Secret and its events are created concurrently: their order is
+		// random.
 		prefix, counter := c.name, &c.uids
-		if _, ok := obj.(*corev1.Secret); ok {
+		switch obj.(type) {
+		case *corev1.Secret:
 			prefix, counter = c.name+"-secret", &c.secretUIDs
+		case *corev1.Event:
+			prefix, counter = c.name+"-event", &c.eventUIDs
 		}
 		meta.SetUID(types.UID(fmt.Sprintf("%s-%d", prefix, c.next(counter))))
 		meta.SetCreationTimestamp(in(0))
