@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -103,9 +104,12 @@ func Live(t *testing.T, history []string) []string {
 		j := newJudge(s)
 		s.start()
 		for _, line := range history {
+			words := strings.Fields(line)
+			j.sees(words)
 			// What cannot be, such as the deletion of a pod that is not there, is not.
-			j.sees(strings.Fields(line))
-			_ = s.do(strings.Fields(line))
+			if err := s.do(words); errors.Is(err, errUnknown) {
+				t.Errorf("%s: %v", line, err)
+			}
 		}
 		s.rest()
 		j.atRest()

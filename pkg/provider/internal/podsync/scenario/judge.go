@@ -124,7 +124,7 @@ func (j *judge) localRequest(action clienttesting.Action) {
 		j.complain("akd deletes local pod %s, which nobody has deleted", pod.UID)
 	}
 	for _, remote := range j.s.remote.pods() {
-		if remote.Labels[contract.LabelUID] == string(pod.UID) && !translate.Finished(&remote) && remote.Status.Phase == corev1.PodRunning {
+		if remote.Labels[contract.LabelUID] == string(pod.UID) && remote.Status.Phase == corev1.PodRunning {
 			j.complain("akd releases local pod %s (%s, started %t), whose remote pod %s runs (deleted %t)",
 				pod.UID, pod.Status.Phase, pod.Status.StartTime != nil, remote.UID, remote.DeletionTimestamp != nil)
 		}
@@ -183,9 +183,8 @@ func (j *judge) remoteRequest(action clienttesting.Action) {
 	if !isPod || action.GetVerb() != "delete" {
 		return
 	}
-	local := j.life(types.UID(pod.Labels[contract.LabelUID])).local
-	if there, err := j.s.local.podNamed("default", pod.Name); err == nil && local != nil && there.UID == local.UID &&
-		there.DeletionTimestamp == nil && !translate.Finished(there) {
+	there, err := j.s.local.podNamed("default", pod.Name)
+	if err == nil && string(there.UID) == pod.Labels[contract.LabelUID] && there.DeletionTimestamp == nil && !translate.Finished(there) {
 		j.complain("akd deletes the remote pod of %s, which should run", there.UID)
 	}
 }
@@ -249,7 +248,7 @@ func (j *judge) trueEnd(uid types.UID, life *life) {
 	got, known := exitCode(local)
 	for _, remote := range life.remotes {
 		want, ended := exitCode(remote)
-		if !ended || !life.exited[remote.UID].Before(life.finished) && !life.exited[remote.UID].Equal(life.finished) {
+		if !ended || life.exited[remote.UID].After(life.finished) {
 			continue
 		}
 		if runsOnce(local) && (!known || got != want) {

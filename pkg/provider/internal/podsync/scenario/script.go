@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -26,6 +27,9 @@ import (
 
 // Node is the name of the node that akd serves.
 const Node = "ak"
+
+// errUnknown means that the script is wrong.
+var errUnknown = errors.New("unknown")
 
 // scenario is the state of a running script.
 type scenario struct {
@@ -169,7 +173,7 @@ func (s *scenario) do(words []string) error {
 	case "remote":
 		return s.act(s.remote, contract.RemoteNamespace(Node, "default"), words[1:])
 	}
-	return fmt.Errorf("unknown command %q", words[0])
+	return fmt.Errorf("%w: command %q", errUnknown, words[0])
 }
 
 // act plays a party other than akd: a user, a kubelet, an administrator.
@@ -222,7 +226,7 @@ func (c *fakeServer) behave(words []string) error {
 	case "catch-up":
 		c.lags.open()
 	default:
-		return fmt.Errorf("unknown act %q", words[0])
+		return fmt.Errorf("%w: act %q", errUnknown, words[0])
 	}
 	return nil
 }
