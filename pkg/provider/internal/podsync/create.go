@@ -169,14 +169,23 @@ func (r *reconciler) podContext(p pair) translate.PodContext {
 	return around
 }
 
-// reread reads the remote pod from the API server into the cache, because a
-// write met a different state than the cached one.
+// reread reads the remote pod again, because a write met a different state than the
+// cached one.
 func (r *reconciler) reread(ctx context.Context, p pair) error {
-	found, err := r.remote.GetPod(ctx, p.remoteNamespace.Name, p.key.Name)
-	if err != nil {
+	if _, err := r.readRemote(ctx, p); err != nil {
 		return err
 	}
-	p.remoteNamespace.Pods.Put(found)
 	r.queue.Add(p.key)
 	return nil
+}
+
+// readRemote reads the remote pod of that name from the API server into the cache, and
+// returns it.
+func (r *reconciler) readRemote(ctx context.Context, p pair) (*corev1.Pod, error) {
+	found, err := r.remote.GetPod(ctx, p.remoteNamespace.Name, p.key.Name)
+	if err != nil {
+		return nil, err
+	}
+	p.remoteNamespace.Pods.Put(found)
+	return found, nil
 }

@@ -42,16 +42,15 @@ func (r *reconciler) fail(ctx context.Context, p pair, step translate.Step) erro
 }
 
 // isThere asks the remote API server itself whether it has the remote pod of a local
-// one, and stores what is there.
+// one.
 func (r *reconciler) isThere(ctx context.Context, p pair) (bool, error) {
-	found, err := r.remote.GetPod(ctx, p.remoteNamespace.Name, p.key.Name)
+	found, err := r.readRemote(ctx, p)
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	p.remoteNamespace.Pods.Put(found)
 	return r.mapper.OwnsPodFor(found, p.local), nil // another pod of its name is none
 }
 

@@ -247,14 +247,13 @@ func (r *reconciler) wait(ctx context.Context, p pair, step translate.Step) erro
 // no cache, and no server that does not answer, says how a pod has ended. If the pod has
 // changed, the next step comes from that.
 func (r *reconciler) hasNews(ctx context.Context, p pair) (bool, error) {
-	found, err := r.remote.GetPod(ctx, p.remoteNamespace.Name, p.remote.Name)
+	found, err := r.readRemote(ctx, p)
 	if err != nil {
 		return false, err // its deletion is still to be watched, with its last state
 	}
 	if found.UID == p.remote.UID && found.ResourceVersion == p.remote.ResourceVersion {
 		return false, nil
 	}
-	p.remoteNamespace.Pods.Put(found)
 	r.queue.Add(p.key)
 	return true, nil
 }
