@@ -255,19 +255,15 @@ func (m *Referenced[T]) remove(ctx context.Context, namespace *namespaces.Namesp
 // look lets pods that refer to an object that akd does not have start. If an object that
 // akd did not make has the name, they refer to a reserved name instead.
 func (m *Referenced[T]) look(ctx context.Context, namespace *namespaces.Namespace, name string, attempts int) error {
-	var foreign bool
 	var err error
 	if !m.everywhere(name) {
-		foreign, err = m.foreign(ctx, namespace.Name, name)
+		_, err = m.yield(ctx, namespace, name)
 	}
 	told := m.note(namespace, name, err, attempts)
 	if err == nil {
 		id := m.kind.Key(namespace.Local, name)
 		m.mu.Lock()
 		m.looked[id] = time.Now()
-		if foreign && contract.ReservedName(name) != "" {
-			m.displaced[id] = true
-		}
 		delete(m.compared, id)
 		m.mu.Unlock()
 	}
@@ -284,22 +280,32 @@ func (m *Referenced[T]) hasLooked(namespace *namespaces.Namespace, name string) 
 	return time.Since(m.looked[m.kind.Key(namespace.Local, name)]) < lookValid
 }
 
-// displace takes a reserved name for the copy if an object that akd did not make has
-// the local name. It asks the API server, because caches lag.
+// displace creates a copy whose name is taken under a reserved name, if an object that
+// akd did not make has taken it.
 func (m *Referenced[T]) displace(ctx context.Context, namespace *namespaces.Namespace, name string, exists error) error {
-	foreign, err := m.foreign(ctx, namespace.Name, name)
+	yielded, err := m.yield(ctx, namespace, name)
 	if err != nil {
 		return err
 	}
-	if !foreign || contract.ReservedName(name) == "" {
+	if !yielded {
 		return exists
 	}
-	id := m.kind.Key(namespace.Local, name)
-	m.mu.Lock()
-	m.displaced[id] = true
-	m.mu.Unlock()
-	m.queue.Add(id)
+	m.queue.Add(m.kind.Key(namespace.Local, name))
 	return nil
+}
+
+// yield leaves the local name to an object that akd did not make, if there is one and
+// there is a reserved name for the copy, and reports whether it does. It asks the API
+// server, because caches lag.
+func (m *Referenced[T]) yield(ctx context.Context, namespace *namespaces.Namespace, name string) (bool, error) {
+	foreign, err := m.foreign(ctx, namespace.Name, name)
+	if err != nil || !foreign || contract.ReservedName(name) == "" {
+		return false, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.displaced[m.kind.Key(namespace.Local, name)] = true
+	return true, nil
 }
 
 // note keeps the result of an attempt, and reports whether it is a failure that the
