@@ -116,11 +116,11 @@ func nextWithoutRemote(local *corev1.Pod) Step {
 // local pod, or that somebody else created.
 func (m *Mapper) nextConflict(local, remote *corev1.Pod) Step {
 	err := m.OwnsPod(remote, local.Namespace)
-	if err == nil && remote.DeletionTimestamp != nil && held(remote) {
-		return Step{Action: LetGo} // the local pod of that name is another one by now
-	}
 	if err == nil && remote.DeletionTimestamp == nil {
 		return Step{Action: DeleteRemote}
+	}
+	if err == nil && held(remote) {
+		return Step{Action: LetGo} // the local pod of that name is another one by now
 	}
 	if local.DeletionTimestamp != nil {
 		return nextWithoutRemote(local) // nothing of this pod runs
