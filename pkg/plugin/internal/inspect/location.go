@@ -41,9 +41,9 @@ type Location struct {
 	// admission in the remote cluster has added them.
 	Injected []string `json:"injectedContainers,omitempty"`
 
-	localUID   string          // of the pod
-	containers map[string]bool // of the pod, by name
-	computed   bool            // RemoteNamespace is, because the pod has not started yet
+	localUID   string   // of the pod
+	containers []string // of the pod
+	computed   bool     // RemoteNamespace is, because the pod has not started yet
 }
 
 // Locate reads where a pod runs from the pod alone. served has the nodes that akd
@@ -72,11 +72,7 @@ func Locate(pod *corev1.Pod, served map[string]bool) Location {
 	if location.RemoteNamespace == "" { // see settle
 		location.RemoteNamespace, location.computed = contract.RemoteNamespace(pod.Spec.NodeName, pod.Namespace), true
 	}
-	location.RemotePod, location.localUID = pod.Name, string(pod.UID)
-	location.containers = map[string]bool{}
-	for _, name := range containerNames(&pod.Spec) {
-		location.containers[name] = true
-	}
+	location.RemotePod, location.localUID, location.containers = pod.Name, string(pod.UID), containerNames(&pod.Spec)
 	for _, condition := range pod.Status.Conditions {
 		if strings.HasPrefix(string(condition.Type), contract.Domain) && condition.Status == corev1.ConditionFalse {
 			location.Reason, location.Message = condition.Reason, condition.Message
@@ -225,7 +221,7 @@ func (l *Location) addPod(pods []corev1.Pod) {
 		l.Reason, l.Message = pod.Status.Reason, pod.Status.Message
 	}
 	for _, name := range containerNames(&pod.Spec) {
-		if !l.containers[name] {
+		if !slices.Contains(l.containers, name) {
 			l.Injected = append(l.Injected, name)
 		}
 	}

@@ -190,7 +190,7 @@ func TestAddRemote(t *testing.T) {
 			RemotePod:       "web",
 			RemoteNode:      "remote-1",
 			localUID:        "u0",
-			containers:      map[string]bool{"setup": true, "main": true},
+			containers:      []string{"setup", "main"},
 		},
 		{
 			Namespace:       "bank",
