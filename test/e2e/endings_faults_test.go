@@ -16,7 +16,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
@@ -64,31 +63,24 @@ type fated struct {
 
 func testWave(t *testing.T, faults *faults, name string, size int) {
 	namespace := shared.Namespace(t, name)
-	local := recordEnds(t, shared.Local, namespace, func(pod *corev1.Pod) types.UID { return pod.UID })
-	remote := recordEnds(t, shared.Remote, contract.RemoteNamespace(endingsNode, namespace),
-		func(pod *corev1.Pod) types.UID { return types.UID(pod.Labels[contract.LabelUID]) })
-	var all strings.Builder
+	local, remote := recordBothEnds(t, namespace)
 	pods := make([]fated, size)
 	for i := range pods {
 		pods[i] = fated{name: fmt.Sprintf("p-%02d", i), code: faults.between(0, 100), alone: faults.between(0, 3) == 0}
-		all.WriteString(faults.manifest(&pods[i]))
 	}
-	shared.Apply(t, namespace, all.String())
-	t.Cleanup(func() { letGo(t, namespace) })
-	waitStarted(t, namespace, size)
-	before := shared.Pods(t, namespace)
+	before := faults.start(t, namespace, pods)
 
 	faults.rand.Shuffle(size, func(i, j int) { pods[i], pods[j] = pods[j], pods[i] })
 	for rest := pods; len(rest) > 0; {
 		count := min(len(rest), faults.between(1, 8))
-		args := []string{"delete", "-n", namespace, "--wait=false"}
+		var doomed []string
 		for _, pod := range rest[:count] {
 			if !pod.alone {
-				args = append(args, "pod/"+pod.name)
+				doomed = append(doomed, "pod/"+pod.name)
 			}
 		}
-		if len(args) > 4 {
-			shared.Kubectl(t, "local", args...)
+		if len(doomed) > 0 {
+			shared.Kubectl(t, "local", append([]string{"delete", "-n", namespace, "--wait=false"}, doomed...)...)
 		}
 		rest = rest[count:]
 		faults.strike(t, remote)
@@ -98,6 +90,17 @@ func testWave(t *testing.T, faults *faults, name string, size int) {
 	letGo(t, namespace)
 	shared.Kubectl(t, "local", "delete", "pods", "--all", "-n", namespace, "--timeout=3m")
 	waitNoRemotePods(t, namespace)
+}
+
+// start creates the pods and returns them once they run, or have ended already.
+func (f *faults) start(t *testing.T, namespace string, pods []fated) []corev1.Pod {
+	t.Helper()
+	var all strings.Builder
+	for i := range pods {
+		all.WriteString(f.manifest(&pods[i]))
+	}
+	applyEndings(t, namespace, all.String(), len(pods), corev1.PodRunning, corev1.PodSucceeded, corev1.PodFailed)
+	return shared.Pods(t, namespace)
 }
 
 func (f *faults) manifest(pod *fated) string {
@@ -163,6 +166,15 @@ func (f *faults) strike(t *testing.T, remote *ends) {
 type ends struct {
 	mu   sync.Mutex
 	last map[types.UID]*corev1.Pod
+}
+
+// recordBothEnds records the ends of a local namespace's pods in both clusters.
+func recordBothEnds(t *testing.T, namespace string) (local, remote *ends) {
+	t.Helper()
+	local = recordEnds(t, shared.Local, namespace, func(pod *corev1.Pod) types.UID { return pod.UID })
+	remote = recordEnds(t, shared.Remote, contract.RemoteNamespace(endingsNode, namespace),
+		func(pod *corev1.Pod) types.UID { return types.UID(pod.Labels[contract.LabelUID]) })
+	return local, remote
 }
 
 func recordEnds(t *testing.T, client kubernetes.Interface, namespace string, uid func(*corev1.Pod) types.UID) *ends {
@@ -250,46 +262,18 @@ func compareEnds(t *testing.T, pods []corev1.Pod, fates []fated, local, remote *
 	t.Logf("%d of %d pods ended with their own exit codes", own, len(pods))
 }
 
-// waitStarted waits until so many pods have run, or have ended already.
-func waitStarted(t *testing.T, namespace string, count int) {
-	t.Helper()
-	env.Within(t, 2*env.Timeout, "the pods run", func(ctx context.Context) error {
-		pods, err := shared.Local.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return err
-		}
-		started := 0
-		for _, pod := range pods.Items {
-			if pod.Status.Phase != corev1.PodPending {
-				started++
-			}
-		}
-		if started < count {
-			return fmt.Errorf("%d of %d do", started, count)
-		}
-		return nil
-	})
-}
-
 // cutForLong is longer than any connection survives without an answer.
 const cutForLong = 150 * time.Second
 
 // A busy remote goes on while it cannot be reached, and its administrator cleans up.
 func testEndsCut(t *testing.T, faults *faults) {
 	namespace := shared.Namespace(t, "ends-cut")
-	local := recordEnds(t, shared.Local, namespace, func(pod *corev1.Pod) types.UID { return pod.UID })
-	remote := recordEnds(t, shared.Remote, contract.RemoteNamespace(endingsNode, namespace),
-		func(pod *corev1.Pod) types.UID { return types.UID(pod.Labels[contract.LabelUID]) })
-	var all strings.Builder
+	local, remote := recordBothEnds(t, namespace)
 	pods := make([]fated, 20)
 	for i := range pods {
 		pods[i] = fated{name: fmt.Sprintf("p-%02d", i), code: i, alone: true}
-		all.WriteString(faults.manifest(&pods[i]))
 	}
-	shared.Apply(t, namespace, all.String())
-	t.Cleanup(func() { letGo(t, namespace) })
-	waitStarted(t, namespace, len(pods))
-	before := shared.Pods(t, namespace)
+	before := faults.start(t, namespace, pods)
 	if err := shared.CutLink(); err != nil {
 		t.Fatal(err)
 	}

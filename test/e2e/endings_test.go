@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -52,29 +53,35 @@ func TestEndings(t *testing.T) {
 	t.Run("while akd is away", func(t *testing.T) { testEndsAlone(t, akd) })
 }
 
-// startEndings creates pods and waits until they run; they are let go of when the test
-// ends.
+// startEndings creates pods that end when they are stopped, and waits until they run.
 func startEndings(t *testing.T, namespace string, count int, policies ...corev1.RestartPolicy) {
 	t.Helper()
 	var all strings.Builder
 	for n := range count {
 		all.WriteString(ending(fmt.Sprintf("web-%02d", n), policies[n%len(policies)]))
 	}
-	shared.Apply(t, namespace, all.String())
+	applyEndings(t, namespace, all.String(), count, corev1.PodRunning)
+}
+
+// applyEndings creates so many pods and waits until each is in one of the phases; they
+// are let go of when the test ends.
+func applyEndings(t *testing.T, namespace, manifest string, count int, phases ...corev1.PodPhase) {
+	t.Helper()
+	shared.Apply(t, namespace, manifest)
 	t.Cleanup(func() { letGo(t, namespace) })
 	env.Within(t, 2*env.Timeout, "the pods run", func(ctx context.Context) error {
 		pods, err := shared.Local.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
-		running := 0
+		started := 0
 		for _, pod := range pods.Items {
-			if pod.Status.Phase == corev1.PodRunning {
-				running++
+			if slices.Contains(phases, pod.Status.Phase) {
+				started++
 			}
 		}
-		if running < count {
-			return fmt.Errorf("%d of %d do", running, count)
+		if started < count {
+			return fmt.Errorf("%d of %d do", started, count)
 		}
 		return nil
 	})
