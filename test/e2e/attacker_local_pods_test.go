@@ -50,7 +50,7 @@ func manyTokens(node, name string, n int) *corev1.Pod {
 func memory(t *testing.T, e *env.Env) (heap, goroutines float64) {
 	t.Helper()
 	read := func(series string) float64 {
-		value, err := strconv.ParseFloat(e.Metric(t, series), 64)
+		value, err := strconv.ParseFloat(e.Metric(t, env.FirstMetrics, series), 64)
 		if err != nil {
 			t.Fatalf("%s: %v", series, err)
 		}
@@ -131,7 +131,7 @@ func TestAttackerLocalPods(t *testing.T) {
 	if akd.HasExited() {
 		t.Error("akd has ended")
 	}
-	if got := e.Metric(t, "akd_leader"); got != "1" {
+	if got := e.Metric(t, env.FirstMetrics, "akd_leader"); got != "1" {
 		t.Errorf("akd_leader is %s", got)
 	}
 }

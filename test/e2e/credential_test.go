@@ -28,9 +28,10 @@ import (
 // beginning is still open at the end.
 func TestShortLivedCredential(t *testing.T) {
 	env.SkipUnlessSlow(t)
+	t.Parallel() // with other slow tests, so its ports are its own
 	e := shared
 	node := e.InstallNode(t, manifests.Values{Node: "short-lived"}, 10*time.Minute)
-	akd := e.StartAKD(t, node.Name, node.Args()...)
+	akd := e.StartAKD(t, node.Name, node.Args("--kubelet-api-port", "10251", "--metrics-address", "127.0.0.1:"+env.SecondMetrics)...)
 	namespace := e.Namespace(t, "short-lived")
 	e.Apply(t, namespace, env.Web(node.Name, 3))
 	e.WaitRollout(t, namespace, "deployment/web")
@@ -63,7 +64,7 @@ func TestShortLivedCredential(t *testing.T) {
 	for _, metric := range []string{
 		`akd_reconcile_total{result="error"}`, "akd_credential_renewal_failing", `akd_token_renewals_total{result="error"}`,
 	} {
-		if got := e.Metric(t, metric); got != "0" {
+		if got := e.Metric(t, env.SecondMetrics, metric); got != "0" {
 			t.Errorf("%s is %q, want 0", metric, got)
 		}
 	}

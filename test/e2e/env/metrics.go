@@ -79,11 +79,11 @@ func (e *Env) Leads(ctx context.Context, port string) (bool, error) {
 	return strings.Contains(page, "\nakd_leader 1\n"), nil
 }
 
-// Metric returns the value of a series on akd's /metrics, as it is written
-// there, and "" if there is none.
-func (e *Env) Metric(t testing.TB, series string) string {
+// Metric returns the value of a series on the /metrics of the akd with that
+// metrics port, as it is written there, and "" if there is none.
+func (e *Env) Metric(t testing.TB, port, series string) string {
 	t.Helper()
-	page, err := e.MetricsPage(t.Context(), FirstMetrics, "/metrics")
+	page, err := e.MetricsPage(t.Context(), port, "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
