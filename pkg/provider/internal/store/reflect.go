@@ -62,8 +62,8 @@ type reflection[T Object] struct {
 }
 
 func (r *reflection[T]) list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-	if r.anew && opts.ResourceVersion == "0" || r.unanswered {
-		opts.ResourceVersion = "" // another API server's cache may still be in the lost time
+	if opts.ResourceVersion == "0" || r.unanswered {
+		opts.ResourceVersion = "" // an API server's cache may be in the past, or in a time that was lost
 	}
 	if opts.Continue == "" {
 		r.begin(opts.ResourceVersion == "")

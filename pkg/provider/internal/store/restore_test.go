@@ -357,7 +357,7 @@ func TestLaggingListProvesNothing(t *testing.T) {
 	lagging := func(_ context.Context, _ metav1.ListOptions) (runtime.Object, error) { return &corev1.PodList{}, nil }
 	r := &reflection[*corev1.Pod]{Store: o, src: ListWatch{List: lagging, Server: Server{Timeline: timeline}}, epoch: timeline.epoch}
 	o.Put(podAt("a", "1", "100"))
-	for _, version := range []string{"0", "90"} {
+	for _, version := range []string{"80", "90"} {
 		if _, err := r.list(t.Context(), metav1.ListOptions{ResourceVersion: version}); err != nil {
 			t.Fatal(err)
 		}
