@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -335,6 +336,14 @@ func TestStatusPatch(t *testing.T) {
 		`"type":"actual.vk/RemoteScheduled"}],"phase":"Running","startTime":"1970-01-01T00:16:40Z"}}`
 	if diff := cmp.Diff(want, string(patch)); diff != "" {
 		t.Errorf("one patch has the status, the annotations and the UID (-want +got):\n%s", diff)
+	}
+
+	// Of a pod that has changed, the API server refuses it.
+	read := local.DeepCopy()
+	read.ResourceVersion = "7"
+	versioned, err := StatusPatch(read, mapper.Status(read, remote, goldenNow), nil)
+	if err != nil || !strings.HasPrefix(string(versioned), `{"metadata":{"resourceVersion":"7","uid":"local-uid"},`) {
+		t.Errorf("the patch of a pod of version 7 is %s (%v), want both preconditions", versioned, err)
 	}
 
 	// Somebody opens a readiness gate between our read and our write.

@@ -14,9 +14,10 @@ import (
 )
 
 // StatusPatch returns the strategic merge patch of the status subresource that
-// sets the status and the annotations of a local pod, with its UID as
-// precondition, or nil if nothing changes. It keeps conditions that others write
-// in the meantime, because conditions are merged by type.
+// sets the status and the annotations of a local pod, or nil if nothing changes. Its
+// preconditions are the UID and, where the pod has one, the resource version: a write
+// that an API server has kept waiting does not undo a later one. It keeps conditions of
+// others, because conditions are merged by type.
 func StatusPatch(local *corev1.Pod, status *corev1.PodStatus, annotations map[string]string) ([]byte, error) {
 	changed := map[string]string{}
 	for key, value := range annotations {
@@ -32,6 +33,9 @@ func StatusPatch(local *corev1.Pod, status *corev1.PodStatus, annotations map[st
 		return nil, fmt.Errorf("compare status of local pod %s/%s: %w", local.Namespace, local.Name, err)
 	}
 	metadata := map[string]any{"uid": local.UID}
+	if local.ResourceVersion != "" {
+		metadata["resourceVersion"] = local.ResourceVersion
+	}
 	if len(changed) > 0 {
 		metadata["annotations"] = changed
 	}

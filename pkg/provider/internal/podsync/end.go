@@ -33,7 +33,7 @@ func (r *reconciler) fail(ctx context.Context, p pair, step translate.Step) erro
 		return r.recordRefusal(ctx, p, step.Reason, step.Message+" "+messageSlowed)
 	}
 	status := r.mapper.FailedStatus(p.local, step.Reason, step.Message, metav1.NewTime(r.clock.Now()))
-	if err := r.patchStatus(ctx, p.local, status, nil); err != nil {
+	if written, err := r.patchStatus(ctx, p.local, status, nil); err != nil || !written {
 		return err
 	}
 	r.slowdown.failed(p.local, step.Reason)
@@ -60,7 +60,7 @@ func (r *reconciler) end(ctx context.Context, p pair, last *corev1.Pod) error {
 	now := metav1.NewTime(r.clock.Now())
 	p.remote = r.mapper.Ended(last, now)
 	status := r.mapper.Status(p.local, p.remote, now)
-	if err := r.patchStatus(ctx, p.local, status, r.mapper.Annotations(p.local, p.remote)); err != nil {
+	if written, err := r.patchStatus(ctx, p.local, status, r.mapper.Annotations(p.local, p.remote)); err != nil || !written {
 		return err
 	}
 	r.debouncer.written(p.local.UID)

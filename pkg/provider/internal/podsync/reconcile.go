@@ -321,26 +321,32 @@ func (r *reconciler) copyStatus(ctx context.Context, p pair) error {
 		return nil
 	}
 	r.debouncer.written(p.local.UID)
-	return r.patch(ctx, p.local, patch)
+	_, err = r.patch(ctx, p.local, patch)
+	return err
 }
 
-// patchStatus writes the difference between the local pod and status, if any.
-func (r *reconciler) patchStatus(ctx context.Context, local *corev1.Pod, status *corev1.PodStatus, annotations map[string]string) error {
+// patchStatus writes the difference between the local pod and status, if any. It reports
+// whether the pod has that status now.
+func (r *reconciler) patchStatus(
+	ctx context.Context, local *corev1.Pod, status *corev1.PodStatus, annotations map[string]string,
+) (bool, error) {
 	patch, err := translate.StatusPatch(local, status, annotations)
 	if err != nil || patch == nil {
-		return err
+		return err == nil, err
 	}
 	return r.patch(ctx, local, patch)
 }
 
-func (r *reconciler) patch(ctx context.Context, local *corev1.Pod, patch []byte) error {
+// patch reports whether the patch is applied. If the pod is another one or has changed,
+// it is not, and the watch reports the new state.
+func (r *reconciler) patch(ctx context.Context, local *corev1.Pod, patch []byte) (bool, error) {
 	patched, err := r.local.PatchPodStatus(ctx, cluster.RefTo(local), patch)
 	if cluster.IsNotFoundOrConflict(err) {
-		return nil // the watch reports the new state
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	r.pods.Put(patched)
-	return nil
+	return true, nil
 }

@@ -56,7 +56,7 @@ func (r *reconciler) recordRefusal(ctx context.Context, p pair, reason, message 
 	if err != nil || patch == nil {
 		return err
 	}
-	if err := r.patchStatus(ctx, local, status, nil); err != nil {
+	if written, err := r.patchStatus(ctx, local, status, nil); err != nil || !written {
 		return err
 	}
 	r.recorder.Event(local, corev1.EventTypeWarning, reason, message)
