@@ -222,7 +222,7 @@ func (m *Referenced[T]) Reconcile(ctx context.Context, namespace *namespaces.Nam
 		if local.Used {
 			return m.look(ctx, namespace, name, attempts)
 		}
-		m.forget(namespace, name)
+		m.Forget(namespace.Local, name)
 		m.wake(namespace, name)
 		return nil
 	}
@@ -326,9 +326,10 @@ func (m *Referenced[T]) note(namespace *namespaces.Namespace, name string, err e
 	return known == nil || known.Error() != err.Error()
 }
 
-// forget drops what is known of an object that is gone.
-func (m *Referenced[T]) forget(namespace *namespaces.Namespace, name string) {
-	id := m.kind.Key(namespace.Local, name)
+// Forget drops what is known of a local object that is gone, or of its copy when the
+// remote namespace is: pods that wait for it ask for another one.
+func (m *Referenced[T]) Forget(local, name string) {
+	id := m.kind.Key(local, name)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.compared, id)

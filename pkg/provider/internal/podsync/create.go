@@ -83,9 +83,6 @@ func (r *reconciler) created(ctx context.Context, p pair, pod *corev1.Pod, err e
 		return r.reread(ctx, p)
 	case isInvalid(pod, err):
 		return r.fail(ctx, p, translate.Step{Reason: translate.ReasonRemotePodInvalid, Message: r.mapper.LocalText(p.local, err.Error())})
-	case apierrors.IsNotFound(err):
-		r.namespaces.Forget(p.remoteNamespace)
-		return err
 	}
 	return err
 }

@@ -97,13 +97,23 @@ func (p pair) belongTogether() bool {
 // reconcile handles one key of the queue. attempts is the number of failures in
 // a row.
 func (r *reconciler) reconcile(ctx context.Context, k queue.Key, attempts int) error {
+	opened := r.namespaces.Get(k.Namespace)
 	err := r.reconcileKind(ctx, k, attempts)
-	if apierrors.IsForbidden(err) {
-		if opened := r.namespaces.Get(k.Namespace); opened != nil {
-			return errors.Join(err, r.opener.RecheckForbidden(ctx, opened, r.clock.Now()))
-		}
+	switch {
+	case opened == nil:
+	case apierrors.IsForbidden(err):
+		return errors.Join(err, r.opener.RecheckForbidden(ctx, opened, r.clock.Now()))
+	case lacksNamespace(err):
+		r.namespaces.Forget(opened) // whoever needs it opens it again
 	}
 	return err
+}
+
+// lacksNamespace reports whether the remote API server has refused to create an object
+// because there is no such namespace.
+func lacksNamespace(err error) bool {
+	answer, ok := errors.AsType[*apierrors.StatusError](err)
+	return ok && apierrors.IsNotFound(answer) && answer.ErrStatus.Details != nil && answer.ErrStatus.Details.Kind == "namespaces"
 }
 
 func (r *reconciler) reconcileKind(ctx context.Context, k queue.Key, attempts int) error {
@@ -124,6 +134,7 @@ func (r *reconciler) reconcileKind(ctx context.Context, k queue.Key, attempts in
 func (r *reconciler) reconcileConfigMap(ctx context.Context, k queue.Key, attempts int) error {
 	opened := r.namespaces.Get(k.Namespace)
 	if opened == nil {
+		r.configMaps.Forget(k.Namespace, k.Name)
 		return nil
 	}
 	return r.configMaps.Reconcile(ctx, opened, k.Name, attempts)
@@ -134,6 +145,7 @@ func (r *reconciler) reconcileConfigMap(ctx context.Context, k queue.Key, attemp
 func (r *reconciler) reconcileSecret(ctx context.Context, k queue.Key, attempts int) error {
 	opened := r.namespaces.Get(k.Namespace)
 	if opened == nil {
+		r.secrets.Forget(k.Namespace, k.Name)
 		return nil
 	}
 	have := opened.Secrets.Get(opened.Name, k.Name)
