@@ -34,7 +34,7 @@ func (c *fakeServer) lines() []string {
 	var lines []string
 	for _, kind := range []string{"namespaces", "rolebindings", "pods", "configmaps", "secrets", "services", "endpointslices"} {
 		gvr := resourceOf(kind)
-		list, err := c.client.Tracker().List(gvr, gvr.GroupVersion().WithKind(kindOf(kind)), metav1.NamespaceAll)
+		list, err := c.storage.List(gvr, gvr.GroupVersion().WithKind(kindOf(kind)), metav1.NamespaceAll)
 		if err != nil {
 			lines = append(lines, err.Error())
 			continue

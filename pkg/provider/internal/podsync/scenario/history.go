@@ -3,7 +3,6 @@ package scenario
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -11,89 +10,12 @@ import (
 	"time"
 
 	"golang.org/x/tools/txtar"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // A history is a script without any command that prints: what users, administrators,
 // kubelets and faults do, with or without time between.
-
-// Generate returns the history of a seed, which is always the same one.
-func Generate(seed uint64, length int) []string {
-	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // not a secret
-	var lines []string
-	for len(lines) < length {
-		lines = append(lines, act(r)...)
-	}
-	return lines
-}
-
-// act returns something that happens: plausible, or nasty.
-func act(r *rand.Rand) []string {
-	name := pick(r, "a", "b", "c")
-	code := pick(r, "0", "1", "42", "137")
-	options := pick(r, "", " Never", " OnFailure", " Always", " Never held", " Always held", " Never uses", " Always uses")
-	kubelet := "remote kubelet " + name + " " + code
-	acts := []struct {
-		weight int
-		lines  []string
-	}{
-		{14, []string{"settle"}},
-		{6, []string{"wait " + pick(r, "1ms", "100ms", "1s", "35s", "2m", "6m")}},
-		{12, []string{"local create " + name + options}},
-		{24, []string{kubelet}},
-		{8, []string{kubelet, kubelet}},
-		{8, []string{"local delete " + name + pick(r, "", "", " 0", " 1", " 5")}},
-		{4, []string{"local delete " + name + " 0", "local create " + name + options}},
-		{4, []string{"local delete " + name, kubelet, kubelet, "local create " + name + options}},
-		{3, []string{"local finalize " + name}},
-		{2, []string{"local image " + name + " v2"}},
-		{3, []string{"remote delete " + name + pick(r, "", " 0", " 5")}},
-		{1, []string{"remote create " + name}}, // somebody else's
-		{2, []string{"local apply conf.yaml"}},
-		{2, []string{"local apply secret.yaml"}},
-		{1, []string{"local remove configmaps conf"}},
-		{1, []string{"local remove secrets conf"}},
-		{1, []string{"remote apply foreign.yaml"}},
-		{3, []string{"restart"}},
-		{1, []string{"stop"}},
-		{2, []string{"start"}},
-		{4, []string{"crash " + pick(r, "0", "1", "2", "3", "5", "8")}},
-		{3, []string{pick(r, "local", "remote") + " lose"}},
-		{3, []string{"remote lag", "remote lose", "local create " + name + options, "wait 1ms", kubelet}},
-		{4, []string{pick(r, "local", "remote") + " lag"}},
-		{6, []string{pick(r, "local", "remote") + " catch-up"}},
-		{2, []string{"local refuse patch pods/status busy"}},
-		{2, []string{"local refuse delete pods busy"}},
-		{2, []string{"remote refuse create pods quota"}},
-		{1, []string{"remote refuse delete pods busy"}},
-		{1, []string{"remote refuse patch pods busy"}},
-		{1, []string{"remote refuse get pods busy"}},
-		{1, []string{pick(r, "local", "remote") + " refuse all all away"}},
-		{5, []string{"local accept", "remote accept"}},
-	}
-	total := 0
-	for _, act := range acts {
-		total += act.weight
-	}
-	chosen := r.IntN(total)
-	for _, act := range acts {
-		if chosen -= act.weight; chosen < 0 {
-			return act.lines
-		}
-	}
-	panic("the weights add up")
-}
-
-func pick(r *rand.Rand, from ...string) string { return from[r.IntN(len(from))] }
-
-// files are what the histories apply.
-func files() []txtar.File {
-	return []txtar.File{
-		{Name: "conf.yaml", Data: []byte("{apiVersion: v1, kind: ConfigMap, metadata: {name: conf, namespace: default}, data: {a: local}}")},
-		{Name: "secret.yaml", Data: []byte("{apiVersion: v1, kind: Secret, metadata: {name: conf, namespace: default}, data: {a: bG9jYWw=}}")},
-		{Name: "foreign.yaml", Data: []byte("{apiVersion: v1, kind: Secret, " +
-			"metadata: {name: conf, namespace: ak-dead4915c9c6c0d8}, data: {a: cmVtb3Rl}}")},
-	}
-}
 
 // Live plays a history, lets everything come to rest, and returns what went wrong.
 func Live(t *testing.T, history []string) []string {
@@ -101,6 +23,7 @@ func Live(t *testing.T, history []string) []string {
 	var wrong []string
 	synctest.Test(t, func(t *testing.T) {
 		s := newScenario(t, &txtar.Archive{Files: files()})
+		s.mirror = true
 		j := newJudge(s)
 		s.start()
 		for _, line := range history {
@@ -111,7 +34,15 @@ func Live(t *testing.T, history []string) []string {
 				t.Errorf("%s: %v", line, err)
 			}
 		}
-		s.rest()
+		s.heal()
+		s.pass(keepRunning)
+		j.atRest()
+		s.pass("7")
+		<-time.After(10 * time.Minute) // in fake time, for namespaces that nobody uses
+		synctest.Wait()
+		j.rests()
+		<-time.After(time.Hour) // in fake time
+		synctest.Wait()
 		j.atRest()
 		s.stop()
 		wrong = j.wrong
@@ -119,23 +50,28 @@ func Live(t *testing.T, history []string) []string {
 	return wrong
 }
 
-// rest ends all faults, and gives everybody time.
-func (s *scenario) rest() {
-	s.local.accept()
-	s.remote.accept()
-	s.local.lags.open()
-	s.remote.lags.open()
+// heal ends all faults.
+func (s *scenario) heal() {
+	for _, server := range []*fakeServer{s.local, s.remote} {
+		server.accept()
+		server.arrive()
+		server.storage.catchUp()
+	}
 	s.stop()
 	s.start()
+}
+
+// pass lets some minutes pass, in which pods that may end end with that exit code.
+func (s *scenario) pass(code string) {
 	for range 6 {
-		for _, name := range []string{"a", "b", "c"} {
-			_ = s.do([]string{"remote", "kubelet", name, "7"})
+		for _, namespace := range namespaces() {
+			for _, name := range []string{"a", "b", "c"} {
+				_ = s.do([]string{"remote", "in", contract.RemoteNamespace(Node, namespace), "kubelet", name, code})
+			}
 		}
 		<-time.After(time.Minute) // in fake time
 		synctest.Wait()
 	}
-	<-time.After(10 * time.Minute)
-	synctest.Wait()
 }
 
 // Shrink leaves out of a history what it does not need to fail.
@@ -154,7 +90,9 @@ func Shrink(history []string, fails func([]string) bool) []string {
 
 // Script returns a history as a file of testdata.
 func Script(history, wrong []string) string {
-	archive := &txtar.Archive{Files: files()}
+	archive := &txtar.Archive{Files: slices.DeleteFunc(files(), func(file txtar.File) bool {
+		return !slices.ContainsFunc(history, func(line string) bool { return strings.HasSuffix(line, " apply "+file.Name) })
+	})}
 	archive.Comment = fmt.Appendf(nil, "# %s\n%s\nshow\n", strings.Join(wrong, "\n# "), strings.Join(history, "\n"))
 	return string(txtar.Format(archive))
 }

@@ -2,11 +2,16 @@ package scenario
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -22,11 +27,16 @@ type judge struct {
 	wrong []string
 	lives map[types.UID]*life // by the UID of the local pod
 
-	writes int // of akd, in the local cluster
+	writes  int  // of akd
+	resting bool // all faults have ended long ago
+
+	// restored reports that a cluster went back in time: what it has lost may happen
+	// again, and a pod may change its end.
+	restored bool
 }
 
 // mostWrites is more than any history needs.
-const mostWrites = 500
+const mostWrites = 1000
 
 // life is what happened to one local pod.
 type life struct {
@@ -42,13 +52,15 @@ func newJudge(s *scenario) *judge {
 	j := &judge{s: s, lives: map[types.UID]*life{}}
 	s.local.audit = j.localRequest
 	s.remote.audit = j.remoteRequest
-	s.local.changed = j.localChanged
-	s.remote.changed = j.remoteChanged
+	s.local.storage.changed = j.localChanged
+	s.remote.storage.changed = j.remoteChanged
 	return j
 }
 
 func (j *judge) complain(format string, args ...any) {
-	j.wrong = append(j.wrong, fmt.Sprintf(format, args...))
+	if text := fmt.Sprintf(format, args...); !slices.Contains(j.wrong, text) {
+		j.wrong = append(j.wrong, text)
+	}
 }
 
 func (j *judge) life(uid types.UID) *life {
@@ -63,7 +75,7 @@ func (j *judge) localChanged(pod *corev1.Pod) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	l := j.life(pod.UID)
-	if l.local != nil && translate.Finished(l.local) && pod.Status.Phase != l.local.Status.Phase {
+	if !j.restored && l.local != nil && translate.Finished(l.local) && pod.Status.Phase != l.local.Status.Phase {
 		j.complain("local pod %s was %s, and is %s", pod.UID, l.local.Status.Phase, pod.Status.Phase)
 	}
 	if translate.Finished(pod) && l.finished.IsZero() {
@@ -84,7 +96,7 @@ func (j *judge) remoteChanged(pod *corev1.Pod) {
 	l.remotes[pod.UID] = pod
 	if pod.Status.Phase == corev1.PodRunning && !l.ran[pod.UID] {
 		l.ran[pod.UID] = true
-		if len(l.ran) > 1 && runsOnce(pod) {
+		if len(l.ran) > 1 && runsOnce(pod) && !j.restored {
 			j.complain("local pod %s ran as %d remote pods", uid, len(l.ran))
 		}
 	}
@@ -95,14 +107,21 @@ func (j *judge) remoteChanged(pod *corev1.Pod) {
 
 // sees notes what somebody else does.
 func (j *judge) sees(words []string) {
-	if len(words) < 3 || words[0] != "remote" || words[1] != "delete" {
+	server, namespace, words := j.s.addressed(words)
+	if server == nil || len(words) == 0 {
 		return
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, pod := range j.s.remote.pods() {
-		if uid := types.UID(pod.Labels[contract.LabelUID]); uid != "" && pod.Name == words[2] {
-			j.life(uid).deleted = true
+	switch words[0] {
+	case "restore":
+		j.restored = true
+	case "delete", "end":
+		for _, pod := range server.pods() {
+			uid := types.UID(pod.Labels[contract.LabelUID])
+			if uid != "" && pod.Namespace == namespace && (len(words) == 1 || pod.Name == words[1]) {
+				j.life(uid).deleted = true
+			}
 		}
 	}
 }
@@ -131,15 +150,26 @@ func (j *judge) localRequest(action clienttesting.Action) {
 	}
 }
 
+// rests begins the time in which nothing is left to write.
+func (j *judge) rests() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.resting = true
+}
+
 // countWrite ends akd if it writes without end.
 func (j *judge) countWrite(action clienttesting.Action) {
-	if !isWrite(action.GetVerb()) || action.GetResource().Resource == "events" {
+	resource := action.GetResource().Resource
+	if !isWrite(action.GetVerb()) || resource == "events" || strings.HasPrefix(resource, "selfsubject") {
 		return
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.resting {
+		j.complain("akd writes at rest: %s %s", action.GetVerb(), resource)
+	}
 	if j.writes++; j.writes == mostWrites {
-		j.complain("akd writes without end: %s %s", action.GetVerb(), action.GetResource().Resource)
+		j.complain("akd writes without end: %s %s", action.GetVerb(), resource)
 	}
 	if j.writes >= mostWrites {
 		j.s.local.kill(func() bool { return true })
@@ -148,6 +178,7 @@ func (j *judge) countWrite(action clienttesting.Action) {
 
 // remoteRequest sees what akd asks of the remote API server.
 func (j *judge) remoteRequest(action clienttesting.Action) {
+	j.countWrite(action)
 	var name string
 	switch action := action.(type) {
 	case clienttesting.DeleteActionImpl:
@@ -166,7 +197,7 @@ func (j *judge) remoteRequest(action clienttesting.Action) {
 	if action.GetNamespace() == contract.SystemNamespace || action.GetResource().Resource == "namespaces" {
 		return
 	}
-	found, err := j.s.remote.client.Tracker().Get(action.GetResource(), action.GetNamespace(), name)
+	found, err := j.s.remote.storage.Get(action.GetResource(), action.GetNamespace(), name)
 	if err != nil {
 		return
 	}
@@ -183,7 +214,7 @@ func (j *judge) remoteRequest(action clienttesting.Action) {
 	if !isPod || action.GetVerb() != "delete" {
 		return
 	}
-	there, err := j.s.local.podNamed("default", pod.Name)
+	there, err := j.s.local.podNamed(localNamespace(pod.Namespace), pod.Name)
 	if err == nil && string(there.UID) == pod.Labels[contract.LabelUID] && there.DeletionTimestamp == nil && !translate.Finished(there) {
 		j.complain("akd deletes the remote pod of %s, which should run", there.UID)
 	}
@@ -202,7 +233,7 @@ func (j *judge) atRest() {
 	for _, pod := range j.s.remote.pods() {
 		uid := types.UID(pod.Labels[contract.LabelUID])
 		if uid == "" {
-			foreign[pod.Name] = true
+			foreign[localNamespace(pod.Namespace)+"/"+pod.Name] = true
 			continue
 		}
 		remotes[uid] = &pod
@@ -211,11 +242,90 @@ func (j *judge) atRest() {
 		}
 	}
 	for uid, pod := range locals {
-		j.localAtRest(pod, remotes[uid], foreign[pod.Name])
+		j.localAtRest(pod, remotes[uid], foreign[pod.Namespace+"/"+pod.Name])
 	}
 	for uid, life := range j.lives {
 		j.trueEnd(uid, life)
 	}
+	for _, kind := range []string{"configmaps", "secrets", "services", "endpointslices"} {
+		j.copiesAtRest(resourceOf(kind), locals, remotes)
+	}
+}
+
+// copiesAtRest expects that the copies of local objects are like them, that none is left
+// of one that is gone, and that pods have what they refer to.
+func (j *judge) copiesAtRest(resource schema.GroupVersionResource, locals, remotes map[types.UID]*corev1.Pod) {
+	for _, object := range j.s.remote.storage.all(resource) {
+		copied, err := apimeta.Accessor(object)
+		if err != nil || copied.GetLabels()[contract.LabelNodeName] != Node || localNamespace(copied.GetNamespace()) == "" {
+			continue
+		}
+		if contract.IsTokenSecretName(copied.GetName()) {
+			if uid := types.UID(copied.GetLabels()[contract.LabelUID]); locals[uid] == nil {
+				j.complain("Secret %s is left of local pod %s", copied.GetName(), uid)
+			}
+			continue
+		}
+		original, err := j.s.local.storage.Get(resource, localNamespace(copied.GetNamespace()), contract.LocalName(copied.GetName()))
+		switch {
+		case err != nil:
+			j.complain("%s %s is left of a local one", resource.Resource, copied.GetName())
+		case contentOf(original) != contentOf(object):
+			j.complain("%s %s is %s, the local one %s", resource.Resource, copied.GetName(), contentOf(object), contentOf(original))
+		}
+	}
+	for _, object := range j.s.local.storage.all(resource) {
+		j.isCopied(resource, object, remotes)
+	}
+}
+
+// isCopied expects that there is a copy of a local object that needs one.
+func (j *judge) isCopied(resource schema.GroupVersionResource, object runtime.Object, remotes map[types.UID]*corev1.Pod) {
+	original, err := apimeta.Accessor(object)
+	if err != nil || !j.needsCopy(object, original.GetNamespace(), remotes) {
+		return
+	}
+	for _, name := range []string{original.GetName(), contract.ReservedName(original.GetName())} {
+		found, err := j.s.remote.storage.Get(resource, contract.RemoteNamespace(Node, original.GetNamespace()), name)
+		if err == nil && contentOf(found) == contentOf(object) {
+			return
+		}
+	}
+	j.complain("%s %s has no copy", resource.Resource, original.GetName())
+}
+
+// needsCopy reports whether a local object is mirrored: a Service always, its
+// EndpointSlice with it, others for pods that refer to them.
+func (j *judge) needsCopy(object runtime.Object, namespace string, remotes map[types.UID]*corev1.Pod) bool {
+	switch object := object.(type) {
+	case *corev1.Service:
+		return true
+	case *discoveryv1.EndpointSlice:
+		_, err := j.s.local.storage.Get(resourceOf("services"), namespace, translate.ServiceOf(object))
+		return err == nil
+	}
+	for _, pod := range remotes {
+		if localNamespace(pod.Namespace) == namespace && !translate.Finished(pod) && pod.DeletionTimestamp == nil &&
+			len(pod.Spec.Containers[0].EnvFrom) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// contentOf describes what a copy has of its original.
+func contentOf(object runtime.Object) string {
+	switch object := object.(type) {
+	case *corev1.ConfigMap:
+		return fmt.Sprint(object.Data)
+	case *corev1.Secret:
+		return fmt.Sprint(object.Data)
+	case *corev1.Service:
+		return fmt.Sprint(object.Spec.ClusterIPs, object.Spec.Ports)
+	case *discoveryv1.EndpointSlice:
+		return fmt.Sprint(object.AddressType, object.Endpoints[0].Addresses, *object.Endpoints[0].Conditions.Ready)
+	}
+	panic(fmt.Sprintf("no copies of %T", object))
 }
 
 func (j *judge) localAtRest(local, remote *corev1.Pod, inTheWay bool) {
@@ -236,7 +346,7 @@ func (j *judge) localAtRest(local, remote *corev1.Pod, inTheWay bool) {
 // trueEnd compares how a pod ended in both clusters.
 func (j *judge) trueEnd(uid types.UID, life *life) {
 	local := life.local
-	if local == nil || life.finished.IsZero() {
+	if local == nil || life.finished.IsZero() || j.restored {
 		return
 	}
 	if local.Status.Reason == translate.ReasonRemotePodDeleted && !life.deleted {
@@ -255,6 +365,16 @@ func (j *judge) trueEnd(uid types.UID, life *life) {
 			j.complain("local pod %s ended with %s, its remote pod with %s", uid, got, want)
 		}
 	}
+}
+
+// localNamespace returns the local namespace of a remote one.
+func localNamespace(remote string) string {
+	for _, namespace := range namespaces() {
+		if contract.RemoteNamespace(Node, namespace) == remote {
+			return namespace
+		}
+	}
+	return ""
 }
 
 // runsOnce reports whether the end of a container can be the end of the pod. Of others,

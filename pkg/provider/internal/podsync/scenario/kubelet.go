@@ -11,16 +11,22 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// kubelet does the next thing that a kubelet does with a pod that akd has created, if
-// there is any: it starts the container, which ends with that exit code if it may end or
-// the pod is being deleted, and then it releases a deleted pod.
+// keepRunning is no exit code: a pod that may end does not.
+const keepRunning = "none"
+
+// kubelet does the next thing that a kubelet does with a pod that akd has created or that
+// is being deleted, if there is any: it starts the container, which ends with that exit
+// code if it may end or the pod is being deleted, and then it releases a deleted pod.
 func (c *fakeServer) kubelet(ctx context.Context, namespace, name, code string) error {
 	pod, err := c.podNamed(namespace, name)
 	if err != nil {
 		return err
 	}
-	if pod.Labels[contract.LabelUID] == "" {
+	if pod.Labels[contract.LabelUID] == "" && pod.DeletionTimestamp == nil {
 		return nil
+	}
+	if code == keepRunning && pod.DeletionTimestamp != nil {
+		code = "0"
 	}
 	report := func(phase corev1.PodPhase) error {
 		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { setPhase(pod, string(phase), code) })
@@ -37,6 +43,8 @@ func (c *fakeServer) kubelet(ctx context.Context, namespace, name, code string) 
 		return c.deletePod(namespace, name, []string{"0"})
 	case !deleted && pending(pod):
 		return report(corev1.PodRunning)
+	case code == keepRunning:
+		return nil
 	case translate.Finished(pod) || pod.Spec.RestartPolicy == corev1.RestartPolicyAlways || pod.Spec.RestartPolicy == "":
 		return nil
 	case pod.Spec.RestartPolicy == corev1.RestartPolicyOnFailure && code != "0":
@@ -63,4 +71,11 @@ func (c *fakeServer) loseNext() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lose = true
+}
+
+// holdNext holds akd's next write back until arrive.
+func (c *fakeServer) holdNext() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hold = true
 }

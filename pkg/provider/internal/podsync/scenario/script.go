@@ -132,6 +132,7 @@ func (s *scenario) crash(after string) error {
 }
 
 func (s *scenario) do(words []string) error {
+	defer s.remote.finishNamespaces()
 	switch words[0] {
 	case "settle":
 		settle()
@@ -168,12 +169,28 @@ func (s *scenario) do(words []string) error {
 		s.local.report(&s.out)
 		s.remote.report(&s.out)
 		return nil
-	case "local":
-		return s.act(s.local, "default", words[1:])
-	case "remote":
-		return s.act(s.remote, contract.RemoteNamespace(Node, "default"), words[1:])
+	}
+	if server, namespace, words := s.addressed(words); server != nil {
+		return s.act(server, namespace, words)
 	}
 	return fmt.Errorf("%w: command %q", errUnknown, words[0])
+}
+
+// addressed returns the API server and the namespace to which a command is addressed, and
+// the rest of the command; or nil.
+func (s *scenario) addressed(words []string) (server *fakeServer, namespace string, rest []string) {
+	switch words[0] {
+	case "local":
+		server, namespace = s.local, metav1.NamespaceDefault
+	case "remote":
+		server, namespace = s.remote, contract.RemoteNamespace(Node, metav1.NamespaceDefault)
+	default:
+		return nil, "", words
+	}
+	if rest = words[1:]; len(rest) > 1 && rest[0] == "in" {
+		return server, strings.Trim(rest[1], "-"), rest[2:] // - for no namespace
+	}
+	return server, namespace, rest
 }
 
 // act plays a party other than akd: a user, a kubelet, an administrator.
@@ -191,7 +208,7 @@ func (s *scenario) act(c *fakeServer, namespace string, words []string) error {
 	case "delete":
 		return c.deletePod(namespace, name, words[2:])
 	case "remove":
-		return c.client.Tracker().Delete(resourceOf(name), namespace, words[2])
+		return c.storage.Delete(resourceOf(name), namespace, words[2])
 	case "image":
 		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { pod.Spec.Containers[0].Image = words[2] })
 	case "status":
@@ -200,8 +217,8 @@ func (s *scenario) act(c *fakeServer, namespace string, words []string) error {
 		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { pod.Finalizers = words[2:] })
 	case "kubelet":
 		return c.kubelet(ctx, namespace, name, words[2])
-	case "in":
-		return s.act(c, strings.Trim(words[1], "-"), words[2:]) // - for no namespace
+	case "end":
+		return c.end(namespace)
 	}
 	return c.behave(words)
 }
@@ -221,10 +238,22 @@ func (c *fakeServer) behave(words []string) error {
 		c.accept()
 	case "lose":
 		c.loseNext()
+	case "hold":
+		c.holdNext()
+	case "arrive":
+		c.arrive()
 	case "lag":
-		c.lags.shut()
+		c.storage.lag()
 	case "catch-up":
-		c.lags.open()
+		c.storage.catchUp()
+	case "cut":
+		c.storage.cut()
+	case "compact":
+		c.storage.compact()
+	case "save":
+		c.storage.save()
+	case "restore":
+		c.storage.restore()
 	default:
 		return fmt.Errorf("%w: act %q", errUnknown, words[0])
 	}

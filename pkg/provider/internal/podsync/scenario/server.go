@@ -20,7 +20,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -38,21 +37,22 @@ import (
 // the lifecycle depends on: it assigns UIDs and resource versions, deletes pods
 // gracefully, and can refuse requests.
 type fakeServer struct {
-	name   string
-	client *fake.Clientset
+	name    string
+	client  *fake.Clientset
+	storage *storage
 
 	mu         sync.Mutex
 	uids       int
 	secretUIDs int
 	eventUIDs  int
-	versions   int
-	tenant     bool             // see confine
-	refusals   map[string]error // "verb resource" → error
-	lags       gate
+	tokens     int
+	tenant     bool                       // see confine
+	refusals   map[string]error           // "verb resource" → error
 	lose       bool                       // the answer to the next write
+	hold       bool                       // the next write
+	held       []clienttesting.Action     // writes that have not arrived yet
 	dead       func() bool                // see scenario.crash
 	audit      func(clienttesting.Action) // sees what akd does before it is done
-	changed    func(*corev1.Pod)          // sees each new state of a pod, and the last one
 	writes     map[string]int
 }
 
@@ -60,36 +60,26 @@ type fakeServer struct {
 const anyName = "NAME"
 
 func newFakeServer(name string) *fakeServer {
-	c := &fakeServer{name: name, client: fake.NewSimpleClientset(), refusals: map[string]error{}, writes: map[string]int{}}
-	c.client.PrependReactor("*", "*", c.react)
-	c.client.PrependWatchReactor("*", c.watch)
+	c := &fakeServer{name: name, client: &fake.Clientset{}, storage: newStorage(), refusals: map[string]error{}, writes: map[string]int{}}
+	c.client.AddReactor("*", "*", c.react)
+	c.client.AddReactor("*", "*", clienttesting.ObjectReaction(c.storage))
+	c.client.AddWatchReactor("*", c.watch)
 	return c
 }
 
-// watch leaves out objects that the label selector does not match, which the fake's
-// watch does not do, and reports nothing while the server lags.
+// watch begins a watch.
 func (c *fakeServer) watch(action clienttesting.Action) (bool, watch.Interface, error) {
 	var options metav1.ListOptions
-	selector := labels.Everything()
 	if selected, ok := action.(clienttesting.WatchActionImpl); ok {
-		options, selector = selected.ListOptions, selected.GetWatchRestrictions().Labels
+		options = selected.ListOptions
 	}
-	all, err := c.client.Tracker().Watch(action.GetResource(), action.GetNamespace(), options)
-	if err != nil {
-		return true, nil, err
-	}
-	return true, c.lags.delay(all, func(event watch.Event) bool {
-		meta, err := apimeta.Accessor(event.Object)
-		return err != nil || selector == nil || selector.Matches(labels.Set(meta.GetLabels()))
-	}), nil
+	begun, err := c.storage.Watch(action.GetResource(), action.GetNamespace(), options)
+	return true, begun, err
 }
 
 // react counts and refuses requests, and does what the fake's tracker does not.
 func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, error) {
-	resource := action.GetResource().Resource
-	if sub := action.GetSubresource(); sub != "" {
-		resource += "/" + sub
-	}
+	resource := resourceIn(action)
 	if err := c.note(action.GetVerb(), resource); err != nil {
 		return true, nil, about(action, err)
 	}
@@ -102,6 +92,9 @@ func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, e
 	if c.audit != nil {
 		c.audit(action)
 	}
+	if c.holds(action) {
+		return true, nil, apierrors.NewTimeoutError("no answer", 1)
+	}
 	if c.loses(action.GetVerb()) {
 		return c.loseAnswer(action, resource)
 	}
@@ -112,9 +105,12 @@ func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, e
 func (c *fakeServer) serve(action clienttesting.Action, resource string) (bool, runtime.Object, error) {
 	switch action := action.(type) {
 	case clienttesting.CreateActionImpl:
+		if err := c.admitsInto(action); err != nil {
+			return true, nil, err
+		}
 		if resource == "serviceaccounts/token" {
 			return true, &authenticationv1.TokenRequest{Status: authenticationv1.TokenRequestStatus{
-				Token: fmt.Sprintf("token-%d", c.next(&c.versions)), ExpirationTimestamp: in(time.Hour),
+				Token: fmt.Sprintf("token-%d", c.next(&c.tokens)), ExpirationTimestamp: in(time.Hour),
 			}}, nil
 		}
 		switch review := action.Object.(type) {
@@ -126,11 +122,7 @@ func (c *fakeServer) serve(action clienttesting.Action, resource string) (bool, 
 			review.Status.Allowed = !c.isTenant() && attributes != nil && attributes.Verb != "bind"
 			return true, review, nil
 		}
-		c.stamp(action.Object, true)
-	case clienttesting.UpdateActionImpl:
-		c.stamp(action.Object, false)
-	case clienttesting.PatchActionImpl:
-		return c.patch(action)
+		c.stamp(action.Object)
 	case clienttesting.DeleteActionImpl:
 		if resource == "pods" {
 			return true, nil, c.deleteGracefully(action)
@@ -164,7 +156,7 @@ func (c *fakeServer) precondition(action clienttesting.Action) error {
 	default:
 		return nil
 	}
-	found, err := c.client.Tracker().Get(action.GetResource(), action.GetNamespace(), demanded.Name)
+	found, err := c.storage.Get(action.GetResource(), action.GetNamespace(), demanded.Name)
 	if err != nil {
 		return nil //nolint:nilerr // the tracker says so itself
 	}
@@ -184,6 +176,42 @@ func isWrite(verb string) bool {
 	return slices.Contains([]string{"create", "update", "patch", "delete"}, verb)
 }
 
+// holds reports whether this request arrives later.
+func (c *fakeServer) holds(action clienttesting.Action) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	held := c.hold && isWrite(action.GetVerb()) && action.GetResource().Resource != "events"
+	if held {
+		c.hold = false
+		c.held = append(c.held, action)
+	}
+	return held
+}
+
+// arrive does what was held back, for which nobody waits any more.
+func (c *fakeServer) arrive() {
+	c.mu.Lock()
+	held := c.held
+	c.hold, c.held = false, nil
+	c.mu.Unlock()
+	for _, action := range held {
+		if c.precondition(action) != nil {
+			continue
+		}
+		if handled, _, _ := c.serve(action, resourceIn(action)); !handled {
+			_, _, _ = clienttesting.ObjectReaction(c.storage)(action)
+		}
+	}
+}
+
+// resourceIn returns the resource of an action, with the subresource.
+func resourceIn(action clienttesting.Action) string {
+	if sub := action.GetSubresource(); sub != "" {
+		return action.GetResource().Resource + "/" + sub
+	}
+	return action.GetResource().Resource
+}
+
 // loses reports whether the answer to this request gets lost.
 func (c *fakeServer) loses(verb string) bool {
 	c.mu.Lock()
@@ -198,7 +226,7 @@ func (c *fakeServer) loses(verb string) bool {
 func (c *fakeServer) loseAnswer(action clienttesting.Action, resource string) (bool, runtime.Object, error) {
 	handled, _, err := c.serve(action, resource)
 	if !handled {
-		_, _, err = clienttesting.ObjectReaction(c.client.Tracker())(action)
+		_, _, err = clienttesting.ObjectReaction(c.storage)(action)
 	}
 	if err == nil {
 		err = apierrors.NewTimeoutError("the answer is lost", 1)
@@ -221,32 +249,6 @@ func about(action clienttesting.Action, err error) error {
 	status.Message = strings.ReplaceAll(status.Message, anyName, meta.GetName())
 	status.Details.Name = strings.ReplaceAll(status.Details.Name, anyName, meta.GetName())
 	return &apierrors.StatusError{ErrStatus: status}
-}
-
-// patch applies the patch as the fake would, and sets a version on the result.
-func (c *fakeServer) patch(action clienttesting.PatchActionImpl) (bool, runtime.Object, error) {
-	_, patched, err := clienttesting.ObjectReaction(c.client.Tracker())(action)
-	if err != nil {
-		return true, nil, err
-	}
-	patched = patched.DeepCopyObject()
-	c.stamp(patched, false)
-	if err := c.client.Tracker().Update(action.GetResource(), patched, action.GetNamespace()); err != nil {
-		return true, nil, err
-	}
-	if pod, ok := patched.(*corev1.Pod); ok {
-		return true, patched, c.deleteReleased(pod)
-	}
-	return true, patched, nil
-}
-
-// deleteReleased deletes a pod that was kept by finalizers only, when the last of
-// them is gone.
-func (c *fakeServer) deleteReleased(pod *corev1.Pod) error {
-	if pod.DeletionTimestamp == nil || ptr.Deref(pod.DeletionGracePeriodSeconds, 0) > 0 || len(pod.Finalizers) > 0 {
-		return nil
-	}
-	return c.client.Tracker().Delete(resourceOf("pods"), pod.Namespace, pod.Name)
 }
 
 func (c *fakeServer) note(verb, resource string) error {
@@ -279,30 +281,24 @@ func (c *fakeServer) next(counter *int) int {
 	return *counter
 }
 
-func (c *fakeServer) stamp(obj runtime.Object, created bool) {
+// stamp gives a new object what an API server gives it.
+func (c *fakeServer) stamp(obj runtime.Object) {
 	meta, ok := obj.(metav1.Object)
 	if !ok {
 		return
 	}
-	if created {
-		// A pod, its Secret and its events are created concurrently: their order is
-		// random.
-		prefix, counter := c.name, &c.uids
-		switch obj.(type) {
-		case *corev1.Secret:
-			prefix, counter = c.name+"-secret", &c.secretUIDs
-		case *corev1.Event:
-			prefix, counter = c.name+"-event", &c.eventUIDs
-		}
-		meta.SetUID(types.UID(fmt.Sprintf("%s-%d", prefix, c.next(counter))))
-		meta.SetCreationTimestamp(in(0))
-		if prefix := meta.GetGenerateName(); meta.GetName() == "" && prefix != "" {
-			meta.SetName(prefix + string(meta.GetUID()))
-		}
+	// A pod, its Secret and its events are created concurrently: their order is random.
+	prefix, counter := c.name, &c.uids
+	switch obj.(type) {
+	case *corev1.Secret:
+		prefix, counter = c.name+"-secret", &c.secretUIDs
+	case *corev1.Event:
+		prefix, counter = c.name+"-event", &c.eventUIDs
 	}
-	meta.SetResourceVersion(strconv.Itoa(c.next(&c.versions)))
-	if pod, is := obj.(*corev1.Pod); is && c.changed != nil {
-		c.changed(pod.DeepCopy())
+	meta.SetUID(types.UID(fmt.Sprintf("%s-%d", prefix, c.next(counter))))
+	meta.SetCreationTimestamp(in(0))
+	if prefix := meta.GetGenerateName(); meta.GetName() == "" && prefix != "" {
+		meta.SetName(prefix + string(meta.GetUID()))
 	}
 }
 
@@ -318,27 +314,35 @@ func (c *fakeServer) deleteGracefully(action clienttesting.DeleteActionImpl) err
 		return apierrors.NewConflict(schema.GroupResource{Resource: "pods"}, pod.Name, errors.New("the UID does not match"))
 	}
 	grace := ptr.Deref(action.DeleteOptions.GracePeriodSeconds, 30)
-	if grace == 0 && len(pod.Finalizers) == 0 {
-		return c.client.Tracker().Delete(pods, pod.Namespace, pod.Name)
+	if pod.DeletionGracePeriodSeconds == nil || *pod.DeletionGracePeriodSeconds > grace {
+		pod.DeletionTimestamp = new(in(time.Duration(grace) * time.Second))
+		pod.DeletionGracePeriodSeconds = &grace
+		if err := c.storage.mark(pod); err != nil {
+			return err
+		}
 	}
-	if pod.DeletionGracePeriodSeconds != nil && *pod.DeletionGracePeriodSeconds <= grace {
+	if grace > 0 || len(pod.Finalizers) > 0 {
 		return nil
 	}
-	pod.DeletionTimestamp = new(in(time.Duration(grace) * time.Second))
-	pod.DeletionGracePeriodSeconds = &grace
-	c.stamp(pod, false)
-	return c.client.Tracker().Update(pods, pod, pod.Namespace)
+	return c.storage.Delete(pods, pod.Namespace, pod.Name)
 }
 
 func (c *fakeServer) add(obj runtime.Object) error {
-	c.stamp(obj, true)
-	return c.client.Tracker().Add(obj)
+	meta, err := apimeta.Accessor(obj)
+	if err != nil {
+		return err
+	}
+	if c.isEnding(meta.GetNamespace()) {
+		return fmt.Errorf("namespace %s is being terminated", meta.GetNamespace())
+	}
+	c.stamp(obj)
+	return c.storage.Add(obj)
 }
 
 func (c *fakeServer) applyYAML(content string) error {
 	obj, _, err := scheme.Codecs.UniversalDeserializer().Decode([]byte(content), nil, nil)
 	if err != nil {
-		return err
+		return errors.Join(errUnknown, err)
 	}
 	err = c.add(obj)
 	if !apierrors.IsAlreadyExists(err) {
@@ -352,7 +356,7 @@ func (c *fakeServer) applyYAML(content string) error {
 	if err != nil {
 		return err
 	}
-	return c.client.Tracker().Update(resourceOf(resource), obj, meta.GetNamespace())
+	return c.storage.Update(resourceOf(resource), obj, meta.GetNamespace())
 }
 
 // sign answers all requests for certificates as a signer does: without a
@@ -360,7 +364,7 @@ func (c *fakeServer) applyYAML(content string) error {
 // it issues none.
 func (c *fakeServer) sign(reason []string) error {
 	requests := resourceOf("podcertificaterequests")
-	list, err := c.client.Tracker().List(requests, requests.GroupVersion().WithKind("PodCertificateRequest"), metav1.NamespaceAll)
+	list, err := c.storage.List(requests, requests.GroupVersion().WithKind("PodCertificateRequest"), metav1.NamespaceAll)
 	if err != nil {
 		return err
 	}
@@ -384,8 +388,7 @@ func (c *fakeServer) sign(reason []string) error {
 				{Type: certificatesv1.PodCertificateRequestConditionTypeDenied, Status: metav1.ConditionTrue, Reason: reason[0], Message: "no"},
 			}}
 		}
-		c.stamp(request, false)
-		if err := c.client.Tracker().Update(requests, request, request.Namespace); err != nil {
+		if err := c.storage.Update(requests, request, request.Namespace); err != nil {
 			return err
 		}
 	}
@@ -413,11 +416,7 @@ func (c *fakeServer) edit(_ context.Context, namespace, name string, change func
 		return err
 	}
 	change(pod)
-	c.stamp(pod, false)
-	if err := c.client.Tracker().Update(pods, pod, namespace); err != nil {
-		return err
-	}
-	return c.deleteReleased(pod)
+	return c.storage.Update(pods, pod, namespace)
 }
 
 func (c *fakeServer) refuse(verb, resource, message string) {
@@ -470,7 +469,7 @@ func (c *fakeServer) isConfined(action clienttesting.Action) bool {
 	if !tenant || namespace == "" || namespace == contract.SystemNamespace || resource.Resource == "rolebindings" {
 		return false
 	}
-	_, err := c.client.Tracker().Get(resourceOf("rolebindings"), namespace, contract.TenantRole)
+	_, err := c.storage.Get(resourceOf("rolebindings"), namespace, contract.TenantRole)
 	return err != nil
 }
 
@@ -482,7 +481,7 @@ func (c *fakeServer) accept() {
 
 // podNamed returns a copy of a pod.
 func (c *fakeServer) podNamed(namespace, name string) (*corev1.Pod, error) {
-	obj, err := c.client.Tracker().Get(corev1.SchemeGroupVersion.WithResource("pods"), namespace, name)
+	obj, err := c.storage.Get(corev1.SchemeGroupVersion.WithResource("pods"), namespace, name)
 	if err != nil {
 		return nil, err
 	}
@@ -496,7 +495,7 @@ func (c *fakeServer) podNamed(namespace, name string) (*corev1.Pod, error) {
 // pods returns all pods, which are read-only.
 func (c *fakeServer) pods() []corev1.Pod {
 	pods := resourceOf("pods")
-	list, err := c.client.Tracker().List(pods, pods.GroupVersion().WithKind("Pod"), metav1.NamespaceAll)
+	list, err := c.storage.List(pods, pods.GroupVersion().WithKind("Pod"), metav1.NamespaceAll)
 	found, is := list.(*corev1.PodList)
 	if err != nil || !is {
 		panic(fmt.Sprintf("the tracker has %T for pods: %v", list, err))

@@ -1,0 +1,152 @@
+package scenario
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"golang.org/x/tools/txtar"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+)
+
+// Generate returns the history of a seed, which is always the same one.
+func Generate(seed uint64, length int) []string {
+	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // not a secret
+	var lines []string
+	for len(lines) < length {
+		lines = append(lines, act(r)...)
+	}
+	return lines
+}
+
+// namespaces are the local namespaces in which the histories happen.
+func namespaces() []string { return []string{metav1.NamespaceDefault, "other"} }
+
+// weighted is something that may happen, and how often compared with others.
+type weighted struct {
+	weight int
+	lines  []string
+}
+
+// act returns something that happens: plausible, or nasty.
+func act(r *rand.Rand) []string {
+	acts := slices.Concat(podActs(r), objectActs(r), faults(r))
+	total := 0
+	for _, act := range acts {
+		total += act.weight
+	}
+	chosen := r.IntN(total)
+	for _, act := range acts {
+		if chosen -= act.weight; chosen < 0 {
+			return act.lines
+		}
+	}
+	panic("the weights add up")
+}
+
+// podActs are what users and kubelets do to pods, and time.
+func podActs(r *rand.Rand) []weighted {
+	name := pick(r, "a", "b", "c")
+	local, remote := "local ", "remote "
+	if r.IntN(4) == 0 {
+		local, remote = "local in other ", "remote in "+contract.RemoteNamespace(Node, "other")+" "
+	}
+	kubelet := remote + "kubelet " + name + " " + pick(r, "0", "1", "42", "137")
+	create := local + "create " + name +
+		pick(r, "", " Never", " OnFailure", " Always", " Never held", " Always held", " Never uses", " Always uses")
+	return []weighted{
+		{14, []string{"settle"}},
+		{6, []string{"wait " + pick(r, "1ms", "100ms", "1s", "35s", "2m", "6m")}},
+		{12, []string{create}},
+		{24, []string{kubelet}},
+		{8, []string{kubelet, kubelet}},
+		{8, []string{local + "delete " + name + pick(r, "", "", " 0", " 1", " 5")}},
+		{4, []string{local + "delete " + name + " 0", create}},
+		{4, []string{local + "delete " + name, kubelet, kubelet, create}},
+		{3, []string{local + "finalize " + name}},
+		{2, []string{local + "image " + name + " v2"}},
+		{3, []string{remote + "delete " + name + pick(r, "", " 0", " 5")}},
+		{1, []string{remote + "create " + name}}, // somebody else's
+		{1, []string{local + "end"}},
+		{1, []string{remote + "end"}},
+		{3, []string{"remote lag", "remote lose", create, "wait 1ms", kubelet}},
+	}
+}
+
+// objectActs are what happens to what pods need besides themselves.
+func objectActs(r *rand.Rand) []weighted {
+	return []weighted{
+		{2, []string{"local apply " + pick(r, "conf.yaml", "conf-2.yaml")}},
+		{2, []string{"local apply secret.yaml"}},
+		{2, []string{"local apply " + pick(r, "service.yaml", "service-2.yaml")}},
+		{2, []string{"local apply " + pick(r, "slice.yaml", "slice-2.yaml")}},
+		{1, []string{"local remove configmaps conf"}},
+		{1, []string{"local remove secrets conf"}},
+		{1, []string{"local remove services web"}},
+		{1, []string{"local remove endpointslices web-1"}},
+		{1, []string{"remote remove services web"}},
+		{1, []string{"remote apply foreign.yaml"}},
+	}
+}
+
+// faults are what goes wrong, and what ends it.
+func faults(r *rand.Rand) []weighted {
+	side := pick(r, "local", "remote")
+	return []weighted{
+		{3, []string{"restart"}},
+		{1, []string{"stop"}},
+		{2, []string{"start"}},
+		{4, []string{"crash " + pick(r, "0", "1", "2", "3", "5", "8")}},
+		{3, []string{side + " lose"}},
+		{2, []string{side + " hold"}},
+		{2, []string{side + " arrive"}},
+		{4, []string{side + " lag"}},
+		{6, []string{side + " catch-up"}},
+		{3, []string{side + " cut"}},
+		{4, []string{side + " compact"}},
+		{1, []string{side + " save"}},
+		{1, []string{side + " restore"}},
+		{2, []string{"local refuse patch pods/status busy"}},
+		{2, []string{"local refuse delete pods busy"}},
+		{2, []string{"remote refuse create pods quota"}},
+		{1, []string{"remote refuse delete pods busy"}},
+		{1, []string{"remote refuse patch pods busy"}},
+		{1, []string{"remote refuse get pods busy"}},
+		{1, []string{side + " refuse all all away"}},
+		{5, []string{"local accept", "remote accept"}},
+	}
+}
+
+func pick(r *rand.Rand, from ...string) string { return from[r.IntN(len(from))] }
+
+// files are what the histories apply.
+func files() []txtar.File {
+	object := func(version, kind, namespace, name, content string) string {
+		return "apiVersion: " + version + "\nkind: " + kind + "\nmetadata:\n  name: " + name + "\n  namespace: " + namespace + "\n" + content
+	}
+	configMap := func(value string) string {
+		return object("v1", "ConfigMap", metav1.NamespaceDefault, "conf", "data: {a: "+value+"}\n")
+	}
+	secret := func(namespace, value string) string {
+		return object("v1", "Secret", namespace, "conf", "data: {a: "+value+"}\n")
+	}
+	service := func(address string) string {
+		return object("v1", "Service", metav1.NamespaceDefault, "web",
+			"spec: {clusterIP: "+address+", clusterIPs: ["+address+"], ports: [{port: 80, protocol: TCP}]}\n")
+	}
+	slice := func(ready string) string {
+		return object("discovery.k8s.io/v1", "EndpointSlice", metav1.NamespaceDefault, "web-1",
+			"  labels: {kubernetes.io/service-name: web}\naddressType: IPv4\nports: [{port: 80, protocol: TCP}]\nendpoints: [{addresses: [10.245.0.9], conditions: {ready: "+ready+"}}]\n")
+	}
+	return []txtar.File{
+		{Name: "conf.yaml", Data: []byte(configMap("one"))},
+		{Name: "conf-2.yaml", Data: []byte(configMap("two"))},
+		{Name: "secret.yaml", Data: []byte(secret(metav1.NamespaceDefault, "bG9jYWw="))},
+		{Name: "foreign.yaml", Data: []byte(secret(contract.RemoteNamespace(Node, metav1.NamespaceDefault), "cmVtb3Rl"))},
+		{Name: "service.yaml", Data: []byte(service("10.96.0.7"))},
+		{Name: "service-2.yaml", Data: []byte(service("10.96.0.8"))},
+		{Name: "slice.yaml", Data: []byte(slice("true"))},
+		{Name: "slice-2.yaml", Data: []byte(slice("false"))},
+	}
+}
