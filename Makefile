@@ -110,6 +110,14 @@ e2e: test-e2e ## Run test-e2e as a tenant, with the slow tests: restores of etcd
 simulate: ## Let akd live random histories between two fake clusters: SEEDS=10000 SEED=1
 	go test -count=1 -timeout 0 ./pkg/provider/internal/podsync -run '^TestHistories$$' -args -seeds $(or $(SEEDS),10000) -seed $(or $(SEED),1)
 
+.PHONY: explore
+explore: ## Let akd live all histories of one pod with DEPTH acts: DEPTH=4
+	go test -count=1 -timeout 0 -v ./pkg/provider/internal/podsync -run '^TestExploration$$' -args -depth $(or $(DEPTH),4)
+
+.PHONY: planted
+planted: ## Let random histories find the faults of podsync/testdata/planted: SEEDS=3000 SEED=1
+	go test -count=1 -timeout 0 -v ./pkg/provider/internal/podsync -run '^TestPlantedFaults$$' -args -plant $(or $(SEEDS),3000) -seed $(or $(SEED),1)
+
 .PHONY: network-tools
 network-tools: ## Install dig and nc for Kubernetes' DNS and UDP tests, if missing (Debian, root)
 	@{ command -v dig && command -v nc.openbsd; } >/dev/null || \

@@ -54,7 +54,7 @@ func podActs(r *rand.Rand) []weighted {
 	}
 	kubelet := remote + "kubelet " + name + " " + pick(r, "0", "1", "42", "137")
 	create := local + "create " + name +
-		pick(r, "", " Never", " OnFailure", " Always", " Never held", " Always held", " Never uses", " Always uses")
+		pick(r, "", " OnFailure", pick(r, " Never", " Always")+pick(r, "", " held", " uses", " tokens"))
 	return []weighted{
 		{14, []string{"settle"}},
 		{6, []string{"wait " + pick(r, "1ms", "100ms", "1s", "35s", "2m", "6m")}},
@@ -137,7 +137,8 @@ func files() []txtar.File {
 	}
 	slice := func(ready string) string {
 		return object("discovery.k8s.io/v1", "EndpointSlice", metav1.NamespaceDefault, "web-1",
-			"  labels: {kubernetes.io/service-name: web}\naddressType: IPv4\nports: [{port: 80, protocol: TCP}]\nendpoints: [{addresses: [10.245.0.9], conditions: {ready: "+ready+"}}]\n")
+			"  labels: {kubernetes.io/service-name: web}\naddressType: IPv4\nports: [{port: 80, protocol: TCP}]\n"+
+				"endpoints: [{addresses: [10.245.0.9], conditions: {ready: "+ready+"}}]\n")
 	}
 	return []txtar.File{
 		{Name: "conf.yaml", Data: []byte(configMap("one"))},

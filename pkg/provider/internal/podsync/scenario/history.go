@@ -20,19 +20,34 @@ import (
 // Live plays a history, lets everything come to rest, and returns what went wrong.
 func Live(t *testing.T, history []string) []string {
 	t.Helper()
-	var wrong []string
+	return live(t, history).wrong
+}
+
+// lived is what became of a history.
+type lived struct {
+	wrong []string
+	// before and after are what can be seen before and after its last line.
+	before, after string
+}
+
+func live(t *testing.T, history []string) lived {
+	t.Helper()
+	var l lived
 	synctest.Test(t, func(t *testing.T) {
 		s := newScenario(t, &txtar.Archive{Files: files()})
 		s.mirror = true
 		j := newJudge(s)
 		s.start()
 		for _, line := range history {
+			l.before = l.after
 			words := strings.Fields(line)
 			j.sees(words)
 			// What cannot be, such as the deletion of a pod that is not there, is not.
 			if err := s.do(words); errors.Is(err, errUnknown) {
 				t.Errorf("%s: %v", line, err)
 			}
+			synctest.Wait()
+			l.after = s.state()
 		}
 		s.heal()
 		s.pass(keepRunning)
@@ -45,9 +60,9 @@ func Live(t *testing.T, history []string) []string {
 		synctest.Wait()
 		j.atRest()
 		s.stop()
-		wrong = j.wrong
+		l.wrong = j.wrong
 	})
-	return wrong
+	return l
 }
 
 // heal ends all faults.
@@ -61,7 +76,7 @@ func (s *scenario) heal() {
 	s.start()
 }
 
-// pass lets some minutes pass, in which pods that may end end with that exit code.
+// pass lets some minutes pass. Pods that may end do so with that exit code.
 func (s *scenario) pass(code string) {
 	for range 6 {
 		for _, namespace := range namespaces() {

@@ -260,8 +260,8 @@ func (c *fakeServer) behave(words []string) error {
 	return nil
 }
 
-// pod returns a new pod. The options are a restart policy, the finalizer held, and
-// uses, for a ConfigMap and a Secret of the name conf.
+// pod returns a new pod. The options are a restart policy; held, for a finalizer; uses,
+// for a ConfigMap and a Secret of the name conf; and tokens, for a token.
 func (s *scenario) pod(namespace, name string, options []string) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Generation: 1},
@@ -275,6 +275,13 @@ func (s *scenario) pod(namespace, name string, options []string) *corev1.Pod {
 		switch option {
 		case "held":
 			pod.Finalizers = []string{"example.org/hold"}
+		case "tokens":
+			pod.Spec.ServiceAccountName = "builder"
+			pod.Spec.Volumes = []corev1.Volume{{Name: "token", VolumeSource: corev1.VolumeSource{
+				Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
+					{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token", ExpirationSeconds: new(int64(3600))}},
+				}},
+			}}}
 		case "uses":
 			conf := corev1.LocalObjectReference{Name: "conf"}
 			pod.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{
