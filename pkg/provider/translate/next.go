@@ -80,7 +80,7 @@ func IsMirrorPod(local *corev1.Pod) bool {
 }
 
 // nextOrphan deletes a remote pod without a local pod, with the grace period of the
-// remote pod: that of the local pod is unknown.
+// remote pod: the tables do not know that of the local pod.
 func (m *Mapper) nextOrphan(remote *corev1.Pod) Step {
 	switch {
 	case remote == nil || m.OwnsPod(remote, remote.Labels[contract.LabelNamespace]) != nil:
@@ -150,16 +150,23 @@ func formerPod(remote *corev1.Pod) string {
 	return message + ". This pod starts when that one is gone."
 }
 
-// nextTerminating passes on the local grace period, and again if it has been
-// shortened since. As in a kubelet, it is at least one second: a grace period of 0
-// would remove the remote pod from the API while its containers still run.
+// GracePeriod returns the grace period, in seconds, of a remote pod whose local one was
+// deleted with the given one, or nil if that is not known. As in a kubelet, it is at least
+// one second: a grace period of 0 would remove the remote pod from the API while its
+// containers still run.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/pod_workers.go (calculateEffectiveGracePeriod)
-func nextTerminating(local, remote *corev1.Pod) Step {
-	grace := local.DeletionGracePeriodSeconds
-	if grace != nil {
-		seconds := max(*grace, 1)
-		grace = &seconds
+func GracePeriod(local *int64) *int64 {
+	if local == nil {
+		return nil
 	}
+	seconds := max(*local, 1)
+	return &seconds
+}
+
+// nextTerminating passes on the local grace period, and again if it has been shortened
+// since.
+func nextTerminating(local, remote *corev1.Pod) Step {
+	grace := GracePeriod(local.DeletionGracePeriodSeconds)
 	if remote.DeletionTimestamp == nil {
 		return Step{Action: DeleteRemote, GracePeriodSeconds: grace}
 	}

@@ -101,10 +101,14 @@ func New(local *cluster.Local, remote *cluster.Remote, config Config, logger *sl
 // followLocal creates the parts that read the local cluster.
 func (c *Controller) followLocal(interner *store.Interner) {
 	c.index = newPodIndex(c.config.Clock)
-	c.pods = store.New(store.Handlers[*corev1.Pod]{Changed: c.localPodChanged, Trim: func(pod *corev1.Pod) {
-		c.config.Mapper.TrimLocal(pod)
-		interner.Share(pod)
-	}})
+	c.pods = store.New(store.Handlers[*corev1.Pod]{
+		Changed: c.localPodChanged,
+		Last:    c.index.keepDeletion,
+		Trim: func(pod *corev1.Pod) {
+			c.config.Mapper.TrimLocal(pod)
+			interner.Share(pod)
+		},
+	})
 	c.admission = newAdmission(c.pods, c.local.GetNode)
 	c.references = mirror.NewReferences(mirror.ReferencesConfig{
 		Local:  c.local,

@@ -70,13 +70,17 @@ func (r *reconciler) end(ctx context.Context, p pair, last *corev1.Pod) error {
 	return nil
 }
 
-// deleteRemote deletes the remote pod of a local one that is ending or gone.
+// deleteRemote deletes the remote pod of a local one that is ending or gone, with the
+// grace period of the local one where it is known.
 func (r *reconciler) deleteRemote(ctx context.Context, p pair, step translate.Step) error {
 	if p.local == nil {
 		allowed, err := r.mayDeleteOrphan(ctx, p)
 		if err != nil || !allowed {
 			return err
 		}
+	}
+	if !p.belongTogether() {
+		step.GracePeriodSeconds = translate.GracePeriod(r.index.graceOf(types.UID(p.remote.Labels[contract.LabelUID])))
 	}
 	if err := r.remote.DeletePod(ctx, cluster.RefTo(p.remote), step.GracePeriodSeconds); err != nil {
 		return err

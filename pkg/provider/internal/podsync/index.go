@@ -23,7 +23,16 @@ type podIndex struct {
 
 	mu      sync.RWMutex
 	pods    map[types.UID]*indexed
-	deleted map[types.UID]time.Time
+	deleted map[types.UID]deletion
+}
+
+// deletion is what is known of a deletion that was watched.
+type deletion struct {
+	when time.Time
+	// grace is the grace period with which the pod was deleted at last, in seconds; nil
+	// if it is not known. Without one, the API server tells it a moment before the pod is
+	// gone.
+	grace *int64
 }
 
 // indexed is what is known of a local pod.
@@ -39,7 +48,7 @@ type indexed struct {
 }
 
 func newPodIndex(clock clock.PassiveClock) *podIndex {
-	return &podIndex{clock: clock, pods: map[types.UID]*indexed{}, deleted: map[types.UID]time.Time{}}
+	return &podIndex{clock: clock, pods: map[types.UID]*indexed{}, deleted: map[types.UID]deletion{}}
 }
 
 // observe records a change of a local pod.
@@ -52,7 +61,7 @@ func (i *podIndex) observe(c store.Change[*corev1.Pod]) {
 		// A watch that reports another UID for the name proves the deletion as well
 		// as one that reports the deletion.
 		if c.Watched || c.New != nil {
-			i.deleted[c.Old.UID] = i.clock.Now()
+			i.deleted[c.Old.UID] = deletion{when: i.clock.Now(), grace: c.Old.DeletionGracePeriodSeconds}
 		}
 	}
 	if c.New == nil {
@@ -73,6 +82,13 @@ func (i *podIndex) observe(c store.Change[*corev1.Pod]) {
 	}
 }
 
+// keepDeletion records a deletion that a watch has reported, before readers miss the pod.
+func (i *podIndex) keepDeletion(local *corev1.Pod) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.deleted[local.UID] = deletion{when: i.clock.Now(), grace: local.DeletionGracePeriodSeconds}
+}
+
 // has reports whether the local pod of that UID exists.
 func (i *podIndex) has(uid types.UID) bool {
 	i.mu.RLock()
@@ -88,12 +104,20 @@ func (i *podIndex) hasTombstone(uid types.UID) bool {
 	return ok
 }
 
+// graceOf returns the grace period with which a pod was deleted, in seconds, or nil if it
+// is not known.
+func (i *podIndex) graceOf(uid types.UID) *int64 {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return i.deleted[uid].grace
+}
+
 // prune drops old deletions.
 func (i *podIndex) prune() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for uid, when := range i.deleted {
-		if i.clock.Since(when) > deletionMemory {
+	for uid, deleted := range i.deleted {
+		if i.clock.Since(deleted.when) > deletionMemory {
 			delete(i.deleted, uid)
 		}
 	}
