@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"golang.org/x/tools/txtar"
 
@@ -53,11 +52,9 @@ func live(t *testing.T, history []string) lived {
 		s.pass(keepRunning)
 		j.atRest()
 		s.pass("7")
-		<-time.After(10 * time.Minute) // in fake time, for namespaces that nobody uses
-		synctest.Wait()
+		_ = s.do(strings.Fields("wait 10m")) // for namespaces that nobody uses
 		j.rests()
-		<-time.After(time.Hour) // in fake time
-		synctest.Wait()
+		_ = s.do(strings.Fields("wait 1h"))
 		j.atRest()
 		s.stop()
 		l.wrong = j.wrong
@@ -72,8 +69,7 @@ func (s *scenario) heal() {
 		server.arrive()
 		server.storage.catchUp()
 	}
-	s.stop()
-	s.start()
+	_ = s.do(strings.Fields("restart"))
 }
 
 // pass lets some minutes pass. Pods that may end do so with that exit code.
@@ -84,8 +80,7 @@ func (s *scenario) pass(code string) {
 				_ = s.do([]string{"remote", "in", contract.RemoteNamespace(Node, namespace), "kubelet", name, code})
 			}
 		}
-		<-time.After(time.Minute) // in fake time
-		synctest.Wait()
+		_ = s.do(strings.Fields("wait 1m"))
 	}
 }
 

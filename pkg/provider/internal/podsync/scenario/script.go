@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -131,8 +132,12 @@ func (s *scenario) crash(after string) error {
 	return nil
 }
 
+// do plays one line. What happens between two lines in which time passes happens at once:
+// akd hears of it when time passes, and does nothing in between.
 func (s *scenario) do(words []string) error {
 	defer s.remote.finishNamespaces()
+	s.local.storage.speak(takesTime(words))
+	s.remote.storage.speak(takesTime(words))
 	switch words[0] {
 	case "settle":
 		settle()
@@ -174,6 +179,11 @@ func (s *scenario) do(words []string) error {
 		return s.act(server, namespace, words)
 	}
 	return fmt.Errorf("%w: command %q", errUnknown, words[0])
+}
+
+// takesTime reports whether time passes while a line is played.
+func takesTime(words []string) bool {
+	return slices.Contains([]string{"settle", "wait", "restart", "stop", "start"}, words[0])
 }
 
 // addressed returns the API server and the namespace to which a command is addressed, and

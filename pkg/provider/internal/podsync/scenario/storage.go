@@ -37,6 +37,7 @@ type storage struct {
 	objects   map[objectKey]runtime.Object
 	events    []change // by version
 	compacted int      // what was before this version is forgotten
+	silent    bool     // no watch reports anything; see scenario.do
 	lagging   bool
 	cached    int           // the version of a watch cache that lags
 	cuts      int           // how often all watches were ended
@@ -376,6 +377,9 @@ func (s *storage) next(w *watcher) (*watch.Event, <-chan struct{}) {
 		w.initial = w.initial[1:]
 		return &event, nil
 	}
+	if s.silent {
+		return nil, s.news
+	}
 	for _, event := range s.events[s.after(w.version):] {
 		if event.version > s.visible() {
 			break
@@ -408,6 +412,16 @@ func (s *storage) removeAll(resource schema.GroupVersionResource, namespace stri
 		if meta, err := apimeta.Accessor(object); err == nil {
 			_ = s.Delete(resource, namespace, meta.GetName())
 		}
+	}
+}
+
+// speak lets watches report what happens, or not yet.
+func (s *storage) speak(speak bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.silent == speak {
+		s.silent = !speak
+		s.wake()
 	}
 }
 
