@@ -61,7 +61,7 @@ func (i *podIndex) observe(c store.Change[*corev1.Pod]) {
 		// A watch that reports another UID for the name proves the deletion as well
 		// as one that reports the deletion.
 		if c.Watched || c.New != nil {
-			i.deleted[c.Old.UID] = deletion{when: i.clock.Now(), grace: c.Old.DeletionGracePeriodSeconds}
+			i.noteDeletion(c.Old)
 		}
 	}
 	if c.New == nil {
@@ -86,6 +86,10 @@ func (i *podIndex) observe(c store.Change[*corev1.Pod]) {
 func (i *podIndex) keepDeletion(local *corev1.Pod) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.noteDeletion(local)
+}
+
+func (i *podIndex) noteDeletion(local *corev1.Pod) {
 	i.deleted[local.UID] = deletion{when: i.clock.Now(), grace: local.DeletionGracePeriodSeconds}
 }
 

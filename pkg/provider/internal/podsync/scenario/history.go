@@ -25,7 +25,8 @@ func Live(t *testing.T, history []string) []string {
 // lived is what became of a history.
 type lived struct {
 	wrong []string
-	// before and after are what can be seen before and after its last line.
+	// before and after are what can be seen before and after its last line; before is
+	// empty if that is the only one.
 	before, after string
 }
 
@@ -37,8 +38,10 @@ func live(t *testing.T, history []string) lived {
 		s.mirror = true
 		j := newJudge(s)
 		s.start()
-		for _, line := range history {
-			l.before = l.after
+		for number, line := range history {
+			if number > 0 && number == len(history)-1 {
+				l.before = s.state()
+			}
 			words := strings.Fields(line)
 			j.sees(words)
 			// What cannot be, such as the deletion of a pod that is not there, is not.
@@ -46,8 +49,8 @@ func live(t *testing.T, history []string) lived {
 				t.Errorf("%s: %v", line, err)
 			}
 			synctest.Wait()
-			l.after = s.state()
 		}
+		l.after = s.state()
 		s.heal()
 		s.pass(keepRunning)
 		j.atRest()

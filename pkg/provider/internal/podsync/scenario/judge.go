@@ -3,13 +3,13 @@ package scenario
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -160,7 +160,7 @@ func (j *judge) rests() {
 // countWrite ends akd if it writes without end.
 func (j *judge) countWrite(action clienttesting.Action) {
 	resource := action.GetResource().Resource
-	if !isWrite(action.GetVerb()) || resource == "events" || strings.HasPrefix(resource, "selfsubject") {
+	if !lasts(action.GetVerb(), resource) {
 		return
 	}
 	j.mu.Lock()
@@ -247,7 +247,7 @@ func (j *judge) atRest() {
 	for uid, life := range j.lives {
 		j.trueEnd(uid, life)
 	}
-	for _, kind := range []string{"configmaps", "secrets", "services", "endpointslices"} {
+	for _, kind := range copies() {
 		j.copiesAtRest(resourceOf(kind), locals, remotes)
 	}
 }
@@ -255,7 +255,7 @@ func (j *judge) atRest() {
 // copiesAtRest expects that the copies of local objects are like them, that none is left
 // of one that is gone, and that pods have what they refer to.
 func (j *judge) copiesAtRest(resource schema.GroupVersionResource, locals, remotes map[types.UID]*corev1.Pod) {
-	for _, object := range j.s.remote.storage.all(resource) {
+	for _, object := range j.s.remote.storage.in(metav1.NamespaceAll, resource) {
 		copied, err := apimeta.Accessor(object)
 		if err != nil || copied.GetLabels()[contract.LabelNodeName] != Node || localNamespace(copied.GetNamespace()) == "" {
 			continue
@@ -274,7 +274,7 @@ func (j *judge) copiesAtRest(resource schema.GroupVersionResource, locals, remot
 			j.complain("%s %s is %s, the local one %s", resource.Resource, copied.GetName(), contentOf(object), contentOf(original))
 		}
 	}
-	for _, object := range j.s.local.storage.all(resource) {
+	for _, object := range j.s.local.storage.in(metav1.NamespaceAll, resource) {
 		j.isCopied(resource, object, remotes)
 	}
 }

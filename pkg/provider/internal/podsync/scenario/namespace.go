@@ -11,10 +11,11 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 )
 
+// copies are the kinds of objects that akd copies for pods.
+func copies() []string { return []string{"configmaps", "secrets", "services", "endpointslices"} }
+
 // contents are the kinds that a namespace's end removes at once; its pods end first.
-func contents() []string {
-	return []string{"rolebindings", "configmaps", "secrets", "services", "endpointslices"}
-}
+func contents() []string { return append(copies(), "rolebindings") }
 
 // end deletes a namespace, as the namespace controller does: what is in it goes, then the
 // namespace itself. Local namespaces have no object here.
@@ -44,9 +45,10 @@ func (c *fakeServer) end(namespace string) error {
 
 // finishNamespaces removes the namespaces that have ended.
 func (c *fakeServer) finishNamespaces() {
-	for _, namespace := range c.storage.all(resourceOf("namespaces")) {
+	for _, namespace := range c.storage.in(metav1.NamespaceAll, resourceOf("namespaces")) {
 		meta, err := apimeta.Accessor(namespace)
-		if err != nil || meta.GetDeletionTimestamp() == nil || len(meta.GetFinalizers()) > 0 || c.hasPods(meta.GetName()) {
+		if err != nil || meta.GetDeletionTimestamp() == nil || len(meta.GetFinalizers()) > 0 ||
+			len(c.storage.in(meta.GetName(), resourceOf("pods"))) > 0 {
 			continue
 		}
 		for _, kind := range contents() {
@@ -54,15 +56,6 @@ func (c *fakeServer) finishNamespaces() {
 		}
 		_ = c.storage.Delete(resourceOf("namespaces"), "", meta.GetName())
 	}
-}
-
-func (c *fakeServer) hasPods(namespace string) bool {
-	for _, pod := range c.pods() {
-		if pod.Namespace == namespace {
-			return true
-		}
-	}
-	return false
 }
 
 // admitsInto returns an error if the namespace of a new object is not there, or ending.

@@ -34,8 +34,8 @@ import (
 )
 
 // fakeServer is a fake API server with the few behaviours of a real one that
-// the lifecycle depends on: it assigns UIDs and resource versions, deletes pods
-// gracefully, and can refuse requests.
+// the lifecycle depends on: it assigns UIDs, deletes pods gracefully, and can refuse,
+// lose and delay requests. Its storage has the rest.
 type fakeServer struct {
 	name    string
 	client  *fake.Clientset
@@ -77,7 +77,7 @@ func (c *fakeServer) watch(action clienttesting.Action) (bool, watch.Interface, 
 	return true, begun, err
 }
 
-// react counts and refuses requests, and does what the fake's tracker does not.
+// react counts and refuses requests, and does what the storage does not.
 func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, error) {
 	resource := resourceIn(action)
 	if err := c.note(action.GetVerb(), resource); err != nil {
@@ -101,7 +101,7 @@ func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, e
 	return c.serve(action, resource)
 }
 
-// serve does what the fake's tracker does not.
+// serve does what the storage does not.
 func (c *fakeServer) serve(action clienttesting.Action, resource string) (bool, runtime.Object, error) {
 	switch action := action.(type) {
 	case clienttesting.CreateActionImpl:
@@ -158,7 +158,7 @@ func (c *fakeServer) precondition(action clienttesting.Action) error {
 	}
 	found, err := c.storage.Get(action.GetResource(), action.GetNamespace(), demanded.Name)
 	if err != nil {
-		return nil //nolint:nilerr // the tracker says so itself
+		return nil //nolint:nilerr // the storage says so itself
 	}
 	meta, err := apimeta.Accessor(found)
 	if err != nil {
@@ -174,6 +174,12 @@ func (c *fakeServer) precondition(action clienttesting.Action) error {
 // isWrite reports whether requests with that verb change something.
 func isWrite(verb string) bool {
 	return slices.Contains([]string{"create", "update", "patch", "delete"}, verb)
+}
+
+// lasts reports whether requests change something that lasts: neither an event nor the
+// answer to a question.
+func lasts(verb, resource string) bool {
+	return isWrite(verb) && resource != "events" && !strings.HasPrefix(resource, "selfsubject")
 }
 
 // holds reports whether this request arrives later.
@@ -195,13 +201,19 @@ func (c *fakeServer) arrive() {
 	c.hold, c.held = false, nil
 	c.mu.Unlock()
 	for _, action := range held {
-		if c.precondition(action) != nil {
-			continue
-		}
-		if handled, _, _ := c.serve(action, resourceIn(action)); !handled {
-			_, _, _ = clienttesting.ObjectReaction(c.storage)(action)
+		if c.precondition(action) == nil {
+			_ = c.carryOut(action, resourceIn(action))
 		}
 	}
+}
+
+// carryOut does what is requested, without an answer.
+func (c *fakeServer) carryOut(action clienttesting.Action, resource string) error {
+	handled, _, err := c.serve(action, resource)
+	if !handled {
+		_, _, err = clienttesting.ObjectReaction(c.storage)(action)
+	}
+	return err
 }
 
 // resourceIn returns the resource of an action, with the subresource.
@@ -224,10 +236,7 @@ func (c *fakeServer) loses(verb string) bool {
 // loseAnswer does what is requested, and answers as a gateway does that has waited in
 // vain.
 func (c *fakeServer) loseAnswer(action clienttesting.Action, resource string) (bool, runtime.Object, error) {
-	handled, _, err := c.serve(action, resource)
-	if !handled {
-		_, _, err = clienttesting.ObjectReaction(c.storage)(action)
-	}
+	err := c.carryOut(action, resource)
 	if err == nil {
 		err = apierrors.NewTimeoutError("the answer is lost", 1)
 	}
@@ -263,7 +272,7 @@ func (c *fakeServer) note(verb, resource string) error {
 	if err := c.refusals["all all"]; err != nil {
 		return err
 	}
-	if isWrite(verb) && resource != "events" && !strings.HasPrefix(resource, "selfsubject") {
+	if lasts(verb, resource) {
 		c.writes[verb+" "+resource]++
 	}
 	return nil
@@ -303,15 +312,11 @@ func (c *fakeServer) stamp(obj runtime.Object) {
 }
 
 // deleteGracefully deletes as an API server does: with a grace period it marks
-// the pod, without one it removes the pod, and a UID precondition must hold.
+// the pod, without one it removes the pod. Preconditions have been checked.
 func (c *fakeServer) deleteGracefully(action clienttesting.DeleteActionImpl) error {
-	pods := corev1.SchemeGroupVersion.WithResource("pods")
 	pod, err := c.podNamed(action.Namespace, action.Name)
 	if err != nil {
 		return err
-	}
-	if p := action.DeleteOptions.Preconditions; p != nil && p.UID != nil && *p.UID != pod.UID {
-		return apierrors.NewConflict(schema.GroupResource{Resource: "pods"}, pod.Name, errors.New("the UID does not match"))
 	}
 	grace := ptr.Deref(action.DeleteOptions.GracePeriodSeconds, 30)
 	if pod.DeletionGracePeriodSeconds == nil || *pod.DeletionGracePeriodSeconds > grace {
@@ -324,7 +329,7 @@ func (c *fakeServer) deleteGracefully(action clienttesting.DeleteActionImpl) err
 	if grace > 0 || len(pod.Finalizers) > 0 {
 		return nil
 	}
-	if err := c.storage.Delete(pods, pod.Namespace, pod.Name); !apierrors.IsNotFound(err) {
+	if err := c.storage.Delete(resourceOf("pods"), pod.Namespace, pod.Name); !apierrors.IsNotFound(err) {
 		return err
 	}
 	return nil // akd was faster

@@ -122,14 +122,18 @@ func (s *storage) write(resource schema.GroupVersionResource, obj runtime.Object
 	if err != nil {
 		return err
 	}
-	pod, isPod := obj.(*corev1.Pod)
-	if isPod && kind == watch.Modified && isReleased(pod) {
+	if pod, is := obj.(*corev1.Pod); is && kind == watch.Modified && isReleased(pod) {
 		return s.Delete(resource, namespace, pod.Name)
 	}
-	if err := s.set(objectKey{resource, namespace, meta.GetName()}, obj, meta, kind); err != nil {
+	return s.put(objectKey{resource, namespace, meta.GetName()}, obj, meta, kind)
+}
+
+// put stores an object, whatever its state is, and tells who sees pods change.
+func (s *storage) put(key objectKey, obj runtime.Object, meta metav1.Object, kind watch.EventType) error {
+	if err := s.set(key, obj, meta, kind); err != nil {
 		return err
 	}
-	if isPod && s.changed != nil {
+	if pod, is := obj.(*corev1.Pod); is && s.changed != nil {
 		s.changed(pod.DeepCopy())
 	}
 	return nil
@@ -143,13 +147,7 @@ func isReleased(pod *corev1.Pod) bool {
 
 // mark writes that a pod is being deleted, also if it will not be there any more then.
 func (s *storage) mark(pod *corev1.Pod) error {
-	if err := s.set(objectKey{resourceOf("pods"), pod.Namespace, pod.Name}, pod, pod, watch.Modified); err != nil {
-		return err
-	}
-	if s.changed != nil {
-		s.changed(pod.DeepCopy())
-	}
-	return nil
+	return s.put(objectKey{resourceOf("pods"), pod.Namespace, pod.Name}, pod, pod, watch.Modified)
 }
 
 func (s *storage) set(key objectKey, obj runtime.Object, meta metav1.Object, kind watch.EventType) error {
@@ -396,19 +394,17 @@ func (s *storage) next(w *watcher) (*watch.Event, <-chan struct{}) {
 	return nil, s.news
 }
 
-// all returns all objects of a resource.
-func (s *storage) all(resource schema.GroupVersionResource) []runtime.Object {
+// in returns the objects of a resource in a namespace, or in all of them. They are
+// read-only.
+func (s *storage) in(namespace string, resource schema.GroupVersionResource) []runtime.Object {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.at(s.version, resource, metav1.NamespaceAll)
+	return s.at(s.version, resource, namespace)
 }
 
 // removeAll removes the objects of a resource from a namespace.
 func (s *storage) removeAll(resource schema.GroupVersionResource, namespace string) {
-	s.mu.Lock()
-	found := s.at(s.version, resource, namespace)
-	s.mu.Unlock()
-	for _, object := range found {
+	for _, object := range s.in(namespace, resource) {
 		if meta, err := apimeta.Accessor(object); err == nil {
 			_ = s.Delete(resource, namespace, meta.GetName())
 		}
