@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
@@ -68,6 +69,37 @@ const (
 	mostHeap = 64 << 20
 )
 
+// untilCondition watches a pod that does not exist yet. What it returns waits until
+// the pod has a condition of that type and says how long after the pod's creation
+// that was seen.
+func untilCondition(t *testing.T, p env.Pod, conditionType corev1.PodConditionType) func() time.Duration {
+	t.Helper()
+	watch, err := p.Local.CoreV1().Pods(p.Namespace).Watch(t.Context(), metav1.SingleObject(metav1.ObjectMeta{Name: p.Name}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() time.Duration {
+		defer watch.Stop()
+		var created time.Time
+		for event := range watch.ResultChan() {
+			pod, isPod := event.Object.(*corev1.Pod)
+			if !isPod {
+				t.Fatalf("a watch of pod %s sent %v", p.Name, event.Object)
+			}
+			if created.IsZero() {
+				created = time.Now()
+			}
+			for _, condition := range pod.Status.Conditions {
+				if condition.Type == conditionType {
+					return time.Since(created)
+				}
+			}
+		}
+		t.Fatalf("the watch of pod %s ended before it had a condition %s", p.Name, conditionType)
+		return 0
+	}
+}
+
 // A user with one namespace can stop neither akd nor the pods of others: a pod
 // with 10,000 references made akd lose its lease and the node not ready for as
 // long as the pod existed, and one with thousands of tokens made as many requests.
@@ -90,10 +122,10 @@ func TestAttackerLocalPods(t *testing.T) {
 	heap, goroutines := memory(t, e)
 
 	refusedSoon := func(pod *corev1.Pod, reason, text string) {
+		after := untilCondition(t, e.Pod(attacker, pod.Name), contract.ConditionRemoteCreated)
 		created := create(attacker, pod)
-		began := time.Now()
+		t.Logf("pod %s was refused %s after its creation", pod.Name, after().Round(10*time.Millisecond))
 		refused(t, created, reason, text)
-		t.Logf("pod %s was refused %s after its creation", pod.Name, time.Since(began).Round(10*time.Millisecond))
 	}
 	refusedSoon(optionalReferences(name, "references", 30000), translate.ReasonTooManyReferences, "the node allows 90")
 	refusedSoon(manyTokens(name, "tokens", 5000), translate.ReasonTooManyTokens, "the node allows 100")
