@@ -332,9 +332,11 @@ func (r *reconciler) copyStatus(ctx context.Context, p pair) error {
 		r.queue.AddAfter(p.key, wait)
 		return nil
 	}
+	if _, err := r.patch(ctx, p.local, patch); err != nil {
+		return err // a status that waited again would begin its back-off anew
+	}
 	r.debouncer.written(p.local.UID)
-	_, err = r.patch(ctx, p.local, patch)
-	return err
+	return nil
 }
 
 // patchStatus writes the difference between the local pod and status, if any. It reports

@@ -26,7 +26,11 @@ func (c *fakeServer) report(out io.Writer) {
 	for _, write := range slices.Sorted(maps.Keys(c.writes)) {
 		_, _ = fmt.Fprintf(out, "%s %s: %d\n", c.name, write, c.writes[write])
 	}
+	for _, write := range slices.Sorted(maps.Keys(c.refused)) {
+		_, _ = fmt.Fprintf(out, "%s %s: %d refused\n", c.name, write, c.refused[write])
+	}
 	clear(c.writes)
+	clear(c.refused)
 }
 
 // lines describes all objects.

@@ -93,6 +93,7 @@ func objectActs(r *rand.Rand) []weighted {
 // faults are what goes wrong, and what ends it.
 func faults(r *rand.Rand) []weighted {
 	side := pick(r, "local", "remote")
+	copied := pick(r, "configmaps", "secrets", "services", "endpointslices")
 	return []weighted{
 		{3, []string{"restart"}},
 		{1, []string{"stop"}},
@@ -113,6 +114,11 @@ func faults(r *rand.Rand) []weighted {
 		{1, []string{"remote refuse delete pods busy"}},
 		{1, []string{"remote refuse patch pods busy"}},
 		{1, []string{"remote refuse get pods busy"}},
+		{1, []string{"remote refuse create namespaces quota"}},
+		{1, []string{"remote refuse " + pick(r, "create", "update", "delete") + " " + copied + " busy"}},
+		{1, []string{"remote reject " + pick(r, "policy", "webhook") + " no"}},
+		{1, []string{"local refuse create serviceaccounts/token busy"}},
+		{1, []string{side + " refuse list " + pick(r, "pods", "configmaps", "secrets", "services") + " busy"}},
 		{1, []string{side + " refuse all all away"}},
 		{5, []string{"local accept", "remote accept"}},
 	}

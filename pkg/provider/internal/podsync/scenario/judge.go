@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -27,8 +28,9 @@ type judge struct {
 	wrong []string
 	lives map[types.UID]*life // by the UID of the local pod
 
-	writes  int  // of akd
-	resting bool // all faults have ended long ago
+	writes  int                    // of akd
+	resting bool                   // all faults have ended long ago
+	recent  map[string][]time.Time // requests of the last minute, by what they ask for
 
 	// restored reports that a cluster went back in time: what it has lost may happen
 	// again, and a pod may change its end.
@@ -49,7 +51,10 @@ type life struct {
 }
 
 func newJudge(s *scenario) *judge {
-	j := &judge{s: s, lives: map[types.UID]*life{}}
+	j := &judge{s: s, lives: map[types.UID]*life{}, recent: map[string][]time.Time{}}
+	s.started = j.forgets
+	s.local.hear = func(action clienttesting.Action) { j.hears("local", action) }
+	s.remote.hear = func(action clienttesting.Action) { j.hears("remote", action) }
 	s.local.audit = j.localRequest
 	s.remote.audit = j.remoteRequest
 	s.local.storage.changed = j.localChanged
@@ -150,6 +155,30 @@ func (j *judge) localRequest(action clienttesting.Action) {
 	}
 }
 
+// mostRepeats is more than akd asks for one thing in a minute, whatever goes wrong: once
+// per second for the end of a namespace, and what a back-off has besides.
+const mostRepeats = 90
+
+// forgets begins to count anew: akd is another process.
+func (j *judge) forgets() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	clear(j.recent)
+}
+
+// hears sees what akd asks for, also if it is refused.
+func (j *judge) hears(cluster string, action clienttesting.Action) {
+	request := fmt.Sprint(cluster, " ", action.GetVerb(), " ", resourceIn(action), " ", action.GetNamespace(), "/", nameIn(action))
+	now := time.Now()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	recent := slices.DeleteFunc(j.recent[request], func(at time.Time) bool { return now.Sub(at) > time.Minute })
+	j.recent[request] = append(recent, now)
+	if len(recent) >= mostRepeats {
+		j.complain("akd repeats %s", request)
+	}
+}
+
 // rests begins the time in which nothing is left to write.
 func (j *judge) rests() {
 	j.mu.Lock()
@@ -179,21 +208,10 @@ func (j *judge) countWrite(action clienttesting.Action) {
 // remoteRequest sees what akd asks of the remote API server.
 func (j *judge) remoteRequest(action clienttesting.Action) {
 	j.countWrite(action)
-	var name string
-	switch action := action.(type) {
-	case clienttesting.DeleteActionImpl:
-		name = action.Name
-	case clienttesting.PatchActionImpl:
-		name = action.Name
-	case clienttesting.UpdateActionImpl:
-		object, err := apimeta.Accessor(action.Object)
-		if err != nil {
-			return
-		}
-		name = object.GetName()
-	default:
+	if !slices.Contains([]string{"update", "patch", "delete"}, action.GetVerb()) {
 		return
 	}
+	name := nameIn(action)
 	if action.GetNamespace() == contract.SystemNamespace || action.GetResource().Resource == "namespaces" {
 		return
 	}
@@ -218,6 +236,31 @@ func (j *judge) remoteRequest(action clienttesting.Action) {
 	if err == nil && string(there.UID) == pod.Labels[contract.LabelUID] && there.DeletionTimestamp == nil && !translate.Finished(there) {
 		j.complain("akd deletes the remote pod of %s, which should run", there.UID)
 	}
+}
+
+// nameIn returns the name of the object that an action is about, or an empty string.
+func nameIn(action clienttesting.Action) string {
+	switch action := action.(type) {
+	case clienttesting.GetActionImpl:
+		return action.Name
+	case clienttesting.DeleteActionImpl:
+		return action.Name
+	case clienttesting.PatchActionImpl:
+		return action.Name
+	case clienttesting.CreateActionImpl:
+		return cmp.Or(action.Name, nameOf(action.Object))
+	case clienttesting.UpdateActionImpl:
+		return nameOf(action.Object)
+	}
+	return ""
+}
+
+func nameOf(object runtime.Object) string {
+	meta, err := apimeta.Accessor(object)
+	if err != nil {
+		return ""
+	}
+	return meta.GetName()
 }
 
 // atRest expects that both clusters agree, and that nothing is left to do.

@@ -42,6 +42,7 @@ type scenario struct {
 	out     strings.Builder
 	stop    func()
 	kept    func() bool // orphans
+	started func()      // hears of each start of akd
 
 	requests atomic.Int64 // that akd makes before it dies; see crash
 }
@@ -69,13 +70,14 @@ func Play(t *testing.T, archive *txtar.Archive) string {
 
 func newScenario(t *testing.T, archive *txtar.Archive) *scenario {
 	t.Helper()
-	return &scenario{t: t, archive: archive, local: newFakeServer("local"), remote: newFakeServer("remote")}
+	return &scenario{t: t, archive: archive, local: newFakeServer("local"), remote: newFakeServer("remote"), started: func() {}}
 }
 
 // start runs akd's loops as a new process would.
 func (s *scenario) start() {
 	s.local.kill(nil)
 	s.remote.kill(nil)
+	s.started()
 	ctx, cancel := context.WithCancel(s.t.Context())
 	local := cluster.NewLocal(s.local.client, s.local.client, Node)
 	mapper := mapper()

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -52,15 +53,20 @@ type fakeServer struct {
 	hold       bool                       // the next write
 	held       []clienttesting.Action     // writes that have not arrived yet
 	dead       func() bool                // see scenario.crash
+	hear       func(clienttesting.Action) // hears what akd asks for, whatever the answer is
 	audit      func(clienttesting.Action) // sees what akd does before it is done
 	writes     map[string]int
+	refused    map[string]int // writes
 }
 
 // anyName stands for the name of an object in the answer to its creation.
 const anyName = "NAME"
 
 func newFakeServer(name string) *fakeServer {
-	c := &fakeServer{name: name, client: &fake.Clientset{}, storage: newStorage(), refusals: map[string]error{}, writes: map[string]int{}}
+	c := &fakeServer{
+		name: name, client: &fake.Clientset{}, storage: newStorage(),
+		refusals: map[string]error{}, writes: map[string]int{}, refused: map[string]int{},
+	}
 	c.client.AddReactor("*", "*", c.react)
 	c.client.AddReactor("*", "*", clienttesting.ObjectReaction(c.storage))
 	c.client.AddWatchReactor("*", c.watch)
@@ -80,6 +86,12 @@ func (c *fakeServer) watch(action clienttesting.Action) (bool, watch.Interface, 
 // react counts and refuses requests, and does what the storage does not.
 func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, error) {
 	resource := resourceIn(action)
+	if c.isDead() {
+		return true, nil, apierrors.NewInternalError(errors.New("akd is dead"))
+	}
+	if c.hear != nil {
+		c.hear(action)
+	}
 	if err := c.note(action.GetVerb(), resource); err != nil {
 		return true, nil, about(action, err)
 	}
@@ -260,22 +272,26 @@ func about(action clienttesting.Action, err error) error {
 	return &apierrors.StatusError{ErrStatus: status}
 }
 
+// note counts a request that changes something that lasts, and refuses it if it is to be.
 func (c *fakeServer) note(verb, resource string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.dead != nil && c.dead() {
-		return apierrors.NewInternalError(errors.New("akd is dead"))
-	}
-	if err := c.refusals[verb+" "+resource]; err != nil {
-		return err
-	}
-	if err := c.refusals["all all"]; err != nil {
-		return err
+	counts := c.writes
+	refusal := cmp.Or(c.refusals[verb+" "+resource], c.refusals["all all"])
+	if refusal != nil {
+		counts = c.refused
 	}
 	if lasts(verb, resource) {
-		c.writes[verb+" "+resource]++
+		counts[verb+" "+resource]++
 	}
-	return nil
+	return refusal
+}
+
+// isDead reports whether the akd that makes a request is dead, as far as others see.
+func (c *fakeServer) isDead() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dead != nil && c.dead()
 }
 
 // in returns the time after a while as the API has it, in seconds.
