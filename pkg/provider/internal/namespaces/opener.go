@@ -3,6 +3,7 @@ package namespaces
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -27,10 +28,13 @@ const (
 	// checkInterval is how often akd checks why it is forbidden something in a
 	// namespace.
 	checkInterval = 5 * time.Second
-	// reopenDelay is how long keys wait that were reconciled during a failed
-	// opening.
-	reopenDelay = time.Second
+	// endingInterval is how often akd looks for the end of a namespace that it needs
+	// and somebody deletes.
+	endingInterval = time.Second
 )
+
+// errEnding means that a namespace is being deleted: it will be made again.
+var errEnding = errors.New("is still being deleted")
 
 // Opener opens remote namespaces and closes unused ones. It verifies that akd
 // owns a namespace before it watches or writes anything in it.
@@ -147,35 +151,45 @@ func (o *Opener) listExisting(ctx context.Context) ([]corev1.Namespace, error) {
 
 // Ensure returns the remote namespace of a local one, and creates it if there
 // is none. ready is false while it is being opened: its keys are queued once it
-// is open.
+// is open. All of them share one back-off of failed openings, and the error.
 func (o *Opener) Ensure(ctx context.Context, local string) (namespace *Namespace, ready bool, err error) {
 	if found := o.Namespaces.Get(local); found != nil {
 		return found, true, nil
 	}
-	if !o.Namespaces.startOpening(local) {
-		return nil, false, nil
-	}
-	defer o.finishOpening(local)
-
-	remote, err := o.getOrCreate(ctx, local)
-	if err != nil {
+	claimed, err := o.Namespaces.startOpening(local)
+	if !claimed {
 		return nil, false, err
 	}
-	if err := o.prepare(ctx, remote); err != nil {
-		return nil, false, err
-	}
-	o.open(remote, local)
-	return nil, false, nil
+	err = o.getOrCreateAndOpen(ctx, local)
+	o.finishOpening(local, err)
+	return nil, false, err
 }
 
-// finishOpening queues the keys that found the opening already claimed, if it
-// failed: nothing else would queue them.
-func (o *Opener) finishOpening(local string) {
-	if o.Namespaces.finishOpening(local) {
+func (o *Opener) getOrCreateAndOpen(ctx context.Context, local string) error {
+	remote, err := o.getOrCreate(ctx, local)
+	if err != nil {
+		return err
+	}
+	if err := o.prepare(ctx, remote); err != nil {
+		return err
+	}
+	o.open(remote, local)
+	return nil
+}
+
+// finishOpening ends an opening. If it failed, the keys of the namespace are queued for
+// the next attempt: those that found it claimed would be queued by nothing else.
+func (o *Opener) finishOpening(local string, err error) {
+	longest := reopenLongest
+	if errors.Is(err, errEnding) {
+		longest = endingInterval
+	}
+	next, open := o.Namespaces.finishOpening(local, err, longest)
+	if open {
 		return
 	}
 	for _, key := range o.Keys(local) {
-		o.Queue.AddAfter(key, reopenDelay)
+		o.Queue.AddAfter(key, next)
 	}
 }
 
@@ -261,7 +275,7 @@ func (o *Opener) checkUsable(namespace *corev1.Namespace, local string) error {
 		return &translate.Refusal{Reason: translate.ReasonNamespaceRefused, Message: err.Error()}
 	}
 	if namespace.DeletionTimestamp != nil {
-		return fmt.Errorf("remote namespace %s is still being deleted", namespace.Name)
+		return fmt.Errorf("remote namespace %s %w", namespace.Name, errEnding)
 	}
 	return nil
 }

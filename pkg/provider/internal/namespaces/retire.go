@@ -59,11 +59,11 @@ func (o *Opener) SyncRecord(ctx context.Context) error {
 
 // recheckRecorded opens a recorded namespace that is not open, or removes it
 // from the record if it is gone.
-func (o *Opener) recheckRecorded(ctx context.Context, remote, local string) error {
-	if !o.Namespaces.startOpening(local) {
-		return nil // another goroutine is opening it, or has opened it
+func (o *Opener) recheckRecorded(ctx context.Context, remote, local string) (err error) {
+	if claimed, _ := o.Namespaces.startOpening(local); !claimed {
+		return nil // another goroutine is opening it, has opened it, or will
 	}
-	defer o.finishOpening(local)
+	defer func() { o.finishOpening(local, err) }()
 	namespace, err := o.Remote.GetNamespace(ctx, remote)
 	if apierrors.IsNotFound(err) {
 		return o.currentAccess().forget(ctx, remote)

@@ -1,20 +1,48 @@
 package namespaces
 
 import (
+	"maps"
 	"sync"
 	"time"
+
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
 )
 
 // Set holds the open mapped namespaces: verified as akd's own, and watched.
 type Set struct {
+	clock   clock.PassiveClock
+	backoff workqueue.TypedRateLimiter[string] // of openings, by local namespace
+
 	mu      sync.Mutex
 	open    map[string]*Namespace // by local namespace
-	opening map[string]bool       // local namespaces that are being opened
+	opening map[string]*opening   // by local namespace, those that are not open
 }
 
+// opening is the attempt to open a namespace, or what became of the last one.
+type opening struct {
+	claimed bool
+	err     error     // of the last attempt
+	again   time.Time // when the next one may begin
+}
+
+const (
+	// An opening is tried again as a key is: the first time at once, for races that end
+	// within milliseconds. All keys of its namespace wait for it, so the longest wait
+	// is shorter.
+	reopenFirst   = 10 * time.Millisecond
+	reopenLongest = 10 * time.Second
+	// openingKept is how long a failure is remembered that nobody has asked for since.
+	openingKept = time.Minute
+)
+
 // NewSet returns an empty set.
-func NewSet() *Set {
-	return &Set{open: map[string]*Namespace{}, opening: map[string]bool{}}
+func NewSet(clock clock.PassiveClock) *Set {
+	return &Set{
+		clock:   clock,
+		backoff: workqueue.NewTypedItemExponentialFailureRateLimiter[string](reopenFirst, reopenLongest),
+		open:    map[string]*Namespace{}, opening: map[string]*opening{},
+	}
 }
 
 // Get returns the remote namespace of a local one, or nil until its content has
@@ -66,24 +94,43 @@ func (n *Set) add(opened *Namespace) {
 	n.open[opened.Local] = opened
 }
 
-// startOpening claims the opening of a namespace. It returns false if the
-// namespace is open or already being opened.
-func (n *Set) startOpening(local string) bool {
+// startOpening claims the opening of a namespace. It returns false if the namespace is
+// open or already being opened, and also, with the error of the last attempt, if it is
+// too early for another one.
+func (n *Set) startOpening(local string) (bool, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.open[local] != nil || n.opening[local] {
-		return false
+	last := n.opening[local]
+	switch {
+	case n.open[local] != nil || last != nil && last.claimed:
+		return false, nil
+	case last != nil && n.clock.Now().Before(last.again):
+		return false, last.err
 	}
-	n.opening[local] = true
-	return true
+	n.opening[local] = &opening{claimed: true}
+	return true, nil
 }
 
-// finishOpening releases the claim and reports whether the namespace is open.
-func (n *Set) finishOpening(local string) bool {
+// finishOpening releases the claim, and reports whether the namespace is open. If it is
+// not, nobody opens it before the next attempt is due, which is in longest at most.
+func (n *Set) finishOpening(local string, err error, longest time.Duration) (next time.Duration, open bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.opening, local)
-	return n.open[local] != nil
+	now := n.clock.Now()
+	maps.DeleteFunc(n.opening, func(name string, o *opening) bool {
+		forgotten := name == local || !o.claimed && now.Sub(o.again) > openingKept
+		if forgotten && name != local {
+			n.backoff.Forget(name)
+		}
+		return forgotten
+	})
+	if n.open[local] != nil {
+		n.backoff.Forget(local)
+		return 0, true
+	}
+	next = min(n.backoff.When(local), longest)
+	n.opening[local] = &opening{err: err, again: now.Add(next)}
+	return next, false
 }
 
 // expired reports whether no pod has used a namespace for ttl.

@@ -124,7 +124,7 @@ func (c *Controller) followLocal(interner *store.Interner) {
 // Services into it.
 func (c *Controller) followRemote(interner *store.Interner) {
 	c.events = newEventMirror(c.config.Mapper, c.local, c.remote, c.pods, c.logger)
-	c.namespaces = namespaces.NewSet()
+	c.namespaces = namespaces.NewSet(c.config.Clock)
 	c.opener = namespaces.NewOpener(namespaces.OpenerConfig{
 		Mapper:         c.config.Mapper,
 		Remote:         c.remote,
