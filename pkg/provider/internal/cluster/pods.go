@@ -66,9 +66,7 @@ func (c *Local) RequestToken(ctx context.Context, pod *corev1.Pod, want translat
 	if want.Audience != "" {
 		request.Spec.Audiences = []string{want.Audience}
 	}
-	granted, err := store.RetryUnknown(ctx, func() (*authenticationv1.TokenRequest, error) {
-		return c.client.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
-	})
+	granted, err := c.client.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("request a token of local service account %s/%s: %w", pod.Namespace, account, err)
 	}
