@@ -55,10 +55,12 @@ func (a Amounts) Add(more Amounts) {
 	}
 }
 
-// Sub subtracts the amounts of a pod.
+// Sub subtracts the amounts of a pod, and forgets what nobody uses any more.
 func (a Amounts) Sub(less Amounts) {
 	for name, n := range less {
-		a[name] -= n
+		if a[name] -= n; a[name] == 0 {
+			delete(a, name)
+		}
 	}
 }
 

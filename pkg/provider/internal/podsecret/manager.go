@@ -75,6 +75,7 @@ func New(config Config) *Manager {
 
 // Forget drops what is known of a deleted pod.
 func (m *Manager) Forget(pod types.UID) {
+	m.Certificates.Forget(pod)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.tooLarge, pod)

@@ -205,8 +205,7 @@ func (c *Controller) localPodChanged(change store.Change[*corev1.Pod]) {
 	}
 	if change.New == nil || change.Old != nil && change.Old.UID != change.New.UID {
 		c.queue.Add(queue.Secret.Key(pod.Namespace, contract.TokenSecretName(change.Old.UID)))
-		c.reconciler.forget(change.Old.UID)
-		c.certificates.Forget(change.Old.UID)
+		c.reconciler.gone.add(queue.Pod.Key(pod.Namespace, pod.Name), change.Old.UID)
 	}
 	c.queue.Add(queue.Pod.Key(pod.Namespace, pod.Name))
 }

@@ -36,6 +36,7 @@ type reconciler struct {
 	debouncer *statusDebouncer
 	released  *cooldown
 	slowdown  *slowdown
+	gone      *gonePods
 }
 
 // reconcilerConfig configures a reconciler.
@@ -66,10 +67,12 @@ func newReconciler(config reconcilerConfig) *reconciler {
 		debouncer:        newStatusDebouncer(config.clock),
 		released:         newCooldown(config.clock, releaseCooldown),
 		slowdown:         newSlowdown(config.clock),
+		gone:             newGonePods(),
 	}
 }
 
-// forget drops the in-memory state of a deleted local pod.
+// forget drops the in-memory state of a deleted local pod. No other goroutine may
+// reconcile a pod of its name: it would remember the deleted one again.
 func (r *reconciler) forget(pod types.UID) {
 	r.debouncer.written(pod)
 	r.tokens.Forget(pod)
@@ -159,6 +162,9 @@ func (r *reconciler) reconcileSecret(ctx context.Context, k queue.Key, attempts 
 }
 
 func (r *reconciler) reconcilePod(ctx context.Context, k queue.Key, attempts int) error {
+	for _, uid := range r.gone.take(k) {
+		r.forget(uid)
+	}
 	p := pair{key: k, remoteNamespace: r.namespaces.Get(k.Namespace), local: r.pods.Get(k.Namespace, k.Name)}
 	if p.remoteNamespace != nil {
 		p.remote = p.remoteNamespace.Pod(k.Name)

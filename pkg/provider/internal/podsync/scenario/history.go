@@ -38,6 +38,7 @@ func live(t *testing.T, history []string) lived {
 		s.mirror = true
 		j := newJudge(s)
 		s.start()
+		fresh := whatIsHeld(s.controller)
 		for number, line := range history {
 			if number > 0 && number == len(history)-1 {
 				l.before = s.state()
@@ -56,9 +57,12 @@ func live(t *testing.T, history []string) lived {
 		j.atRest()
 		s.pass("7")
 		_ = s.do(strings.Fields("wait 10m")) // for namespaces that nobody uses
-		j.rests()
+		j.rests(true)
 		_ = s.do(strings.Fields("wait 1h"))
 		j.atRest()
+		j.rests(false)
+		s.removeAll()
+		j.leavesNothing(fresh)
 		s.stop()
 		l.wrong = j.wrong
 	})
@@ -85,6 +89,27 @@ func (s *scenario) pass(code string) {
 		}
 		_ = s.do(strings.Fields("wait 1m"))
 	}
+}
+
+// removeAll removes everything that users have made, in both clusters, and waits until
+// nothing is left.
+func (s *scenario) removeAll() {
+	for _, pod := range s.local.pods() {
+		_ = s.do([]string{"local", "in", pod.Namespace, "finalize", pod.Name})
+		_ = s.do([]string{"local", "in", pod.Namespace, "delete", pod.Name})
+	}
+	for _, pod := range s.remote.pods() {
+		if pod.Labels[contract.LabelUID] == "" {
+			_ = s.do([]string{"remote", "in", pod.Namespace, "delete", pod.Name, "0"})
+		}
+	}
+	for _, kind := range copies() {
+		for _, namespace := range namespaces() {
+			s.local.storage.removeAll(resourceOf(kind), namespace)
+		}
+	}
+	s.pass("0")
+	_ = s.do(strings.Fields("wait 10m"))
 }
 
 // Shrink leaves out of a history what it does not need to fail.

@@ -179,11 +179,11 @@ func (j *judge) hears(cluster string, action clienttesting.Action) {
 	}
 }
 
-// rests begins the time in which nothing is left to write.
-func (j *judge) rests() {
+// rests begins, or ends, the time in which nothing is left to write.
+func (j *judge) rests(resting bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.resting = true
+	j.resting = resting
 }
 
 // countWrite ends akd if it writes without end.
@@ -292,6 +292,28 @@ func (j *judge) atRest() {
 	}
 	for _, kind := range copies() {
 		j.copiesAtRest(resourceOf(kind), locals, remotes)
+	}
+}
+
+// leavesNothing expects that akd leaves nothing in the remote cluster, and remembers no
+// more than at first, once users have nothing any more. Some pods of a cluster that went
+// back in time are left to a person.
+func (j *judge) leavesNothing(fresh held) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.s.kept() {
+		return
+	}
+	for _, kind := range append(contents(), "pods", "namespaces") {
+		for _, object := range j.s.remote.storage.in(metav1.NamespaceAll, resourceOf(kind)) {
+			meta, err := apimeta.Accessor(object)
+			if err == nil && meta.GetLabels()[contract.LabelNodeName] == Node {
+				j.complain("%s %s/%s is left", kind, meta.GetNamespace(), meta.GetName())
+			}
+		}
+	}
+	for _, more := range whatIsHeld(j.s.controller).beyond(fresh) {
+		j.complain("akd holds more: %s", more)
 	}
 }
 

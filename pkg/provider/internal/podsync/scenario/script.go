@@ -34,15 +34,16 @@ var errUnknown = errors.New("unknown")
 
 // scenario is the state of a running script.
 type scenario struct {
-	t       *testing.T
-	archive *txtar.Archive
-	local   *fakeServer
-	remote  *fakeServer
-	mirror  bool // akd mirrors Services
-	out     strings.Builder
-	stop    func()
-	kept    func() bool // orphans
-	started func()      // hears of each start of akd
+	t          *testing.T
+	archive    *txtar.Archive
+	local      *fakeServer
+	remote     *fakeServer
+	mirror     bool // akd mirrors Services
+	out        strings.Builder
+	stop       func()
+	controller *podsync.Controller
+	kept       func() bool // orphans
+	started    func()      // hears of each start of akd
 
 	requests atomic.Int64 // that akd makes before it dies; see crash
 }
@@ -92,7 +93,7 @@ func (s *scenario) start() {
 		Observe:        func(string, time.Duration) {},
 		CountToken:     func(error) {},
 	}, slog.New(slog.DiscardHandler))
-	s.kept = c.OrphansKept
+	s.kept, s.controller = c.OrphansKept, c
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx, func() {}) }()
 	s.stop = func() {

@@ -6,6 +6,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 )
 
 // statusDebouncer records since when a status has waited for the change that
@@ -78,4 +80,28 @@ func (c *cooldown) end(uid types.UID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.until, uid)
+}
+
+// gonePods holds the deleted local pods that are still to be forgotten, by the key whose
+// next reconcile does that.
+type gonePods struct {
+	mu   sync.Mutex
+	pods map[queue.Key][]types.UID
+}
+
+func newGonePods() *gonePods { return &gonePods{pods: map[queue.Key][]types.UID{}} }
+
+func (g *gonePods) add(k queue.Key, uid types.UID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pods[k] = append(g.pods[k], uid)
+}
+
+// take returns the pods of a key, once.
+func (g *gonePods) take(k queue.Key) []types.UID {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	taken := g.pods[k]
+	delete(g.pods, k)
+	return taken
 }
