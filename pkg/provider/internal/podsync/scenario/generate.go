@@ -96,6 +96,8 @@ func faults(r *rand.Rand) []weighted {
 	copied := pick(r, "configmaps", "secrets", "services", "endpointslices")
 	return []weighted{
 		{3, []string{"restart"}},
+		{1, []string{"skew " + pick(r, "-10m", "10m", "0s")}},
+		{1, []string{"local authorize " + pick(r, "late", "late", "soon")}},
 		{1, []string{"stop"}},
 		{2, []string{"start"}},
 		{4, []string{"crash " + pick(r, "0", "1", "2", "3", "5", "8")}},
@@ -119,7 +121,10 @@ func faults(r *rand.Rand) []weighted {
 		{1, []string{"remote reject " + pick(r, "policy", "webhook") + " no"}},
 		{1, []string{"local refuse create serviceaccounts/token busy"}},
 		{1, []string{side + " refuse list " + pick(r, "pods", "configmaps", "secrets", "services") + " busy"}},
-		{1, []string{side + " refuse all all away"}},
+		{1, []string{side + " fail all all " + pick(r, "401", "429", "500", "503", "504")}},
+		{2, []string{side + " fail " + pick(r, "get", "list", "create", "patch", "delete") + " pods " + pick(r, "429", "500", "503", "504")}},
+		{1, []string{"local fail patch pods/status " + pick(r, "429", "500", "503", "504")}},
+		{1, []string{"remote fail create " + pick(r, "namespaces", "rolebindings", copied) + " " + pick(r, "429", "500", "503", "504")}},
 		{5, []string{"local accept", "remote accept"}},
 	}
 }

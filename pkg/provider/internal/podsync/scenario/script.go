@@ -42,8 +42,9 @@ type scenario struct {
 	out        strings.Builder
 	stop       func()
 	controller *podsync.Controller
-	kept       func() bool // orphans
-	started    func()      // hears of each start of akd
+	skew       time.Duration // by which akd's clock is ahead, from the next start on
+	kept       func() bool   // orphans
+	started    func()        // hears of each start of akd
 
 	requests atomic.Int64 // that akd makes before it dies; see crash
 }
@@ -89,7 +90,7 @@ func (s *scenario) start() {
 		UnusedTTL:      5 * time.Minute,
 		MaxReferences:  8,
 		MaxOrphanShare: podsync.MaxOrphanShare,
-		Clock:          clock.RealClock{},
+		Clock:          skewedClock{by: s.skew},
 		Observe:        func(string, time.Duration) {},
 		CountToken:     func(error) {},
 	}, slog.New(slog.DiscardHandler))
@@ -104,6 +105,19 @@ func (s *scenario) start() {
 	}
 	settle()
 }
+
+// skewedClock is ahead of the API servers' clocks.
+type skewedClock struct {
+	clock.RealClock
+
+	by time.Duration
+}
+
+// Now implements clock.PassiveClock.
+func (c skewedClock) Now() time.Time { return c.RealClock.Now().Add(c.by) }
+
+// Since implements clock.PassiveClock.
+func (c skewedClock) Since(then time.Time) time.Duration { return c.Now().Sub(then) }
 
 func mapper() *translate.Mapper {
 	return &translate.Mapper{
@@ -150,23 +164,6 @@ func (s *scenario) do(words []string) error {
 		<-time.After(period) // in fake time
 		synctest.Wait()
 		return err
-	case "restart":
-		s.stop()
-		s.start()
-		return nil
-	case "stop":
-		s.stop()
-		s.stop = func() {}
-		return nil
-	case "start": // there is never a second one
-		s.stop()
-		s.start()
-		return nil
-	case "crash":
-		return s.crash(words[1])
-	case "mirror": // from the next start on
-		s.mirror = true
-		return nil
 	case "show":
 		s.show()
 		return nil
@@ -181,7 +178,30 @@ func (s *scenario) do(words []string) error {
 	if server, namespace, words := s.addressed(words); server != nil {
 		return s.act(server, namespace, words)
 	}
-	return fmt.Errorf("%w: command %q", errUnknown, words[0])
+	return s.control(words)
+}
+
+// control starts and ends akd, or makes it another one from its next start on.
+func (s *scenario) control(words []string) error {
+	switch words[0] {
+	case "start", "restart": // there is never a second one
+		s.stop()
+		s.start()
+	case "stop":
+		s.stop()
+		s.stop = func() {}
+	case "crash":
+		return s.crash(words[1])
+	case "mirror":
+		s.mirror = true
+	case "skew":
+		by, err := time.ParseDuration(words[1])
+		s.skew = by
+		return err
+	default:
+		return fmt.Errorf("%w: command %q", errUnknown, words[0])
+	}
+	return nil
 }
 
 // takesTime reports whether time passes while a line is played.
@@ -247,6 +267,10 @@ func (c *fakeServer) behave(words []string) error {
 		c.refuse(words[1], words[2], strings.Join(words[3:], " "))
 	case "reject":
 		c.reject(words[1], strings.Join(words[2:], " "))
+	case "fail":
+		return c.fail(words[1], words[2], words[3])
+	case "authorize":
+		c.authorizeLate(words[1] == "late")
 	case "accept":
 		c.accept()
 	case "lose":

@@ -47,14 +47,16 @@ type fakeServer struct {
 	secretUIDs int
 	eventUIDs  int
 	tokens     int
-	tenant     bool                       // see confine
-	refusals   map[string]error           // "verb resource" → error
-	lose       bool                       // the answer to the next write
-	hold       bool                       // the next write
-	held       []clienttesting.Action     // writes that have not arrived yet
-	dead       func() bool                // see scenario.crash
-	hear       func(clienttesting.Action) // hears what akd asks for, whatever the answer is
-	audit      func(clienttesting.Action) // sees what akd does before it is done
+	tenant     bool                               // see confine
+	late       bool                               // see authorizeLate
+	born       map[types.NamespacedName]time.Time // local pods
+	refusals   map[string]error                   // "verb resource" → error
+	lose       bool                               // the answer to the next write
+	hold       bool                               // the next write
+	held       []clienttesting.Action             // writes that have not arrived yet
+	dead       func() bool                        // see scenario.crash
+	hear       func(clienttesting.Action)         // hears what akd asks for, whatever the answer is
+	audit      func(clienttesting.Action)         // sees what akd does before it is done
 	writes     map[string]int
 	refused    map[string]int // writes
 }
@@ -65,7 +67,7 @@ const anyName = "NAME"
 func newFakeServer(name string) *fakeServer {
 	c := &fakeServer{
 		name: name, client: &fake.Clientset{}, storage: newStorage(),
-		refusals: map[string]error{}, writes: map[string]int{}, refused: map[string]int{},
+		refusals: map[string]error{}, writes: map[string]int{}, refused: map[string]int{}, born: map[types.NamespacedName]time.Time{},
 	}
 	c.client.AddReactor("*", "*", c.react)
 	c.client.AddReactor("*", "*", clienttesting.ObjectReaction(c.storage))
@@ -95,7 +97,7 @@ func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, e
 	if err := c.note(action.GetVerb(), resource); err != nil {
 		return true, nil, about(action, err)
 	}
-	if c.isConfined(action) {
+	if c.isConfined(action) || c.authorizesLater(action) {
 		return true, nil, apierrors.NewForbidden(action.GetResource().GroupResource(), "", errors.New("no role is bound there"))
 	}
 	if err := c.precondition(action); err != nil {
@@ -360,6 +362,9 @@ func (c *fakeServer) add(obj runtime.Object) error {
 		return fmt.Errorf("namespace %s is being terminated", meta.GetNamespace())
 	}
 	c.stamp(obj)
+	c.mu.Lock()
+	c.born[types.NamespacedName{Namespace: meta.GetNamespace(), Name: meta.GetName()}] = time.Now()
+	c.mu.Unlock()
 	return c.storage.Add(obj)
 }
 
@@ -451,6 +456,53 @@ func (c *fakeServer) refuse(verb, resource, message string) {
 		return
 	}
 	c.refusals[verb+" "+resource] = apierrors.NewForbidden(schema.GroupResource{Resource: resource}, "", errors.New(message))
+}
+
+// fail makes the server answer requests with an error that is no refusal, by its code.
+func (c *fakeServer) fail(verb, resource, code string) error {
+	answer := map[string]error{
+		"401": apierrors.NewUnauthorized("the token has expired"),
+		"429": apierrors.NewTooManyRequests("later", 1),
+		"500": apierrors.NewInternalError(errors.New("no")),
+		"503": apierrors.NewServiceUnavailable("no"),
+		"504": apierrors.NewTimeoutError("no", 1),
+	}[code]
+	if answer == nil {
+		return fmt.Errorf("%w: code %s", errUnknown, code)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refusals[verb+" "+resource] = answer
+	return nil
+}
+
+// graphLag is for how long the Node authorizer does not know a new pod.
+const graphLag = 300 * time.Millisecond
+
+// authorizeLate makes the Node authorizer lag: for a while after it is bound, a pod gives
+// akd no rights to what it refers to.
+func (c *fakeServer) authorizeLate(late bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.late = late
+}
+
+// authorizesLater reports whether akd has no right yet to something that a pod needs.
+func (c *fakeServer) authorizesLater(action clienttesting.Action) bool {
+	if !slices.Contains([]string{"serviceaccounts", "configmaps", "secrets"}, action.GetResource().Resource) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.late {
+		return false
+	}
+	for pod, born := range c.born {
+		if pod.Namespace == action.GetNamespace() && time.Since(born) < graphLag {
+			return true
+		}
+	}
+	return false
 }
 
 // reject makes the server answer 422 Invalid to new pods: as its own validation does,
