@@ -157,6 +157,10 @@ bench-restart: build ## Measure restarts of akd with running pods (simulated nod
 bench-idle: build ## Measure akd with idle pods (simulated nodes)
 	go run ./test/bench idle $(BENCHFLAGS)
 
+.PHONY: soak
+soak: build ## Let pods come and go for an hour, and look for what grows in akd (simulated nodes): BENCHFLAGS='--for 1h --pods 200'
+	go run ./test/bench soak $(BENCHFLAGS)
+
 .PHONY: bench-scale
 bench-scale: build ## Measure how the cost of akd grows with pods and namespaces (simulated nodes)
 	go run ./test/bench scale $(BENCHFLAGS)

@@ -82,7 +82,7 @@ func freeAddress(ctx context.Context) (string, error) {
 // start starts akd and waits until it has read both clusters and its node is
 // Ready.
 func (d *daemon) start(ctx context.Context) error {
-	log, err := os.OpenFile(filepath.Join(d.env.dir, "logs", "akd-bench.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(d.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("akd's log: %w", err)
 	}
@@ -110,6 +110,9 @@ func (d *daemon) start(ctx context.Context) error {
 		return nodeReady(ctx, d.env.clients[localSide])
 	})
 }
+
+// log is the file of akd's log.
+func (d *daemon) log() string { return filepath.Join(d.env.dir, "logs", "akd-bench.log") }
 
 // stop ends akd. It does nothing if akd does not run.
 func (d *daemon) stop() error {

@@ -34,16 +34,24 @@ func (m *idleMeasurement) run(ctx context.Context, env *environment) (string, er
 		return "", err
 	}
 	env.logf("watching for %s", m.time)
-	select {
-	case <-ctx.Done():
-		return "", ctx.Err()
-	case <-time.After(m.time):
+	if err := pause(ctx, m.time); err != nil {
+		return "", err
 	}
 	after, err := readIdle(ctx, d)
 	if err != nil {
 		return "", err
 	}
 	return m.report(before, after), d.keepHeap(ctx, "idle")
+}
+
+// pause lets time pass.
+func pause(ctx context.Context, length time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(length):
+		return nil
+	}
 }
 
 // idleReading is what akd has used and requested so far.

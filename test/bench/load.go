@@ -32,6 +32,8 @@ type place struct {
 	client   kubernetes.Interface
 	selector map[string]string
 	tokens   bool // pods mount a service account token
+	// tokenLife is the life of a second token that pods mount; 0 for none.
+	tokenLife time.Duration
 	// requestTokens lets the load request those tokens itself: kubelets do, but
 	// kwok does not.
 	requestTokens bool
@@ -92,7 +94,7 @@ func (p place) pod(run string, i int) *corev1.Pod {
 	command := []string{"sh", "-c", "trap exit TERM; while :; do sleep 1 & wait; done"}
 	settings := &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}
 	files := &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "files"}}
-	return &corev1.Pod{
+	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: fmt.Sprintf("bench-%d", i%p.spread), Name: fmt.Sprintf("%s-%d", run, i),
 			Labels: map[string]string{runLabel: run}, Annotations: p.annotations,
@@ -113,6 +115,13 @@ func (p place) pod(run string, i int) *corev1.Pod {
 			Volumes: []corev1.Volume{{Name: "files", VolumeSource: corev1.VolumeSource{ConfigMap: files}}},
 		},
 	}
+	if p.tokenLife > 0 {
+		token := &corev1.ServiceAccountTokenProjection{Path: "token", ExpirationSeconds: new(int64(p.tokenLife.Seconds()))}
+		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "token", VolumeSource: corev1.VolumeSource{
+			Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{ServiceAccountToken: token}}},
+		}})
+	}
+	return pod
 }
 
 // watched is when a load, or its watch, has seen one pod change.

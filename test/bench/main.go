@@ -51,7 +51,7 @@ func command() *cobra.Command {
 	flags.BoolVar(&o.keep, "keep", false, "leave the clusters running")
 	root.AddCommand(
 		podsCommand(o), latencyCommand(o), restartCommand(o), idleCommand(o),
-		scaleCommand(o), streamsCommand(o), cliCommand(o),
+		scaleCommand(o), streamsCommand(o), cliCommand(o), soakCommand(o),
 	)
 	return root
 }
@@ -88,6 +88,14 @@ func idleCommand(o *options) *cobra.Command {
 	cmd := o.command("idle", "Watch akd while its pods do nothing", m)
 	cmd.Flags().IntVar(&m.pods, "pods", 10000, "running pods")
 	cmd.Flags().DurationVar(&m.time, "for", 10*time.Minute, "how long to watch")
+	return cmd
+}
+
+func soakCommand(o *options) *cobra.Command {
+	m := &soakMeasurement{}
+	cmd := o.command("soak", "Let pods come and go for long, and look for what grows", m)
+	cmd.Flags().IntVar(&m.pods, "pods", 200, "pods, half of which stay")
+	cmd.Flags().DurationVar(&m.time, "for", time.Hour, "how long pods come and go")
 	return cmd
 }
 

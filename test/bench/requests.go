@@ -29,13 +29,13 @@ func (d *daemon) requests(ctx context.Context) (requests, error) {
 	return counts, nil
 }
 
-// sample is one series of a counter.
+// sample is one series of a counter or a gauge.
 type sample struct {
 	labels map[string]string
 	value  int
 }
 
-// samplesOf returns a counter's series from a page of metrics.
+// samplesOf returns the series of a counter or a gauge from a page of metrics.
 func samplesOf(page, name string) ([]sample, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(page))
@@ -48,7 +48,7 @@ func samplesOf(page, name string) ([]sample, error) {
 		for _, label := range metric.GetLabel() {
 			labels[label.GetName()] = label.GetValue()
 		}
-		samples = append(samples, sample{labels, int(metric.GetCounter().GetValue())})
+		samples = append(samples, sample{labels, int(metric.GetCounter().GetValue() + metric.GetGauge().GetValue())})
 	}
 	return samples, nil
 }

@@ -93,7 +93,7 @@ func restart(ctx context.Context, d *daemon) (r restarted, err error) {
 // settled waits until akd's CPU time stands almost still: akd has examined
 // everything that its start has queued.
 func settled(ctx context.Context, d *daemon) error {
-	const pause, still = time.Second, 50 * time.Millisecond
+	const interval, still = time.Second, 50 * time.Millisecond
 	last := time.Duration(-1)
 	for {
 		used, err := d.usage()
@@ -104,10 +104,8 @@ func settled(ctx context.Context, d *daemon) error {
 			return nil
 		}
 		last = used.cpu
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
+		if err := pause(ctx, interval); err != nil {
+			return err
 		}
 	}
 }

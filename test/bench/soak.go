@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// soakMeasurement lets pods come and go for long, beside others that stay and whose
+// tokens are renewed, and looks for what grows.
+type soakMeasurement struct {
+	pods int
+	time time.Duration
+}
+
+func (m *soakMeasurement) needs() (needs, error) {
+	if m.pods < 2 || m.time <= 0 {
+		return needs{}, errors.New("nothing to measure: give --pods of 2 or more, and --for")
+	}
+	return needs{simulatedPods: m.pods, sides: []side{localSide}, namespaces: namespaces, akd: true}, nil
+}
+
+// shortestToken is the shortest life of a service account token that can be requested.
+// https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/
+const shortestToken = 10 * time.Minute
+
+// betweenWaves leaves the machine to others.
+const betweenWaves = 5 * time.Second
+
+func (m *soakMeasurement) run(ctx context.Context, env *environment) (string, error) {
+	there := env.onAK()
+	there.tokenLife = shortestToken
+	env.logf("creating %d pods that stay", m.pods/2)
+	if err := populate(ctx, there, "stays", m.pods/2); err != nil {
+		return "", err
+	}
+	var s soak
+	begin := time.Now()
+	for wave := 0; time.Since(begin) < m.time; wave++ {
+		if err := pause(ctx, betweenWaves); err != nil {
+			return "", err
+		}
+		if err := m.wave(ctx, there, fmt.Sprint("wave", wave)); err != nil {
+			return "", err
+		}
+		s.waves++
+		state, err := env.daemon.state(ctx)
+		if err != nil {
+			return "", err
+		}
+		state.after = time.Since(begin)
+		s.states = append(s.states, state)
+		if wave%20 == 0 {
+			env.logf("%s of %s: %d waves, %s", state.after.Round(time.Second), m.time, s.waves, state)
+		}
+	}
+	log, err := os.ReadFile(env.daemon.log())
+	if err != nil {
+		return "", fmt.Errorf("akd's log: %w", err)
+	}
+	s.warnings = warnings(string(log))
+	return m.report(s), env.daemon.keepHeap(ctx, "soak")
+}
+
+// wave creates pods and deletes them again.
+func (m *soakMeasurement) wave(ctx context.Context, there place, run string) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	l := newLoad(there, run, m.pods-m.pods/2)
+	if err := l.watch(ctx); err != nil {
+		return err
+	}
+	if err := createRunning(ctx, l); err != nil {
+		return err
+	}
+	return deleteGone(ctx, l)
+}
+
+// soak is what was seen.
+type soak struct {
+	waves    int
+	states   []state
+	warnings []string // lines of akd's log
+}
+
+// state is what akd holds at one moment, after a garbage collection.
+type state struct {
+	after       time.Duration
+	heap        float64 // MiB
+	goroutines  float64
+	descriptors float64
+	renewals    float64 // of tokens, so far
+}
+
+func (s state) String() string {
+	return fmt.Sprintf("heap %.1f MiB, %.0f goroutines, %.0f descriptors", s.heap, s.goroutines, s.descriptors)
+}
+
+// state reads akd's state.
+func (d *daemon) state(ctx context.Context) (state, error) {
+	if _, err := d.get(ctx, "/debug/pprof/heap?gc=1"); err != nil {
+		return state{}, err
+	}
+	page, err := d.get(ctx, "/metrics")
+	if err != nil {
+		return state{}, err
+	}
+	values := map[string]float64{}
+	for _, name := range []string{"go_memstats_heap_alloc_bytes", "go_goroutines", "process_open_fds", "akd_token_renewals_total"} {
+		samples, err := samplesOf(page, name)
+		if err != nil {
+			return state{}, fmt.Errorf("read akd's metrics: %w", err)
+		}
+		if len(samples) == 0 {
+			return state{}, fmt.Errorf("akd has no metric %s", name)
+		}
+		for _, sample := range samples {
+			values[name] += float64(sample.value)
+		}
+	}
+	return state{
+		heap:        values["go_memstats_heap_alloc_bytes"] / (1 << 20),
+		goroutines:  values["go_goroutines"],
+		descriptors: values["process_open_fds"],
+		renewals:    values["akd_token_renewals_total"],
+	}, nil
+}
+
+var isWarning = regexp.MustCompile(`level=(WARN|ERROR)`)
+
+// warnings are the lines of a log that somebody would have to look at.
+func warnings(log string) []string {
+	var found []string
+	for line := range strings.Lines(log) {
+		if isWarning.MatchString(line) {
+			found = append(found, strings.TrimSpace(line))
+		}
+	}
+	return found
+}
+
+// figure is a figure of all states.
+func (s soak) figure(of func(state) float64) series {
+	var all series
+	for _, state := range s.states {
+		all = append(all, of(state))
+	}
+	return all
+}
+
+// slope is by how much a figure grows in an hour, by the least squares of the later
+// half of the states: akd's caches grow at first.
+func (s soak) slope(of func(state) float64) float64 {
+	states := s.states[len(s.states)/2:]
+	var n, sumX, sumY, sumXX, sumXY float64
+	for _, state := range states {
+		x, y := state.after.Hours(), of(state)
+		n, sumX, sumY, sumXX, sumXY = n+1, sumX+x, sumY+y, sumXX+x*x, sumXY+x*y
+	}
+	spread := n*sumXX - sumX*sumX
+	if spread == 0 {
+		return 0
+	}
+	return (n*sumXY - sumX*sumY) / spread
+}
+
+// soakFigure is a figure that must not grow.
+type soakFigure struct {
+	name string
+	of   func(state) float64
+	most float64 // share of the median by which it may grow in an hour
+}
+
+func soakFigures() []soakFigure {
+	return []soakFigure{
+		{"live objects, MiB", func(s state) float64 { return s.heap }, 0.05},
+		{"goroutines", func(s state) float64 { return s.goroutines }, 0.02},
+		{"descriptors", func(s state) float64 { return s.descriptors }, 0.02},
+	}
+}
+
+func (m *soakMeasurement) report(s soak) string {
+	t := table{head: []string{"figure", "at first", "at last", "median", "growth per hour"}}
+	var goals strings.Builder
+	for _, f := range soakFigures() {
+		all, slope := s.figure(f.of), s.slope(f.of)
+		cells := []string{f.name}
+		for _, value := range []float64{all[0], all[len(all)-1], all.median()} {
+			cells = append(cells, fmt.Sprintf("%.1f", value))
+		}
+		t.add(append(cells, fmt.Sprintf("%+.1f", slope))...)
+		share := slope / math.Max(all.median(), 1)
+		name := fmt.Sprintf("%s: growth of at most %.0f%% per hour", f.name, 100*f.most)
+		goals.WriteString(goal(name, share <= f.most, fmt.Sprintf("%+.1f%%", 100*share)))
+	}
+	figure := "none"
+	if len(s.warnings) > 0 {
+		figure = fmt.Sprintf("%d, such as `%s`", len(s.warnings), s.warnings[0])
+	}
+	goals.WriteString(goal("no warning in akd's log", len(s.warnings) == 0, figure))
+	last := s.states[len(s.states)-1]
+	return "### Pods that come and go\n\n" +
+		fmt.Sprintf("%d pods stay, and %d come and go, %d times in %.0f minutes; %.0f tokens were requested.\n\n",
+			m.pods/2, m.pods-m.pods/2, s.waves, last.after.Minutes(), last.renewals) +
+		t.String() + "\n" + goals.String()
+}
