@@ -95,6 +95,7 @@ test-unit: c-compiler ## Run the tests that need no cluster
 	go test -race ./...
 	cd test/clusters && go test -race ./...
 	cd test/policies && go test ./...
+	$(MAKE) simulate SEEDS=3000
 
 .PHONY: test-e2e
 test-e2e: build c-compiler ## Run the end-to-end tests, and a selection of Kubernetes' own, on real clusters (root on Linux)
@@ -136,8 +137,9 @@ skew: build c-compiler ## Run a short end-to-end test between different Kubernet
 	bin/skew --page docs/compatibility.md $(if $(filter all,$(SKEW)),--all)
 
 .PHONY: fuzz
-fuzz: ## Run each fuzz target for FUZZTIME (60s)
-	@status=0; for module in $(CODE); do (cd $$module && FUZZTIME=$(FUZZTIME) "$(CURDIR)/tools/fuzz") || status=1; done; exit $$status
+fuzz: ## Run each fuzz target for FUZZTIME (60s), and histories that nobody has lived
+	@status=0; for module in $(CODE); do (cd $$module && FUZZTIME=$(FUZZTIME) "$(CURDIR)/tools/fuzz") || status=1; done; \
+	  $(MAKE) simulate SEEDS=3000 SEED="$$(date +%s)" || status=1; exit $$status
 
 ##  Measure
 

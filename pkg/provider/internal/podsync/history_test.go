@@ -4,6 +4,10 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -19,29 +23,60 @@ var (
 	onlyFirst = flag.Bool("first", false, "end with the first history that goes wrong, as it is")
 )
 
-// historyLength is how many things happen in a history, about.
-const historyLength = 40
+const (
+	// historyLength is how many things happen in a history, about.
+	historyLength = 40
+	// enough histories that go wrong end the test.
+	enough = 10
+	// progressEvery is how many histories are lived between two lines of progress.
+	progressEvery = 50_000
+)
 
-// TestHistories lives histories that nobody has thought of. One that goes wrong is
-// made as short as possible and printed as a scenario.
+// TestHistories lives histories that nobody has thought of, one per processor at a time.
+// One that goes wrong is made as short as possible and printed as a scenario.
 func TestHistories(t *testing.T) {
 	quiet(t)
-	const enough = 10
-	failed := 0
-	for seed := *firstSeed; seed < *firstSeed+*seeds && failed < enough; seed++ {
-		history := scenario.Generate(seed, historyLength)
-		wrong := live(t, seed, history)
-		if len(wrong) == 0 {
-			continue
-		}
-		if *onlyFirst {
-			t.Fatalf("seed %d: %q", seed, wrong)
-		}
-		failed++
-		t.Logf("seed %d: %q", seed, wrong)
-		history = scenario.Shrink(history, func(shorter []string) bool { return len(live(t, seed, shorter)) > 0 })
-		t.Errorf("seed %d: %q\n%s", seed, wrong, scenario.Script(history, live(t, seed, history)))
+	var next, failed atomic.Uint64
+	next.Store(*firstSeed)
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for failed.Load() < enough {
+				seed := next.Add(1) - 1
+				if seed >= *firstSeed+*seeds {
+					return
+				}
+				if lived := seed - *firstSeed; lived > 0 && lived%progressEvery == 0 {
+					fmt.Fprintf(os.Stderr, "%d of %d histories, %d went wrong\n", lived, *seeds, failed.Load())
+				}
+				if liveSeed(t, seed) {
+					continue
+				}
+				if failed.Add(1); *onlyFirst {
+					failed.Store(enough)
+				}
+			}
+		})
 	}
+	workers.Wait()
+}
+
+// liveSeed reports whether nothing goes wrong in the history of a seed.
+func liveSeed(t *testing.T, seed uint64) bool {
+	t.Helper()
+	history := scenario.Generate(seed, historyLength)
+	wrong := live(t, seed, history)
+	switch {
+	case len(wrong) == 0:
+		return true
+	case *onlyFirst:
+		t.Errorf("seed %d: %q", seed, wrong)
+		return false
+	}
+	t.Logf("seed %d: %q", seed, wrong)
+	history = scenario.Shrink(history, func(shorter []string) bool { return len(live(t, seed, shorter)) > 0 })
+	t.Errorf("seed %d: %q\n%s", seed, wrong, scenario.Script(history, live(t, seed, history)))
+	return false
 }
 
 // quiet silences and unlinks what histories share.

@@ -96,7 +96,7 @@ func faults(r *rand.Rand) []weighted {
 	copied := pick(r, "configmaps", "secrets", "services", "endpointslices")
 	return []weighted{
 		{3, []string{"restart"}},
-		{1, []string{"skew " + pick(r, "-10m", "10m", "0s")}},
+		{1, []string{"skew " + pick(r, "-2m", "2m", "0s")}},
 		{1, []string{"local authorize " + pick(r, "late", "late", "soon")}},
 		{1, []string{"stop"}},
 		{2, []string{"start"}},

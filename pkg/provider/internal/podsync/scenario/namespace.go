@@ -40,6 +40,7 @@ func (c *fakeServer) end(namespace string) error {
 			}
 		}
 	}
+	c.finishNamespaces()
 	return nil
 }
 

@@ -123,6 +123,9 @@ func (c *fakeServer) serve(action clienttesting.Action, resource string) (bool, 
 			return true, nil, err
 		}
 		if resource == "serviceaccounts/token" {
+			if err := c.isBound(action); err != nil {
+				return true, nil, err
+			}
 			return true, &authenticationv1.TokenRequest{Status: authenticationv1.TokenRequestStatus{
 				Token: fmt.Sprintf("token-%d", c.next(&c.tokens)), ExpirationTimestamp: in(time.Hour),
 			}}, nil
@@ -138,11 +141,28 @@ func (c *fakeServer) serve(action clienttesting.Action, resource string) (bool, 
 		}
 		c.stamp(action.Object)
 	case clienttesting.DeleteActionImpl:
-		if resource == "pods" {
+		switch resource {
+		case "pods":
 			return true, nil, c.deleteGracefully(action)
+		case "namespaces":
+			return true, nil, c.end(action.Name)
 		}
 	}
 	return false, nil, nil
+}
+
+// isBound returns an error if the pod for which a token is requested is not there.
+func (c *fakeServer) isBound(action clienttesting.CreateActionImpl) error {
+	request, is := action.Object.(*authenticationv1.TokenRequest)
+	if !is || request.Spec.BoundObjectRef == nil {
+		return nil
+	}
+	bound := request.Spec.BoundObjectRef
+	pod, err := c.podNamed(action.Namespace, bound.Name)
+	if err == nil && pod.UID != bound.UID {
+		err = apierrors.NewConflict(resourceOf("pods").GroupResource(), bound.Name, errors.New("it has another UID"))
+	}
+	return err
 }
 
 // precondition checks the UID and the resource version that a write demands.
@@ -321,6 +341,9 @@ func (c *fakeServer) stamp(obj runtime.Object) {
 		prefix, counter = c.name+"-secret", &c.secretUIDs
 	case *corev1.Event:
 		prefix, counter = c.name+"-event", &c.eventUIDs
+	}
+	if pod, is := obj.(*corev1.Pod); is && pod.Status.Phase == "" {
+		pod.Status.Phase = corev1.PodPending
 	}
 	meta.SetUID(types.UID(fmt.Sprintf("%s-%d", prefix, c.next(counter))))
 	meta.SetCreationTimestamp(in(0))

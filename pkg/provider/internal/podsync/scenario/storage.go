@@ -11,13 +11,13 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/scheme"
 	clienttesting "k8s.io/client-go/testing"
@@ -160,8 +160,11 @@ func (s *storage) set(key objectKey, obj runtime.Object, meta metav1.Object, kin
 	case kind == watch.Modified && !exists:
 		return apierrors.NewNotFound(key.resource.GroupResource(), key.name)
 	}
-	if meta.GetUID() == "" && exists {
-		meta.SetUID(uidOf(s.objects[key]))
+	if exists {
+		keep(s.objects[key], meta)
+		if apiequality.Semantic.DeepEqual(s.objects[key], obj) {
+			return nil // no write, as in an API server
+		}
 	}
 	s.version++
 	meta.SetResourceVersion(strconv.Itoa(s.version))
@@ -170,12 +173,15 @@ func (s *storage) set(key objectKey, obj runtime.Object, meta metav1.Object, kin
 	return nil
 }
 
-func uidOf(obj runtime.Object) types.UID {
-	meta, err := apimeta.Accessor(obj)
+// keep lets a new state of an object have what an API server sets, and no client.
+func keep(last runtime.Object, meta metav1.Object) {
+	kept, err := apimeta.Accessor(last)
 	if err != nil {
 		panic(err)
 	}
-	return meta.GetUID()
+	meta.SetUID(kept.GetUID())
+	meta.SetCreationTimestamp(kept.GetCreationTimestamp())
+	meta.SetResourceVersion(kept.GetResourceVersion())
 }
 
 // Delete implements clienttesting.ObjectTracker.
