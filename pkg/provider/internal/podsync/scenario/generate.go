@@ -31,7 +31,7 @@ type weighted struct {
 
 // act returns something that happens: plausible, or nasty.
 func act(r *rand.Rand) []string {
-	acts := slices.Concat(podActs(r), objectActs(r), faults(r))
+	acts := slices.Concat(podActs(r), objectActs(r), faults(r), themes(r))
 	total := 0
 	for _, act := range acts {
 		total += act.weight
@@ -71,6 +71,36 @@ func podActs(r *rand.Rand) []weighted {
 		{1, []string{local + "end"}},
 		{1, []string{remote + "end"}},
 		{3, []string{"remote lag", "remote lose", create, "wait 1ms", kubelet}},
+	}
+}
+
+// themes are what happens together when a guard of akd's is needed: by chance alone it
+// would be rare.
+func themes(r *rand.Rand) []weighted {
+	name := pick(r, "a", "b", "c")
+	create := func(options string) string { return "local create " + name + options }
+	kubelet := "remote kubelet " + name + " " + pick(r, "0", "42")
+	remove := "local delete " + name
+	const settle = "settle"
+	running := []string{create(pick(r, " Never", " OnFailure")), settle, kubelet, settle}
+	with := func(lines ...string) weighted { return weighted{2, lines} }
+	after := func(lines ...string) weighted { return with(slices.Concat(running, lines)...) }
+	return []weighted{
+		// A pod is replaced while akd is about to release the former one.
+		after(remove, settle, "local lag", remove+" 0", create(""), kubelet, kubelet, settle),
+		// Somebody else's pod takes the place of a remote pod.
+		after("remote lag", "remote delete "+name+" 0", "remote finalize "+name, "remote create "+name, remove, settle),
+		with("remote create "+name, create(" Never"), settle, "remote delete "+name+" 0", settle),
+		// A write arrives after a later one.
+		with(create(" Never"), settle, "local hold", kubelet, settle, kubelet, settle, "local arrive"),
+		with(create(" Never"), "remote hold", settle, remove+" 0", create(" Always"), settle, "remote arrive"),
+		// akd starts beside caches that lag.
+		with("remote lag", create(" Never held"), "local lag", settle, remove, kubelet, "restart", kubelet, "restart"),
+		after("local lag", "remote lag", kubelet, remove+" 0", create(""), "restart"),
+		// A pod and its end are gone at once.
+		after(kubelet, "remote finalize "+name, "remote delete "+name+" 0", settle),
+		// A kubelet is silent, or its cache is.
+		after(remove, settle, "remote lag", kubelet, "wait "+pick(r, "35s", "2m", "6m")),
 	}
 }
 

@@ -28,6 +28,7 @@ type judge struct {
 	wrong []string
 	lives map[types.UID]*life // by the UID of the local pod
 
+	away    bool                   // akd does not run, or not for long
 	writes  int                    // of akd
 	resting bool                   // all faults have ended long ago
 	recent  map[string][]time.Time // requests of the last minute, by what they ask for
@@ -42,12 +43,15 @@ const mostWrites = 1000
 
 // life is what happened to one local pod.
 type life struct {
-	local    *corev1.Pod               // its last state
-	remotes  map[types.UID]*corev1.Pod // the last states of its remote pods
-	ran      map[types.UID]bool        // the remote pods that have run
-	deleted  bool                      // somebody else deleted its remote pod
-	exited   map[types.UID]time.Time   // when a remote pod reported its exit code
-	finished time.Time                 // when the local pod became final
+	local   *corev1.Pod               // its last state
+	remotes map[types.UID]*corev1.Pod // the last states of its remote pods
+	ran     map[types.UID]bool        // the remote pods that have run
+	deleted bool                      // somebody else deleted its remote pod
+	// stripped: somebody else took akd's finalizer off its remote pod, and unheard: akd
+	// may not have heard how the pod ended then.
+	stripped, unheard bool
+	exited            map[types.UID]time.Time // when a remote pod reported its exit code
+	finished          time.Time               // when the local pod became final
 }
 
 func newJudge(s *scenario) *judge {
@@ -101,7 +105,7 @@ func (j *judge) remoteChanged(pod *corev1.Pod) {
 	l.remotes[pod.UID] = pod
 	if pod.Status.Phase == corev1.PodRunning && !l.ran[pod.UID] {
 		l.ran[pod.UID] = true
-		if len(l.ran) > 1 && runsOnce(pod) && !j.restored {
+		if len(l.ran) > 1 && runsOnce(pod) && !j.restored && !l.unheard {
 			j.complain("local pod %s ran as %d remote pods", uid, len(l.ran))
 		}
 	}
@@ -112,21 +116,30 @@ func (j *judge) remoteChanged(pod *corev1.Pod) {
 
 // sees notes what somebody else does.
 func (j *judge) sees(words []string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if words[0] == "crash" || words[0] == "stop" {
+		j.away = true
+	}
 	server, namespace, words := j.s.addressed(words)
 	if server == nil || len(words) == 0 {
 		return
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	switch words[0] {
 	case "restore":
 		j.restored = true
-	case "delete", "end":
+	case "lag", "cut", "compact":
+		j.mayMiss()
+	case "delete", "end", "finalize":
 		for _, pod := range server.pods() {
 			uid := types.UID(pod.Labels[contract.LabelUID])
-			if uid != "" && pod.Namespace == namespace && (len(words) == 1 || pod.Name == words[1]) {
-				j.life(uid).deleted = true
+			if uid == "" || pod.Namespace != namespace || len(words) > 1 && pod.Name != words[1] {
+				continue
 			}
+			life := j.life(uid)
+			life.deleted = life.deleted || words[0] != "finalize"
+			life.stripped = life.stripped || words[0] == "finalize"
+			life.unheard = life.unheard || life.stripped && (j.away || server.storage.lags())
 		}
 	}
 }
@@ -164,6 +177,15 @@ func (j *judge) forgets() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	clear(j.recent)
+	j.away = false
+	j.mayMiss()
+}
+
+// mayMiss notes that akd does not hear of what just happens.
+func (j *judge) mayMiss() {
+	for _, life := range j.lives {
+		life.unheard = life.unheard || life.stripped && life.finished.IsZero()
+	}
 }
 
 // hears sees what akd asks for, also if it is refused.
@@ -439,7 +461,7 @@ func (j *judge) trueEnd(uid types.UID, life *life) {
 		if !ended || life.exited[remote.UID].After(life.finished) {
 			continue
 		}
-		if runsOnce(local) && (!known || got != want) {
+		if runsOnce(local) && !life.unheard && (!known || got != want) {
 			j.complain("local pod %s ended with %s, its remote pod with %s", uid, got, want)
 		}
 	}

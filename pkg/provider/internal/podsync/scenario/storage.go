@@ -259,6 +259,13 @@ func tooLarge(wanted string, current int) error {
 	return err
 }
 
+// lags reports whether the watch cache lags.
+func (s *storage) lags() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lagging
+}
+
 // visible is the version that the watch cache has reached.
 func (s *storage) visible() int {
 	if s.lagging {
