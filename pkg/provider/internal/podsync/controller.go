@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
@@ -365,6 +366,17 @@ func (c *Controller) resync(ctx context.Context) {
 	})
 }
 
+// remoteOwners returns the UIDs of the local pods that have a remote pod.
+func (c *Controller) remoteOwners() map[types.UID]bool {
+	owners := map[types.UID]bool{}
+	for _, namespace := range c.namespaces.All() {
+		for _, pod := range namespace.Pods.All() {
+			owners[types.UID(pod.Labels[contract.LabelUID])] = true
+		}
+	}
+	return owners
+}
+
 // collectGarbage deletes unused namespaces and prunes old records.
 func (c *Controller) collectGarbage(ctx context.Context) {
 	interval := min(max(c.config.UnusedTTL/5, time.Second), time.Minute)
@@ -372,7 +384,9 @@ func (c *Controller) collectGarbage(ctx context.Context) {
 		return len(c.pods.In(namespace.Local)) > 0 || c.services.Uses(namespace.Local)
 	}
 	tick.Every(ctx, c.config.Clock, interval, func(ctx context.Context) {
-		c.index.prune()
+		if c.namespaces.Read() {
+			c.index.prune(c.remoteOwners())
+		}
 		c.reconciler.slowdown.prune()
 		err := c.opener.DeleteUnused(ctx, c.config.Clock.Now(), c.config.UnusedTTL, used)
 		if err != nil && !apierrors.IsForbidden(err) {

@@ -1,6 +1,7 @@
 package podsync
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -13,8 +14,13 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// deletionMemory is how long a watched deletion is remembered.
-const deletionMemory = 24 * time.Hour
+const (
+	// deletionMemory is how long a watched deletion is remembered at most.
+	deletionMemory = 24 * time.Hour
+	// deletionLinger is how long it is remembered if there is no remote pod: a watch may
+	// not have reported it yet.
+	deletionLinger = 5 * time.Minute
+)
 
 // podIndex indexes the local pods by UID. It records watched deletions, and what
 // akd knows of the remote pods that no cache has.
@@ -116,15 +122,15 @@ func (i *podIndex) graceOf(uid types.UID) *int64 {
 	return i.deleted[uid].grace
 }
 
-// prune drops old deletions.
-func (i *podIndex) prune() {
+// prune drops deletions that are of no use any more. remote has the UIDs of the local
+// pods whose remote pods exist.
+func (i *podIndex) prune(remote map[types.UID]bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for uid, deleted := range i.deleted {
-		if i.clock.Since(deleted.when) > deletionMemory {
-			delete(i.deleted, uid)
-		}
-	}
+	maps.DeleteFunc(i.deleted, func(uid types.UID, deleted deletion) bool {
+		age := i.clock.Since(deleted.when)
+		return age > deletionMemory || age > deletionLinger && !remote[uid]
+	})
 }
 
 // sends records that the remote pod is about to be sent, and reports whether it is the

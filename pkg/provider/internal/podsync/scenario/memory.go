@@ -19,16 +19,14 @@ func whatIsHeld(object any) held {
 	return h
 }
 
-// bounded are the fields that have a bound of their own: deletions of the last day, and a
-// number of texts.
-func bounded() []string { return []string{".index.deleted", ".Interner.known"} }
+// bounded is the field that has a bound of its own, a number of texts.
+const bounded = ".Interner.known"
 
 // beyond describes what is held that others do not hold.
 func (h held) beyond(others held) []string {
 	var more []string
 	for _, path := range slices.Sorted(maps.Keys(h)) {
-		isBounded := slices.ContainsFunc(bounded(), func(field string) bool { return strings.HasSuffix(path, field) })
-		if h[path] > others[path] && !isBounded {
+		if h[path] > others[path] && !strings.HasSuffix(path, bounded) {
 			more = append(more, fmt.Sprintf("%s has %d elements, at first %d", path, h[path], others[path]))
 		}
 	}
