@@ -56,8 +56,11 @@ func (c *Local) ReleasePod(ctx context.Context, pod PodRef) error {
 }
 
 // RequestToken requests a token of the pod's service account that is bound to the
-// pod.
-func (c *Local) RequestToken(ctx context.Context, pod *corev1.Pod, want translate.Token) (*authenticationv1.TokenRequestStatus, error) {
+// pod. It asks repeatedly for a moment while the API server may not know a new pod yet,
+// unless known says that it does.
+func (c *Local) RequestToken(
+	ctx context.Context, pod *corev1.Pod, want translate.Token, known bool,
+) (*authenticationv1.TokenRequestStatus, error) {
 	account := translate.ServiceAccount(pod)
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		ExpirationSeconds: new(want.ExpirationSeconds),
@@ -66,7 +69,16 @@ func (c *Local) RequestToken(ctx context.Context, pod *corev1.Pod, want translat
 	if want.Audience != "" {
 		request.Spec.Audiences = []string{want.Audience}
 	}
-	granted, err := c.client.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
+	ask := func() (*authenticationv1.TokenRequest, error) {
+		return c.client.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
+	}
+	var granted *authenticationv1.TokenRequest
+	var err error
+	if known {
+		granted, err = ask()
+	} else {
+		granted, err = store.RetryUnknown(ctx, ask)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("request a token of local service account %s/%s: %w", pod.Namespace, account, err)
 	}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -31,12 +32,12 @@ func TestTokenOfFreshPod(t *testing.T) {
 		reason  string
 		answers []error
 		want    func(error) bool
+		known   bool
 	}{
-		"Caches": {"They lag by milliseconds.", unknown, func(err error) bool { return err == nil }},
-		"Refusal": {
-			"One that lasts is believed.", []error{unknown[0], unknown[0], unknown[0], unknown[0], unknown[0], unknown[0]}, apierrors.IsForbidden,
-		},
-		"Other": {"Everything else is for the queue.", []error{apierrors.NewInternalError(errors.New("etcd"))}, apierrors.IsInternalError},
+		"Caches":  {"They lag by milliseconds.", unknown, func(err error) bool { return err == nil }, false},
+		"Refusal": {"One that lasts is believed.", slices.Repeat(unknown[:1], 6), apierrors.IsForbidden, false},
+		"Known":   {"A lasting refusal is not asked about again at once.", unknown[:1], apierrors.IsForbidden, true},
+		"Other":   {"Everything else is for the queue.", []error{apierrors.NewInternalError(errors.New("etcd"))}, apierrors.IsInternalError, false},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -52,7 +53,7 @@ func TestTokenOfFreshPod(t *testing.T) {
 				})
 				local := NewLocal(client, client, "ak")
 				pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", UID: "u"}}
-				if _, err := local.RequestToken(t.Context(), pod, translate.Token{}); !tc.want(err) {
+				if _, err := local.RequestToken(t.Context(), pod, translate.Token{}, tc.known); !tc.want(err) {
 					t.Errorf("%s: after %d requests: %v", tc.reason, requests, err)
 				}
 			})

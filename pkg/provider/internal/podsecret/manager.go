@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
@@ -50,6 +51,9 @@ type Manager struct {
 	// tooLarge has the size of the tokens of each pod whose Secret is too large, so
 	// that they are not requested again in vain.
 	tooLarge map[types.UID]int
+	// refused has the pods whose tokens were refused at last, and not only because an
+	// API server did not know the pod yet.
+	refused map[types.UID]bool
 }
 
 // Config configures a Manager.
@@ -70,6 +74,7 @@ func New(config Config) *Manager {
 		secrets:  config.Remote.SecretWriter(),
 		requests: semaphore.NewWeighted(requestsAtOnce),
 		tooLarge: map[types.UID]int{},
+		refused:  map[types.UID]bool{},
 	}
 }
 
@@ -79,6 +84,7 @@ func (m *Manager) Forget(pod types.UID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.tooLarge, pod)
+	delete(m.refused, pod)
 }
 
 // Ensure makes the Secret hold valid tokens, the current bundles and the issued
@@ -200,6 +206,7 @@ func (m *Manager) request(ctx context.Context, pod *corev1.Pod, wanted []transla
 		return data, time.Time{}, nil
 	}
 	requested := m.Clock.Now()
+	known := m.wasRefused(pod.UID)
 	distinct := translate.DistinctTokens(wanted)
 	granted := make([]*authenticationv1.TokenRequestStatus, len(distinct))
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -210,11 +217,12 @@ func (m *Manager) request(ctx context.Context, pod *corev1.Pod, wanted []transla
 				return err
 			}
 			defer m.requests.Release(1)
-			granted[i], err = m.Local.RequestToken(groupCtx, pod, same[0])
+			granted[i], err = m.Local.RequestToken(groupCtx, pod, same[0], known)
 			return err
 		})
 	}
 	err := group.Wait()
+	m.answered(pod.UID, err)
 	m.Count(err)
 	if err != nil {
 		return nil, time.Time{}, err
@@ -231,6 +239,24 @@ func (m *Manager) request(ctx context.Context, pod *corev1.Pod, wanted []transla
 	}
 	// Jitter spreads load; nothing secret depends on it.
 	return data, renew.Add(-rand.N(renewJitter)), nil //nolint:gosec // see above
+}
+
+// wasRefused reports whether a pod's tokens were refused at last.
+func (m *Manager) wasRefused(pod types.UID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.refused[pod]
+}
+
+// answered notes whether a pod's tokens were refused.
+func (m *Manager) answered(pod types.UID, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
+		m.refused[pod] = true
+	} else if err == nil {
+		delete(m.refused, pod)
+	}
 }
 
 // Store writes the Secret that Prepare returned.

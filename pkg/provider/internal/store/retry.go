@@ -12,17 +12,31 @@ import (
 const (
 	firstWait   = 5 * time.Millisecond
 	longestWait = 500 * time.Millisecond
-	// steps attempts take about two seconds in total: the waits are 5, 10, …
+	// longSteps attempts take about two seconds in total: the waits are 5, 10, …
 	// 320 ms, and then 500 ms twice.
-	steps = 10
+	longSteps = 10
+	// shortSteps attempts take about a fifth of a second in total.
+	shortSteps = 6
 )
 
-// RetryForbidden retries a request for about two seconds while it is forbidden:
-// the Node authorizer's graph and a new RoleBinding lag behind the binding of a
-// pod by milliseconds, so only a lasting refusal counts. Use it where no queue repeats
-// the request soon.
+// RetryForbidden retries a request for about two seconds while it is forbidden.
+// The Node authorizer's graph and a new RoleBinding lag behind the binding of a
+// pod by milliseconds, so only a lasting refusal counts.
 // https://kubernetes.io/docs/reference/access-authn-authz/node/
 func RetryForbidden[R any](ctx context.Context, request func() (R, error)) (R, error) {
+	return retry(ctx, longSteps, func(err error) bool { return !apierrors.IsForbidden(err) }, request)
+}
+
+// RetryUnknown retries a request for a fifth of a second while it is forbidden or
+// its object is not found. Use it if the request blocks a worker that other pods
+// need and the API server answers from its own caches, which may not contain new
+// objects yet.
+func RetryUnknown[R any](ctx context.Context, request func() (R, error)) (R, error) {
+	return retry(ctx, shortSteps, func(err error) bool { return !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) }, request)
+}
+
+// retry makes a request until believed accepts its error, at most steps times.
+func retry[R any](ctx context.Context, steps int, believed func(error) bool, request func() (R, error)) (R, error) {
 	var result R
 	var last error
 	asked := false
@@ -30,7 +44,7 @@ func RetryForbidden[R any](ctx context.Context, request func() (R, error)) (R, e
 	err := wait.ExponentialBackoffWithContext(ctx, backoff, func(context.Context) (bool, error) {
 		asked = true
 		result, last = request()
-		return !apierrors.IsForbidden(last), nil
+		return believed(last), nil
 	})
 	if !asked {
 		return result, err // ctx had ended before
