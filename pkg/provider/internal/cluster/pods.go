@@ -4,6 +4,7 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -92,9 +93,16 @@ func deleteExactly(uid types.UID) metav1.DeleteOptions {
 }
 
 // IsNotFoundOrConflict reports whether a write found no object, or another object
-// of the same name. A failed UID precondition is a conflict.
+// of the same name. A failed UID precondition is a conflict; in a patch, the UID is a
+// field that cannot be changed.
 func IsNotFoundOrConflict(err error) bool {
-	return apierrors.IsNotFound(err) || apierrors.IsConflict(err)
+	return apierrors.IsNotFound(err) || apierrors.IsConflict(err) || apierrors.IsInvalid(err) && aboutUID(err)
+}
+
+func aboutUID(err error) bool {
+	answer, ok := errors.AsType[*apierrors.StatusError](err)
+	return ok && answer.ErrStatus.Details != nil &&
+		slices.ContainsFunc(answer.ErrStatus.Details.Causes, func(cause metav1.StatusCause) bool { return cause.Field == "metadata.uid" })
 }
 
 // CertificateRequests selects the requests of this node's pods. A node may read

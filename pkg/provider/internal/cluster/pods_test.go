@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -37,7 +39,9 @@ func TestTokenOfFreshPod(t *testing.T) {
 		"Caches":  {"They lag by milliseconds.", unknown, func(err error) bool { return err == nil }, false},
 		"Refusal": {"One that lasts is believed.", slices.Repeat(unknown[:1], 6), apierrors.IsForbidden, false},
 		"Known":   {"A lasting refusal is not asked about again at once.", unknown[:1], apierrors.IsForbidden, true},
-		"Other":   {"Everything else is for the queue.", []error{apierrors.NewInternalError(errors.New("etcd"))}, apierrors.IsInternalError, false},
+		"Other": {
+			"Everything else is for the queue.", []error{apierrors.NewInternalError(errors.New("etcd"))}, apierrors.IsInternalError, false,
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -58,5 +62,29 @@ func TestTokenOfFreshPod(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// An API server finds another UID in a patch only when it validates the result, as
+// testdata/answers.txtar of podsync has it.
+func TestIsNotFoundOrConflict(t *testing.T) {
+	t.Parallel()
+	invalid := func(path string) error {
+		immutable := field.Invalid(field.NewPath(path), "u", "field is immutable")
+		return apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "web", field.ErrorList{immutable})
+	}
+	cases := map[string]struct {
+		err  error
+		want bool
+	}{
+		"other UID in a patch": {fmt.Errorf("patch: %w", invalid("metadata.uid")), true},
+		"another field":        {invalid("spec.containers"), false},
+		"other UID":            {apierrors.NewConflict(schema.GroupResource{Resource: "pods"}, "web", errors.New("no")), true},
+		"none":                 {nil, false},
+	}
+	for name, tc := range cases {
+		if got := IsNotFoundOrConflict(tc.err); got != tc.want {
+			t.Errorf("%s: %t", name, got)
+		}
 	}
 }

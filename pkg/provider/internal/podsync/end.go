@@ -98,8 +98,8 @@ func (r *reconciler) letGo(ctx context.Context, p pair) error {
 		}
 	}
 	patched, err := r.remote.PatchPod(ctx, cluster.RefTo(p.remote), translate.LastStatePatch(p.remote))
-	if apierrors.IsNotFound(err) {
-		return nil
+	if cluster.IsNotFoundOrConflict(err) {
+		return nil // the watch tells
 	}
 	if err != nil {
 		return err
