@@ -111,6 +111,11 @@ e2e: test-e2e ## Run test-e2e as a tenant, with the slow tests: restores of etcd
 simulate: ## Let akd live random histories between two fake clusters: SEEDS=10000 SEED=1
 	go test -count=1 -timeout 0 ./pkg/provider/internal/podsync -run '^TestHistories$$' -args -seeds $(or $(SEEDS),10000) -seed $(or $(SEED),1)
 
+.PHONY: simulate-conformance
+simulate-conformance: build ## Hold the answers of the fake servers against those of a real API server (root on Linux)
+	go test -count=1 ./pkg/provider/internal/podsync/scenario -run '^TestAnswers$$'
+	go test -count=1 -tags e2e ./test/e2e -run '^TestAnswers$$'
+
 .PHONY: explore
 explore: ## Let akd live all histories of one pod with DEPTH acts: DEPTH=4
 	go test -count=1 -timeout 0 -v ./pkg/provider/internal/podsync -run '^TestExploration$$' -args -depth $(or $(DEPTH),4)

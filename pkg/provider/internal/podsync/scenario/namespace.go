@@ -69,7 +69,7 @@ func (c *fakeServer) admitsInto(action clienttesting.CreateActionImpl) error {
 		return err
 	}
 	if c.isEnding(name) {
-		err := apierrors.NewForbidden(action.GetResource().GroupResource(), "",
+		err := apierrors.NewForbidden(action.GetResource().GroupResource(), nameOf(action.Object),
 			errors.New("unable to create new content in namespace "+name+" because it is being terminated"))
 		err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause, Message: "it is ending"}}
 		return err

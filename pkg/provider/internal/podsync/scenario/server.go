@@ -160,35 +160,18 @@ func (c *fakeServer) isBound(action clienttesting.CreateActionImpl) error {
 	bound := request.Spec.BoundObjectRef
 	pod, err := c.podNamed(action.Namespace, bound.Name)
 	if err == nil && pod.UID != bound.UID {
-		err = apierrors.NewConflict(resourceOf("pods").GroupResource(), bound.Name, errors.New("it has another UID"))
+		err = apierrors.NewConflict(schema.GroupResource{Resource: "Pod"}, bound.Name, errors.New("it has another UID"))
 	}
 	return err
 }
 
-// precondition checks the UID and the resource version that a write demands.
+// precondition checks the UID and the resource version that a write demands. An API
+// server answers a deletion with the kind, and finds another UID in a patch only when it
+// validates the result.
 func (c *fakeServer) precondition(action clienttesting.Action) error {
-	var demanded metav1.ObjectMeta
-	switch action := action.(type) {
-	case clienttesting.UpdateActionImpl:
-		object, err := apimeta.Accessor(action.Object)
-		if err != nil {
-			return err
-		}
-		demanded = metav1.ObjectMeta{Name: object.GetName(), UID: object.GetUID(), ResourceVersion: object.GetResourceVersion()}
-	case clienttesting.PatchActionImpl:
-		var patch metav1.PartialObjectMetadata
-		if err := json.Unmarshal(action.Patch, &patch); err != nil {
-			return err
-		}
-		demanded = patch.ObjectMeta
-		demanded.Name = action.Name
-	case clienttesting.DeleteActionImpl:
-		demanded.Name = action.Name
-		if p := action.DeleteOptions.Preconditions; p != nil {
-			demanded.UID, demanded.ResourceVersion = ptr.Deref(p.UID, ""), ptr.Deref(p.ResourceVersion, "")
-		}
-	default:
-		return nil
+	demanded, err := demandedBy(action)
+	if err != nil || demanded.Name == "" {
+		return err
 	}
 	found, err := c.storage.Get(action.GetResource(), action.GetNamespace(), demanded.Name)
 	if err != nil {
@@ -198,11 +181,49 @@ func (c *fakeServer) precondition(action clienttesting.Action) error {
 	if err != nil {
 		return err
 	}
-	if demanded.UID != "" && demanded.UID != meta.GetUID() ||
-		demanded.ResourceVersion != "" && demanded.ResourceVersion != meta.GetResourceVersion() {
-		return apierrors.NewConflict(action.GetResource().GroupResource(), demanded.Name, errors.New("a precondition does not hold"))
+	kind := kindOf(action.GetResource().Resource)
+	other := demanded.UID != "" && demanded.UID != meta.GetUID()
+	resource := action.GetResource().GroupResource()
+	switch action.(type) {
+	case clienttesting.DeleteActionImpl:
+		if kind != "Namespace" {
+			resource.Resource = kind
+		}
+	case clienttesting.PatchActionImpl:
+		if demanded.ResourceVersion == "" && other {
+			return apierrors.NewInvalid(schema.GroupKind{Kind: kind}, demanded.Name,
+				field.ErrorList{field.Invalid(field.NewPath("metadata", "uid"), demanded.UID, "field is immutable")})
+		}
+	}
+	if other || demanded.ResourceVersion != "" && demanded.ResourceVersion != meta.GetResourceVersion() {
+		return apierrors.NewConflict(resource, demanded.Name, errors.New("a precondition does not hold"))
 	}
 	return nil
+}
+
+// demandedBy returns the name, the UID and the resource version that a write is for.
+func demandedBy(action clienttesting.Action) (demanded metav1.ObjectMeta, err error) {
+	switch action := action.(type) {
+	case clienttesting.UpdateActionImpl:
+		object, err := apimeta.Accessor(action.Object)
+		if err != nil {
+			return demanded, err
+		}
+		return metav1.ObjectMeta{Name: object.GetName(), UID: object.GetUID(), ResourceVersion: object.GetResourceVersion()}, nil
+	case clienttesting.PatchActionImpl:
+		var patch metav1.PartialObjectMetadata
+		if err := json.Unmarshal(action.Patch, &patch); err != nil {
+			return demanded, err
+		}
+		demanded = patch.ObjectMeta
+		demanded.Name = action.Name
+	case clienttesting.DeleteActionImpl:
+		demanded.Name = action.Name
+		if p := action.DeleteOptions.Preconditions; p != nil {
+			demanded.UID, demanded.ResourceVersion = ptr.Deref(p.UID, ""), ptr.Deref(p.ResourceVersion, "")
+		}
+	}
+	return demanded, nil
 }
 
 // isWrite reports whether requests with that verb change something.
