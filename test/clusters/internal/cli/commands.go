@@ -111,7 +111,7 @@ func (a *app) logs() *cobra.Command {
 func (a *app) link() *cobra.Command {
 	var state link.State
 	cmd := &cobra.Command{
-		Use:   "link --latency 50ms | --cut | --restore",
+		Use:   "link --latency 50ms | --cut | --half-open | --reset | --restore",
 		Short: "Slow down, cut or restore the link between akd and the remote API server",
 		Long: `Slow down, cut or restore the link between akd and the remote API server, which
 akd-remote.kubeconfig uses.
@@ -119,19 +119,22 @@ akd-remote.kubeconfig uses.
 --latency delays each round trip, on existing and new connections.
 --cut acts like a network partition: bytes vanish in both directions and nothing
 is reset. New connections are accepted but get no answer.
---restore undoes both, and closes the connections that lived through a cut.`,
+--half-open does so in one direction: requests arrive, and their answers vanish.
+--reset resets each connection as soon as it carries a byte.
+--restore undoes all, and closes the connections in which bytes are missing.
+Each replaces what was set before.`,
 		Example: `  clusters link --latency 50ms
   clusters link --cut
   clusters link --restore`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			given := 0
-			for _, name := range []string{"latency", "cut", "restore"} {
+			for _, name := range []string{"latency", "cut", "half-open", "reset", "restore"} {
 				if cmd.Flags().Changed(name) {
 					given++
 				}
 			}
 			if given != 1 {
-				return usageError{errors.New("give exactly one of --latency, --cut and --restore")}
+				return usageError{errors.New("give exactly one of --latency, --cut, --half-open, --reset and --restore")}
 			}
 			if state.Latency < 0 {
 				return usageError{fmt.Errorf("--latency %s is negative: give a duration such as 50ms, or --restore", state.Latency)}
@@ -145,7 +148,9 @@ is reset. New connections are accepted but get no answer.
 	}
 	cmd.Flags().DurationVar(&state.Latency, "latency", 0, "delay of each round trip, such as 50ms")
 	cmd.Flags().BoolVar(&state.Cut, "cut", false, "let no bytes through")
-	cmd.Flags().Bool("restore", false, "undo --latency and --cut")
+	cmd.Flags().BoolVar(&state.HalfOpen, "half-open", false, "let no bytes of answers through")
+	cmd.Flags().BoolVar(&state.Reset, "reset", false, "reset each connection as soon as it is used")
+	cmd.Flags().Bool("restore", false, "undo everything else")
 	return cmd
 }
 

@@ -17,12 +17,23 @@ import (
 const (
 	latencyToxic = "latency"
 	cutToxic     = "cut"
+	resetToxic   = "reset"
+)
+
+// Directions of the link, as toxiproxy calls them.
+const (
+	upstream   = "upstream"
+	downstream = "downstream"
 )
 
 // State is the condition of the link.
 type State struct {
 	// Cut lets nothing through.
 	Cut bool `json:"cut"`
+	// HalfOpen lets requests through, and no answers.
+	HalfOpen bool `json:"halfOpen"`
+	// Reset resets each connection at its next byte.
+	Reset bool `json:"reset"`
 	// Latency is added to each round trip, half in each direction.
 	Latency time.Duration `json:"latencyNanoseconds"`
 }
@@ -44,17 +55,20 @@ type toxic struct {
 //
 // A cut link acts like a network partition: bytes vanish in both directions and no
 // connection is reset. New connections are accepted, because the proxy accepts
-// before it dials upstream, but get no answer. A restored link closes the
-// connections that lived through the cut, because bytes are missing in them.
+// before it dials upstream, but get no answer. A half-open link does so to answers
+// only. A restored link closes the connections that lived through either, because
+// bytes are missing in them.
 func (c Control) Set(ctx context.Context, state State) error {
-	for _, stream := range []string{"upstream", "downstream"} {
+	for _, stream := range []string{upstream, downstream} {
 		cut := toxic{Name: cutToxic + "-" + stream, Type: "timeout", Attributes: map[string]int64{"timeout": 0}}
 		slow := toxic{Name: latencyToxic + "-" + stream, Type: "latency"}
 		slow.Attributes = map[string]int64{"latency": (state.Latency / 2).Milliseconds()}
+		reset := toxic{Name: resetToxic + "-" + stream, Type: "reset_peer", Attributes: map[string]int64{"timeout": 0}}
+		silent := state.Cut || state.HalfOpen && stream == downstream
 		for _, change := range []struct {
 			toxic  toxic
 			wanted bool
-		}{{slow, state.Latency > 0}, {cut, state.Cut}} {
+		}{{slow, state.Latency > 0}, {cut, silent}, {reset, state.Reset}} {
 			change.toxic.Stream, change.toxic.Toxicity = stream, 1
 			if err := c.change(ctx, change.toxic, change.wanted); err != nil {
 				return fmt.Errorf("change link: %w", err)
@@ -84,14 +98,19 @@ func (c Control) State(ctx context.Context) (State, error) {
 		return State{}, fmt.Errorf("read link state: %w", err)
 	}
 	var state State
+	silent := map[string]bool{}
 	for _, t := range toxics {
 		switch t.Type {
 		case "timeout":
-			state.Cut = true
+			silent[t.Stream] = true
+		case "reset_peer":
+			state.Reset = true
 		case "latency":
 			state.Latency += time.Duration(t.Attributes["latency"]) * time.Millisecond
 		}
 	}
+	state.Cut = silent[upstream]
+	state.HalfOpen = silent[downstream] && !state.Cut
 	return state, nil
 }
 

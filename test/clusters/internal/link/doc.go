@@ -8,5 +8,5 @@
 //	kubectl ─► 127.0.0.1:PORT ─► Forward ─► API server
 //	akd     ─► link address   ─► Proxy   ─► remote API server
 //	                               ▲
-//	clusters link --latency/--cut ─┘ unix socket
+//	clusters link --latency/--cut… ┘ unix socket
 package link

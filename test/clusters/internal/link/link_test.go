@@ -94,6 +94,11 @@ func TestForward(t *testing.T) {
 
 func startProxy(t *testing.T) (address string, control Control) {
 	t.Helper()
+	return startProxyTo(t, echo(t))
+}
+
+func startProxyTo(t *testing.T, target string) (address string, control Control) {
+	t.Helper()
 	// Longer than a socket's path may be.
 	dir := filepath.Join(t.TempDir(), "a-run-folder-that-is-deep-in-a-tree-of-folders-with-rather-long-names-as-they-come-in-home-folders")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -103,7 +108,6 @@ func startProxy(t *testing.T) (address string, control Control) {
 	address = holder.Addr().String()
 	holder.Close()
 	control = Control{Socket: filepath.Join(dir, "link.sock")}
-	target := echo(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- ServeProxy(ctx, address, target, control.Socket) }()
@@ -136,6 +140,8 @@ func TestLinkStates(t *testing.T) {
 		{Latency: 50 * time.Millisecond},
 		{Latency: 100 * time.Millisecond},
 		{Cut: true},
+		{HalfOpen: true},
+		{Reset: true},
 		{},
 		{},
 	}
@@ -164,6 +170,61 @@ func TestCutIsSilent(t *testing.T) {
 	for name, conn := range map[string]net.Conn{"old": old, "new": dial(t, address)} {
 		if answer, err := say(conn, "lost", 200*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s connection over a cut link: %q, %v, want silence", name, answer, err)
+		}
+	}
+	if err := control.Set(ctx, State{}); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := say(dial(t, address), "after", 10*time.Second); err != nil || answer != "after\n" {
+		t.Errorf("after the restore: %q, %v", answer, err)
+	}
+}
+
+// A request may have its effect although the answer never comes.
+func TestHalfOpenLosesAnswers(t *testing.T) {
+	target := listen(t)
+	heard := make(chan string, 1)
+	go func() {
+		conn, err := target.Accept()
+		if err != nil {
+			return
+		}
+		t.Cleanup(func() { conn.Close() }) // the end of a connection would get through
+		line, _ := bufio.NewReader(conn).ReadString('\n')
+		_, _ = io.WriteString(conn, line)
+		heard <- line
+	}()
+	address, control := startProxyTo(t, target.Addr().String())
+	if err := control.Set(context.Background(), State{HalfOpen: true}); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := say(dial(t, address), "request", 200*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %q, %v, want silence", answer, err)
+	}
+	select {
+	case line := <-heard:
+		if line != "request\n" {
+			t.Errorf("the server heard %q", line)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the server heard nothing")
+	}
+}
+
+// Old and new connections end as soon as they are used; those after a restore do not.
+func TestResetEndsConnections(t *testing.T) {
+	address, control := startProxy(t)
+	ctx := context.Background()
+	old := dial(t, address)
+	if _, err := say(old, "before", 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := control.Set(ctx, State{Reset: true}); err != nil {
+		t.Fatal(err)
+	}
+	for name, conn := range map[string]net.Conn{"old": old, "new": dial(t, address)} {
+		if answer, err := say(conn, "lost", 10*time.Second); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s connection: %q, %v, want its end", name, answer, err)
 		}
 	}
 	if err := control.Set(ctx, State{}); err != nil {
