@@ -48,7 +48,7 @@ func (e *Env) LaunchAKD(t testing.TB, node string, args ...string) *AKD {
 	t.Helper()
 	log := fmt.Sprintf("akd-%s-%s.log", node, strings.ReplaceAll(t.Name(), "/", "-"))
 	d := &AKD{Node: node, Log: filepath.Join(e.Dir, "logs", log), env: e, args: append([]string{
-		"exec", "local", "--", e.akd, "--node-name", node,
+		"--node-name", node,
 		"--local-kubeconfig", e.AKDKubeconfig("local"),
 		"--remote-kubeconfig", e.remoteKubeconfig(t, node, args),
 		"--node-address", e.Address, "--kubelet-api-address", e.Address,
@@ -79,11 +79,17 @@ func (e *Env) remoteKubeconfig(t testing.TB, node string, args []string) string 
 // Start starts akd, again after Stop, too.
 func (d *AKD) Start(t testing.TB) {
 	t.Helper()
+	d.StartAs(t, d.env.akd)
+}
+
+// StartAs is Start with a command in place of akd's own, which gets akd's flags.
+func (d *AKD) StartAs(t testing.TB, program ...string) {
+	t.Helper()
 	log, err := os.OpenFile(d.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.cmd, d.exited = d.env.command(d.args...), make(chan error, 1)
+	d.cmd, d.exited = d.env.command(slices.Concat([]string{"exec", "local", "--"}, program, d.args)...), make(chan error, 1)
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	d.started = time.Now()
 	if err := d.cmd.Start(); err != nil {
@@ -145,6 +151,12 @@ func (d *AKD) Stop(t testing.TB, signal syscall.Signal) {
 		<-d.exited
 	}
 	d.cmd = nil
+}
+
+// Signal sends a signal that does not end akd, such as SIGSTOP and SIGCONT.
+func (d *AKD) Signal(t testing.TB, what syscall.Signal) {
+	t.Helper()
+	signal(t, d.cmd.Process.Pid, what)
 }
 
 // HasExited reports whether akd has ended by itself.

@@ -26,13 +26,21 @@ func UpAlone(t testing.TB, options ...string) *Env {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(parent) })
-	dir := filepath.Join(parent, "c")
-	t.Cleanup(func() { // of what a failed Up leaves, too
-		half := &Env{Dir: dir, clusters: filepath.Join("..", "..", "bin", "clusters")}
+	return UpAnew(t, filepath.Join(parent, "c"), options...)
+}
+
+// UpAnew is UpAlone in a run folder whose clusters, which an interrupted test may
+// have left, are removed first.
+func UpAnew(t testing.TB, dir string, options ...string) *Env {
+	t.Helper()
+	half := &Env{Dir: dir, clusters: filepath.Join("..", "..", "bin", "clusters")}
+	down := func() {
 		if err := half.Down(); err != nil {
 			t.Error(err)
 		}
-	})
+	}
+	down()
+	t.Cleanup(down) // of what a failed Up leaves, too
 	e, err := Up(dir, options...)
 	if err != nil {
 		t.Fatal(err)
@@ -44,9 +52,7 @@ func UpAlone(t testing.TB, options ...string) *Env {
 // both clusters are usable.
 func (e *Env) Repair(t testing.TB) {
 	t.Helper()
-	if err := e.run("up"); err != nil {
-		t.Fatal(err)
-	}
+	Run(t, e.command("up"))
 }
 
 // Kill ends components of the clusters, such as local-kube-apiserver, as a crash
@@ -94,6 +100,22 @@ func (e *Env) Freeze(t testing.TB, component string) (thaw func()) {
 		return nil
 	})
 	return thaw
+}
+
+// FillEtcd makes the etcd of one side refuse what needs space, as it does when its
+// quota is used up, until the returned function is called.
+// https://etcd.io/docs/v3.6/op-guide/maintenance/#space-quota
+func (e *Env) FillEtcd(t testing.TB, side string) (empty func()) {
+	t.Helper()
+	pki := filepath.Join(e.Dir, side, "pki")
+	alarm := func(action string) {
+		Run(t, e.command("exec", side, "--", "curl", "-sS", "--fail", "--max-time", "30",
+			"--cacert", filepath.Join(pki, "etcd-ca.crt"),
+			"--cert", filepath.Join(pki, "etcd-client.crt"), "--key", filepath.Join(pki, "etcd-client.key"),
+			"--data", fmt.Sprintf(`{"action": %q, "alarm": "NOSPACE"}`, action), "https://127.0.0.1:2379/v3/maintenance/alarm"))
+	}
+	alarm("ACTIVATE")
+	return func() { alarm("DEACTIVATE") }
 }
 
 func signal(t testing.TB, pid int, signal syscall.Signal) {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -42,8 +43,8 @@ type Env struct {
 }
 
 // Up starts the clusters of a run folder, or finds them running. The working
-// directory has to be test/e2e, as in its tests. Options are those of
-// `clusters up`.
+// directory has to be a folder in test/, as in the tests there. Options are those
+// of `clusters up`.
 func Up(dir string, options ...string) (*Env, error) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -102,7 +103,18 @@ func (e *Env) Down() error { return e.run("down") }
 // CutLink cuts the link between akd and the remote API server; packets vanish.
 func (e *Env) CutLink() error { return e.run("link", "--cut") }
 
-// RestoreLink undoes CutLink.
+// HalfOpenLink loses the answers of the remote API server, but no requests.
+func (e *Env) HalfOpenLink() error { return e.run("link", "--half-open") }
+
+// ResetLink resets each connection to the remote API server as soon as it is used.
+func (e *Env) ResetLink() error { return e.run("link", "--reset") }
+
+// SlowLink adds that time to each round trip to the remote API server.
+func (e *Env) SlowLink(latency time.Duration) error {
+	return e.run("link", "--latency", latency.String())
+}
+
+// RestoreLink undoes each of these.
 func (e *Env) RestoreLink() error { return e.run("link", "--restore") }
 
 // status is the part of `clusters status` that tests need.

@@ -5,8 +5,14 @@ package env
 import (
 	"bufio"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +21,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/rest"
@@ -201,5 +208,49 @@ func TestWithToken(t *testing.T) {
 	}
 	if config.AuthInfos["admin"].Token != "" {
 		t.Error("the original was changed")
+	}
+}
+
+// An API server with another key serves under the same names, and its clients trust it.
+func TestRotateServingCertificate(t *testing.T) {
+	t.Parallel()
+	e := &Env{Dir: t.TempDir()}
+	dir := filepath.Join(e.Dir, "remote", "pki")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		DNSNames:              []string{"kubernetes"},
+		NotAfter:              time.Now().Add(time.Hour),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writePair(t, filepath.Join(dir, "ca"), der, key)
+	writePair(t, filepath.Join(dir, "apiserver"), der, key)
+	e.RotateServingCertificate(t, "remote")
+	authority, err := tls.LoadX509KeyPair(filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rotated, err := tls.LoadX509KeyPair(filepath.Join(dir, "apiserver.crt"), filepath.Join(dir, "apiserver.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted := x509.NewCertPool()
+	trusted.AddCert(authority.Leaf)
+	if _, err := rotated.Leaf.Verify(x509.VerifyOptions{DNSName: "kubernetes", Roots: trusted}); err != nil {
+		t.Error(err)
+	}
+	if rotated.Leaf.SerialNumber.Cmp(authority.Leaf.SerialNumber) == 0 {
+		t.Error("it is the same certificate")
 	}
 }

@@ -33,6 +33,10 @@ type Node struct {
 	kubeconfig string // the local identity's, for akd
 }
 
+// localLife is longer than any test: akd does not renew a local credential
+// that it reads from a kubeconfig.
+const localLife = 48 * time.Hour
+
 // InstallNode installs a node's rights on both sides. Its remote credential
 // expires after that time.
 func (e *Env) InstallNode(t testing.TB, values manifests.Values, life time.Duration) *Node {
@@ -56,7 +60,7 @@ func (e *Env) InstallNode(t testing.TB, values manifests.Values, life time.Durat
 		}
 	})
 	e.storeCredential(t, tenant, life)
-	token := newToken(t, e.Local, values.Node, time.Hour)
+	token := newToken(t, e.Local, values.Node, localLife)
 	file := filepath.Join(t.TempDir(), "local.kubeconfig")
 	if err := clientcmd.WriteToFile(*withToken(loadKubeconfig(t, e.AKDKubeconfig("local")), token), file); err != nil {
 		t.Fatal(err)

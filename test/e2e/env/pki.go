@@ -10,8 +10,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
 	"math/big"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -59,4 +62,47 @@ func (e *Env) PendingRequest(t testing.TB) (name string) {
 		return fmt.Errorf("none among %d requests", len(list.Items))
 	})
 	return name
+}
+
+// RotateServingCertificate gives the API server of one side another key, and a
+// certificate for it that has the same names and the same authority as the last.
+func (e *Env) RotateServingCertificate(t testing.TB, side string) {
+	t.Helper()
+	pair := func(name string) tls.Certificate {
+		file := filepath.Join(e.Dir, side, "pki", name)
+		read, err := tls.LoadX509KeyPair(file+".crt", file+".key")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return read
+	}
+	authority, last := pair("ca"), pair("apiserver")
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := *last.Leaf
+	next.SerialNumber = new(big.Int).Add(next.SerialNumber, big.NewInt(1))
+	der, err := x509.CreateCertificate(rand.Reader, &next, authority.Leaf, key.Public(), authority.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writePair(t, filepath.Join(e.Dir, side, "pki", "apiserver"), der, key)
+}
+
+// writePair writes a certificate and its key to files with the endings .crt and .key.
+func writePair(t testing.TB, file string, certificate []byte, key *ecdsa.PrivateKey) {
+	t.Helper()
+	private, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ending, block := range map[string]*pem.Block{
+		".crt": {Type: "CERTIFICATE", Bytes: certificate},
+		".key": {Type: "EC PRIVATE KEY", Bytes: private},
+	} {
+		if err := os.WriteFile(file+ending, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
