@@ -159,6 +159,9 @@ func (d *AKD) Signal(t testing.TB, what syscall.Signal) {
 	signal(t, d.cmd.Process.Pid, what)
 }
 
+// Stopped reports whether Stop was called last, and not Start.
+func (d *AKD) Stopped() bool { return d.cmd == nil }
+
 // HasExited reports whether akd has ended by itself.
 func (d *AKD) HasExited() bool { return len(d.exited) > 0 }
 

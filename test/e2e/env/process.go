@@ -100,16 +100,24 @@ func (p *Process) watch(t testing.TB) {
 	})
 }
 
+// HasEnded reports whether the command has ended.
+func (p *Process) HasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // WaitExit waits until the command has ended and returns its exit code.
 func (p *Process) WaitExit(t testing.TB) int {
 	t.Helper()
 	Eventually(t, strings.Join(p.Args, " ")+" ends", func(context.Context) error {
-		select {
-		case <-p.ended:
-			return nil
-		default:
+		if !p.HasEnded() {
 			return fmt.Errorf("it is still running and has written %q", p.Transcript.String())
 		}
+		return nil
 	})
 	if p.err != nil && ExitCode(p.err) == 0 {
 		t.Errorf("%s: %v", strings.Join(p.Args, " "), p.err)
