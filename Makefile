@@ -101,11 +101,18 @@ test-unit: c-compiler ## Run the tests that need no cluster
 test-e2e: build c-compiler ## Run the end-to-end tests, and a selection of Kubernetes' own, on real clusters (root on Linux)
 	go build $(BUILDFLAGS) -race -o bin/akd-race ./cmd/akd
 	go test -race -count=1 -parallel 4 -timeout $(if $(E2E_SLOW),3h,60m) -tags e2e ./test/e2e/... ./test/conformance
+	go test -race -count=1 -timeout 30m -tags e2e ./test/faults -args -out "$(CURDIR)/dist/faults-short"
 
 .PHONY: e2e
 e2e: export E2E_SLOW := 1
 e2e: export E2E_TENANT := 1
 e2e: test-e2e ## Run test-e2e as a tenant, with the slow tests: restores of etcd, token expiry, Crossplane
+
+.PHONY: faults
+faults: build c-compiler ## Let faults happen to two real clusters and akd: N=1000 SEED= FOR=90m; RESUME=1 goes on after an interruption
+	go build $(BUILDFLAGS) -race -o bin/akd-race ./cmd/akd
+	go test -race -count=1 -v -timeout 0 -tags e2e ./test/faults -run '^TestFaults$$' -args -faults $(or $(N),1000) \
+	  $(if $(SEED),-seed $(SEED)) $(if $(FOR),-for $(FOR)) $(if $(RESUME),-resume)
 
 .PHONY: simulate
 simulate: ## Let akd live random histories between two fake clusters: SEEDS=10000 SEED=1

@@ -1,0 +1,386 @@
+//go:build e2e
+
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
+)
+
+var (
+	total  = flag.Int("faults", 25, "how many faults happen; from 100 on they are long, and of all kinds")
+	seed   = flag.Uint64("seed", 0, "choices of another run; 0 makes new ones")
+	resume = flag.Bool("resume", false, "go on after the last fault in the journal")
+	budget = flag.Duration("for", 0, "how long new faults begin, such as 90m; 0 for as long as it takes")
+	out    = flag.String("out", "", "folder of the journal, the report and what is known about violations (default dist/faults)")
+)
+
+const (
+	node = "faults"
+	// remoteNodes is how many nodes the remote cluster has.
+	remoteNodes = 2
+	// longRun is how many faults make a run a long one.
+	longRun = 100
+	// patience is how long both clusters may take to agree after a fault.
+	patience = 5 * time.Minute
+	// mostStuck ends a run in which nothing recovers.
+	mostStuck = 3
+)
+
+// ports are those of the metrics of both akds.
+func ports() []string { return []string{env.FirstMetrics, env.SecondMetrics} }
+
+// field is where faults happen: two clusters, two akds that serve one node, and
+// users.
+type field struct {
+	*env.Env
+	akds    []*env.AKD
+	kinds   []kind
+	history *history
+	streams *streams
+	// foreign are the versions of objects that are none of akd's business.
+	foreign map[string]string
+	// choose makes the choices of the present fault.
+	choose *rand.Rand
+	// shifted is an akd whose clock can be shifted; "" in a short run.
+	shifted string
+	seed    uint64
+	out     string
+}
+
+// TestFaults lets faults happen one after the other, and judges after each.
+func TestFaults(t *testing.T) {
+	folder := *out
+	if folder == "" {
+		folder = filepath.Join("..", "..", "dist", "faults")
+	}
+	journal, err := openJournal(filepath.Join(folder, "faults.jsonl"), *resume)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { writeReport(t, folder, journal) })
+	f := newField(t, folder, journal.seed(*seed))
+	began, stuckInARow := time.Now(), 0
+	for n := len(journal.results); n < *total && (*budget == 0 || time.Since(began) < *budget); n++ {
+		r := f.fault(t, n)
+		if err := journal.add(r); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(t.Output(), "%d of %d: %s\n", n+1, *total, r)
+		stuckInARow = f.tell(t, r, stuckInARow)
+		if stuckInARow == mostStuck {
+			t.Fatalf("nothing has recovered from the last %d faults", mostStuck)
+		}
+	}
+	f.empty(t)
+}
+
+// seed is that of the run that is resumed, or the one that is given, or a new one.
+func (j *journal) seed(given uint64) uint64 {
+	switch {
+	case len(j.results) > 0:
+		return j.results[0].Seed
+	case given > 0:
+		return given
+	}
+	return uint64(time.Now().UnixNano())
+}
+
+func writeReport(t *testing.T, folder string, journal *journal) {
+	t.Helper()
+	text := report(journal.results)
+	fmt.Fprintln(t.Output(), text)
+	if err := os.WriteFile(filepath.Join(folder, "report.txt"), []byte(text), 0o644); err != nil {
+		t.Error(err)
+	}
+	if err := journal.file.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func newField(t *testing.T, folder string, seed uint64) *field {
+	t.Helper()
+	t.Logf("seed %d, clusters in %s, results in %s", seed, clustersDir, folder)
+	long := *total >= longRun
+	f := &field{history: newHistory(), kinds: kinds(long), seed: seed, out: folder}
+	if long {
+		f.shifted = buildShifted(t)
+	}
+	f.Env = env.UpAnew(t, clustersDir, fmt.Sprintf("--remote-nodes=%d", remoteNodes))
+	installed := f.InstallNode(t, f.MirroringValues(node), time.Hour)
+	f.AddServiceRange(t, env.LocalServices, node)
+	args := installed.Args("--services=mirror")
+	f.akds = []*env.AKD{
+		f.StartAKD(t, node, args...),
+		f.LaunchAKD(t, node, append(args, "--kubelet-api-port=10251", "--metrics-address=127.0.0.1:"+env.SecondMetrics)...),
+	}
+	f.streams = &streams{env: f.Env}
+	f.record(t)
+	for _, namespace := range churned() {
+		f.Apply(t, f.Namespace(t, namespace), fmt.Sprintf(workloads, node))
+	}
+	f.Apply(t, f.Namespace(t, streamed), fmt.Sprintf(counter, node))
+	if err := within(t.Context(), patience, f.agree); err != nil {
+		t.Fatalf("before the first fault: %v", err)
+	}
+	f.addForeign(t)
+	return f
+}
+
+const clustersDir = "../../.clusters-faults"
+
+// namespaces are the local ones with pods.
+func (f *field) namespaces() []string { return append(churned(), streamed) }
+
+// fault lets one fault happen, waits until it is over, and judges.
+func (f *field) fault(t *testing.T, number int) result {
+	t.Helper()
+	k := f.kinds[kindOf(f.seed, number, len(f.kinds))]
+	f.choose = choices(f.seed, ofFaults, number)
+	length := k.length(f.choose, *total >= longRun)
+	c := &churn{client: f.Local, choose: choices(f.seed, ofChurn, number), prefix: fmt.Sprint("f", number)}
+	found := f.streams.open(t)
+	c.act(t.Context()) // the fault comes in the middle of what these begin
+	c.act(t.Context())
+
+	began := time.Now()
+	over := k.begin(t, f)
+	const pace = 4 * time.Second
+	c.during(t.Context(), length, max(2, int(length/pace)))
+	over()
+	ended := time.Now()
+	if err := within(t.Context(), patience, func(ctx context.Context) error {
+		if err := c.witness(ctx); err != nil {
+			return err
+		}
+		return f.agree(ctx)
+	}); err != nil {
+		found = append(found, violation{stuck, err.Error()})
+	}
+	r := result{
+		Number:          number,
+		Kind:            k.name,
+		Seed:            f.seed,
+		Began:           began.UTC(),
+		LastedSeconds:   ended.Sub(began).Seconds(),
+		RecoverySeconds: time.Since(ended).Seconds(),
+	}
+	r.Pods, r.Violations = f.judge(t, k)
+	r.Violations = append(found, r.Violations...)
+	if len(r.Violations) > 0 {
+		f.dump(t, r)
+	}
+	f.tidy(t)
+	return r
+}
+
+// judge finds what a fault has broken, and cleans up for the next one.
+func (f *field) judge(t *testing.T, k kind) (pods int, found []violation) {
+	t.Helper()
+	if err := within(t.Context(), patience, f.recorded); err != nil {
+		found = append(found, violation{stuck, err.Error()})
+	}
+	pods, wrong := f.history.verdict(k.excuses)
+	found = append(found, wrong...)
+	now, err := f.versions(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(f.foreign, now); diff != "" {
+		found = append(found, violation{foreign, diff})
+		f.foreign = now
+	}
+	return pods, append(found, f.streams.check(t, !k.endsStreams)...)
+}
+
+// tell fails the test for each violation, and counts faults without a recovery.
+func (f *field) tell(t *testing.T, r result, stuckInARow int) int {
+	t.Helper()
+	isStuck := false
+	for _, v := range r.Violations {
+		t.Errorf("fault %d, %s: %s: %s", r.Number, r.Kind, v.Breach, v.Text)
+		isStuck = isStuck || v.Breach == stuck
+	}
+	if isStuck {
+		return stuckInARow + 1
+	}
+	return 0
+}
+
+// empty deletes all local pods, after which no remote one may be left.
+func (f *field) empty(t *testing.T) {
+	t.Helper()
+	for _, namespace := range f.namespaces() {
+		f.Kubectl(t, "local", "delete", "cronjobs,jobs,deployments,statefulsets,pods", "--all", "-n", namespace, "--timeout=3m")
+	}
+	err := within(t.Context(), patience, func(ctx context.Context) error {
+		left, err := f.Remote.CoreV1().Pods("").List(ctx, f.selected(remote))
+		if err == nil && len(left.Items) > 0 {
+			err = fmt.Errorf("remote pod %s is left, of %d", name(&left.Items[0]), len(left.Items))
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// foreignLabel is on the objects that are none of akd's business.
+const foreignLabel = "faults.example.org/foreign"
+
+const foreignObjects = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: foreign, labels: {faults.example.org/foreign: ""}}
+data: {of: somebody}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: foreign, labels: {faults.example.org/foreign: ""}}
+stringData: {of: somebody}
+`
+
+// addForeign adds foreign objects to a namespace of their own on both sides, and to a
+// remote one of akd.
+func (f *field) addForeign(t *testing.T) {
+	t.Helper()
+	for _, side := range []string{"local", "remote"} {
+		f.Kubectl(t, side, "create", "namespace", "faults-foreign")
+	}
+	places := map[string]string{"local": "faults-foreign", "remote": "faults-foreign"}
+	for side, namespace := range places {
+		f.applyForeign(t, side, namespace)
+	}
+	f.applyForeign(t, "remote", contract.RemoteNamespace(node, churned()[0]))
+	var err error
+	if f.foreign, err = f.versions(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (f *field) applyForeign(t *testing.T, side, namespace string) {
+	t.Helper()
+	out, stderr, err := f.TryKubectl(side, strings.NewReader(foreignObjects), "apply", "-n", namespace, "-f", "-")
+	if err != nil {
+		t.Fatalf("apply foreign objects: %v\n%s%s", err, out, stderr)
+	}
+}
+
+// versions are those of the foreign objects.
+func (f *field) versions(ctx context.Context) (map[string]string, error) {
+	found := map[string]string{}
+	err := within(ctx, patience, func(ctx context.Context) error {
+		clear(found)
+		for _, side := range []side{local, remote} {
+			some, err := f.versionsOf(ctx, side)
+			if err != nil {
+				return err
+			}
+			maps.Copy(found, some)
+		}
+		return nil
+	})
+	return found, err
+}
+
+func (f *field) versionsOf(ctx context.Context, side side) (map[string]string, error) {
+	options := metav1.ListOptions{LabelSelector: foreignLabel}
+	configMaps, err := f.client(side).CoreV1().ConfigMaps("").List(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := f.client(side).CoreV1().Secrets("").List(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]string{}
+	add := func(kind string, object metav1.Object) {
+		found[fmt.Sprintf("%s %s %s/%s", side, kind, object.GetNamespace(), object.GetName())] =
+			string(object.GetUID()) + " at " + object.GetResourceVersion()
+	}
+	for i := range configMaps.Items {
+		add("ConfigMap", &configMaps.Items[i])
+	}
+	for i := range secrets.Items {
+		add("Secret", &secrets.Items[i])
+	}
+	return found, nil
+}
+
+// dump writes what is known about a fault with violations to a file.
+func (f *field) dump(t *testing.T, r result) {
+	t.Helper()
+	var text strings.Builder
+	for _, v := range r.Violations {
+		fmt.Fprintf(&text, "%s: %s\n", v.Breach, v.Text)
+	}
+	for _, side := range []string{"local", "remote"} {
+		for _, args := range [][]string{
+			{"get", "nodes,pods", "-A", "-o", "wide"},
+			{"get", "pods", "-A", "-o", "yaml", "-l", "!k8s-app"},
+			{"get", "events", "-A", "--sort-by=.lastTimestamp"},
+		} {
+			stdout, stderr, _ := f.TryKubectl(side, nil, append(args, "--request-timeout=20s")...)
+			fmt.Fprintf(&text, "\n# %s: kubectl %s\n%s%s", side, strings.Join(args, " "), stdout, stderr)
+		}
+	}
+	const most = 2000
+	lines := f.akds[0].LogLines(t) // both write to one file
+	fmt.Fprintf(&text, "\n# the log of both akds\n%s", strings.Join(lines[max(0, len(lines)-most):], ""))
+	file := filepath.Join(f.out, fmt.Sprintf("violation-%04d.txt", r.Number))
+	if err := os.WriteFile(file, []byte(text.String()), 0o644); err != nil {
+		t.Error(err)
+	}
+}
+
+// buildShifted builds an akd whose clock can be shifted. It takes minutes: nothing of
+// an ordinary build can be used again.
+func buildShifted(t *testing.T) (program string) {
+	t.Helper()
+	source := filepath.Join(strings.TrimSpace(env.Run(t, exec.CommandContext(t.Context(), "go", "env", "GOROOT"))), "src", "time")
+	original, err := os.ReadFile(filepath.Join(source, "time.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed, err := shiftedTime(string(original))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, replace := t.TempDir(), map[string]string{}
+	for name, content := range map[string]string{"time.go": changed, "shift.go": shiftFile} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replace[filepath.Join(source, name)] = file
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	program = filepath.Join(dir, "akd-shifted")
+	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", file, "-trimpath", "-o", program, "../../cmd/akd")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	env.Run(t, build)
+	return program
+}
