@@ -101,7 +101,6 @@ test-unit: c-compiler ## Run the tests that need no cluster
 test-e2e: build c-compiler ## Run the end-to-end tests, and a selection of Kubernetes' own, on real clusters (root on Linux)
 	go build $(BUILDFLAGS) -race -o bin/akd-race ./cmd/akd
 	go test -race -count=1 -parallel 4 -timeout $(if $(E2E_SLOW),3h,60m) -tags e2e ./test/e2e/... ./test/conformance
-	go test -race -count=1 -timeout 30m -tags e2e ./test/faults -args -out "$(CURDIR)/dist/faults-short"
 
 .PHONY: e2e
 e2e: export E2E_SLOW := 1
