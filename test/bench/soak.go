@@ -131,7 +131,10 @@ func (d *daemon) state(ctx context.Context) (state, error) {
 	}, nil
 }
 
-var isWarning = regexp.MustCompile(`level=(WARN|ERROR)`)
+var (
+	isWarning = regexp.MustCompile(`level=(WARN|ERROR)`)
+	message   = regexp.MustCompile(`msg=("[^"]*"|\S*)`)
+)
 
 // warnings are the lines of a log that somebody would have to look at.
 func warnings(log string) []string {
@@ -200,7 +203,7 @@ func (m *soakMeasurement) report(s soak) string {
 	}
 	figure := "none"
 	if len(s.warnings) > 0 {
-		figure = fmt.Sprintf("%d, such as `%s`", len(s.warnings), s.warnings[0])
+		figure = fmt.Sprintf("%d, such as %s", len(s.warnings), message.FindString(s.warnings[0]))
 	}
 	goals.WriteString(goal("no warning in akd's log", len(s.warnings) == 0, figure))
 	last := s.states[len(s.states)-1]
