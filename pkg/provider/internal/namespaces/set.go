@@ -1,10 +1,12 @@
 package namespaces
 
 import (
+	"iter"
 	"maps"
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 )
@@ -67,6 +69,19 @@ func (n *Set) All() []*Namespace {
 	return all
 }
 
+// Pods returns the remote pods that are known, each with its namespace.
+func (n *Set) Pods() iter.Seq2[*Namespace, *corev1.Pod] {
+	return func(yield func(*Namespace, *corev1.Pod) bool) {
+		for _, namespace := range n.All() {
+			for _, pod := range namespace.Pods.All() {
+				if !yield(namespace, pod) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // Read reports whether every open namespace has been read.
 func (n *Set) Read() bool {
 	for _, namespace := range n.All() {
@@ -117,12 +132,13 @@ func (n *Set) finishOpening(local string, err error, longest time.Duration) (nex
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := n.clock.Now()
+	delete(n.opening, local)
 	maps.DeleteFunc(n.opening, func(name string, o *opening) bool {
-		forgotten := name == local || !o.claimed && now.Sub(o.again) > openingKept
-		if forgotten && name != local {
+		old := !o.claimed && now.Sub(o.again) > openingKept
+		if old {
 			n.backoff.Forget(name)
 		}
-		return forgotten
+		return old
 	})
 	if n.open[local] != nil {
 		n.backoff.Forget(local)

@@ -369,10 +369,8 @@ func (c *Controller) resync(ctx context.Context) {
 // remoteOwners returns the UIDs of the local pods that have a remote pod.
 func (c *Controller) remoteOwners() map[types.UID]bool {
 	owners := map[types.UID]bool{}
-	for _, namespace := range c.namespaces.All() {
-		for _, pod := range namespace.Pods.All() {
-			owners[types.UID(pod.Labels[contract.LabelUID])] = true
-		}
+	for _, pod := range c.namespaces.Pods() {
+		owners[types.UID(pod.Labels[contract.LabelUID])] = true
 	}
 	return owners
 }

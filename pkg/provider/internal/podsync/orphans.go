@@ -67,16 +67,14 @@ func (g *orphanGuard) isPaused() bool {
 }
 
 func (g *orphanGuard) count() (orphans []queue.Key, total int) {
-	for _, namespace := range g.namespaces.All() {
-		for _, pod := range namespace.Pods.All() {
-			uid := types.UID(pod.Labels[contract.LabelUID])
-			if uid == "" {
-				continue
-			}
-			total++
-			if !g.local.has(uid) && !g.local.hasTombstone(uid) {
-				orphans = append(orphans, queue.Pod.Key(namespace.Local, pod.Name))
-			}
+	for namespace, pod := range g.namespaces.Pods() {
+		uid := types.UID(pod.Labels[contract.LabelUID])
+		if uid == "" {
+			continue
+		}
+		total++
+		if !g.local.has(uid) && !g.local.hasTombstone(uid) {
+			orphans = append(orphans, queue.Pod.Key(namespace.Local, pod.Name))
 		}
 	}
 	return orphans, total

@@ -302,7 +302,7 @@ func (j *judge) atRest() {
 			continue
 		}
 		remotes[uid] = &pod
-		if locals[uid] == nil && !j.s.kept() {
+		if locals[uid] == nil && !j.s.controller.OrphansKept() {
 			j.complain("remote pod %s is left of local pod %s", pod.UID, uid)
 		}
 	}
@@ -323,7 +323,7 @@ func (j *judge) atRest() {
 func (j *judge) leavesNothing(fresh held) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.s.kept() {
+	if j.s.controller.OrphansKept() {
 		return
 	}
 	for _, kind := range append(contents(), "pods", "namespaces") {

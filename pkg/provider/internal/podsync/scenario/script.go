@@ -43,7 +43,6 @@ type scenario struct {
 	stop       func()
 	controller *podsync.Controller
 	skew       time.Duration // by which akd's clock is ahead, from the next start on
-	kept       func() bool   // orphans
 	started    func()        // hears of each start of akd
 
 	requests atomic.Int64 // that akd makes before it dies; see crash
@@ -94,7 +93,7 @@ func (s *scenario) start() {
 		Observe:        func(string, time.Duration) {},
 		CountToken:     func(error) {},
 	}, slog.New(slog.DiscardHandler))
-	s.kept, s.controller = c.OrphansKept, c
+	s.controller = c
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx, func() {}) }()
 	s.stop = func() {
@@ -168,7 +167,7 @@ func (s *scenario) do(words []string) error {
 		s.show()
 		return nil
 	case "orphans":
-		_, _ = fmt.Fprintf(&s.out, "orphans kept: %t\n\n", s.kept())
+		_, _ = fmt.Fprintf(&s.out, "orphans kept: %t\n\n", s.controller.OrphansKept())
 		return nil
 	case "writes":
 		s.local.report(&s.out)
