@@ -59,11 +59,9 @@ func Play(ctx context.Context, client kubernetes.Interface, script string, prepa
 		}
 		fmt.Fprintf(&p.out, "%s\n", strings.Join(words, " "))
 		answer, err := p.play(ctx, p.filled(words))
-		var status *apierrors.StatusError
-		switch {
-		case errors.As(err, &status):
-			answer = refusal(status.ErrStatus)
-		case err != nil:
+		if refused, ok := errors.AsType[*apierrors.StatusError](err); ok {
+			answer = refusal(refused.ErrStatus)
+		} else if err != nil {
 			return "", fmt.Errorf("line %d: %s: %w", number+1, line, err)
 		}
 		for said := range strings.SplitSeq(strings.TrimSuffix(answer, "\n"), "\n") {

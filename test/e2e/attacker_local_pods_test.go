@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -74,28 +75,29 @@ const (
 // that was seen.
 func untilCondition(t *testing.T, p env.Pod, conditionType corev1.PodConditionType) func() time.Duration {
 	t.Helper()
-	watch, err := p.Local.CoreV1().Pods(p.Namespace).Watch(t.Context(), metav1.SingleObject(metav1.ObjectMeta{Name: p.Name}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return func() time.Duration {
-		defer watch.Stop()
-		var created time.Time
-		for event := range watch.ResultChan() {
-			pod, isPod := event.Object.(*corev1.Pod)
-			if !isPod {
-				t.Fatalf("a watch of pod %s sent %v", p.Name, event.Object)
-			}
-			if created.IsZero() {
-				created = time.Now()
-			}
-			for _, condition := range pod.Status.Conditions {
-				if condition.Type == conditionType {
-					return time.Since(created)
-				}
+	var created time.Time
+	took := make(chan time.Duration, 1)
+	watchPods(t, p.Local, p.Namespace, func(pod *corev1.Pod) {
+		if pod.Name != p.Name {
+			return
+		}
+		if created.IsZero() {
+			created = time.Now()
+		}
+		if slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == conditionType }) {
+			select {
+			case took <- time.Since(created):
+			default: // it was seen before
 			}
 		}
-		t.Fatalf("the watch of pod %s ended before it had a condition %s", p.Name, conditionType)
+	})
+	return func() time.Duration {
+		select {
+		case after := <-took:
+			return after
+		case <-time.After(env.Timeout):
+			t.Fatalf("pod %s has no condition %s", p.Name, conditionType)
+		}
 		return 0
 	}
 }

@@ -24,6 +24,20 @@ const jobLabel = "faults.example.org/job"
 // churned are the local namespaces that change. The streams' own does not.
 func churned() []string { return []string{"faults-a", "faults-b"} }
 
+// container is the template of a pod of the node, up to the command of its container.
+const container = `    spec:
+      nodeSelector: {kubernetes.io/hostname: %[1]s}
+      terminationGracePeriodSeconds: 2
+      containers:
+      - name: main
+        image: busybox:1.36
+        imagePullPolicy: Never
+`
+
+// idlePod is one that does nothing until it is deleted.
+const idlePod = container + `        command: [sh, -c, 'trap "exit 0" TERM; sleep 1000000 & wait $!']
+`
+
 // workloads are one of each kind that the churn changes, apart from Jobs.
 const workloads = `
 apiVersion: v1
@@ -44,15 +58,7 @@ spec:
   selector: {matchLabels: {app: web}}
   template:
     metadata: {labels: {app: web}}
-    spec:
-      nodeSelector: {kubernetes.io/hostname: %[1]s}
-      terminationGracePeriodSeconds: 2
-      containers:
-      - name: main
-        image: busybox:1.36
-        imagePullPolicy: Never
-        command: [sh, -c, 'trap "exit 0" TERM; sleep 1000000 & wait $!']
-        volumeMounts: [{name: config, mountPath: /config}]
+` + idlePod + `        volumeMounts: [{name: config, mountPath: /config}]
       volumes: [{name: config, configMap: {name: config}}]
 ---
 apiVersion: v1
@@ -70,15 +76,7 @@ spec:
   selector: {matchLabels: {app: db}}
   template:
     metadata: {labels: {app: db}}
-    spec:
-      nodeSelector: {kubernetes.io/hostname: %[1]s}
-      terminationGracePeriodSeconds: 2
-      containers:
-      - name: main
-        image: busybox:1.36
-        imagePullPolicy: Never
-        command: [sh, -c, 'trap "exit 0" TERM; sleep 1000000 & wait $!']
----
+` + idlePod + `---
 apiVersion: batch/v1
 kind: CronJob
 metadata: {name: tick}

@@ -260,12 +260,10 @@ stringData: {of: somebody}
 // remote one of akd.
 func (f *field) addForeign(t *testing.T) {
 	t.Helper()
+	const own = "faults-foreign"
 	for _, side := range []string{"local", "remote"} {
-		f.Kubectl(t, side, "create", "namespace", "faults-foreign")
-	}
-	places := map[string]string{"local": "faults-foreign", "remote": "faults-foreign"}
-	for side, namespace := range places {
-		f.applyForeign(t, side, namespace)
+		f.Kubectl(t, side, "create", "namespace", own)
+		f.applyForeign(t, side, own)
 	}
 	f.applyForeign(t, "remote", contract.RemoteNamespace(node, churned()[0]))
 	var err error

@@ -27,14 +27,7 @@ spec:
   selector: {matchLabels: {app: counter}}
   template:
     metadata: {labels: {app: counter}}
-    spec:
-      nodeSelector: {kubernetes.io/hostname: %s}
-      terminationGracePeriodSeconds: 2
-      containers:
-      - name: main
-        image: busybox:1.36
-        imagePullPolicy: Never
-        command: [sh, -c, 'trap "exit 0" TERM; i=0; while true; do echo line $i; i=$((i+1)); sleep 1 & wait $!; done']
+` + container + `        command: [sh, -c, 'trap "exit 0" TERM; i=0; while true; do echo line $i; i=$((i+1)); sleep 1 & wait $!; done']
 `
 
 // streams are a kubectl exec that echoes and a kubectl logs --follow. They are open
