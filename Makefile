@@ -45,6 +45,10 @@ build: akd kubectl-actual clusters ## Build every program into bin/
 akd: ## Build akd into bin/
 	$(GOBUILD) -o bin/akd ./cmd/akd
 
+.PHONY: akd-race
+akd-race: c-compiler ## Build akd with the race detector, for tests, into bin/
+	go build $(BUILDFLAGS) -race -o bin/akd-race ./cmd/akd
+
 .PHONY: kubectl-actual
 kubectl-actual: ## Build the kubectl plugin into bin/
 	$(GOBUILD) -o bin/kubectl-actual ./cmd/kubectl-actual
@@ -98,8 +102,7 @@ test-unit: c-compiler ## Run the tests that need no cluster
 	$(MAKE) simulate SEEDS=3000
 
 .PHONY: test-e2e
-test-e2e: build c-compiler ## Run the end-to-end tests, and a selection of Kubernetes' own, on real clusters (root on Linux)
-	go build $(BUILDFLAGS) -race -o bin/akd-race ./cmd/akd
+test-e2e: build akd-race ## Run the end-to-end tests, and a selection of Kubernetes' own, on real clusters (root on Linux)
 	go test -race -count=1 -parallel 4 -timeout $(if $(E2E_SLOW),3h,60m) -tags e2e ./test/e2e/... ./test/conformance
 
 .PHONY: e2e
@@ -108,8 +111,7 @@ e2e: export E2E_TENANT := 1
 e2e: test-e2e ## Run test-e2e as a tenant, with the slow tests: restores of etcd, token expiry, Crossplane
 
 .PHONY: faults
-faults: build c-compiler ## Let faults happen to two real clusters and akd: N=1000 SEED= FOR=90m; RESUME=1 goes on after an interruption
-	go build $(BUILDFLAGS) -race -o bin/akd-race ./cmd/akd
+faults: build akd-race ## Let faults happen to two real clusters and akd: N=1000 SEED= FOR=90m; RESUME=1 goes on after an interruption
 	go test -race -count=1 -v -timeout 0 -tags e2e ./test/faults -run '^TestFaults$$' -args -faults $(or $(N),1000) \
 	  $(if $(SEED),-seed $(SEED)) $(if $(FOR),-for $(FOR)) $(if $(RESUME),-resume)
 
@@ -142,8 +144,7 @@ conformance: akd clusters network-tools ## Run Kubernetes' tests directly and th
 	  $(if $(PROCS),--procs $(PROCS)) $(if $(REPEAT),--repeat $(REPEAT)) $(if $(RESUME),--resume)
 
 .PHONY: skew
-skew: build c-compiler ## Run a short end-to-end test between different Kubernetes versions: SKEW=all for every pair
-	go build $(BUILDFLAGS) -race -o bin/akd-race ./cmd/akd
+skew: build akd-race ## Run a short end-to-end test between different Kubernetes versions: SKEW=all for every pair
 	go build -o bin/skew ./test/skew
 	bin/skew --page docs/compatibility.md $(if $(filter all,$(SKEW)),--all)
 
