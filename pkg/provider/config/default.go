@@ -27,7 +27,7 @@ func Default() *Configuration {
 			References:         5000,
 			ReferencesPerPod:   256,
 			TokensPerPod:       100,
-			TrustBundlesPerPod: 100,
+			TrustBundlesPerPod: 250,
 			CertificatesPerPod: 20,
 		},
 		Metrics: MetricsConfiguration{Address: ":10254"},
