@@ -49,10 +49,9 @@ func (n *Namespace) read() bool { return n.unread.Load() == 0 }
 // change in it queues a key; all of its keys are queued once it has been read.
 func (o *Opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *Namespace {
 	n := &Namespace{Local: local, Name: namespace.Name, UID: namespace.UID, Site: o.Mapper.In(namespace.Name)}
-	ready := func() { o.selectionRead(n) }
 	n.Pods = store.New(store.Handlers[*corev1.Pod]{
 		Changed: func(c store.Change[*corev1.Pod]) { o.Queue.Add(queue.Pod.Key(local, c.Object().Name)) },
-		Ready:   ready,
+		Ready:   o.whenRead(n),
 		Trim:    func(pod *corev1.Pod) { translate.TrimRemote(pod); o.Interner.Share(pod) },
 		Last:    o.Ended,
 	})
@@ -60,25 +59,25 @@ func (o *Opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *
 		Changed: func(c store.Change[*corev1.ConfigMap]) {
 			o.Queue.Add(queue.ConfigMap.Key(local, contract.LocalName(c.Object().Name)))
 		},
-		Ready: ready,
+		Ready: o.whenRead(n),
 		Trim:  translate.TrimConfigMap,
 	})
 	n.Secrets = store.New(store.Handlers[*corev1.Secret]{
 		Changed: func(c store.Change[*corev1.Secret]) {
 			o.Queue.Add(queue.Secret.Key(local, contract.LocalName(c.Object().Name)))
 		},
-		Ready: ready,
+		Ready: o.whenRead(n),
 		Trim:  func(secret *corev1.Secret) { translate.TrimSecret(secret); o.Interner.Share(secret) },
 	})
 	n.Services = store.New(store.Handlers[*corev1.Service]{
 		Changed: func(c store.Change[*corev1.Service]) { o.Queue.Add(queue.Service.Key(local, c.Object().Name)) },
-		Ready:   ready,
+		Ready:   o.whenRead(n),
 	})
 	n.EndpointSlices = store.New(store.Handlers[*discoveryv1.EndpointSlice]{
 		Changed: func(c store.Change[*discoveryv1.EndpointSlice]) {
 			o.Queue.Add(queue.EndpointSlice.Key(local, c.Object().Name))
 		},
-		Ready: ready,
+		Ready: o.whenRead(n),
 	})
 	return n
 }

@@ -294,17 +294,22 @@ func (o *Opener) open(namespace *corev1.Namespace, local string) {
 		watches.Wait()
 	})
 	o.Namespaces.add(opened)
-	o.selectionRead(opened) // for the extra count: nothing is queued before the namespace is in the Set
+	o.whenRead(opened)() // for the extra count: nothing is queued before the namespace is in the Set
 }
 
-// selectionRead queues all keys of a namespace, of existing and of wanted
-// objects, once the last of its selections has been read.
-func (o *Opener) selectionRead(namespace *Namespace) {
-	if namespace.unread.Add(-1) > 0 {
-		return
-	}
-	for _, key := range o.Keys(namespace.Local) {
-		o.Queue.Add(key)
+// whenRead returns what to call when one of a namespace's selections has been read or
+// refused, and again if one that was refused has been read. Each time, unless others are
+// still unread, it queues all keys of the namespace, of existing and of wanted objects.
+func (o *Opener) whenRead(namespace *Namespace) func() {
+	count := sync.OnceFunc(func() { namespace.unread.Add(-1) })
+	return func() {
+		count()
+		if !namespace.read() {
+			return
+		}
+		for _, key := range o.Keys(namespace.Local) {
+			o.Queue.Add(key)
+		}
 	}
 }
 

@@ -20,6 +20,7 @@ var update = flag.Bool("update", false, "write what the scenarios gave into thei
 // and two fake API servers, in fake time. A script reads like the lifecycle
 // table; its want section is the resulting content of both clusters.
 func TestScenarios(t *testing.T) {
+	quiet(t)
 	files, err := filepath.Glob("testdata/scenarios/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scenarios: %v", err)

@@ -64,8 +64,8 @@ type Store[T Object] struct {
 type Handlers[T Object] struct {
 	// Changed is called once for each change.
 	Changed func(Change[T])
-	// Ready is called once: after the first list of the selection, or when the
-	// server refuses it.
+	// Ready is called after the first list of the selection, and also, once, if the
+	// server has refused such a list before.
 	Ready func()
 	// Trim reduces the size of an object before any reader has access to it.
 	Trim func(T)
