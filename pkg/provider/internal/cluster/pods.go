@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -161,4 +162,15 @@ type PodRef struct {
 // RefTo returns the reference to a pod.
 func RefTo(pod *corev1.Pod) PodRef {
 	return PodRef{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}
+}
+
+// HasRefused reports whether the API server has certainly not done what was requested.
+// A server or a gateway that took too long may have done it, or still do it.
+func HasRefused(err error) bool {
+	answer, ok := errors.AsType[*apierrors.StatusError](err)
+	if !ok {
+		return false
+	}
+	code := answer.Status().Code
+	return code >= 400 && code < 500 && code != http.StatusRequestTimeout && code != http.StatusConflict
 }

@@ -202,6 +202,11 @@ func (o *Opener) getOrCreate(ctx context.Context, local string) (*corev1.Namespa
 		return nil, err
 	}
 	if namespace != nil {
+		if o.Namespaces.mayVanish(namespace.UID) {
+			if err := o.delete(ctx, namespace.Name, namespace.UID); !cluster.HasRefused(err) {
+				return nil, cmp.Or(err, fmt.Errorf("remote namespace %s %w", namespace.Name, errEnding))
+			}
+		}
 		return namespace, access.record(ctx, namespace.Name, local)
 	}
 	if err := access.record(ctx, free, local); err != nil {

@@ -2,28 +2,45 @@ package namespaces
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // DeleteUnused deletes the remote namespaces that no pod has used for ttl. A
 // node may not read namespaces, so only its pods show that a local namespace is
-// gone. used reports whether the namespace has, or may get, a local pod.
+// gone. used reports whether the namespace has, or may get, a local pod. It requests
+// again what has failed before.
 func (o *Opener) DeleteUnused(ctx context.Context, now time.Time, ttl time.Duration, used func(*Namespace) bool) error {
+	o.Namespaces.prune(now)
+	var failed []error
+	for uid, name := range o.Namespaces.undeleted() {
+		failed = append(failed, o.delete(ctx, name, uid))
+	}
 	for _, namespace := range o.Namespaces.All() {
 		if !o.Namespaces.expired(namespace, now, ttl, used(namespace)) {
 			continue
 		}
 		o.Logger.Info("delete a remote namespace that no pod uses", "namespace", namespace.Name, "localNamespace", namespace.Local)
+		o.Namespaces.beginDeletion(namespace.UID, namespace.Name)
 		o.Namespaces.Forget(namespace)
-		if err := o.Remote.DeleteNamespace(ctx, namespace.Name, namespace.UID); err != nil {
-			return err
-		}
+		failed = append(failed, o.delete(ctx, namespace.Name, namespace.UID))
 	}
-	return nil
+	return errors.Join(failed...)
+}
+
+// delete deletes a remote namespace that is not open. If it fails, DeleteUnused tries
+// again, unless the namespace is opened first. Without an answer it is not: a request
+// that is late would delete the pods in it.
+func (o *Opener) delete(ctx context.Context, name string, uid types.UID) error {
+	o.Namespaces.beginDeletion(uid, name)
+	err := o.Remote.DeleteNamespace(ctx, name, uid)
+	o.Namespaces.endDeletion(uid, err)
+	return err
 }
 
 // SyncRecord keeps a tenant's record correct: it contains every open namespace
@@ -76,7 +93,7 @@ func (o *Opener) recheckRecorded(ctx context.Context, remote, local string) (err
 		// recorded the name, one created it.
 		return o.currentAccess().record(ctx, remote, namespace.Labels[contract.LabelNamespace])
 	}
-	if o.checkUsable(namespace, local) != nil {
+	if o.checkUsable(namespace, local) != nil || o.Namespaces.mayVanish(namespace.UID) {
 		return nil
 	}
 	if err := o.prepare(ctx, namespace); err != nil {

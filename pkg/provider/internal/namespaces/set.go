@@ -7,8 +7,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 )
 
 // Set holds the open mapped namespaces: verified as akd's own, and watched.
@@ -19,6 +22,16 @@ type Set struct {
 	mu      sync.Mutex
 	open    map[string]*Namespace // by local namespace
 	opening map[string]*opening   // by local namespace, those that are not open
+
+	deleting map[types.UID]deletion // of namespaces that are not open; those without success
+}
+
+// deletion is the request to delete a remote namespace.
+type deletion struct {
+	name string
+	// doubtful means that there is no answer yet: the namespace may be deleted at any
+	// time.
+	doubtful bool
 }
 
 // opening is the attempt to open a namespace, or what became of the last one.
@@ -43,7 +56,7 @@ func NewSet(clock clock.PassiveClock) *Set {
 	return &Set{
 		clock:   clock,
 		backoff: workqueue.NewTypedItemExponentialFailureRateLimiter[string](reopenFirst, reopenLongest),
-		open:    map[string]*Namespace{}, opening: map[string]*opening{},
+		open:    map[string]*Namespace{}, opening: map[string]*opening{}, deleting: map[types.UID]deletion{},
 	}
 }
 
@@ -107,6 +120,44 @@ func (n *Set) add(opened *Namespace) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.open[opened.Local] = opened
+	delete(n.deleting, opened.UID)
+}
+
+// beginDeletion notes that the deletion of a namespace is requested.
+func (n *Set) beginDeletion(uid types.UID, name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.deleting[uid] = deletion{name: name, doubtful: true}
+}
+
+// endDeletion notes the answer.
+func (n *Set) endDeletion(uid types.UID, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err == nil {
+		delete(n.deleting, uid)
+	} else if cluster.HasRefused(err) {
+		n.deleting[uid] = deletion{name: n.deleting[uid].name}
+	}
+}
+
+// mayVanish reports whether a namespace may be deleted at any time, because akd has
+// requested it and has no answer.
+func (n *Set) mayVanish(uid types.UID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.deleting[uid].doubtful
+}
+
+// undeleted returns the names of the namespaces whose deletion did not succeed, by UID.
+func (n *Set) undeleted() map[types.UID]string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	names := map[types.UID]string{}
+	for uid, deletion := range n.deleting {
+		names[uid] = deletion.name
+	}
+	return names
 }
 
 // startOpening claims the opening of a namespace. It returns false if the namespace is
@@ -133,13 +184,6 @@ func (n *Set) finishOpening(local string, err error, longest time.Duration) (nex
 	defer n.mu.Unlock()
 	now := n.clock.Now()
 	delete(n.opening, local)
-	maps.DeleteFunc(n.opening, func(name string, o *opening) bool {
-		old := !o.claimed && now.Sub(o.again) > openingKept
-		if old {
-			n.backoff.Forget(name)
-		}
-		return old
-	})
 	if n.open[local] != nil {
 		n.backoff.Forget(local)
 		return 0, true
@@ -147,6 +191,19 @@ func (n *Set) finishOpening(local string, err error, longest time.Duration) (nex
 	next = min(n.backoff.When(local), longest)
 	n.opening[local] = &opening{err: err, again: now.Add(next)}
 	return next, false
+}
+
+// prune forgets the failed openings that nobody has asked for since.
+func (n *Set) prune(now time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	maps.DeleteFunc(n.opening, func(name string, o *opening) bool {
+		old := !o.claimed && now.Sub(o.again) > openingKept
+		if old {
+			n.backoff.Forget(name)
+		}
+		return old
+	})
 }
 
 // expired reports whether no pod has used a namespace for ttl.

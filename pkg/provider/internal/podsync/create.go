@@ -3,11 +3,11 @@ package podsync
 import (
 	"context"
 	"errors"
-	"net/http"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -63,7 +63,7 @@ func (r *reconciler) createWith(ctx context.Context, p pair, secret *corev1.Secr
 	if err != nil {
 		created = wanted
 	}
-	if first && refuses(err) {
+	if first && cluster.HasRefused(err) {
 		r.index.refused(p.local.UID)
 	}
 	return errors.Join(<-stored, r.created(ctx, p, created, err))
@@ -85,17 +85,6 @@ func (r *reconciler) created(ctx context.Context, p pair, pod *corev1.Pod, err e
 		return r.fail(ctx, p, translate.Step{Reason: translate.ReasonRemotePodInvalid, Message: r.mapper.LocalText(p.local, err.Error())})
 	}
 	return err
-}
-
-// refuses reports whether the remote API server has certainly not done what was
-// requested. A server or a gateway that took too long may have done it.
-func refuses(err error) bool {
-	answer, ok := errors.AsType[*apierrors.StatusError](err)
-	if !ok {
-		return false
-	}
-	code := answer.Status().Code
-	return code >= 400 && code < 500 && code != http.StatusRequestTimeout && code != http.StatusConflict
 }
 
 // isInvalid reports whether no retry can create the pod.
