@@ -78,9 +78,12 @@ func (i *podIndex) observe(c store.Change[*corev1.Pod]) {
 		_, restored := i.deleted[c.New.UID] // the local cluster, from before the deletion
 		pod = &indexed{
 			name:   types.NamespacedName{Namespace: c.New.Namespace, Name: c.New.Name},
-			unsent: c.Watched && !restored && c.New.Status.StartTime == nil,
+			unsent: c.Watched && !restored,
 		}
 		i.pods[c.New.UID] = pod
+	}
+	if c.New.Status.StartTime != nil {
+		pod.unsent = false // also if another akd led for a while
 	}
 	delete(i.deleted, c.New.UID)
 	if pod.finished = translate.Finished(c.New); pod.finished {

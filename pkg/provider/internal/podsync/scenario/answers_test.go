@@ -20,7 +20,7 @@ func TestAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		got, err := answers.Play(t.Context(), newFakeServer("fake").client, string(archive.Comment), func() error { return nil })
+		got, err := answers.Play(t.Context(), newFakeServer("fake").link().client, string(archive.Comment), func() error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,7 +13,7 @@ func alphabet() []string {
 		"settle",
 		"local create a Never", "local create a Never held", "local delete a", "local delete a 0", "local finalize a",
 		"remote kubelet a 42", "remote delete a", "remote delete a 0", "remote finalize a",
-		"restart", "crash 1", "crash 2",
+		"restart", "crash 1", "crash 2", "pause", "resume",
 		"local lag", "local catch-up", "local lose", "local hold", "local arrive",
 		"remote lag", "remote catch-up", "remote lose", "remote hold", "remote arrive",
 	}
@@ -67,6 +67,7 @@ func (s *scenario) state() string {
 		}
 		state.WriteString(server.faults() + "\n")
 	}
+	_, _ = fmt.Fprintln(&state, s.akd.local.mayDie(), s.former != nil)
 	return state.String()
 }
 
@@ -80,5 +81,5 @@ func (c *fakeServer) faults() string {
 	if c.storage.lagging {
 		behind = 1 + c.storage.version - c.storage.cached
 	}
-	return fmt.Sprint(c.dead != nil, c.lose, c.hold, len(c.held), behind)
+	return fmt.Sprint(c.lose, c.hold, len(c.held), behind)
 }

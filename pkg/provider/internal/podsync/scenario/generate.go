@@ -97,10 +97,19 @@ func themes(r *rand.Rand) []weighted {
 		// akd starts beside caches that lag.
 		with("remote lag", create(" Never held"), "local lag", settle, remove, kubelet, "restart", kubelet, "restart"),
 		after("local lag", "remote lag", kubelet, remove+" 0", create(""), "restart"),
+		// akd stands still and goes on when another one has taken over.
+		after("pause", pick(r, kubelet, remove), settle, kubelet, pick(r, settle, remove), pick(r, "resume", settle), "resume"),
+		with(create(" Never"), pick(r, "local", "remote")+" hold", settle, kubelet, settle, "pause", kubelet, remove, kubelet, "resume"),
 		// A pod and its end are gone at once.
 		after(kubelet, "remote finalize "+name, "remote delete "+name+" 0", settle),
 		// A kubelet is silent, or its cache is.
-		after(remove, settle, "remote lag", kubelet, "wait "+pick(r, "35s", "2m", "6m")),
+		after(pick(r, remove, "remote delete "+name+" 5"), settle, "remote lag", kubelet, "wait "+pick(r, "35s", "2m", "6m")),
+		// akd starts beside API servers that do not know what it has done.
+		after(pick(r, remove, kubelet), settle, pick(r, "local", "remote")+" lag "+pick(r, "2", "4", "6"), "restart", kubelet, settle),
+		after(kubelet, settle, remove, settle, kubelet, settle, "local lag "+pick(r, "4", "6", "8"), "restart", kubelet, settle),
+		// Somebody else's pod has the name, and akd does not know it.
+		with(create(""), settle, "remote lag", "remote create "+pick(r, "a", "b", "c"), "local create "+pick(r, "a", "b", "c")+" Never", settle,
+			"local delete "+pick(r, "a", "b", "c")+pick(r, "", " 0"), settle),
 	}
 }
 
@@ -126,6 +135,8 @@ func faults(r *rand.Rand) []weighted {
 	copied := pick(r, "configmaps", "secrets", "services", "endpointslices")
 	return []weighted{
 		{3, []string{"restart"}},
+		{2, []string{"pause"}},
+		{3, []string{"resume"}},
 		{1, []string{"skew " + pick(r, "-2m", "2m", "0s")}},
 		{1, []string{"local authorize " + pick(r, "late", "late", "soon")}},
 		{1, []string{"stop"}},

@@ -38,7 +38,7 @@ func live(t *testing.T, history []string) lived {
 		s.mirror = true
 		j := newJudge(s)
 		s.start()
-		fresh := whatIsHeld(s.controller)
+		fresh := whatIsHeld(s.akd.controller)
 		for number, line := range history {
 			if number > 0 && number == len(history)-1 {
 				l.before = s.state()
@@ -63,20 +63,23 @@ func live(t *testing.T, history []string) lived {
 		j.rests(false)
 		s.removeAll()
 		j.leavesNothing(fresh)
-		s.stop()
+		s.akd.end()
 		l.wrong = j.wrong
 	})
 	return l
 }
 
-// heal ends all faults.
+// heal ends all faults. akd starts only if it does not run.
 func (s *scenario) heal() {
+	s.resume()
 	for _, server := range []*fakeServer{s.local, s.remote} {
 		server.accept()
 		server.arrive()
 		server.storage.catchUp()
 	}
-	_ = s.do(strings.Fields("restart"))
+	if s.akd.ended.Load() || s.akd.local.mayDie() {
+		_ = s.do(strings.Fields("restart"))
+	}
 }
 
 // pass lets some minutes pass. Pods that may end do so with that exit code.

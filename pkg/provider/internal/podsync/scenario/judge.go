@@ -50,6 +50,7 @@ type life struct {
 	// stripped: somebody else took akd's finalizer off its remote pod, and unheard: akd
 	// may not have heard how the pod ended then.
 	stripped, unheard bool
+	again             bool                    // its creation arrived after its end
 	exited            map[types.UID]time.Time // when a remote pod reported its exit code
 	finished          time.Time               // when the local pod became final
 }
@@ -102,16 +103,28 @@ func (j *judge) remoteChanged(pod *corev1.Pod) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	l := j.life(uid)
+	if l.remotes[pod.UID] == nil && j.s.remote.isArriving() && (!l.finished.IsZero() || j.isGone(l)) {
+		l.again = true
+	}
 	l.remotes[pod.UID] = pod
 	if pod.Status.Phase == corev1.PodRunning && !l.ran[pod.UID] {
 		l.ran[pod.UID] = true
-		if len(l.ran) > 1 && runsOnce(pod) && !j.restored && !l.unheard {
+		if len(l.ran) > 1 && runsOnce(pod) && !j.restored && !l.unheard && !l.again {
 			j.complain("local pod %s ran as %d remote pods", uid, len(l.ran))
 		}
 	}
 	if _, known := exitCode(pod); known && l.exited[pod.UID].IsZero() {
 		l.exited[pod.UID] = time.Now()
 	}
+}
+
+// isGone reports whether the local pod has been deleted.
+func (j *judge) isGone(l *life) bool {
+	if l.local == nil {
+		return true
+	}
+	pod, err := j.s.local.podNamed(l.local.Namespace, l.local.Name)
+	return err != nil || pod.UID != l.local.UID
 }
 
 // sees notes what somebody else does.
@@ -223,7 +236,7 @@ func (j *judge) countWrite(action clienttesting.Action) {
 		j.complain("akd writes without end: %s %s", action.GetVerb(), resource)
 	}
 	if j.writes >= mostWrites {
-		j.s.local.kill(func() bool { return true })
+		j.s.local.refuse("all", "all", "too many writes")
 	}
 }
 
@@ -302,7 +315,7 @@ func (j *judge) atRest() {
 			continue
 		}
 		remotes[uid] = &pod
-		if locals[uid] == nil && !j.s.controller.OrphansKept() {
+		if locals[uid] == nil && !j.s.akd.controller.OrphansKept() {
 			j.complain("remote pod %s is left of local pod %s", pod.UID, uid)
 		}
 	}
@@ -323,7 +336,7 @@ func (j *judge) atRest() {
 func (j *judge) leavesNothing(fresh held) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.s.controller.OrphansKept() {
+	if j.s.akd.controller.OrphansKept() {
 		return
 	}
 	for _, kind := range append(contents(), "pods", "namespaces") {
@@ -334,7 +347,7 @@ func (j *judge) leavesNothing(fresh held) {
 			}
 		}
 	}
-	for _, more := range whatIsHeld(j.s.controller).beyond(fresh) {
+	for _, more := range whatIsHeld(j.s.akd.controller).beyond(fresh) {
 		j.complain("akd holds more: %s", more)
 	}
 }

@@ -3,6 +3,7 @@ package scenario
 import (
 	"cmp"
 	"context"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
@@ -59,13 +60,6 @@ func pending(pod *corev1.Pod) bool {
 	return cmp.Or(pod.Status.Phase, corev1.PodPending) == corev1.PodPending
 }
 
-// kill makes all requests of akd fail as long as dead says so.
-func (c *fakeServer) kill(dead func() bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.dead = dead
-}
-
 // loseNext loses the answer to akd's next write.
 func (c *fakeServer) loseNext() {
 	c.mu.Lock()
@@ -78,4 +72,14 @@ func (c *fakeServer) holdNext() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.hold = true
+}
+
+// lag stops the watch cache, also a number of versions behind.
+func (c *fakeServer) lag(words []string) (err error) {
+	behind := 0
+	if len(words) > 0 {
+		behind, err = strconv.Atoi(words[0])
+	}
+	c.storage.lag(behind)
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -19,14 +20,15 @@ func whatIsHeld(object any) held {
 	return h
 }
 
-// bounded is the field that has a bound of its own, a number of texts.
-const bounded = ".Interner.known"
+// bounded are the fields that have a bound of their own: a number of texts, and one of
+// kinds.
+var bounded = regexp.MustCompile(`\.(Interner\.known|time\.versions)$`)
 
 // beyond describes what is held that others do not hold.
 func (h held) beyond(others held) []string {
 	var more []string
 	for _, path := range slices.Sorted(maps.Keys(h)) {
-		if h[path] > others[path] && !strings.HasSuffix(path, bounded) {
+		if h[path] > others[path] && !bounded.MatchString(path) {
 			more = append(more, fmt.Sprintf("%s has %d elements, at first %d", path, h[path], others[path]))
 		}
 	}

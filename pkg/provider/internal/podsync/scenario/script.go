@@ -1,14 +1,11 @@
 package scenario
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,12 +14,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/clock"
-
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/podsync"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -34,18 +27,16 @@ var errUnknown = errors.New("unknown")
 
 // scenario is the state of a running script.
 type scenario struct {
-	t          *testing.T
-	archive    *txtar.Archive
-	local      *fakeServer
-	remote     *fakeServer
-	mirror     bool // akd mirrors Services
-	out        strings.Builder
-	stop       func()
-	controller *podsync.Controller
-	skew       time.Duration // by which akd's clock is ahead, from the next start on
-	started    func()        // hears of each start of akd
-
-	requests atomic.Int64 // that akd makes before it dies; see crash
+	t       *testing.T
+	archive *txtar.Archive
+	local   *fakeServer
+	remote  *fakeServer
+	mirror  bool // akd mirrors Services
+	out     strings.Builder
+	akd     *process
+	former  *process      // stands still; akd has taken over
+	skew    time.Duration // by which akd's clock is ahead, from the next start on
+	started func()        // hears of each start of akd
 }
 
 // Play plays the script in the comment of an archive and returns the output of
@@ -65,7 +56,7 @@ func Play(t *testing.T, archive *txtar.Archive) string {
 			t.Errorf("line %d: %s: %v", number+1, strings.Join(words, " "), err)
 		}
 	}
-	s.stop()
+	s.akd.end()
 	return s.out.String()
 }
 
@@ -74,49 +65,12 @@ func newScenario(t *testing.T, archive *txtar.Archive) *scenario {
 	return &scenario{t: t, archive: archive, local: newFakeServer("local"), remote: newFakeServer("remote"), started: func() {}}
 }
 
-// start runs akd's loops as a new process would.
+// start runs akd as a new process.
 func (s *scenario) start() {
-	s.local.kill(nil)
-	s.remote.kill(nil)
 	s.started()
-	ctx, cancel := context.WithCancel(s.t.Context())
-	local := cluster.NewLocal(s.local.client, s.local.client, Node)
-	mapper := mapper()
-	c := podsync.New(local, cluster.NewRemote(s.remote.client, mapper.Owner), podsync.Config{
-		Mapper:         mapper,
-		MirrorServices: s.mirror,
-		Workers:        1, // so that UIDs come in the order of the script
-		UnusedTTL:      5 * time.Minute,
-		MaxReferences:  8,
-		MaxOrphanShare: podsync.MaxOrphanShare,
-		Clock:          skewedClock{by: s.skew},
-		Observe:        func(string, time.Duration) {},
-		CountToken:     func(error) {},
-	}, slog.New(slog.DiscardHandler))
-	s.controller = c
-	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx, func() {}) }()
-	s.stop = func() {
-		cancel()
-		if err := <-done; err != nil {
-			s.t.Errorf("the loops ended: %v", err)
-		}
-	}
+	s.akd = run(s.t, s.local.link(), s.remote.link(), s.skew, s.mirror)
 	settle()
 }
-
-// skewedClock is ahead of the API servers' clocks.
-type skewedClock struct {
-	clock.RealClock
-
-	by time.Duration
-}
-
-// Now implements clock.PassiveClock.
-func (c skewedClock) Now() time.Time { return c.RealClock.Now().Add(c.by) }
-
-// Since implements clock.PassiveClock.
-func (c skewedClock) Since(then time.Time) time.Duration { return c.Now().Sub(then) }
 
 func mapper() *translate.Mapper {
 	return &translate.Mapper{
@@ -134,18 +88,33 @@ func settle() {
 	synctest.Wait()
 }
 
-// crash kills akd after that number of requests: no other one has an effect before the
-// next start.
-func (s *scenario) crash(after string) error {
-	requests, err := strconv.ParseInt(after, 10, 64)
-	if err != nil {
-		return err
+// takeOver lets akd stand still, and another one begin.
+func (s *scenario) takeOver() {
+	if s.former != nil {
+		s.former.end()
 	}
-	s.requests.Store(requests)
-	dead := func() bool { return s.requests.Add(-1) < 0 }
-	s.local.kill(dead)
-	s.remote.kill(dead)
-	return nil
+	s.former = s.akd
+	s.former.pause()
+	s.start()
+}
+
+// mostAfterwards is how many requests an akd that stood still makes at most before it
+// notices that its lease has run out. Its fence, which is not part of the scenarios, lets
+// no write of these through.
+const mostAfterwards = 3
+
+// resume lets the akd that stood still go on beside the other one, for as long.
+func (s *scenario) resume() {
+	if s.former == nil {
+		return
+	}
+	if !s.former.local.mayDie() {
+		s.former.dieAfter(mostAfterwards)
+	}
+	s.former.resume()
+	settle()
+	s.former.end()
+	s.former = nil
 }
 
 // do plays one line. What happens between two lines in which time passes happens at once:
@@ -167,7 +136,7 @@ func (s *scenario) do(words []string) error {
 		s.show()
 		return nil
 	case "orphans":
-		_, _ = fmt.Fprintf(&s.out, "orphans kept: %t\n\n", s.controller.OrphansKept())
+		_, _ = fmt.Fprintf(&s.out, "orphans kept: %t\n\n", s.akd.controller.OrphansKept())
 		return nil
 	case "writes":
 		s.local.report(&s.out)
@@ -183,14 +152,19 @@ func (s *scenario) do(words []string) error {
 // control starts and ends akd, or makes it another one from its next start on.
 func (s *scenario) control(words []string) error {
 	switch words[0] {
-	case "start", "restart": // there is never a second one
-		s.stop()
+	case "start", "restart":
+		s.akd.end()
 		s.start()
 	case "stop":
-		s.stop()
-		s.stop = func() {}
+		s.akd.end()
+	case "pause":
+		s.takeOver()
+	case "resume":
+		s.resume()
 	case "crash":
-		return s.crash(words[1])
+		requests, err := strconv.ParseInt(words[1], 10, 64)
+		s.akd.dieAfter(requests)
+		return err
 	case "mirror":
 		s.mirror = true
 	case "skew":
@@ -205,7 +179,7 @@ func (s *scenario) control(words []string) error {
 
 // takesTime reports whether time passes while a line is played.
 func takesTime(words []string) bool {
-	return slices.Contains([]string{"settle", "wait", "restart", "stop", "start"}, words[0])
+	return slices.Contains([]string{"settle", "wait", "restart", "stop", "start", "pause", "resume"}, words[0])
 }
 
 // addressed returns the API server and the namespace to which a command is addressed, and
@@ -279,7 +253,7 @@ func (c *fakeServer) behave(words []string) error {
 	case "arrive":
 		c.arrive()
 	case "lag":
-		c.storage.lag()
+		return c.lag(words[1:])
 	case "catch-up":
 		c.storage.catchUp()
 	case "cut":

@@ -25,8 +25,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/kubernetes/scheme"
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/utils/ptr"
@@ -39,7 +37,6 @@ import (
 // lose and delay requests. Its storage has the rest.
 type fakeServer struct {
 	name    string
-	client  *fake.Clientset
 	storage *storage
 
 	mu         sync.Mutex
@@ -54,7 +51,7 @@ type fakeServer struct {
 	lose       bool                               // the answer to the next write
 	hold       bool                               // the next write
 	held       []clienttesting.Action             // writes that have not arrived yet
-	dead       func() bool                        // see scenario.crash
+	arriving   bool                               // see isArriving
 	hear       func(clienttesting.Action)         // hears what akd asks for, whatever the answer is
 	audit      func(clienttesting.Action)         // sees what akd does before it is done
 	writes     map[string]int
@@ -65,32 +62,15 @@ type fakeServer struct {
 const anyName = "NAME"
 
 func newFakeServer(name string) *fakeServer {
-	c := &fakeServer{
-		name: name, client: &fake.Clientset{}, storage: newStorage(),
+	return &fakeServer{
+		name: name, storage: newStorage(),
 		refusals: map[string]error{}, writes: map[string]int{}, refused: map[string]int{}, born: map[types.NamespacedName]time.Time{},
 	}
-	c.client.AddReactor("*", "*", c.react)
-	c.client.AddReactor("*", "*", clienttesting.ObjectReaction(c.storage))
-	c.client.AddWatchReactor("*", c.watch)
-	return c
-}
-
-// watch begins a watch.
-func (c *fakeServer) watch(action clienttesting.Action) (bool, watch.Interface, error) {
-	var options metav1.ListOptions
-	if selected, ok := action.(clienttesting.WatchActionImpl); ok {
-		options = selected.ListOptions
-	}
-	begun, err := c.storage.Watch(action.GetResource(), action.GetNamespace(), options)
-	return true, begun, err
 }
 
 // react counts and refuses requests, and does what the storage does not.
 func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, error) {
 	resource := resourceIn(action)
-	if c.isDead() {
-		return true, nil, apierrors.NewInternalError(errors.New("akd is dead"))
-	}
 	if c.hear != nil {
 		c.hear(action)
 	}
@@ -241,7 +221,7 @@ func lasts(verb, resource string) bool {
 func (c *fakeServer) holds(action clienttesting.Action) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	held := c.hold && isWrite(action.GetVerb()) && action.GetResource().Resource != "events"
+	held := c.hold && isHeld(action)
 	if held {
 		c.hold = false
 		c.held = append(c.held, action)
@@ -249,17 +229,39 @@ func (c *fakeServer) holds(action clienttesting.Action) bool {
 	return held
 }
 
+// isHeld reports whether a request can be held back.
+func isHeld(action clienttesting.Action) bool {
+	return isWrite(action.GetVerb()) && action.GetResource().Resource != "events"
+}
+
+// keep keeps a request that arrives later.
+func (c *fakeServer) keep(action clienttesting.Action) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held = append(c.held, action)
+}
+
 // arrive does what was held back, for which nobody waits any more.
 func (c *fakeServer) arrive() {
 	c.mu.Lock()
 	held := c.held
-	c.hold, c.held = false, nil
+	c.hold, c.held, c.arriving = false, nil, true
 	c.mu.Unlock()
 	for _, action := range held {
 		if c.precondition(action) == nil {
 			_ = c.carryOut(action, resourceIn(action))
 		}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.arriving = false
+}
+
+// isArriving reports whether what happens was requested long ago.
+func (c *fakeServer) isArriving() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.arriving
 }
 
 // carryOut does what is requested, without an answer.
@@ -328,13 +330,6 @@ func (c *fakeServer) note(verb, resource string) error {
 		counts[verb+" "+resource]++
 	}
 	return refusal
-}
-
-// isDead reports whether the akd that makes a request is dead, as far as others see.
-func (c *fakeServer) isDead() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.dead != nil && c.dead()
 }
 
 // in returns the time after a while as the API has it, in seconds.

@@ -52,13 +52,14 @@ type objectKey struct {
 	namespace, name string
 }
 
-// change is one event, with the object as it is then, or was last.
+// change is one event, with the object as it is then, or was last, and as it was before.
 type change struct {
 	objectKey
 
 	version int
 	kind    watch.EventType
 	object  runtime.Object
+	before  runtime.Object // nil if it is new
 }
 
 // backup is a state that can be restored.
@@ -168,8 +169,9 @@ func (s *storage) set(key objectKey, obj runtime.Object, meta metav1.Object, kin
 	}
 	s.version++
 	meta.SetResourceVersion(strconv.Itoa(s.version))
+	before := s.objects[key]
 	s.objects[key] = obj.DeepCopyObject()
-	s.record(change{objectKey: key, kind: kind, object: s.objects[key]})
+	s.record(change{objectKey: key, kind: kind, object: s.objects[key], before: before})
 	return nil
 }
 
@@ -199,7 +201,7 @@ func (s *storage) Delete(resource schema.GroupVersionResource, namespace, name s
 	if meta, err := apimeta.Accessor(last); err == nil {
 		meta.SetResourceVersion(strconv.Itoa(s.version))
 	}
-	s.record(change{objectKey: key, kind: watch.Deleted, object: last})
+	s.record(change{objectKey: key, kind: watch.Deleted, object: last, before: last})
 	return nil
 }
 
@@ -207,6 +209,13 @@ func (s *storage) Delete(resource schema.GroupVersionResource, namespace, name s
 func (s *storage) record(event change) {
 	event.version = s.version
 	s.events = append(s.events, event)
+	s.wake()
+}
+
+// wakeAll makes all watches look again.
+func (s *storage) wakeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.wake()
 }
 
@@ -308,19 +317,22 @@ func (s *storage) after(version int) int {
 	return sort.Search(len(s.events), func(i int) bool { return s.events[i].version > version })
 }
 
-// Watch implements clienttesting.ObjectTracker.
-func (s *storage) Watch(resource schema.GroupVersionResource, namespace string, options ...metav1.ListOptions) (watch.Interface, error) {
-	var wanted metav1.ListOptions
-	if len(options) > 0 {
-		wanted = options[0]
-	}
+// Watch implements clienttesting.ObjectTracker: each link watches for itself.
+func (s *storage) Watch(resource schema.GroupVersionResource, _ string, _ ...metav1.ListOptions) (watch.Interface, error) {
+	return nil, apierrors.NewMethodNotSupported(resource.GroupResource(), "watch")
+}
+
+// watch begins a watch. It reports nothing while it is paused.
+func (s *storage) watch(
+	resource schema.GroupVersionResource, namespace string, wanted metav1.ListOptions, paused func() bool,
+) (watch.Interface, error) {
 	selector, err := labels.Parse(wanted.LabelSelector)
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := &watcher{resource: resource, namespace: namespace, selector: selector, cuts: s.cuts, events: make(chan watch.Event)}
+	w := &watcher{resource: resource, namespace: namespace, selector: selector, paused: paused, cuts: s.cuts, events: make(chan watch.Event)}
 	switch wanted.ResourceVersion {
 	case "", "0":
 		w.version = s.visible()
@@ -345,6 +357,7 @@ type watcher struct {
 	resource  schema.GroupVersionResource
 	namespace string
 	selector  labels.Selector
+	paused    func() bool
 	initial   []watch.Event
 	version   int // which it has reached
 	cuts      int // when it began
@@ -383,6 +396,9 @@ func (s *storage) next(w *watcher) (*watch.Event, <-chan struct{}) {
 	if w.cuts != s.cuts {
 		return nil, nil
 	}
+	if w.paused() {
+		return nil, s.news
+	}
 	if len(w.initial) > 0 {
 		event := w.initial[0]
 		w.initial = w.initial[1:]
@@ -399,12 +415,34 @@ func (s *storage) next(w *watcher) (*watch.Event, <-chan struct{}) {
 		if event.resource != w.resource || w.namespace != metav1.NamespaceAll && event.namespace != w.namespace {
 			continue
 		}
-		if meta, err := apimeta.Accessor(event.object); err != nil || !w.selector.Matches(labels.Set(meta.GetLabels())) {
-			continue
+		if kind := w.kindOf(event); kind != "" {
+			return &watch.Event{Type: kind, Object: event.object.DeepCopyObject()}, nil
 		}
-		return &watch.Event{Type: event.kind, Object: event.object.DeepCopyObject()}, nil
 	}
 	return nil, s.news
+}
+
+// kindOf returns what an event is for those who select by labels: an object that is not
+// selected any more is deleted for them. It is empty if they do not see it.
+func (w *watcher) kindOf(event change) watch.EventType {
+	before, now := w.selects(event.before), event.kind != watch.Deleted && w.selects(event.object)
+	switch {
+	case before && now:
+		return watch.Modified
+	case before:
+		return watch.Deleted
+	case now:
+		return watch.Added
+	}
+	return ""
+}
+
+func (w *watcher) selects(object runtime.Object) bool {
+	if object == nil {
+		return false
+	}
+	meta, err := apimeta.Accessor(object)
+	return err == nil && w.selector.Matches(labels.Set(meta.GetLabels()))
 }
 
 // in returns the objects of a resource in a namespace, or in all of them. They are
@@ -434,12 +472,13 @@ func (s *storage) speak(speak bool) {
 	}
 }
 
-// lag stops the watch cache where it is.
-func (s *storage) lag() {
+// lag stops the watch cache where it is, or sets it back by a number of versions, as if
+// another API server answered from now on.
+func (s *storage) lag(behind int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.lagging {
-		s.lagging, s.cached = true, s.version
+	if cached := max(s.version-behind, s.compacted); !s.lagging || cached < s.cached {
+		s.lagging, s.cached = true, cached
 	}
 }
 

@@ -1,0 +1,183 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/utils/clock"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/podsync"
+)
+
+// process is one akd.
+type process struct {
+	controller    *podsync.Controller
+	local, remote *link
+	end           func() // has no effect twice
+	ended         atomic.Bool
+}
+
+// run starts akd's loops, as a new process does.
+func run(t *testing.T, local, remote *link, skew time.Duration, mirror bool) *process {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	mapper := mapper()
+	p := &process{local: local, remote: remote}
+	p.controller = podsync.New(
+		cluster.NewLocal(local.client, local.client, Node), cluster.NewRemote(remote.client, mapper.Owner),
+		podsync.Config{
+			Mapper:         mapper,
+			MirrorServices: mirror,
+			Workers:        1, // so that UIDs come in the order of the script
+			UnusedTTL:      5 * time.Minute,
+			MaxReferences:  8,
+			MaxOrphanShare: podsync.MaxOrphanShare,
+			Clock:          skewedClock{by: skew},
+			Observe:        func(string, time.Duration) {},
+			CountToken:     func(error) {},
+		}, slog.New(slog.DiscardHandler))
+	done := make(chan error, 1)
+	go func() { done <- p.controller.Run(ctx, func() {}) }()
+	p.end = sync.OnceFunc(func() {
+		p.ended.Store(true)
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the loops ended: %v", err)
+		}
+	})
+	return p
+}
+
+// dieAfter kills akd after that number of requests: no other one has an effect.
+func (p *process) dieAfter(requests int64) {
+	var made atomic.Int64
+	dead := func() bool { return made.Add(1) > requests }
+	p.local.kill(dead)
+	p.remote.kill(dead)
+}
+
+// pause makes akd stand still, as SIGSTOP does: it hears nothing and sends nothing, but
+// what it was about to send.
+func (p *process) pause() {
+	p.local.pause(true)
+	p.remote.pause(true)
+}
+
+// resume ends that.
+func (p *process) resume() {
+	p.local.pause(false)
+	p.remote.pause(false)
+}
+
+// skewedClock is ahead of the API servers' clocks.
+type skewedClock struct {
+	clock.RealClock
+
+	by time.Duration
+}
+
+// Now implements clock.PassiveClock.
+func (c skewedClock) Now() time.Time { return c.RealClock.Now().Add(c.by) }
+
+// Since implements clock.PassiveClock.
+func (c skewedClock) Since(then time.Time) time.Duration { return c.Now().Sub(then) }
+
+// link is how one akd reaches an API server.
+type link struct {
+	server *fakeServer
+	client *fake.Clientset
+
+	mu     sync.Mutex
+	dead   func() bool
+	paused bool
+	sent   bool // a write is on its way since the pause
+}
+
+func (c *fakeServer) link() *link {
+	l := &link{server: c, client: &fake.Clientset{}}
+	l.client.AddReactor("*", "*", l.react)
+	l.client.AddReactor("*", "*", clienttesting.ObjectReaction(c.storage))
+	l.client.AddWatchReactor("*", l.watch)
+	return l
+}
+
+// kill makes all requests of akd fail as soon as dead says so.
+func (l *link) kill(dead func() bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dead = dead
+}
+
+// mayDie reports whether akd is dead, or soon will be.
+func (l *link) mayDie() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dead != nil
+}
+
+// isDead reports whether the akd that makes a request is dead, as far as others see.
+func (l *link) isDead() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dead != nil && l.dead()
+}
+
+func (l *link) pause(paused bool) {
+	l.mu.Lock()
+	l.paused, l.sent = paused, false
+	l.mu.Unlock()
+	if !paused {
+		l.server.arrive()
+		l.server.storage.wakeAll()
+	}
+}
+
+func (l *link) isPaused() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.paused
+}
+
+// sends reports whether a write of an akd that stands still is the one that is on its way.
+func (l *link) sends(action clienttesting.Action) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first := !l.sent && isHeld(action)
+	l.sent = l.sent || first
+	return first
+}
+
+func (l *link) react(action clienttesting.Action) (bool, runtime.Object, error) {
+	switch {
+	case l.isDead():
+		return true, nil, apierrors.NewInternalError(errors.New("akd is dead"))
+	case !l.isPaused():
+		return l.server.react(action)
+	case l.sends(action):
+		l.server.keep(action)
+	}
+	return true, nil, apierrors.NewTimeoutError("akd stands still", 1)
+}
+
+// watch begins a watch.
+func (l *link) watch(action clienttesting.Action) (bool, watch.Interface, error) {
+	var options metav1.ListOptions
+	if selected, ok := action.(clienttesting.WatchActionImpl); ok {
+		options = selected.ListOptions
+	}
+	begun, err := l.server.storage.watch(action.GetResource(), action.GetNamespace(), options, l.isPaused)
+	return true, begun, err
+}
