@@ -213,6 +213,9 @@ func (o *Opener) getOrCreate(ctx context.Context, local string) (*corev1.Namespa
 		return nil, err
 	}
 	if namespace, err = o.Remote.CreateNamespace(ctx, o.Mapper.In(free).Namespace(local)); err != nil {
+		if !cluster.HasRefused(err) {
+			o.Namespaces.noteUnclear(local)
+		}
 		return nil, err
 	}
 	return namespace, o.checkUsable(namespace, local)

@@ -14,12 +14,15 @@ import (
 // DeleteUnused deletes the remote namespaces that no pod has used for ttl. A
 // node may not read namespaces, so only its pods show that a local namespace is
 // gone. used reports whether the namespace has, or may get, a local pod. It requests
-// again what has failed before.
+// again what has failed before, and looks for what was created without an answer.
 func (o *Opener) DeleteUnused(ctx context.Context, now time.Time, ttl time.Duration, used func(*Namespace) bool) error {
 	o.Namespaces.prune(now)
 	var failed []error
 	for uid, name := range o.Namespaces.undeleted() {
 		failed = append(failed, o.delete(ctx, name, uid))
+	}
+	for _, local := range o.Namespaces.unclearOnes() {
+		failed = append(failed, o.openUnclear(ctx, local))
 	}
 	for _, namespace := range o.Namespaces.All() {
 		if !o.Namespaces.expired(namespace, now, ttl, used(namespace)) {
@@ -31,6 +34,27 @@ func (o *Opener) DeleteUnused(ctx context.Context, now time.Time, ttl time.Durat
 		failed = append(failed, o.delete(ctx, namespace.Name, namespace.UID))
 	}
 	return errors.Join(failed...)
+}
+
+// openUnclear opens a remote namespace that was created without an answer. Nobody may
+// need it any more, and only what is open is ever deleted.
+func (o *Opener) openUnclear(ctx context.Context, local string) error {
+	if claimed, _ := o.Namespaces.startOpening(local); !claimed {
+		return nil // another goroutine is opening it, or it is too early
+	}
+	namespace, _, err := o.find(ctx, local)
+	if namespace == nil && err == nil {
+		o.Namespaces.missing(local)
+		return nil
+	}
+	if err == nil {
+		err = o.prepare(ctx, namespace)
+	}
+	if err == nil {
+		o.open(namespace, local)
+	}
+	o.finishOpening(local, err)
+	return err
 }
 
 // delete deletes a remote namespace that is not open. If it fails, DeleteUnused tries

@@ -3,6 +3,7 @@ package namespaces
 import (
 	"iter"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,7 +25,12 @@ type Set struct {
 	opening map[string]*opening   // by local namespace, those that are not open
 
 	deleting map[types.UID]deletion // of namespaces that are not open; those without success
+	// unclear is when the creation of a remote namespace had no answer, by local one.
+	unclear map[string]time.Time
 }
+
+// answerTime is longer than an API server works on a request.
+const answerTime = 2 * time.Minute
 
 // deletion is the request to delete a remote namespace.
 type deletion struct {
@@ -57,6 +63,7 @@ func NewSet(clock clock.PassiveClock) *Set {
 		clock:   clock,
 		backoff: workqueue.NewTypedItemExponentialFailureRateLimiter[string](reopenFirst, reopenLongest),
 		open:    map[string]*Namespace{}, opening: map[string]*opening{}, deleting: map[types.UID]deletion{},
+		unclear: map[string]time.Time{},
 	}
 }
 
@@ -121,6 +128,34 @@ func (n *Set) add(opened *Namespace) {
 	defer n.mu.Unlock()
 	n.open[opened.Local] = opened
 	delete(n.deleting, opened.UID)
+	delete(n.unclear, opened.Local)
+}
+
+// noteUnclear notes that the remote namespace of a local one may have been created, or
+// may still be.
+func (n *Set) noteUnclear(local string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.unclear[local] = n.clock.Now()
+}
+
+// unclearOnes returns the local namespaces for which that was noted.
+func (n *Set) unclearOnes() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Collect(maps.Keys(n.unclear))
+}
+
+// missing ends the opening of a namespace that is not there, and that nobody has
+// needed. It forgets that it may be there, unless that is still possible.
+func (n *Set) missing(local string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.opening, local)
+	n.backoff.Forget(local)
+	if n.clock.Since(n.unclear[local]) > answerTime {
+		delete(n.unclear, local)
+	}
 }
 
 // beginDeletion notes that the deletion of a namespace is requested.

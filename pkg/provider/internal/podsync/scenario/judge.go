@@ -342,7 +342,7 @@ func (j *judge) leavesNothing(fresh held) {
 	for _, kind := range append(contents(), "pods", "namespaces") {
 		for _, object := range j.s.remote.storage.in(metav1.NamespaceAll, resourceOf(kind)) {
 			meta, err := apimeta.Accessor(object)
-			if err == nil && meta.GetLabels()[contract.LabelNodeName] == Node {
+			if err == nil && meta.GetLabels()[contract.LabelNodeName] == Node && !j.s.remote.hasArrived(meta.GetName()) {
 				j.complain("%s %s/%s is left", kind, meta.GetNamespace(), meta.GetName())
 			}
 		}

@@ -104,6 +104,7 @@ type link struct {
 	dead   func() bool
 	paused bool
 	sent   bool // a write is on its way since the pause
+	fenced bool // after the pause
 }
 
 func (c *fakeServer) link() *link {
@@ -137,12 +138,18 @@ func (l *link) isDead() bool {
 
 func (l *link) pause(paused bool) {
 	l.mu.Lock()
-	l.paused, l.sent = paused, false
+	l.paused, l.sent, l.fenced = paused, false, !paused
 	l.mu.Unlock()
 	if !paused {
 		l.server.arrive()
 		l.server.storage.wakeAll()
 	}
+}
+
+func (l *link) isFenced() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fenced
 }
 
 func (l *link) isPaused() bool {
@@ -164,6 +171,8 @@ func (l *link) react(action clienttesting.Action) (bool, runtime.Object, error) 
 	switch {
 	case l.isDead():
 		return true, nil, apierrors.NewInternalError(errors.New("akd is dead"))
+	case l.isFenced() && isWrite(action.GetVerb()):
+		return true, nil, errors.New("akd does not lead any more")
 	case !l.isPaused():
 		return l.server.react(action)
 	case l.sends(action):

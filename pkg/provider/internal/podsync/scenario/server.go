@@ -52,6 +52,7 @@ type fakeServer struct {
 	hold       bool                               // the next write
 	held       []clienttesting.Action             // writes that have not arrived yet
 	arriving   bool                               // see isArriving
+	arrived    map[string]bool                    // the namespaces that were created so
 	hear       func(clienttesting.Action)         // hears what akd asks for, whatever the answer is
 	audit      func(clienttesting.Action)         // sees what akd does before it is done
 	writes     map[string]int
@@ -64,7 +65,8 @@ const anyName = "NAME"
 func newFakeServer(name string) *fakeServer {
 	return &fakeServer{
 		name: name, storage: newStorage(),
-		refusals: map[string]error{}, writes: map[string]int{}, refused: map[string]int{}, born: map[types.NamespacedName]time.Time{},
+		refusals: map[string]error{}, writes: map[string]int{}, refused: map[string]int{},
+		arrived: map[string]bool{}, born: map[types.NamespacedName]time.Time{},
 	}
 }
 
@@ -248,13 +250,27 @@ func (c *fakeServer) arrive() {
 	c.hold, c.held, c.arriving = false, nil, true
 	c.mu.Unlock()
 	for _, action := range held {
-		if c.precondition(action) == nil {
-			_ = c.carryOut(action, resourceIn(action))
+		if c.precondition(action) != nil {
+			continue
+		}
+		err := c.carryOut(action, resourceIn(action))
+		if create, creates := action.(clienttesting.CreateActionImpl); creates && err == nil && resourceIn(action) == "namespaces" {
+			c.mu.Lock()
+			c.arrived[nameOf(create.Object)] = true
+			c.mu.Unlock()
 		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.arriving = false
+}
+
+// hasArrived reports whether a namespace was created by a request that nobody waited for
+// any more: after minutes, in which an API server gives up, akd looks for it no more.
+func (c *fakeServer) hasArrived(namespace string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.arrived[namespace]
 }
 
 // isArriving reports whether what happens was requested long ago.

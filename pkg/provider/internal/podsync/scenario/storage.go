@@ -69,7 +69,7 @@ type backup struct {
 }
 
 func newStorage() *storage {
-	return &storage{objects: map[objectKey]runtime.Object{}, news: make(chan struct{})}
+	return &storage{version: 1, objects: map[objectKey]runtime.Object{}, news: make(chan struct{})}
 }
 
 // Add implements clienttesting.ObjectTracker.
@@ -511,6 +511,7 @@ func (s *storage) save() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.backup = &backup{version: s.version, objects: maps.Clone(s.objects)}
+	s.version += 1000 // others write, too, and so much that a restored cluster does not make up for it at once
 }
 
 // restore goes back to the backup, if there is one, and then ends all watches.
