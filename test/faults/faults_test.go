@@ -28,6 +28,7 @@ var (
 	seed   = flag.Uint64("seed", 0, "choices of another run; 0 makes new ones")
 	resume = flag.Bool("resume", false, "go on after the last fault in the journal")
 	budget = flag.Duration("for", 0, "how long new faults begin, such as 90m; 0 for as long as it takes")
+	atOnce = flag.Int("at-once", 1, "how many faults happen at once at most, in different places")
 	out    = flag.String("out", "", "folder of the journal, the report and what is known about violations (default dist/faults)")
 )
 
@@ -58,13 +59,16 @@ type field struct {
 	foreign map[string]string
 	// choose makes the choices of the present fault.
 	choose *rand.Rand
+	// damaged: something has ended that only Repair starts again.
+	damaged bool
 	// shifted is an akd whose clock can be shifted; "" in a short run.
 	shifted string
 	seed    uint64
 	out     string
 }
 
-// TestFaults lets faults happen one after the other, and judges after each.
+// TestFaults lets faults happen, one after the other or some at once, and judges each
+// time that they are over.
 func TestFaults(t *testing.T) {
 	folder := *out
 	if folder == "" {
@@ -77,13 +81,14 @@ func TestFaults(t *testing.T) {
 	t.Cleanup(func() { writeReport(t, folder, journal) })
 	f := newField(t, folder, journal.seed(*seed))
 	began, stuckInARow := time.Now(), 0
-	for n := len(journal.results); n < *total && (*budget == 0 || time.Since(began) < *budget); n++ {
-		r := f.fault(t, n)
-		if err := journal.add(r); err != nil {
-			t.Fatal(err)
+	for len(journal.results) < *total && (*budget == 0 || time.Since(began) < *budget) {
+		for _, r := range f.round(t, len(journal.results)) {
+			if err := journal.add(r); err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(t.Output(), "%d of %d: %s\n", r.Number+1, *total, r)
+			stuckInARow = f.tell(t, r, stuckInARow)
 		}
-		fmt.Fprintf(t.Output(), "%d of %d: %s\n", n+1, *total, r)
-		stuckInARow = f.tell(t, r, stuckInARow)
 		if stuckInARow == mostStuck {
 			t.Fatalf("nothing has recovered from the last %d faults", mostStuck)
 		}
@@ -148,20 +153,21 @@ const clustersDir = "../../.clusters-faults"
 // namespaces are the local ones with pods.
 func (f *field) namespaces() []string { return append(churned(), streamed) }
 
-// fault lets one fault happen, waits until it is over, and judges.
-func (f *field) fault(t *testing.T, number int) result {
+// round lets the fault of that number happen, at once with those that follow it as long
+// as they happen in other places. It waits until all are over, and judges. The result of
+// the first one has what was found.
+func (f *field) round(t *testing.T, first int) []result {
 	t.Helper()
-	k := f.kinds[kindOf(f.seed, number, len(f.kinds))]
-	f.choose = choices(f.seed, ofFaults, number)
-	length := k.length(f.choose, *total >= longRun)
-	c := &churn{client: f.Local, choose: choices(f.seed, ofChurn, number), prefix: fmt.Sprint("f", number)}
+	faults := f.together(first)
+	c := &churn{client: f.Local, choose: choices(f.seed, ofChurn, first), prefix: fmt.Sprint("f", first)}
 	found := f.streams.open(t)
-	c.act(t.Context()) // the fault comes in the middle of what these begin
+	c.act(t.Context()) // the faults come in the middle of what these begin
 	c.act(t.Context())
 
 	began := time.Now()
-	over := k.begin(t, f)
+	over := f.begin(t, faults)
 	const pace = 4 * time.Second
+	length := longest(faults)
 	c.during(t.Context(), length, max(2, int(length/pace)))
 	over()
 	ended := time.Now()
@@ -173,30 +179,114 @@ func (f *field) fault(t *testing.T, number int) result {
 	}); err != nil {
 		found = append(found, violation{stuck, err.Error()})
 	}
-	r := result{
-		Number:          number,
-		Kind:            k.name,
-		Seed:            f.seed,
-		Began:           began.UTC(),
-		LastedSeconds:   ended.Sub(began).Seconds(),
-		RecoverySeconds: time.Since(ended).Seconds(),
+	recovered := time.Now()
+	pods, wrong := f.judge(t, faults)
+	found = append(found, wrong...)
+	var results []result
+	for i, fault := range faults {
+		results = append(results, result{
+			Number:          first + i,
+			Kind:            fault.name,
+			With:            others(faults, i),
+			Seed:            f.seed,
+			Began:           began.UTC(),
+			LastedSeconds:   ended.Sub(began).Seconds(),
+			RecoverySeconds: recovered.Sub(ended).Seconds(),
+		})
 	}
-	r.Pods, r.Violations = f.judge(t, k)
-	r.Violations = append(found, r.Violations...)
-	if len(r.Violations) > 0 {
-		f.dump(t, r)
+	results[0].Pods, results[0].Violations = pods, found
+	if len(results[0].Violations) > 0 {
+		f.dump(t, results[0])
 	}
 	f.tidy(t)
-	return r
+	return results
 }
 
-// judge finds what a fault has broken, and cleans up for the next one.
-func (f *field) judge(t *testing.T, k kind) (pods int, found []violation) {
+// fault is a kind of fault that is about to happen.
+type fault struct {
+	kind
+
+	choose *rand.Rand
+	length time.Duration
+}
+
+// together are the faults of a round.
+func (f *field) together(first int) []fault {
+	var faults []fault
+	taken := map[place]bool{}
+	for number := first; number < *total && len(faults) < *atOnce; number++ {
+		k := f.kinds[kindOf(f.seed, number, len(f.kinds))]
+		if taken[k.where] {
+			break
+		}
+		taken[k.where] = true
+		choose := choices(f.seed, ofFaults, number)
+		faults = append(faults, fault{kind: k, choose: choose, length: k.length(choose, *total >= longRun)})
+	}
+	return faults
+}
+
+func longest(faults []fault) (length time.Duration) {
+	for _, fault := range faults {
+		length = max(length, fault.length)
+	}
+	return length
+}
+
+// others are the names of all faults but one.
+func others(faults []fault, but int) (names []string) {
+	for i, fault := range faults {
+		if i != but {
+			names = append(names, fault.name)
+		}
+	}
+	return names
+}
+
+// begin begins faults, careful ones first, and returns what ends them, careful ones last.
+func (f *field) begin(t *testing.T, faults []fault) (over func()) {
 	t.Helper()
+	var careful, hasty []func()
+	for _, fault := range faults {
+		if fault.careful {
+			f.choose = fault.choose
+			careful = append(careful, fault.begin(t, f))
+		}
+	}
+	for _, fault := range faults {
+		if !fault.careful {
+			f.choose = fault.choose
+			hasty = append(hasty, fault.begin(t, f))
+		}
+	}
+	return func() {
+		for _, end := range hasty {
+			end()
+		}
+		if f.damaged {
+			f.Repair(t)
+			f.damaged = false
+		}
+		for _, end := range careful {
+			end()
+		}
+	}
+}
+
+// judge finds what faults have broken, and cleans up for the next ones.
+func (f *field) judge(t *testing.T, faults []fault) (pods int, found []violation) {
+	t.Helper()
+	var excused excuses
+	mayEnd := false
+	for _, fault := range faults {
+		excused.kills = excused.kills || fault.excuses.kills
+		excused.evicts = excused.evicts || fault.excuses.evicts
+		mayEnd = mayEnd || fault.endsStreams
+	}
 	if err := within(t.Context(), patience, f.recorded); err != nil {
 		found = append(found, violation{stuck, err.Error()})
 	}
-	pods, wrong := f.history.verdict(k.excuses)
+	pods, wrong := f.history.verdict(excused)
 	found = append(found, wrong...)
 	now, err := f.versions(t.Context())
 	if err != nil {
@@ -206,7 +296,7 @@ func (f *field) judge(t *testing.T, k kind) (pods int, found []violation) {
 		found = append(found, violation{foreign, diff})
 		f.foreign = now
 	}
-	return pods, append(found, f.streams.check(t, !k.endsStreams)...)
+	return pods, append(found, f.streams.check(t, !mayEnd)...)
 }
 
 // tell fails the test for each violation, and counts faults without a recovery.
@@ -214,7 +304,7 @@ func (f *field) tell(t *testing.T, r result, stuckInARow int) int {
 	t.Helper()
 	isStuck := false
 	for _, v := range r.Violations {
-		t.Errorf("fault %d, %s: %s: %s", r.Number, r.Kind, v.Breach, v.Text)
+		t.Errorf("fault %d, %s: %s: %s", r.Number, r.all(), v.Breach, v.Text)
 		isStuck = isStuck || v.Breach == stuck
 	}
 	if isStuck {

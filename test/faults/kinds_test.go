@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,6 +31,35 @@ type kind struct {
 	excuses     excuses
 	// begin begins it, and over ends it.
 	begin func(*testing.T, *field) (over func())
+	// where it happens. Faults in the same place do not happen at once.
+	where place
+	// careful: it begins and ends while all that others break works.
+	careful bool
+}
+
+// place is where faults happen.
+type place string
+
+const (
+	inAKD    place = "akd"
+	inLocal  place = "local control plane"
+	inRemote place = "remote control plane"
+	inNodes  place = "remote nodes"
+	inLink   place = "link"
+)
+
+// at sets where kinds of faults happen.
+func at(where place, kinds ...kind) []kind {
+	for i := range kinds {
+		kinds[i].where = where
+	}
+	return kinds
+}
+
+// careful is a kind that begins and ends while all that others break works.
+func careful(k kind) kind {
+	k.careful = true
+	return k
 }
 
 func (k kind) length(choose *rand.Rand, long bool) time.Duration {
@@ -47,39 +77,108 @@ const leaseTime = 18 * time.Second
 // when the leader cannot renew its lease in the local cluster.
 func kinds(long bool) []kind {
 	const s, m = time.Second, time.Minute
-	all := []kind{
-		{"akd killed", 4 * s, 2 * s, 30 * s, true, excuses{}, killAKD(theLeader)},
-		{"standby akd killed", 3 * s, 2 * s, 30 * s, false, excuses{}, killAKD(theStandby)},
-		{"both akds killed", 3 * s, 2 * s, m, true, excuses{}, killAKD(theLeader, theStandby)},
-		{"leader paused beyond its lease", leaseTime, leaseTime, m, true, excuses{}, pauseLeader},
-		{"clock of akd shifted", 0, 20 * s, m, true, excuses{}, shiftClock},
-
-		{"local API server killed", 3 * s, 2 * s, m, true, excuses{}, kill("local-kube-apiserver")},
-		{"remote API server killed", 3 * s, 2 * s, m, true, excuses{}, kill("remote-kube-apiserver")},
-		{"local API server hangs", 8 * s, 5 * s, m, true, excuses{}, hang("local-kube-apiserver")},
-		{"remote API server hangs", 8 * s, 5 * s, m, true, excuses{}, hang("remote-kube-apiserver")},
-		{"local API server's certificate rotated", s, s, 10 * s, true, excuses{}, rotate(local)},
-		{"remote API server's certificate rotated", s, s, 10 * s, true, excuses{}, rotate(remote)},
-		{"local etcd killed", 3 * s, 2 * s, m, true, excuses{}, kill("local-etcd")},
-		{"remote etcd killed", 3 * s, 2 * s, m, false, excuses{}, kill("remote-etcd")},
-		{"local etcd full", 6 * s, 5 * s, m, true, excuses{}, fill(local)},
-		{"remote etcd full", 6 * s, 5 * s, m, false, excuses{}, fill(remote)},
-
-		{"kubelet killed", 3 * s, 2 * s, m, true, excuses{}, killOnNode("kubelet")},
-		{"containerd killed, node rebooted", 3 * s, 2 * s, m, true, excuses{kills: true}, killOnNode("containerd")},
-		{"remote node drained", 3 * s, 2 * s, m, true, excuses{evicts: true}, drain},
-
-		{"link cut", 5 * s, 2 * s, 2 * m, true, excuses{}, damage(cut)},
-		{"link half open", 5 * s, 2 * s, 2 * m, true, excuses{}, damage(halfOpen)},
-		{"link resets connections", 5 * s, 2 * s, m, true, excuses{}, damage(reset)},
-		{"link slow", 5 * s, 5 * s, 2 * m, false, excuses{}, damage(slow)},
-		{"remote token revoked", 12 * s, 12 * s, m, false, excuses{}, revokeToken},
-
-		{"local webhook for pods down", 5 * s, 3 * m, 3 * m, true, excuses{}, webhookDown(local, "", "pods", "pods/*")},
-		{"remote webhook for pods down", 5 * s, 3 * m, 3 * m, false, excuses{}, webhookDown(remote, "", "pods", "pods/*")},
-		{"local webhook for everything down", 5 * s, 3 * m, 3 * m, true, excuses{}, webhookDown(local, "*", "*/*")},
-		{"remote webhook for everything down", 5 * s, 3 * m, 3 * m, false, excuses{}, webhookDown(remote, "*", "*/*")},
-	}
+	all := slices.Concat(
+		at(inAKD,
+			careful(kind{
+				name: "akd killed", short: 4 * s, least: 2 * s, most: 30 * s,
+				endsStreams: true, begin: killAKD(theLeader),
+			}),
+			careful(kind{
+				name: "standby akd killed", short: 3 * s, least: 2 * s, most: 30 * s,
+				begin: killAKD(theStandby),
+			}),
+			careful(kind{
+				name: "both akds killed", short: 3 * s, least: 2 * s, most: m,
+				endsStreams: true, begin: killAKD(theLeader, theStandby),
+			}),
+			kind{
+				name: "leader paused beyond its lease", short: leaseTime, least: leaseTime, most: m,
+				endsStreams: true, begin: pauseLeader,
+			},
+			careful(kind{name: "clock of akd shifted", least: 20 * s, most: m, endsStreams: true, begin: shiftClock}),
+		),
+		at(inLocal,
+			kind{
+				name: "local API server killed", short: 3 * s, least: 2 * s, most: m,
+				endsStreams: true, begin: kill("local-kube-apiserver"),
+			},
+			kind{
+				name: "local API server hangs", short: 8 * s, least: 5 * s, most: m,
+				endsStreams: true, begin: hang("local-kube-apiserver"),
+			},
+			kind{
+				name: "local API server's certificate rotated", short: s, least: s, most: 10 * s,
+				endsStreams: true, begin: rotate(local),
+			},
+			kind{
+				name: "local etcd killed", short: 3 * s, least: 2 * s, most: m,
+				endsStreams: true, begin: kill("local-etcd"),
+			},
+			careful(kind{
+				name: "local etcd full", short: 6 * s, least: 5 * s, most: m,
+				endsStreams: true, begin: fill(local),
+			}),
+			careful(kind{
+				name: "local webhook for pods down", short: 5 * s, least: 3 * m, most: 3 * m,
+				endsStreams: true, begin: webhookDown(local, "", "pods", "pods/*"),
+			}),
+			careful(kind{
+				name: "local webhook for everything down", short: 5 * s, least: 3 * m, most: 3 * m,
+				endsStreams: true, begin: webhookDown(local, "*", "*/*"),
+			}),
+		),
+		at(inRemote,
+			kind{
+				name: "remote API server killed", short: 3 * s, least: 2 * s, most: m,
+				endsStreams: true, begin: kill("remote-kube-apiserver"),
+			},
+			kind{
+				name: "remote API server hangs", short: 8 * s, least: 5 * s, most: m,
+				endsStreams: true, begin: hang("remote-kube-apiserver"),
+			},
+			kind{
+				name: "remote API server's certificate rotated", short: s, least: s, most: 10 * s,
+				endsStreams: true, begin: rotate(remote),
+			},
+			kind{name: "remote etcd killed", short: 3 * s, least: 2 * s, most: m, begin: kill("remote-etcd")},
+			careful(kind{name: "remote etcd full", short: 6 * s, least: 5 * s, most: m, begin: fill(remote)}),
+			careful(kind{name: "remote token revoked", short: 12 * s, least: 12 * s, most: m, begin: revokeToken}),
+			careful(kind{
+				name: "remote webhook for pods down", short: 5 * s, least: 3 * m, most: 3 * m,
+				begin: webhookDown(remote, "", "pods", "pods/*"),
+			}),
+			careful(kind{
+				name: "remote webhook for everything down", short: 5 * s, least: 3 * m, most: 3 * m,
+				begin: webhookDown(remote, "*", "*/*"),
+			}),
+		),
+		at(inNodes,
+			kind{
+				name: "kubelet killed", short: 3 * s, least: 2 * s, most: m,
+				endsStreams: true, begin: killOnNode("kubelet"),
+			},
+			kind{
+				name: "containerd killed, node rebooted", short: 3 * s, least: 2 * s, most: m,
+				endsStreams: true, excuses: excuses{kills: true}, begin: killOnNode("containerd"),
+			},
+			careful(kind{
+				name: "remote node drained", short: 3 * s, least: 2 * s, most: m,
+				endsStreams: true, excuses: excuses{evicts: true}, begin: drain,
+			}),
+		),
+		at(inLink,
+			kind{name: "link cut", short: 5 * s, least: 2 * s, most: 2 * m, endsStreams: true, begin: damage(cut)},
+			kind{
+				name: "link half open", short: 5 * s, least: 2 * s, most: 2 * m,
+				endsStreams: true, begin: damage(halfOpen),
+			},
+			kind{
+				name: "link resets connections", short: 5 * s, least: 2 * s, most: m,
+				endsStreams: true, begin: damage(reset),
+			},
+			kind{name: "link slow", short: 5 * s, least: 5 * s, most: 2 * m, begin: damage(slow)},
+		),
+	)
 	var chosen []kind
 	for _, k := range all {
 		if long || k.short > 0 {
@@ -142,7 +241,8 @@ func kill(component string) func(*testing.T, *field) func() {
 	return func(t *testing.T, f *field) func() {
 		t.Helper()
 		f.Kill(t, component)
-		return func() { f.Repair(t) }
+		f.damaged = true
+		return func() {}
 	}
 }
 

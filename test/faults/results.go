@@ -41,21 +41,27 @@ type result struct {
 	// Number counts from 0 in a run.
 	Number int    `json:"number"`
 	Kind   string `json:"kind"`
-	Seed   uint64 `json:"seed"`
+	// With are the kinds that happened at the same time.
+	With []string `json:"with,omitempty"`
+	Seed uint64   `json:"seed"`
 	// Began is when the fault began; it was over LastedSeconds later, and both
 	// clusters agreed again RecoverySeconds after that. By then all was done that
 	// users had begun: rollouts, Jobs, and a pod that was created after the fault.
 	Began           time.Time `json:"began"`
 	LastedSeconds   float64   `json:"lastedSeconds"`
 	RecoverySeconds float64   `json:"recoverySeconds"`
-	// Pods counts the local pods that were judged.
+	// Pods counts the local pods that were judged. Of faults at the same time, the first
+	// one has these and the violations.
 	Pods       int         `json:"pods"`
 	Violations []violation `json:"violations,omitempty"`
 }
 
+// all names the faults of the round.
+func (r result) all() string { return strings.Join(append([]string{r.Kind}, r.With...), " with ") }
+
 // String is the line of progress.
 func (r result) String() string {
-	text := fmt.Sprintf("%s for %.1f s, recovered in %.1f s, %d pods", r.Kind, r.LastedSeconds, r.RecoverySeconds, r.Pods)
+	text := fmt.Sprintf("%s for %.1f s, recovered in %.1f s, %d pods", r.all(), r.LastedSeconds, r.RecoverySeconds, r.Pods)
 	if len(r.Violations) > 0 {
 		text += fmt.Sprintf(", %d VIOLATIONS", len(r.Violations))
 	}
