@@ -235,6 +235,7 @@ func (o *Opener) find(ctx context.Context, local string) (existing *corev1.Names
 		case err != nil:
 			return nil, "", err
 		case o.Mapper.OwnsNamespace(namespace, local) == nil || free == "" && !o.Mapper.ServesAnother(namespace, local):
+			o.Namespaces.see(local)
 			return namespace, "", o.checkUsable(namespace, local)
 		}
 	}
@@ -247,8 +248,11 @@ func (o *Opener) find(ctx context.Context, local string) (existing *corev1.Names
 }
 
 // Lacks reports whether the remote cluster has no namespace of akd's for a local one.
-// It asks the API server, not a cache.
+// It asks the API server, not a cache, but once for all of its pods while there is one.
 func (o *Opener) Lacks(ctx context.Context, local string) (bool, error) {
+	if o.Namespaces.wasSeen(local) {
+		return false, nil
+	}
 	for _, name := range contract.RemoteNamespaces(o.Mapper.Node, local) {
 		namespace, err := o.Remote.GetNamespace(ctx, name)
 		if apierrors.IsNotFound(err) {
@@ -258,6 +262,7 @@ func (o *Opener) Lacks(ctx context.Context, local string) (bool, error) {
 			return false, err
 		}
 		if o.Mapper.OwnsNamespace(namespace, local) == nil {
+			o.Namespaces.see(local)
 			return false, nil
 		}
 	}

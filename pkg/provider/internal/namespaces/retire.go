@@ -143,11 +143,20 @@ func (o *Opener) recheckForbidden(ctx context.Context, forbidden *Namespace) err
 		return err
 	case namespace.UID == forbidden.UID && namespace.DeletionTimestamp == nil:
 		return o.prepare(ctx, namespace)
-	case namespace.UID == forbidden.UID && forbidden.Pods.Refusal() == nil && forbidden.Pods.Len() > 0:
-		return nil // its pods end first, and akd has to let go of them
+	case namespace.UID == forbidden.UID && (forbidden.Pods.Refusal() != nil || forbidden.Pods.Len() > 0):
+		return nil //nolint:nilerr // its pods end first, and akd has to let go of them
 	}
-	o.Namespaces.Forget(forbidden)
+	o.Lose(forbidden)
 	return nil
+}
+
+// Lose forgets a namespace that somebody deleted. It queues all keys of the local one,
+// because no watch tells them any more that they need another remote namespace.
+func (o *Opener) Lose(gone *Namespace) {
+	o.Namespaces.Forget(gone)
+	for _, key := range o.Keys(gone.Local) {
+		o.Queue.Add(key)
+	}
 }
 
 // RecheckForbidden is recheckForbidden, limited to once per checkInterval,

@@ -27,6 +27,8 @@ type Set struct {
 	deleting map[types.UID]deletion // of namespaces that are not open; those without success
 	// unclear is when the creation of a remote namespace had no answer, by local one.
 	unclear map[string]time.Time
+	// seen is when the remote namespace of a local one that is not open was seen last.
+	seen map[string]time.Time
 }
 
 // answerTime is longer than an API server works on a request.
@@ -63,7 +65,7 @@ func NewSet(clock clock.PassiveClock) *Set {
 		clock:   clock,
 		backoff: workqueue.NewTypedItemExponentialFailureRateLimiter[string](reopenFirst, reopenLongest),
 		open:    map[string]*Namespace{}, opening: map[string]*opening{}, deleting: map[types.UID]deletion{},
-		unclear: map[string]time.Time{},
+		unclear: map[string]time.Time{}, seen: map[string]time.Time{},
 	}
 }
 
@@ -228,6 +230,20 @@ func (n *Set) finishOpening(local string, err error, longest time.Duration) (nex
 	return next, false
 }
 
+// see notes that there is a remote namespace of a local one.
+func (n *Set) see(local string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.seen[local] = n.clock.Now()
+}
+
+// wasSeen reports whether there was one a moment ago.
+func (n *Set) wasSeen(local string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.clock.Since(n.seen[local]) < endingInterval
+}
+
 // prune forgets the failed openings that nobody has asked for since.
 func (n *Set) prune(now time.Time) {
 	n.mu.Lock()
@@ -239,6 +255,7 @@ func (n *Set) prune(now time.Time) {
 		}
 		return old
 	})
+	maps.DeleteFunc(n.seen, func(_ string, at time.Time) bool { return now.Sub(at) > endingInterval })
 }
 
 // expired reports whether no pod has used a namespace for ttl.

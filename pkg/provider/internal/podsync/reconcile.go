@@ -107,7 +107,7 @@ func (r *reconciler) reconcile(ctx context.Context, k queue.Key, attempts int) e
 	case apierrors.IsForbidden(err):
 		return errors.Join(err, r.opener.RecheckForbidden(ctx, opened, r.clock.Now()))
 	case lacksNamespace(err):
-		r.namespaces.Forget(opened) // whoever needs it opens it again
+		r.opener.Lose(opened)
 	}
 	return err
 }
