@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -336,6 +337,18 @@ func (m *Referenced[T]) Forget(local, name string) {
 	delete(m.displaced, id)
 	delete(m.looked, id)
 	delete(m.failed, id)
+}
+
+// Prune drops what is known of local objects in namespaces that are not kept: once a
+// remote namespace is closed, no change in it is seen.
+func (m *Referenced[T]) Prune(keep func(local string) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	dropped := func(id queue.Key) bool { return !keep(id.Namespace) }
+	maps.DeleteFunc(m.compared, func(id queue.Key, _ comparison[T]) bool { return dropped(id) })
+	maps.DeleteFunc(m.displaced, func(id queue.Key, _ bool) bool { return dropped(id) })
+	maps.DeleteFunc(m.looked, func(id queue.Key, _ time.Time) bool { return dropped(id) })
+	maps.DeleteFunc(m.failed, func(id queue.Key, _ error) bool { return dropped(id) })
 }
 
 // wake queues the pods that wait for the copy.

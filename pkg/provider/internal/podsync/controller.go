@@ -324,11 +324,22 @@ func (c *Controller) waitSynced(ctx context.Context) error {
 	return untilDone(ctx, c.namespaces.Read)
 }
 
+// pruneCopies forgets what is known of copies in namespaces without pods that are not open.
+func (c *Controller) pruneCopies() {
+	open := map[string]bool{}
+	for _, namespace := range c.namespaces.All() {
+		open[namespace.Local] = true
+	}
+	keep := func(local string) bool { return open[local] || len(c.pods.In(local)) > 0 }
+	c.reconciler.configMaps.Prune(keep)
+	c.reconciler.secrets.Prune(keep)
+}
+
 // restoreNamespaces waits until the remote API server responds: an unreachable
 // one is no reason to give up the node.
 func (c *Controller) restoreNamespaces(ctx context.Context) error {
-	const interval = 2 * time.Second
-	return wait.PollUntilContextCancel(ctx, interval, true, func(ctx context.Context) (bool, error) {
+	backoff := wait.Backoff{Duration: time.Second, Cap: 15 * time.Second, Steps: 5, Factor: 2}
+	return backoff.DelayFunc().Until(ctx, true, false, func(ctx context.Context) (bool, error) {
 		err := c.opener.Restore(ctx)
 		if err != nil && ctx.Err() == nil {
 			c.logger.Warn("the remote namespaces that an earlier akd left cannot be found; trying again", "error", err)
@@ -386,6 +397,7 @@ func (c *Controller) collectGarbage(ctx context.Context) {
 			c.index.prune(c.remoteOwners())
 		}
 		c.reconciler.slowdown.prune()
+		c.pruneCopies()
 		err := c.opener.DeleteUnused(ctx, c.config.Clock.Now(), c.config.UnusedTTL, used)
 		if err != nil && !apierrors.IsForbidden(err) {
 			c.logger.Debug("unused remote namespace not deleted yet", "error", err)

@@ -14,6 +14,9 @@ import (
 func Generate(seed uint64, length int) []string {
 	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // not a secret
 	var lines []string
+	if seed%2 == 1 {
+		lines = append(lines, "tenant")
+	}
 	for len(lines) < length {
 		lines = append(lines, act(r)...)
 	}

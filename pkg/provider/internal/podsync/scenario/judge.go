@@ -103,6 +103,9 @@ func (j *judge) remoteChanged(pod *corev1.Pod) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	l := j.life(uid)
+	if j.s.remote.isArriving() && pod.DeletionTimestamp != nil {
+		l.deleted = true // with its namespace, for which an akd asked that is no more
+	}
 	if l.remotes[pod.UID] == nil && j.s.remote.isArriving() && (!l.finished.IsZero() || j.isGone(l)) {
 		l.again = true
 	}
@@ -342,7 +345,7 @@ func (j *judge) leavesNothing(fresh held) {
 	for _, kind := range append(contents(), "pods", "namespaces") {
 		for _, object := range j.s.remote.storage.in(metav1.NamespaceAll, resourceOf(kind)) {
 			meta, err := apimeta.Accessor(object)
-			if err == nil && meta.GetLabels()[contract.LabelNodeName] == Node && !j.s.remote.hasArrived(meta.GetName()) {
+			if err == nil && meta.GetLabels()[contract.LabelNodeName] == Node && !j.s.remote.hasArrived(meta.GetName()) && !isEmptyRecord(object) {
 				j.complain("%s %s/%s is left", kind, meta.GetNamespace(), meta.GetName())
 			}
 		}
@@ -350,6 +353,13 @@ func (j *judge) leavesNothing(fresh held) {
 	for _, more := range whatIsHeld(j.s.akd.controller).beyond(fresh) {
 		j.complain("akd holds more: %s", more)
 	}
+}
+
+// isEmptyRecord reports whether an object is a tenant's record of its namespaces, and says
+// that there are none.
+func isEmptyRecord(object runtime.Object) bool {
+	record, is := object.(*corev1.ConfigMap)
+	return is && record.Name == contract.RecordName(Node) && len(record.Data) == 0
 }
 
 // copiesAtRest expects that the copies of local objects are like them, that none is left

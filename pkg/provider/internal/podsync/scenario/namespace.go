@@ -17,8 +17,10 @@ func copies() []string { return []string{"configmaps", "secrets", "services", "e
 // contents are the kinds that a namespace's end removes at once; its pods end first.
 func contents() []string { return append(copies(), "rolebindings") }
 
-// end deletes a namespace, as the namespace controller does: what is in it goes, then the
-// namespace itself. Local namespaces have no object here.
+// end deletes a namespace, as the namespace controller does since Kubernetes 1.33: its pods
+// go first, then what else is in it, then the namespace itself. Local namespaces have no
+// object here: there, all goes at once.
+// https://kep.k8s.io/5080
 func (c *fakeServer) end(namespace string) error {
 	found, err := c.storage.Get(resourceOf("namespaces"), "", namespace)
 	if ended, is := found.(*corev1.Namespace); err == nil && is {
@@ -29,9 +31,10 @@ func (c *fakeServer) end(namespace string) error {
 		if err := c.storage.Update(resourceOf("namespaces"), ended, ""); err != nil {
 			return err
 		}
-	}
-	for _, kind := range contents() {
-		c.storage.removeAll(resourceOf(kind), namespace)
+	} else {
+		for _, kind := range contents() {
+			c.storage.removeAll(resourceOf(kind), namespace)
+		}
 	}
 	for _, pod := range c.pods() {
 		if pod.Namespace == namespace {

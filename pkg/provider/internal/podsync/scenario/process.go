@@ -69,8 +69,8 @@ func (p *process) dieAfter(requests int64) {
 	p.remote.kill(dead)
 }
 
-// pause makes akd stand still, as SIGSTOP does: it hears nothing and sends nothing, but
-// what it was about to send.
+// pause makes akd stand still, as SIGSTOP does: it hears nothing and sends nothing. What is
+// on its way is what an API server holds.
 func (p *process) pause() {
 	p.local.pause(true)
 	p.remote.pause(true)
@@ -103,8 +103,7 @@ type link struct {
 	mu     sync.Mutex
 	dead   func() bool
 	paused bool
-	sent   bool // a write is on its way since the pause
-	fenced bool // after the pause
+	fenced bool // after a pause
 }
 
 func (c *fakeServer) link() *link {
@@ -138,7 +137,7 @@ func (l *link) isDead() bool {
 
 func (l *link) pause(paused bool) {
 	l.mu.Lock()
-	l.paused, l.sent, l.fenced = paused, false, !paused
+	l.paused, l.fenced = paused, !paused
 	l.mu.Unlock()
 	if !paused {
 		l.server.arrive()
@@ -158,27 +157,16 @@ func (l *link) isPaused() bool {
 	return l.paused
 }
 
-// sends reports whether a write of an akd that stands still is the one that is on its way.
-func (l *link) sends(action clienttesting.Action) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	first := !l.sent && isHeld(action)
-	l.sent = l.sent || first
-	return first
-}
-
 func (l *link) react(action clienttesting.Action) (bool, runtime.Object, error) {
 	switch {
 	case l.isDead():
 		return true, nil, apierrors.NewInternalError(errors.New("akd is dead"))
 	case l.isFenced() && isWrite(action.GetVerb()):
 		return true, nil, errors.New("akd does not lead any more")
-	case !l.isPaused():
-		return l.server.react(action)
-	case l.sends(action):
-		l.server.keep(action)
+	case l.isPaused():
+		return true, nil, apierrors.NewTimeoutError("akd stands still", 1)
 	}
-	return true, nil, apierrors.NewTimeoutError("akd stands still", 1)
+	return l.server.react(action)
 }
 
 // watch begins a watch.

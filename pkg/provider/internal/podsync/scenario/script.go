@@ -158,6 +158,10 @@ func (s *scenario) control(words []string) error {
 		requests, err := strconv.ParseInt(words[1], 10, 64)
 		s.akd.dieAfter(requests)
 		return err
+	case "tenant":
+		s.akd.end()
+		s.remote.confine()
+		s.start()
 	case "mirror":
 		s.mirror = true
 	case "skew":
@@ -172,7 +176,7 @@ func (s *scenario) control(words []string) error {
 
 // takesTime reports whether time passes while a line is played.
 func takesTime(words []string) bool {
-	return slices.Contains([]string{"settle", "wait", "restart", "stop", "start", "pause", "resume"}, words[0])
+	return slices.Contains([]string{"settle", "wait", "restart", "tenant", "stop", "start", "pause", "resume"}, words[0])
 }
 
 // addressed returns the API server and the namespace to which a command is addressed, and
