@@ -29,6 +29,7 @@ type judge struct {
 	lives map[types.UID]*life // by the UID of the local pod
 
 	away    bool                   // akd does not run, or not for long
+	deaf    bool                   // akd may not be able to read what happens
 	writes  int                    // of akd
 	resting bool                   // all faults have ended long ago
 	recent  map[string][]time.Time // requests of the last minute, by what they ask for
@@ -146,6 +147,11 @@ func (j *judge) sees(words []string) {
 		j.restored = true
 	case "lag", "cut", "compact":
 		j.mayMiss()
+	case "refuse", "fail":
+		j.deaf = true
+		j.mayMiss()
+	case "accept":
+		j.deaf = false
 	case "delete", "end", "finalize":
 		for _, pod := range server.pods() {
 			uid := types.UID(pod.Labels[contract.LabelUID])
@@ -155,7 +161,7 @@ func (j *judge) sees(words []string) {
 			life := j.life(uid)
 			life.deleted = life.deleted || words[0] != "finalize"
 			life.stripped = life.stripped || words[0] == "finalize"
-			life.unheard = life.unheard || life.stripped && (j.away || server.storage.lags())
+			life.unheard = life.unheard || life.stripped && (j.away || j.deaf || server.storage.lags())
 		}
 	}
 }
