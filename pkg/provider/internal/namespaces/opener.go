@@ -170,10 +170,14 @@ func (o *Opener) getOrCreateAndOpen(ctx context.Context, local string) error {
 	if err != nil {
 		return err
 	}
-	if err := o.prepare(ctx, remote); err != nil {
+	return o.prepareAndOpen(ctx, remote, local)
+}
+
+func (o *Opener) prepareAndOpen(ctx context.Context, namespace *corev1.Namespace, local string) error {
+	if err := o.prepare(ctx, namespace); err != nil {
 		return err
 	}
-	o.open(remote, local)
+	o.open(namespace, local)
 	return nil
 }
 
@@ -234,8 +238,7 @@ func (o *Opener) find(ctx context.Context, local string) (existing *corev1.Names
 			free = cmp.Or(free, name)
 		case err != nil:
 			return nil, "", err
-		case o.Mapper.OwnsNamespace(namespace, local) == nil || free == "" && !o.Mapper.ServesAnother(namespace, local):
-			o.Namespaces.see(local)
+		case o.owns(namespace, local) || free == "" && !o.Mapper.ServesAnother(namespace, local):
 			return namespace, "", o.checkUsable(namespace, local)
 		}
 	}
@@ -261,12 +264,21 @@ func (o *Opener) Lacks(ctx context.Context, local string) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if o.Mapper.OwnsNamespace(namespace, local) == nil {
-			o.Namespaces.see(local)
+		if o.owns(namespace, local) {
 			return false, nil
 		}
 	}
 	return true, nil
+}
+
+// owns reports whether a remote namespace is akd's own for a local one, and notes that
+// there is one.
+func (o *Opener) owns(namespace *corev1.Namespace, local string) bool {
+	owns := o.Mapper.OwnsNamespace(namespace, local) == nil
+	if owns {
+		o.Namespaces.see(local)
+	}
+	return owns
 }
 
 // prepare gives akd its rights in a namespace that has been verified as its
@@ -317,12 +329,16 @@ func (o *Opener) whenRead(namespace *Namespace) func() {
 	count := sync.OnceFunc(func() { namespace.unread.Add(-1) })
 	return func() {
 		count()
-		if !namespace.read() {
-			return
+		if namespace.read() {
+			o.queueAll(namespace.Local)
 		}
-		for _, key := range o.Keys(namespace.Local) {
-			o.Queue.Add(key)
-		}
+	}
+}
+
+// queueAll queues all keys of a local namespace.
+func (o *Opener) queueAll(local string) {
+	for _, key := range o.Keys(local) {
+		o.Queue.Add(key)
 	}
 }
 

@@ -29,7 +29,7 @@ func (o *Opener) DeleteUnused(ctx context.Context, now time.Time, ttl time.Durat
 			continue
 		}
 		o.Logger.Info("delete a remote namespace that no pod uses", "namespace", namespace.Name, "localNamespace", namespace.Local)
-		o.Namespaces.beginDeletion(namespace.UID, namespace.Name)
+		o.Namespaces.beginDeletion(namespace.UID, namespace.Name) // before anybody looks for it again
 		o.Namespaces.Forget(namespace)
 		failed = append(failed, o.delete(ctx, namespace.Name, namespace.UID))
 	}
@@ -48,10 +48,7 @@ func (o *Opener) openUnclear(ctx context.Context, local string) error {
 		return nil
 	}
 	if err == nil {
-		err = o.prepare(ctx, namespace)
-	}
-	if err == nil {
-		o.open(namespace, local)
+		err = o.prepareAndOpen(ctx, namespace, local)
 	}
 	o.finishOpening(local, err)
 	return err
@@ -120,11 +117,7 @@ func (o *Opener) recheckRecorded(ctx context.Context, remote, local string) (err
 	if o.checkUsable(namespace, local) != nil || o.Namespaces.mayVanish(namespace.UID) {
 		return nil
 	}
-	if err := o.prepare(ctx, namespace); err != nil {
-		return err
-	}
-	o.open(namespace, local)
-	return nil
+	return o.prepareAndOpen(ctx, namespace, local)
 }
 
 // recheckForbidden checks a namespace in which akd was forbidden something. A
@@ -154,9 +147,7 @@ func (o *Opener) recheckForbidden(ctx context.Context, forbidden *Namespace) err
 // because no watch tells them any more that they need another remote namespace.
 func (o *Opener) Lose(gone *Namespace) {
 	o.Namespaces.Forget(gone)
-	for _, key := range o.Keys(gone.Local) {
-		o.Queue.Add(key)
-	}
+	o.queueAll(gone.Local)
 }
 
 // RecheckForbidden is recheckForbidden, limited to once per checkInterval,
