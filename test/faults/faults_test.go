@@ -246,28 +246,24 @@ func others(faults []fault, but int) (names []string) {
 // begin begins faults, careful ones first, and returns what ends them, careful ones last.
 func (f *field) begin(t *testing.T, faults []fault) (over func()) {
 	t.Helper()
-	var careful, hasty []func()
-	for _, fault := range faults {
-		if fault.careful {
-			f.choose = fault.choose
-			careful = append(careful, fault.begin(t, f))
-		}
-	}
-	for _, fault := range faults {
-		if !fault.careful {
-			f.choose = fault.choose
-			hasty = append(hasty, fault.begin(t, f))
+	ends := map[bool][]func(){} // by whether they are careful
+	for _, careful := range []bool{true, false} {
+		for _, fault := range faults {
+			if fault.careful == careful {
+				f.choose = fault.choose
+				ends[careful] = append(ends[careful], fault.begin(t, f))
+			}
 		}
 	}
 	return func() {
-		for _, end := range hasty {
+		for _, end := range ends[false] {
 			end()
 		}
 		if f.damaged {
 			f.Repair(t)
 			f.damaged = false
 		}
-		for _, end := range careful {
+		for _, end := range ends[true] {
 			end()
 		}
 	}

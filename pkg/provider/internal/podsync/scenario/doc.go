@@ -3,9 +3,9 @@
 //
 // It owns the language of the scripts (script.go), the few behaviours of a real
 // API server that the lifecycle depends on (server.go; storage.go for versions,
-// watches and their lag), histories that are generated, explored and judged
-// (generate.go, explore.go, judge.go). Only tests import it; it must not access
-// a real cluster.
+// watches and their lag), the akds and how each reaches the servers (process.go),
+// and histories that are generated, explored and judged (generate.go, explore.go,
+// judge.go). Only tests import it; it must not access a real cluster.
 //
 //	testdata/scenarios/*.txtar ──▶ Play ──▶ fake local server ◀──▶ podsync ◀──▶ fake remote server
 //	                                 └── show, writes ──▶ the archive's want section
