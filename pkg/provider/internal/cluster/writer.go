@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
@@ -43,10 +44,12 @@ func (w Writer[T]) Update(ctx context.Context, want T) (T, error) {
 	return updated, nil
 }
 
-// Delete deletes the object with the given object's UID and no other. It returns
-// nil if that object no longer exists.
+// Delete deletes the object in the state that is given, and no other: somebody else may
+// have taken it over. It returns nil if it is gone or has changed, which the watch reports.
 func (w Writer[T]) Delete(ctx context.Context, have T) error {
-	err := w.in(have.GetNamespace()).Delete(ctx, have.GetName(), deleteExactly(have.GetUID()))
+	options := deleteExactly(have.GetUID())
+	options.Preconditions.ResourceVersion = ptr.To(have.GetResourceVersion())
+	err := w.in(have.GetNamespace()).Delete(ctx, have.GetName(), options)
 	if err != nil && !IsNotFoundOrConflict(err) {
 		return fmt.Errorf("delete remote %s %s/%s: %w", w.kind, have.GetNamespace(), have.GetName(), err)
 	}

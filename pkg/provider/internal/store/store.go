@@ -156,11 +156,12 @@ func (o *Store[T]) Put(item T) {
 }
 
 // Drop removes an object that a write has deleted, before the watch reports the
-// deletion. It does not call Changed: the caller already handles the deletion.
+// deletion, unless another state is known. It does not call Changed: the caller already
+// handles the deletion.
 func (o *Store[T]) Drop(item T) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if have, ok := o.items[item.GetNamespace()][item.GetName()]; ok && have.GetUID() == item.GetUID() {
+	if have, ok := o.items[item.GetNamespace()][item.GetName()]; ok && sameState(have, item) {
 		o.deleteLocked(item.GetNamespace(), item.GetName())
 	}
 }
