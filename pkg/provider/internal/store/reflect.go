@@ -68,9 +68,18 @@ func (r *reflection[T]) list(ctx context.Context, opts metav1.ListOptions) (runt
 	if opts.Continue == "" {
 		r.begin(opts.ResourceVersion == "")
 	}
-	list, err := RetryForbidden(ctx, func() (runtime.Object, error) { return r.src.List(ctx, opts) })
+	list, err := unlessRefused(ctx, r.Refusal() != nil, func() (runtime.Object, error) { return r.src.List(ctx, opts) })
 	r.NoteRefusal(err)
 	return list, err
+}
+
+// unlessRefused is RetryForbidden, but tries once if it was refused before: that lasts,
+// and the reflector tries again.
+func unlessRefused[R any](ctx context.Context, refused bool, request func() (R, error)) (R, error) {
+	if refused {
+		return request()
+	}
+	return RetryForbidden(ctx, request)
 }
 
 // begin notes what is known before a list, or before a watch that begins with
@@ -97,7 +106,7 @@ func (r *reflection[T]) watch(ctx context.Context, opts metav1.ListOptions) (wat
 		}
 	}
 	r.began, r.timeout = time.Now(), time.Duration(ptr.Deref(opts.TimeoutSeconds, 0))*time.Second
-	watch, err := RetryForbidden(ctx, func() (watch.Interface, error) { return r.src.Watch(ctx, opts) })
+	watch, err := unlessRefused(ctx, r.Refusal() != nil, func() (watch.Interface, error) { return r.src.Watch(ctx, opts) })
 	r.suspect = r.suspect || err != nil
 	return watch, err
 }

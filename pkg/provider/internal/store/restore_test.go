@@ -319,6 +319,31 @@ func TestRefusalIsNotShared(t *testing.T) {
 	}
 }
 
+// A refusal that lasts costs one list each time that the reflector tries again, which it
+// does less and less often.
+func TestLastingRefusalCostsLittle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, timeline := newHistory(), NewTimeline()
+		h.refuse = 1000
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { New(Handlers[*corev1.Pod]{}).Run(ctx, h.source(timeline)) })
+		time.Sleep(time.Minute) // in fake time
+		before, _ := h.interrupt()
+		time.Sleep(time.Minute) // in fake time
+		after, _ := h.interrupt()
+		if most := 20; before > most {
+			t.Errorf("%d lists in the first minute, want at most %d", before, most)
+		}
+		if most := 5; after-before > most {
+			t.Errorf("%d lists in the second minute, want at most %d", after-before, most)
+		}
+		stop()
+		running.Wait()
+	})
+}
+
 // An API server that restarts without a restore costs one question, however many
 // watches it had, and no list of everything.
 func TestInterruptionCostsLittle(t *testing.T) {
