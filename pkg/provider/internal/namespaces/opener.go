@@ -31,6 +31,9 @@ const (
 	// endingInterval is how often akd looks for the end of a namespace that it needs
 	// and somebody deletes.
 	endingInterval = time.Second
+	// seenFor is how long a namespace that was seen is not looked for again. It is longer
+	// than endingInterval, so that whoever waits for the end of one asks for all.
+	seenFor = 3 * endingInterval / 2
 )
 
 // errEnding means that a namespace is being deleted: it will be made again.

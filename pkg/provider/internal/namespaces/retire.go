@@ -43,11 +43,11 @@ func (o *Opener) openUnclear(ctx context.Context, local string) error {
 		return nil // another goroutine is opening it, or it is too early
 	}
 	namespace, _, err := o.find(ctx, local)
-	if namespace == nil && err == nil {
+	switch {
+	case err != nil:
+	case namespace == nil:
 		o.Namespaces.missing(local)
-		return nil
-	}
-	if err == nil {
+	default:
 		err = o.prepareAndOpen(ctx, namespace, local)
 	}
 	o.finishOpening(local, err)

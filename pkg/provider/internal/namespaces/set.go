@@ -148,13 +148,10 @@ func (n *Set) unclearOnes() []string {
 	return slices.Collect(maps.Keys(n.unclear))
 }
 
-// missing ends the opening of a namespace that is not there, and that nobody has
-// needed. It forgets that it may be there, unless that is still possible.
+// missing forgets that a namespace that is not there may be, unless it may still come.
 func (n *Set) missing(local string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.opening, local)
-	n.backoff.Forget(local)
 	if n.clock.Since(n.unclear[local]) > answerTime {
 		delete(n.unclear, local)
 	}
@@ -215,18 +212,20 @@ func (n *Set) startOpening(local string) (bool, error) {
 }
 
 // finishOpening releases the claim, and reports whether the namespace is open. If it is
-// not, nobody opens it before the next attempt is due, which is in longest at most.
+// not because of an error, nobody opens it before the next attempt is due, which is in
+// longest at most. Without an error, there was no need to open it.
 func (n *Set) finishOpening(local string, err error, longest time.Duration) (next time.Duration, open bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	now := n.clock.Now()
 	delete(n.opening, local)
 	if n.open[local] != nil {
 		n.backoff.Forget(local)
 		return 0, true
 	}
-	next = min(n.backoff.When(local), longest)
-	n.opening[local] = &opening{err: err, again: now.Add(next)}
+	if err != nil {
+		next = min(n.backoff.When(local), longest)
+	}
+	n.opening[local] = &opening{err: err, again: n.clock.Now().Add(next)}
 	return next, false
 }
 
@@ -241,7 +240,7 @@ func (n *Set) see(local string) {
 func (n *Set) wasSeen(local string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.clock.Since(n.seen[local]) < endingInterval
+	return n.clock.Since(n.seen[local]) < seenFor
 }
 
 // prune forgets the failed openings that nobody has asked for since.
@@ -255,7 +254,7 @@ func (n *Set) prune(now time.Time) {
 		}
 		return old
 	})
-	maps.DeleteFunc(n.seen, func(_ string, at time.Time) bool { return now.Sub(at) > endingInterval })
+	maps.DeleteFunc(n.seen, func(_ string, at time.Time) bool { return now.Sub(at) > seenFor })
 }
 
 // expired reports whether no pod has used a namespace for ttl.
