@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -59,6 +61,33 @@ func TestHistories(t *testing.T) {
 		})
 	}
 	workers.Wait()
+}
+
+// TestFormerHistories lives the histories of testdata/histories, which went wrong once and
+// which no scenario tells.
+func TestFormerHistories(t *testing.T) {
+	quiet(t)
+	files, err := filepath.Glob("testdata/histories/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no histories: %v", err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var history []string
+		for line := range strings.Lines(string(content)) {
+			if !strings.HasPrefix(line, "#") {
+				history = append(history, strings.TrimSpace(line))
+			}
+		}
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			if wrong := scenario.Live(t, history); len(wrong) > 0 {
+				t.Errorf("%q", wrong)
+			}
+		})
+	}
 }
 
 // liveSeed reports whether nothing goes wrong in the history of a seed.

@@ -113,6 +113,10 @@ func themes(r *rand.Rand) []weighted {
 		// Somebody else's pod has the name, and akd does not know it.
 		with(create(""), settle, "remote lag", "remote create "+pick(r, "a", "b", "c"), "local create "+pick(r, "a", "b", "c")+" Never", settle,
 			"local delete "+pick(r, "a", "b", "c")+pick(r, "", " 0"), settle),
+		// A namespace ends unseen, or its creation is unclear, and nobody asks for its pod.
+		with("local apply service.yaml", create(""), settle, "remote finalize "+name, "remote lag", "remote end",
+			"remote delete "+name+" 0", "local create "+pick(r, "a", "b", "c")),
+		with("remote lose", "local in other create "+name, "wait 1ms", "local in other delete "+name+" 0"),
 	}
 }
 
