@@ -91,10 +91,10 @@ func kinds(long bool) []kind {
 				name: "both akds killed", short: 3 * s, least: 2 * s, most: m,
 				endsStreams: true, begin: killAKD(theLeader, theStandby),
 			}),
-			kind{
+			careful(kind{
 				name: "leader paused beyond its lease", short: leaseTime, least: leaseTime, most: m,
 				endsStreams: true, begin: pauseLeader,
-			},
+			}),
 			careful(kind{name: "clock of akd shifted", least: 20 * s, most: m, endsStreams: true, begin: shiftClock}),
 		),
 		at(inLocal,
@@ -114,18 +114,18 @@ func kinds(long bool) []kind {
 				name: "local etcd killed", short: 3 * s, least: 2 * s, most: m,
 				endsStreams: true, begin: kill("local-etcd"),
 			},
-			careful(kind{
+			kind{
 				name: "local etcd full", short: 6 * s, least: 5 * s, most: m,
 				endsStreams: true, begin: fill(local),
-			}),
-			careful(kind{
+			},
+			kind{
 				name: "local webhook for pods down", short: 5 * s, least: 3 * m, most: 3 * m,
 				endsStreams: true, begin: webhookDown(local, "", "pods", "pods/*"),
-			}),
-			careful(kind{
+			},
+			kind{
 				name: "local webhook for everything down", short: 5 * s, least: 3 * m, most: 3 * m,
 				endsStreams: true, begin: webhookDown(local, "*", "*/*"),
-			}),
+			},
 		),
 		at(inRemote,
 			kind{
@@ -141,16 +141,16 @@ func kinds(long bool) []kind {
 				endsStreams: true, begin: rotate(remote),
 			},
 			kind{name: "remote etcd killed", short: 3 * s, least: 2 * s, most: m, begin: kill("remote-etcd")},
-			careful(kind{name: "remote etcd full", short: 6 * s, least: 5 * s, most: m, begin: fill(remote)}),
+			kind{name: "remote etcd full", short: 6 * s, least: 5 * s, most: m, begin: fill(remote)},
 			careful(kind{name: "remote token revoked", short: 12 * s, least: 12 * s, most: m, begin: revokeToken}),
-			careful(kind{
+			kind{
 				name: "remote webhook for pods down", short: 5 * s, least: 3 * m, most: 3 * m,
 				begin: webhookDown(remote, "", "pods", "pods/*"),
-			}),
-			careful(kind{
+			},
+			kind{
 				name: "remote webhook for everything down", short: 5 * s, least: 3 * m, most: 3 * m,
 				begin: webhookDown(remote, "*", "*/*"),
-			}),
+			},
 		),
 		at(inNodes,
 			kind{
