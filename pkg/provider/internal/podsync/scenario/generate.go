@@ -69,8 +69,12 @@ func podActs(r *rand.Rand) []weighted {
 		{4, []string{local + "delete " + name, kubelet, kubelet, create}},
 		{3, []string{local + "finalize " + name}},
 		{2, []string{local + "image " + name + " v2"}},
+		{2, []string{local + "resize " + name + pick(r, " 100m", " 200m")}},
+		{2, []string{local + "label " + name + pick(r, " one", " two")}},
 		{3, []string{remote + "delete " + name + pick(r, "", " 0", " 5")}},
-		{1, []string{remote + "create " + name}}, // somebody else's
+		{1, []string{remote + "create " + name}},                                     // somebody else's
+		{1, []string{remote + "delete a", remote + "delete b", remote + "delete c"}}, // a drain
+		{1, []string{"wait " + pick(r, "10ms", "3s", "10m", "26h")}},
 		{1, []string{local + "end"}},
 		{1, []string{remote + "end"}},
 		{3, []string{"remote lag", "remote lose", create, "wait 1ms", kubelet}},

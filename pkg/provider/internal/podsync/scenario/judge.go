@@ -28,9 +28,10 @@ type judge struct {
 	wrong []string
 	lives map[types.UID]*life // by the UID of the local pod
 
-	away    bool                   // akd does not run, or not for long
-	deaf    bool                   // akd may not be able to read what happens
-	writes  int                    // of akd
+	away    bool // akd does not run, or not for long
+	deaf    bool // akd may not be able to read what happens
+	writes  int  // of akd, in the hour that began at hour
+	hour    time.Time
 	resting bool                   // all faults have ended long ago
 	recent  map[string][]time.Time // requests of the last minute, by what they ask for
 
@@ -39,7 +40,7 @@ type judge struct {
 	restored bool
 }
 
-// mostWrites is more than any history needs.
+// mostWrites is more than any history needs in an hour.
 const mostWrites = 1000
 
 // life is what happened to one local pod.
@@ -240,6 +241,9 @@ func (j *judge) countWrite(action clienttesting.Action) {
 	defer j.mu.Unlock()
 	if j.resting && resource != "serviceaccounts" && action.GetVerb()+" "+resource != "update secrets" { // tokens are renewed
 		j.complain("akd writes at rest: %s %s", action.GetVerb(), resource)
+	}
+	if now := time.Now(); now.Sub(j.hour) > time.Hour && j.writes < mostWrites {
+		j.hour, j.writes = now, 0
 	}
 	if j.writes++; j.writes == mostWrites {
 		j.complain("akd writes without end: %s %s", action.GetVerb(), resource)
@@ -458,7 +462,15 @@ func (j *judge) localAtRest(local, remote *corev1.Pod, inTheWay bool) {
 		j.complain("remote pod %s has no tokens", remote.UID)
 	case remote.Status.Phase != local.Status.Phase && !pending(remote):
 		j.complain("local pod %s is %s, its remote pod %s", local.UID, local.Status.Phase, remote.Status.Phase)
+	case mutable(local) != mutable(remote):
+		j.complain("local pod %s has %s, its remote pod %s", local.UID, mutable(local), mutable(remote))
 	}
+}
+
+// mutable describes what users change in a pod that runs.
+func mutable(pod *corev1.Pod) string {
+	container := &pod.Spec.Containers[0]
+	return fmt.Sprintf("image %s, cpu %s, label %q", container.Image, container.Resources.Requests.Cpu(), pod.Labels["app"])
 }
 
 // hasTokens reports whether there is the Secret for the tokens of a remote pod, if it

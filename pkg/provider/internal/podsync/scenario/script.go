@@ -13,6 +13,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -214,6 +215,12 @@ func (s *scenario) act(c *fakeServer, namespace string, words []string) error {
 		return c.storage.Delete(resourceOf(name), namespace, words[2])
 	case "image":
 		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { pod.Spec.Containers[0].Image = words[2] })
+	case "resize":
+		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) {
+			pod.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(words[2])}
+		})
+	case "label":
+		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { metav1.SetMetaDataLabel(&pod.ObjectMeta, "app", words[2]) })
 	case "status":
 		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { setPhase(pod, words[2:]...) })
 	case "finalize":
