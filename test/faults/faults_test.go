@@ -172,6 +172,10 @@ func (f *field) round(t *testing.T, first int) []result {
 	over()
 	ended := time.Now()
 	if err := within(t.Context(), patience, func(ctx context.Context) error {
+		if ended := f.Ended(t); len(ended) > 0 {
+			t.Logf("%s ended by themselves, and are started again", strings.Join(ended, ", "))
+			f.Repair(t)
+		}
 		if err := c.witness(ctx); err != nil {
 			return err
 		}

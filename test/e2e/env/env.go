@@ -128,8 +128,9 @@ type status struct {
 		} `json:"local"`
 	} `json:"clusters"`
 	Components []struct {
-		Name string `json:"name"`
-		PID  int    `json:"pid"`
+		Name  string `json:"name"`
+		PID   int    `json:"pid"`
+		Alive bool   `json:"alive"`
 	} `json:"components"`
 }
 

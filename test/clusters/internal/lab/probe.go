@@ -34,7 +34,7 @@ func (l *Lab) prove(ctx context.Context, _ State, c cluster.Cluster) error {
 		return l.blame(c.Nodes[0].Component("kubelet"), err)
 	}
 	l.env.Report("%s: running a probe pod", c.Name)
-	if err := l.runProbe(ctx, client); err != nil {
+	if err := l.runProbe(ctx, c, client); err != nil {
 		return l.blame(c.Nodes[0].Component("kubelet"), fmt.Errorf("probe pod: %w", err))
 	}
 	return nil
@@ -53,7 +53,7 @@ func (l *Lab) waitDNS(ctx context.Context, c cluster.Cluster, client kubernetes.
 	})
 }
 
-func (l *Lab) runProbe(ctx context.Context, client kubernetes.Interface) error {
+func (l *Lab) runProbe(ctx context.Context, c cluster.Cluster, client kubernetes.Interface) error {
 	pods := client.CoreV1().Pods(metav1.NamespaceDefault)
 	now := metav1.DeleteOptions{GracePeriodSeconds: ptr.To[int64](0)}
 	// Remove the probe of a run that was killed.
@@ -73,6 +73,9 @@ func (l *Lab) runProbe(ctx context.Context, client kubernetes.Interface) error {
 		return err
 	}
 	err = poll(ctx, "the pod to succeed", func(ctx context.Context) (bool, error) {
+		if err := l.died(l.components(c)...); err != nil {
+			return false, err
+		}
 		pod, err := pods.Get(ctx, probeName, metav1.GetOptions{})
 		if err != nil {
 			return false, err
