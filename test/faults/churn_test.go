@@ -21,9 +21,6 @@ import (
 // jobLabel is on the Jobs that the churn creates.
 const jobLabel = "faults.example.org/job"
 
-// churned are the local namespaces that change. The streams' own does not.
-func churned() []string { return []string{"faults-a", "faults-b"} }
-
 // container is the template of a pod of the node, up to the command of its container.
 const container = `    spec:
       nodeSelector: {kubernetes.io/hostname: %[1]s}

@@ -5,7 +5,7 @@
 // It owns the kinds of faults, the churn, the recorder and its judgment, and the
 // report. How clusters and akd start, end and break is in test/e2e/env. It must not
 // believe akd: what it judges by comes from both API servers, over connections that
-// no fault of the link touches.
+// no fault of the link touches, and from their audit logs.
 //
 //	seed ──► choices ──► a kind of fault, its length, what users do meanwhile
 //	                                   │

@@ -33,7 +33,6 @@ var (
 )
 
 const (
-	node = "faults"
 	// remoteNodes is how many nodes the remote cluster has.
 	remoteNodes = 2
 	// longRun is how many faults make a run a long one.
@@ -55,6 +54,7 @@ type field struct {
 	kinds   []kind
 	history *history
 	streams *streams
+	audits  []*auditLog
 	// foreign are the versions of objects that are none of akd's business.
 	foreign map[string]string
 	// choose makes the choices of the present fault.
@@ -127,7 +127,10 @@ func newField(t *testing.T, folder string, seed uint64) *field {
 	if long {
 		f.shifted = buildShifted(t)
 	}
-	f.Env = env.UpAnew(t, clustersDir, fmt.Sprintf("--remote-nodes=%d", remoteNodes))
+	f.Env = env.UpAnew(t, clustersDir, fmt.Sprintf("--remote-nodes=%d", remoteNodes), "--audit")
+	for _, side := range []side{local, remote} {
+		f.audits = append(f.audits, &auditLog{side: side, file: f.AuditLog(string(side))})
+	}
 	installed := f.InstallNode(t, f.MirroringValues(node), time.Hour)
 	f.AddServiceRange(t, env.LocalServices, node)
 	args := installed.Args("--services=mirror")
@@ -149,9 +152,6 @@ func newField(t *testing.T, folder string, seed uint64) *field {
 }
 
 const clustersDir = "../../.clusters-faults"
-
-// namespaces are the local ones with pods.
-func (f *field) namespaces() []string { return append(churned(), streamed) }
 
 // round lets the fault of that number happen, at once with those that follow it as long
 // as they happen in other places. It waits until all are over, and judges. The result of
@@ -186,6 +186,15 @@ func (f *field) round(t *testing.T, first int) []result {
 	recovered := time.Now()
 	pods, wrong := f.judge(t, faults)
 	found = append(found, wrong...)
+	writes := 0
+	for _, log := range f.audits {
+		some, wrong, err := log.news()
+		if err != nil {
+			t.Fatal(err)
+		}
+		writes += some
+		found = append(found, wrong...)
+	}
 	var results []result
 	for i, fault := range faults {
 		results = append(results, result{
@@ -198,7 +207,7 @@ func (f *field) round(t *testing.T, first int) []result {
 			RecoverySeconds: recovered.Sub(ended).Seconds(),
 		})
 	}
-	results[0].Pods, results[0].Violations = pods, found
+	results[0].Pods, results[0].Writes, results[0].Violations = pods, writes, found
 	if len(results[0].Violations) > 0 {
 		f.dump(t, results[0])
 	}
@@ -316,7 +325,7 @@ func (f *field) tell(t *testing.T, r result, stuckInARow int) int {
 // empty deletes all local pods, after which no remote one may be left.
 func (f *field) empty(t *testing.T) {
 	t.Helper()
-	for _, namespace := range f.namespaces() {
+	for _, namespace := range namespaces() {
 		f.Kubectl(t, "local", "delete", "cronjobs,jobs,deployments,statefulsets,pods", "--all", "-n", namespace, "--timeout=3m")
 	}
 	err := within(t.Context(), patience, func(ctx context.Context) error {

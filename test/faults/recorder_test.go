@@ -144,7 +144,7 @@ func (f *field) look(ctx context.Context) (*view, error) {
 		}
 		v.pods[side] = pods.Items
 	}
-	for _, namespace := range f.namespaces() {
+	for _, namespace := range namespaces() {
 		if err := f.addWorkloads(ctx, v, namespace); err != nil {
 			return nil, err
 		}

@@ -50,9 +50,11 @@ type result struct {
 	Began           time.Time `json:"began"`
 	LastedSeconds   float64   `json:"lastedSeconds"`
 	RecoverySeconds float64   `json:"recoverySeconds"`
-	// Pods counts the local pods that were judged. Of faults at the same time, the first
-	// one has these and the violations.
+	// Pods counts the local pods that were judged, and Writes what akd wrote in both
+	// clusters, refused or not. Of faults at the same time, the first one has these and the
+	// violations.
 	Pods       int         `json:"pods"`
+	Writes     int         `json:"writes"`
 	Violations []violation `json:"violations,omitempty"`
 }
 
@@ -61,7 +63,7 @@ func (r result) all() string { return strings.Join(append([]string{r.Kind}, r.Wi
 
 // String is the line of progress.
 func (r result) String() string {
-	text := fmt.Sprintf("%s for %.1f s, recovered in %.1f s, %d pods", r.all(), r.LastedSeconds, r.RecoverySeconds, r.Pods)
+	text := fmt.Sprintf("%s for %.1f s, recovered in %.1f s, %d pods, %d writes", r.all(), r.LastedSeconds, r.RecoverySeconds, r.Pods, r.Writes)
 	if len(r.Violations) > 0 {
 		text += fmt.Sprintf(", %d VIOLATIONS", len(r.Violations))
 	}
@@ -131,10 +133,11 @@ func (j *journal) add(r result) error {
 // report is a table of the results by kind, and what they say together.
 func report(results []result) string {
 	kinds := map[string][]result{}
-	count, pods := map[breach]int{}, 0
+	count, pods, writes := map[breach]int{}, 0, 0
 	for _, r := range results {
 		kinds[r.Kind] = append(kinds[r.Kind], r)
 		pods += r.Pods
+		writes += r.Writes
 		for _, v := range r.Violations {
 			count[v.Breach]++
 		}
@@ -147,7 +150,7 @@ func report(results []result) string {
 	}
 	fmt.Fprintln(table, row("all", results))
 	_ = table.Flush() // a strings.Builder takes everything
-	fmt.Fprintf(&text, "\npods judged: %d\n", pods)
+	fmt.Fprintf(&text, "\npods judged: %d\nwrites of akd: %d\n", pods, writes)
 	for _, b := range breaches() {
 		fmt.Fprintf(&text, "%s: %d\n", b, count[b])
 	}

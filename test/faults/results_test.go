@@ -49,8 +49,8 @@ func TestJournal(t *testing.T) {
 func TestReport(t *testing.T) {
 	t.Parallel()
 	got := report([]result{
-		{Kind: "link cut", RecoverySeconds: 3, Pods: 2},
-		{Kind: "akd killed", RecoverySeconds: 9, Pods: 1},
+		{Kind: "link cut", RecoverySeconds: 3, Pods: 2, Writes: 6},
+		{Kind: "akd killed", RecoverySeconds: 9, Pods: 1, Writes: 3},
 		{Kind: "link cut", RecoverySeconds: 1, Pods: 2, Violations: []violation{{lost, "a"}, {stuck, "b"}}},
 		{Kind: "link cut", RecoverySeconds: 2, Pods: 2},
 	})
@@ -60,6 +60,7 @@ link cut   | 3     | 2.0 s             | 3.0 s | 2
 all        | 4     | 2.0 s             | 9.0 s | 2
 
 pods judged: 7
+writes of akd: 9
 pods lost: 1
 pods doubled: 0
 pods falsely ended: 0

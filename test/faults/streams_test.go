@@ -14,9 +14,6 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// streamed is the local namespace of the pod to which streams are open.
-const streamed = "faults-streams"
-
 // counter is a Deployment whose pod counts its seconds in its log.
 const counter = `
 apiVersion: apps/v1

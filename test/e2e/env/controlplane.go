@@ -82,6 +82,10 @@ func (e *Env) Ended(t testing.TB) (names []string) {
 	return names
 }
 
+// AuditLog is the file in which the API server of one side logs who writes what, if the
+// clusters are up with --audit.
+func (e *Env) AuditLog(side string) string { return filepath.Join(e.Dir, "logs", side+"-audit.log") }
+
 // Kill ends components of the clusters, such as local-kube-apiserver, as a crash
 // does.
 func (e *Env) Kill(t testing.TB, components ...string) {

@@ -48,6 +48,7 @@ func (a *app) up() *cobra.Command {
 	flags.IntVar(&plan.RemoteNodes, "remote-nodes", 1, "nodes of the remote cluster")
 	flags.IntVar(&plan.LocalPort, "local-port", 0, "`port` of the local API server on 127.0.0.1; 0 picks a free one")
 	flags.IntVar(&plan.RemotePort, "remote-port", 0, "`port` of the remote API server on 127.0.0.1; 0 picks a free one")
+	flags.BoolVar(&plan.Audit, "audit", false, "log who writes what, in DIR/logs/local-audit.log and remote-audit.log")
 	flags.BoolVar(&plan.Simulated, "simulated", !lab.Possible(), "simulate the nodes with kwok: containers do not really run")
 	return cmd
 }
@@ -80,6 +81,9 @@ func choose(cmd *cobra.Command, l *lab.Lab, plan lab.Plan, version string) (lab.
 		}
 		if !given("simulated") {
 			plan.Simulated = state.Plan.Simulated
+		}
+		if !given("audit") {
+			plan.Audit = state.Plan.Audit
 		}
 	}
 	return plan, check(plan)

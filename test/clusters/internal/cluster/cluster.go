@@ -28,6 +28,8 @@ type Cluster struct {
 	RuntimeDirs []string
 	// Simulated means that the nodes are kwok's and everything is on loopback.
 	Simulated bool
+	// AuditLog is the file in which the API server logs who writes what; empty for none.
+	AuditLog string
 	// Enter is where the control plane runs.
 	Enter process.Enter
 	// Cgroup is the run's control group name, without slash.

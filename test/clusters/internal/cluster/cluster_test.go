@@ -221,6 +221,20 @@ func TestNodeProgramsShareSurroundings(t *testing.T) {
 	}
 }
 
+func TestAuditLogIsWrittenIfWanted(t *testing.T) {
+	c := sample(t, "remote", 1)
+	if args := strings.Join(c.APIServer().Args, " "); strings.Contains(args, "--audit-") {
+		t.Errorf("nobody wants an audit log: %s", args)
+	}
+	c.AuditLog = "/logs/audit.log"
+	args := strings.Join(c.APIServer().Args, " ")
+	for _, want := range []string{"--audit-log-path=/logs/audit.log", "--audit-policy-file=" + c.file("audit-policy.yaml")} {
+		if !strings.Contains(args, want) {
+			t.Errorf("%s is not among the arguments: %s", want, args)
+		}
+	}
+}
+
 func TestSimulatedClusterHasNoEndpointOfItsOwn(t *testing.T) {
 	c := sample(t, "remote", 0)
 	c.Simulated = true

@@ -77,6 +77,11 @@ func (c Cluster) APIServer() process.Spec {
 		flag("service-account-signing-key-file", c.pki("sa.key")),
 		flag("allow-privileged", true),
 	)
+	if c.AuditLog != "" {
+		const most = 1000 // MB
+		spec.Args = append(spec.Args,
+			flag("audit-policy-file", c.file("audit-policy.yaml")), flag("audit-log-path", c.AuditLog), flag("audit-log-maxsize", most))
+	}
 	if c.Simulated {
 		// An endpoint on loopback is invalid, and no pod runs that could use it.
 		spec.Args = append(spec.Args, flag("endpoint-reconciler-type", "none"))

@@ -10,6 +10,9 @@ import (
 //go:embed manifests.yaml
 var manifests string
 
+//go:embed audit-policy.yaml
+var auditPolicy []byte
+
 // Manifests returns, as YAML documents, the objects that make the cluster
 // usable: rights for the API server at kubelets, and DNS where a node can run it.
 func (c Cluster) Manifests() ([]byte, error) {

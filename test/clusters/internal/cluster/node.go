@@ -127,6 +127,11 @@ func (c Cluster) WriteFiles() error {
 			return err
 		}
 	}
+	if c.AuditLog != "" {
+		if err := update(c.file("audit-policy.yaml"), auditPolicy); err != nil {
+			return err
+		}
+	}
 	return c.writeKubeconfigs()
 }
 

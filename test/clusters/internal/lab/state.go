@@ -27,6 +27,8 @@ type Plan struct {
 	// free one.
 	LocalPort  int `json:"localPort"`
 	RemotePort int `json:"remotePort"`
+	// Audit is whether the API servers log who writes what.
+	Audit bool `json:"audit"`
 }
 
 func (p Plan) version(name string) string {
@@ -232,6 +234,9 @@ func (l *Lab) cluster(state State, name string) (cluster.Cluster, error) {
 			Pods:     podRange(name),
 			Services: serviceRange(name),
 		},
+	}
+	if state.Plan.Audit {
+		c.AuditLog = l.path("logs", name+"-audit.log")
 	}
 	if c.Simulated {
 		return c, nil

@@ -133,6 +133,9 @@ func samePlan(have, want Plan) bool {
 func (p Plan) String() string {
 	text := fmt.Sprintf("local %s with %d nodes and remote %s with %d nodes",
 		p.LocalVersion, p.LocalNodes, p.RemoteVersion, p.RemoteNodes)
+	if p.Audit {
+		text += ", audited"
+	}
 	if p.Simulated {
 		text += " (" + SimulatedNotice + ")"
 	}
