@@ -340,11 +340,12 @@ func (m *Referenced[T]) Forget(local, name string) {
 }
 
 // Prune drops what is known of local objects in namespaces that are not kept: once a
-// remote namespace is closed, no change in it is seen.
+// remote namespace is closed, no change in it is seen, and pods ask again in the next one.
 func (m *Referenced[T]) Prune(keep func(local string) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	dropped := func(id queue.Key) bool { return !keep(id.Namespace) }
+	maps.DeleteFunc(m.waiting, func(id queue.Key, _ map[queue.Key]bool) bool { return dropped(id) })
 	maps.DeleteFunc(m.compared, func(id queue.Key, _ comparison[T]) bool { return dropped(id) })
 	maps.DeleteFunc(m.displaced, func(id queue.Key, _ bool) bool { return dropped(id) })
 	maps.DeleteFunc(m.looked, func(id queue.Key, _ time.Time) bool { return dropped(id) })
