@@ -8,6 +8,8 @@ import (
 	"os"
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
@@ -105,8 +107,10 @@ func (e auditEvent) place() string {
 	return e.ObjectRef.Namespace
 }
 
-// isOwn reports whether akd may write in a remote namespace.
+// isOwn reports whether akd may write in a remote namespace: its own are those of local
+// ones with pods, or with Services that every pod may use.
 func isOwn(remote string) bool {
+	mapped := append(namespaces(), metav1.NamespaceDefault, metav1.NamespaceSystem)
 	return remote == contract.SystemNamespace ||
-		slices.ContainsFunc(namespaces(), func(local string) bool { return contract.RemoteNamespace(node, local) == remote })
+		slices.ContainsFunc(mapped, func(local string) bool { return contract.RemoteNamespace(node, local) == remote })
 }

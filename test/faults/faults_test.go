@@ -148,6 +148,7 @@ func newField(t *testing.T, folder string, seed uint64) *field {
 		t.Fatalf("before the first fault: %v", err)
 	}
 	f.addForeign(t)
+	f.audited(t) // nothing is wrong yet: installing tries what akd may do
 	return f
 }
 
@@ -186,15 +187,8 @@ func (f *field) round(t *testing.T, first int) []result {
 	recovered := time.Now()
 	pods, wrong := f.judge(t, faults)
 	found = append(found, wrong...)
-	writes := 0
-	for _, log := range f.audits {
-		some, wrong, err := log.news()
-		if err != nil {
-			t.Fatal(err)
-		}
-		writes += some
-		found = append(found, wrong...)
-	}
+	writes, wrong := f.audited(t)
+	found = append(found, wrong...)
 	var results []result
 	for i, fault := range faults {
 		results = append(results, result{
@@ -213,6 +207,20 @@ func (f *field) round(t *testing.T, first int) []result {
 	}
 	f.tidy(t)
 	return results
+}
+
+// audited returns how often akd has written since the last call, and what of it is wrong.
+func (f *field) audited(t *testing.T) (writes int, found []violation) {
+	t.Helper()
+	for _, log := range f.audits {
+		some, wrong, err := log.news()
+		if err != nil {
+			t.Fatal(err)
+		}
+		writes += some
+		found = append(found, wrong...)
+	}
+	return writes, found
 }
 
 // fault is a kind of fault that is about to happen.
