@@ -103,7 +103,7 @@ test-unit: c-compiler ## Run the tests that need no cluster
 
 .PHONY: test-e2e
 test-e2e: build akd-race ## Run the end-to-end tests, and a selection of Kubernetes' own, on real clusters (root on Linux)
-	go test -race -count=1 -parallel 4 -timeout $(if $(E2E_SLOW),3h,60m) -tags e2e ./test/e2e/... ./test/conformance
+	go test -race -count=1 -parallel 4 -timeout $(if $(E2E_SLOW),3h,60m) -tags e2e ./test/e2e/... ./test/conformance ./test/faults
 
 .PHONY: e2e
 e2e: export E2E_SLOW := 1
@@ -111,7 +111,7 @@ e2e: export E2E_TENANT := 1
 e2e: test-e2e ## Run test-e2e as a tenant, with the slow tests: restores of etcd, token expiry, Crossplane
 
 .PHONY: faults
-faults: build akd-race ## Let faults happen to two real clusters and akd: N=1000 SEED= FOR=90m AT_ONCE=1; RESUME=1 goes on after an interruption
+faults: build akd-race ## Let faults happen to two real clusters and akd: N=1000 SEED= FOR=90m AT_ONCE=; RESUME=1 goes on after an interruption
 	go test -race -count=1 -v -timeout 0 -tags e2e ./test/faults -run '^TestFaults$$' -args -faults $(or $(N),1000) \
 	  $(if $(SEED),-seed $(SEED)) $(if $(FOR),-for $(FOR)) $(if $(AT_ONCE),-at-once $(AT_ONCE)) $(if $(RESUME),-resume)
 

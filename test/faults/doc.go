@@ -23,5 +23,5 @@
 //
 //	make faults N=1000            # hours; an interrupted run goes on with RESUME=1
 //	make faults N=1000 SEED=7     # makes the choices of another run again
-//	make faults N=25 AT_ONCE=5    # up to five at once, each in another place
+//	make faults N=25              # in minutes: up to five at once, each in another place
 package faults

@@ -28,7 +28,7 @@ var (
 	seed   = flag.Uint64("seed", 0, "choices of another run; 0 makes new ones")
 	resume = flag.Bool("resume", false, "go on after the last fault in the journal")
 	budget = flag.Duration("for", 0, "how long new faults begin, such as 90m; 0 for as long as it takes")
-	atOnce = flag.Int("at-once", 1, "how many faults happen at once at most, in different places")
+	atOnce = flag.Int("at-once", 0, "how many faults happen at once at most, in different places (default 5 in a short run, 1 in a long one)")
 	out    = flag.String("out", "", "folder of the journal, the report and what is known about violations (default dist/faults)")
 )
 
@@ -37,6 +37,8 @@ const (
 	remoteNodes = 2
 	// longRun is how many faults make a run a long one.
 	longRun = 100
+	// shortAtOnce is how many faults of a short run happen at once at most.
+	shortAtOnce = 5
 	// patience is how long both clusters may take to agree after a fault.
 	patience = 5 * time.Minute
 	// mostStuck ends a run in which nothing recovers.
@@ -235,7 +237,15 @@ type fault struct {
 func (f *field) together(first int) []fault {
 	var faults []fault
 	taken := map[place]bool{}
-	for number := first; number < *total && len(faults) < *atOnce; number++ {
+	most := *atOnce
+	switch {
+	case most > 0:
+	case *total >= longRun:
+		most = 1
+	default:
+		most = shortAtOnce
+	}
+	for number := first; number < *total && len(faults) < most; number++ {
 		k := f.kinds[kindOf(f.seed, number, len(f.kinds))]
 		if taken[k.where] {
 			break
