@@ -24,7 +24,7 @@ import (
 )
 
 var (
-	total  = flag.Int("faults", 25, "how many faults happen; from 100 on they are long, and of all kinds")
+	total  = flag.Int("faults", 25, "how many faults happen; from 100 on they are of all kinds, and some are long")
 	seed   = flag.Uint64("seed", 0, "choices of another run; 0 makes new ones")
 	resume = flag.Bool("resume", false, "go on after the last fault in the journal")
 	budget = flag.Duration("for", 0, "how long new faults begin, such as 90m; 0 for as long as it takes")
