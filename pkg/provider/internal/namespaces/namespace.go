@@ -2,6 +2,7 @@ package namespaces
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +45,14 @@ func (n *Namespace) Pod(name string) *corev1.Pod { return n.Pods.Get(n.Name, nam
 
 // read reports whether the content of the namespace has been read.
 func (n *Namespace) read() bool { return n.unread.Load() == 0 }
+
+// refused reports whether akd may not read some of its content.
+func (n *Namespace) refused() bool {
+	refusals := []error{
+		n.Pods.Refusal(), n.ConfigMaps.Refusal(), n.Secrets.Refusal(), n.Services.Refusal(), n.EndpointSlices.Refusal(),
+	}
+	return errors.Join(refusals...) != nil
+}
 
 // newRemoteNamespace returns a namespace whose content has not been read. Each
 // change in it queues a key; all of its keys are queued once it has been read.

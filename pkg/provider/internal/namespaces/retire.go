@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -74,10 +75,8 @@ func (o *Opener) SyncRecord(ctx context.Context) error {
 		return err
 	}
 	for _, namespace := range o.Namespaces.All() {
-		if namespace.Pods.Refusal() != nil {
-			if err := o.recheckForbidden(ctx, namespace); err != nil {
-				return err
-			}
+		if err := o.recheckRefused(ctx, namespace); err != nil {
+			return err
 		}
 		if _, ok := recorded[namespace.Name]; ok {
 			delete(recorded, namespace.Name)
@@ -129,18 +128,43 @@ func (o *Opener) recheckForbidden(ctx context.Context, forbidden *Namespace) err
 	if !access.keepsRecord() {
 		return nil
 	}
-	namespace, err := o.Remote.GetNamespace(ctx, forbidden.Name)
+	namespace, there, err := o.loseIfGone(ctx, forbidden)
+	switch {
+	case err != nil || !there:
+		return err
+	case namespace.DeletionTimestamp == nil:
+		return o.prepare(ctx, namespace)
+	case forbidden.Pods.Refusal() == nil && forbidden.Pods.Len() == 0:
+		o.Lose(forbidden) // otherwise its pods end first, and akd has to let go of them
+	}
+	return nil
+}
+
+// recheckRefused checks a namespace of which akd may not read everything. Its pods, whose
+// watch still runs, do not show that it is gone.
+func (o *Opener) recheckRefused(ctx context.Context, namespace *Namespace) error {
+	switch {
+	case namespace.Pods.Refusal() != nil:
+		return o.recheckForbidden(ctx, namespace)
+	case namespace.refused():
+		_, _, err := o.loseIfGone(ctx, namespace)
+		return err
+	}
+	return nil
+}
+
+// loseIfGone looks for an open namespace, and forgets it if it is not there any more.
+func (o *Opener) loseIfGone(ctx context.Context, open *Namespace) (found *corev1.Namespace, there bool, err error) {
+	found, err = o.Remote.GetNamespace(ctx, open.Name)
 	switch {
 	case apierrors.IsNotFound(err):
 	case err != nil:
-		return err
-	case namespace.UID == forbidden.UID && namespace.DeletionTimestamp == nil:
-		return o.prepare(ctx, namespace)
-	case namespace.UID == forbidden.UID && (forbidden.Pods.Refusal() != nil || forbidden.Pods.Len() > 0):
-		return nil //nolint:nilerr // its pods end first, and akd has to let go of them
+		return nil, false, err
+	case found.UID == open.UID:
+		return found, true, nil
 	}
-	o.Lose(forbidden)
-	return nil
+	o.Lose(open)
+	return nil, false, nil
 }
 
 // Lose forgets a namespace that somebody deleted. It queues all keys of the local one,
