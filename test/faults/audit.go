@@ -3,6 +3,7 @@ package faults
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -54,15 +55,7 @@ const akdUser = "system:serviceaccount:" + contract.SystemNamespace + ":" + node
 // that is still being written is left for the next call, and one that was cut off with its
 // API server is left out.
 func (l *auditLog) news() (writes int, found []violation, err error) {
-	file, err := os.Open(l.file)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer file.Close()
-	if _, err := file.Seek(l.read, io.SeekStart); err != nil {
-		return 0, nil, err
-	}
-	content, err := io.ReadAll(file)
+	content, err := l.rest()
 	if err != nil {
 		return 0, nil, err
 	}
@@ -79,6 +72,19 @@ func (l *auditLog) news() (writes int, found []violation, err error) {
 		}
 	}
 	return writes, found, nil
+}
+
+// rest is what has not been judged.
+func (l *auditLog) rest() (content []byte, err error) {
+	file, err := os.Open(l.file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if _, err := file.Seek(l.read, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(file)
 }
 
 // problem says what is wrong with a write of akd that has succeeded, if anything is.

@@ -63,7 +63,8 @@ func (r result) all() string { return strings.Join(append([]string{r.Kind}, r.Wi
 
 // String is the line of progress.
 func (r result) String() string {
-	text := fmt.Sprintf("%s for %.1f s, recovered in %.1f s, %d pods, %d writes", r.all(), r.LastedSeconds, r.RecoverySeconds, r.Pods, r.Writes)
+	text := fmt.Sprintf("%s for %.1f s, recovered in %.1f s, %d pods, %d writes",
+		r.all(), r.LastedSeconds, r.RecoverySeconds, r.Pods, r.Writes)
 	if len(r.Violations) > 0 {
 		text += fmt.Sprintf(", %d VIOLATIONS", len(r.Violations))
 	}

@@ -7,7 +7,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
@@ -48,7 +47,7 @@ func (w Writer[T]) Update(ctx context.Context, want T) (T, error) {
 // have taken it over. It returns nil if it is gone or has changed, which the watch reports.
 func (w Writer[T]) Delete(ctx context.Context, have T) error {
 	options := deleteExactly(have.GetUID())
-	options.Preconditions.ResourceVersion = ptr.To(have.GetResourceVersion())
+	options.Preconditions.ResourceVersion = new(have.GetResourceVersion())
 	err := w.in(have.GetNamespace()).Delete(ctx, have.GetName(), options)
 	if err != nil && !IsNotFoundOrConflict(err) {
 		return fmt.Errorf("delete remote %s %s/%s: %w", w.kind, have.GetNamespace(), have.GetName(), err)
