@@ -175,14 +175,14 @@ func (f *field) round(t *testing.T, first int) []result {
 	over()
 	ended := time.Now()
 	if err := within(t.Context(), patience, func(ctx context.Context) error {
-		if ended := f.Ended(t); len(ended) > 0 {
-			t.Logf("%s ended by themselves, and are started again", strings.Join(ended, ", "))
-			f.Repair(t)
+		err := c.witness(ctx)
+		if err == nil {
+			err = f.agree(ctx)
 		}
-		if err := c.witness(ctx); err != nil {
-			return err
+		if err != nil {
+			f.restartEnded(t)
 		}
-		return f.agree(ctx)
+		return err
 	}); err != nil {
 		found = append(found, violation{stuck, err.Error()})
 	}
@@ -209,6 +209,15 @@ func (f *field) round(t *testing.T, first int) []result {
 	}
 	f.tidy(t)
 	return results
+}
+
+// restartEnded starts components of the clusters again that have ended by themselves.
+func (f *field) restartEnded(t *testing.T) {
+	t.Helper()
+	if ended := f.Ended(t); len(ended) > 0 {
+		t.Logf("%s ended by themselves, and are started again", strings.Join(ended, ", "))
+		f.Repair(t)
+	}
 }
 
 // audited returns how often akd has written since the last call, and what of it is wrong.
