@@ -53,7 +53,7 @@ type options struct {
 	batch  int  // specs for which e2e.test is started once
 	repeat int  // how often each spec runs
 	resume bool // keep the results of an earlier run
-	quick  bool // run directly only the specs that fail through AK
+	both   bool // run directly also the specs that pass through AK
 	keep   bool // leave the clusters running
 }
 
@@ -62,7 +62,7 @@ func command() *cobra.Command {
 	var focus, skip, page string
 	root := &cobra.Command{
 		Use:           "conformance",
-		Short:         "Run Kubernetes' own tests directly and through AK, and compare the results",
+		Short:         "Run Kubernetes' own tests through AK, and directly those that fail, and compare the results",
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -97,11 +97,11 @@ func command() *cobra.Command {
 		"specs to choose from: node (what a kubelet does), slice (a selection), full (all of Conformance) or any (the default with --focus)")
 	flags.StringVar(&focus, "focus", "", "regular expression of the specs to run")
 	flags.StringVar(&skip, "skip", "", "regular expression of the specs to skip")
-	flags.IntVar(&o.procs, "procs", 16, "number of specs that run at the same time")
-	flags.IntVar(&o.batch, "batch", 120, "number of specs after which the results are saved")
+	flags.IntVar(&o.procs, "procs", 32, "number of specs that run at the same time")
+	flags.IntVar(&o.batch, "batch", 240, "number of specs after which the results are saved")
 	flags.IntVar(&o.repeat, "repeat", 1, "number of times that each spec runs; it has to pass every time")
 	flags.BoolVar(&o.resume, "resume", false, "continue an earlier run: keep its results for the same Kubernetes and akd")
-	flags.BoolVar(&o.quick, "quick", false, "run directly only the specs that do not pass through AK")
+	flags.BoolVar(&o.both, "both", false, "run directly also the specs that pass through AK, as --repeat does")
 	flags.BoolVar(&o.keep, "keep", false, "leave the clusters running")
 	flags.StringVar(&page, "write-page", "", "write the page of the manual to this `file`, and run nothing")
 	return root

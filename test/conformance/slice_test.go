@@ -22,7 +22,7 @@ func TestSlice(t *testing.T) {
 	cmd.SetOut(&out)
 	cmd.SetErr(t.Output())
 	cmd.SetArgs([]string{
-		"--suite", suiteSlice, "--quick", "--procs", "8",
+		"--suite", suiteSlice, "--procs", "8",
 		"--clusters", filepath.Join(bin, "clusters"), "--akd", filepath.Join(bin, "akd-race"),
 		"--dir", filepath.Join(root, ".clusters-slice"), "--out", filepath.Join(root, "dist", "slice"),
 	})
