@@ -85,6 +85,7 @@ func podActs(r *rand.Rand) []weighted {
 // would be rare.
 func themes(r *rand.Rand) []weighted {
 	name := pick(r, "a", "b", "c")
+	other := map[string]string{"a": "b", "b": "c", "c": "a"}[name]
 	create := func(options string) string { return "local create " + name + options }
 	kubelet := "remote kubelet " + name + " " + pick(r, "0", "42")
 	remove := "local delete " + name
@@ -119,8 +120,18 @@ func themes(r *rand.Rand) []weighted {
 			"local delete "+pick(r, "a", "b", "c")+pick(r, "", " 0"), settle),
 		// A namespace ends unseen, or its creation is unclear, and nobody asks for its pod.
 		with("local apply service.yaml", create(""), settle, "remote finalize "+name, "remote lag", "remote end",
-			"remote delete "+name+" 0", "local create "+pick(r, "a", "b", "c")),
+			"remote delete "+name+" 0", "local create "+other, pick(r, settle, "wait 1ms"), pick(r, settle, "local delete "+other+" 0")),
 		with("remote lose", "local in other create "+name, "wait 1ms", "local in other delete "+name+" 0"),
+		// Pods come and go while nobody opens their namespace.
+		with("local in other delete a 0", "local in other delete b 0", "local in other delete c 0", "wait 11m",
+			"remote refuse create namespaces quota", "local in other create "+name, "wait 35s", settle,
+			"local in other delete "+name+" 0", settle, "local in other create "+name, settle),
+		// A pod may run of which akd has not heard, and nobody answers what it asks.
+		with(create(""), settle, "remote lag", "remote lose", "local create "+other+" Never", "wait 1ms", "remote kubelet "+other+" 0",
+			"remote "+pick(r, "refuse get pods busy", "fail get pods 500"), "local delete "+other+pick(r, "", " 0"), settle),
+		// A copy becomes somebody else's, unseen.
+		with("local apply secret.yaml", create(" Never uses"), settle, "remote lag", "remote apply foreign.yaml",
+			pick(r, remove+" 0", "local remove secrets conf"), settle),
 	}
 }
 
