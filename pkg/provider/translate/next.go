@@ -49,7 +49,7 @@ func (m *Mapper) Next(local, remote *corev1.Pod) Step {
 		return m.nextOrphan(remote)
 	case local.Spec.NodeName != m.Node:
 		return Step{Action: None}
-	case IsMirrorPod(local) && !m.OwnsPodFor(remote, local):
+	case remote == nil && IsMirrorPod(local):
 		return Step{Action: Release}
 	case remote == nil:
 		return nextWithoutRemote(local)
@@ -121,6 +121,9 @@ func (m *Mapper) nextConflict(local, remote *corev1.Pod) Step {
 	}
 	if err == nil && held(remote) {
 		return Step{Action: LetGo} // the local pod of that name is another one by now
+	}
+	if IsMirrorPod(local) {
+		return Step{Action: Release}
 	}
 	if local.DeletionTimestamp != nil {
 		return nextWithoutRemote(local) // nothing of this pod runs

@@ -60,6 +60,8 @@ func terminating(grace int64) change {
 	}
 }
 
+func mirror(p *corev1.Pod) { p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "x"} }
+
 func heldByFinalizer(p *corev1.Pod) { p.Finalizers = []string{"batch.kubernetes.io/job-tracking"} }
 
 func ofUID(uid types.UID) change {
@@ -313,8 +315,15 @@ func TestNext(t *testing.T) {
 		// never ours
 		"Mirror": {
 			reason: "A mirror pod without a static pod is deleted, as in a kubelet; nothing released it.",
-			local:  localPod(func(p *corev1.Pod) { p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "x"} }),
-			want:   Step{Action: Release},
+			local:  localPod(mirror), want: Step{Action: Release},
+		},
+		"MirrorBesideFormer": {
+			reason: "A finalizer can hold it for ever, and the remote pod of its predecessor would run as long.",
+			local:  localPod(mirror, terminating(0), heldByFinalizer), remote: remotePod(t, ofUID("earlier")), want: Step{Action: DeleteRemote},
+		},
+		"MirrorBesideForeign": {
+			reason: "Somebody else's pod is none of its business.",
+			local:  localPod(mirror), remote: remotePod(t, foreign), want: Step{Action: Release},
 		},
 		"OtherNode": {
 			reason: "A pod that is bound elsewhere is another kubelet's.",
@@ -341,6 +350,7 @@ func TestNextEnds(t *testing.T) {
 	locals := map[string]*corev1.Pod{
 		"none": nil, "new": localPod(), "started": localPod(started), "failed": localPod(started, phase(corev1.PodFailed)),
 		"terminating": localPod(started, terminating(30)), "terminating held": localPod(started, terminating(30), heldByFinalizer),
+		"mirror": localPod(mirror), "mirror held": localPod(mirror, terminating(0), heldByFinalizer),
 		"terminating new": localPod(terminating(0)), "labelled": localPod(started, func(p *corev1.Pod) { p.Labels["a"] = "b" }),
 	}
 	remotes := map[string]*corev1.Pod{
