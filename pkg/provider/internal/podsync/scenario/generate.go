@@ -17,6 +17,7 @@ func Generate(seed uint64, length int) []string {
 	if seed%2 == 1 {
 		lines = append(lines, "tenant")
 	}
+	lines = append(lines, "local apply node.yaml", "local apply account.yaml", "local in other apply account-2.yaml")
 	for len(lines) < length {
 		lines = append(lines, act(r)...)
 	}
@@ -57,7 +58,8 @@ func podActs(r *rand.Rand) []weighted {
 	}
 	kubelet := remote + "kubelet " + name + " " + pick(r, "0", "1", "42", "137")
 	create := local + "create " + name +
-		pick(r, "", " OnFailure", pick(r, " Never", " Always")+pick(r, "", " held", " uses", " tokens"))
+		pick(r, "", " OnFailure", pick(r, " Never", " Always")+pick(r, "", " held", " uses", " many", " tokens"))
+	create += pick(r, "", "", "", "", " cpu", " cpu owned", " port owned", " mirror", " bundle", " certificate")
 	return []weighted{
 		{14, []string{"settle"}},
 		{6, []string{"wait " + pick(r, "1ms", "100ms", "1s", "35s", "2m", "6m")}},
@@ -126,6 +128,20 @@ func themes(r *rand.Rand) []weighted {
 		with("local in other delete a 0", "local in other delete b 0", "local in other delete c 0", "wait 11m",
 			"remote refuse create namespaces quota", "local in other create "+name, "wait 35s", settle,
 			"local in other delete "+name+" 0", settle, "local in other create "+name, settle),
+		// The node has no room, for pods or for what they refer to, and then it has.
+		with("local apply node-2.yaml", create(" Never cpu owned"), "local create "+other+" cpu owned",
+			"local in other create "+name+" cpu owned", settle, remove+" 0", "local delete "+other+" 0", create(" cpu owned"),
+			pick(r, settle, "wait 35s"), "local apply node.yaml"),
+		with(create(" port owned"), settle, "local create "+other+" port owned", settle, remove, "local create "+other+" port owned", kubelet),
+		with(create(" Never many"), settle, "local create "+other+" many", "local in other create "+name+" many", settle, kubelet,
+			pick(r, kubelet, remove), pick(r, kubelet, "restart"), "wait "+pick(r, "1s", "35s", "2m")),
+		// A pod seems static, and has a predecessor.
+		with(create(""), settle, remove+" 0", create(" Never held mirror"), settle),
+		// What is projected into a volume changes while the pod runs.
+		with("local apply corp.yaml", create(" bundle"), settle, kubelet, settle,
+			pick(r, "local apply corp-2.yaml", "local in - remove clustertrustbundles corp", "restart"), settle),
+		with(create(" OnFailure certificate"), settle, "local sign", settle, kubelet, "wait 26h",
+			pick(r, "local sign", "restart"), "local sign", settle),
 		// A pod may run of which akd has not heard, and nobody answers what it asks.
 		with(create(""), settle, "remote lag", "remote lose", "local create "+other+" Never", "wait 1ms", "remote kubelet "+other+" 0",
 			"remote "+pick(r, "refuse get pods busy", "fail get pods 500"), "local delete "+other+pick(r, "", " 0"), settle),
@@ -142,7 +158,14 @@ func objectActs(r *rand.Rand) []weighted {
 		{2, []string{"local apply secret.yaml"}},
 		{2, []string{"local apply " + pick(r, "service.yaml", "service-2.yaml")}},
 		{2, []string{"local apply " + pick(r, "slice.yaml", "slice-2.yaml")}},
+		{2, []string{"local apply " + pick(r, "corp.yaml", "corp-2.yaml")}},
+		{2, []string{"local apply " + pick(r, "node.yaml", "node-2.yaml")}},
+		{2, []string{"local apply " + pick(r, "many.yaml", "many-2.yaml")}},
+		{4, []string{"local sign"}},
+		{1, []string{"local sign Denied"}},
+		{1, []string{"local in - remove clustertrustbundles corp"}},
 		{1, []string{"local remove configmaps conf"}},
+		{1, []string{"local remove configmaps a-1"}},
 		{1, []string{"local remove secrets conf"}},
 		{1, []string{"local remove services web"}},
 		{1, []string{"local remove endpointslices web-1"}},
@@ -181,8 +204,10 @@ func faults(r *rand.Rand) []weighted {
 		{1, []string{"remote refuse get pods busy"}},
 		{1, []string{"remote refuse create namespaces quota"}},
 		{1, []string{"remote refuse " + pick(r, "create", "update", "delete") + " " + copied + " busy"}},
-		{1, []string{"remote reject " + pick(r, "policy", "webhook") + " no"}},
+		{1, []string{"remote reject " + pick(r, "policy", "webhook", "webhook", "validation") + " no"}},
 		{1, []string{"local refuse create serviceaccounts/token busy"}},
+		{1, []string{"local " + pick(r, "refuse", "fail") + " create podcertificaterequests " + pick(r, "429", "500")}},
+		{1, []string{"local " + pick(r, "refuse", "fail") + " list " + pick(r, "clustertrustbundles", "podcertificaterequests") + " 500"}},
 		{1, []string{side + " refuse list " + pick(r, "pods", "configmaps", "secrets", "services") + " busy"}},
 		{1, []string{side + " fail all all " + pick(r, "401", "429", "500", "503", "504")}},
 		{2, []string{side + " fail " + pick(r, "get", "list", "create", "patch", "delete") + " pods " + pick(r, "429", "500", "503", "504")}},
@@ -214,7 +239,23 @@ func files() []txtar.File {
 			"  labels: {kubernetes.io/service-name: web}\naddressType: IPv4\nports: [{port: 80, protocol: TCP}]\n"+
 				"endpoints: [{addresses: [10.245.0.9], conditions: {ready: "+ready+"}}]\n")
 	}
+	bundle := func(content string) string {
+		return object("certificates.k8s.io/v1", "ClusterTrustBundle", "", "corp",
+			"spec: {trustBundle: \"-----BEGIN CERTIFICATE-----\\n"+content+"\\n-----END CERTIFICATE-----\\n\"}\n")
+	}
+	node := func(cpu string) string {
+		return object("v1", "Node", "", Node, "status: {allocatable: {cpu: "+cpu+", pods: 5}}\n")
+	}
+	account := func(namespace string) string { return object("v1", "ServiceAccount", namespace, "builder", "") }
 	return []txtar.File{
+		{Name: "node.yaml", Data: []byte(node("1"))},
+		{Name: "node-2.yaml", Data: []byte(node("250m"))},
+		{Name: "account.yaml", Data: []byte(account(metav1.NamespaceDefault))},
+		{Name: "account-2.yaml", Data: []byte(account("other"))},
+		{Name: "corp.yaml", Data: []byte(bundle("YQ=="))},
+		{Name: "corp-2.yaml", Data: []byte(bundle("Yg=="))},
+		{Name: "many.yaml", Data: []byte(object("v1", "ConfigMap", metav1.NamespaceDefault, "a-1", "data: {a: one}\n"))},
+		{Name: "many-2.yaml", Data: []byte(object("v1", "ConfigMap", metav1.NamespaceDefault, "a-1", "data: {a: two}\n"))},
 		{Name: "conf.yaml", Data: []byte(configMap("one"))},
 		{Name: "conf-2.yaml", Data: []byte(configMap("two"))},
 		{Name: "secret.yaml", Data: []byte(secret(metav1.NamespaceDefault, "bG9jYWw="))},

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/podsync"
 )
 
 // A history is a script without any command that prints: what users, administrators,
@@ -35,7 +36,8 @@ func live(t *testing.T, history []string) lived {
 	var l lived
 	synctest.Test(t, func(t *testing.T) {
 		s := newScenario(t, &txtar.Archive{Files: files()})
-		s.mirror = true
+		s.next.mirror, s.next.linger = true, podsync.CopyLinger
+		s.remote.tells = true
 		j := newJudge(s)
 		s.start()
 		fresh := whatIsHeld(s.akd.controller)
@@ -90,6 +92,7 @@ func (s *scenario) pass(code string) {
 				_ = s.do([]string{"remote", "in", contract.RemoteNamespace(Node, namespace), "kubelet", name, code})
 			}
 		}
+		_ = s.do(strings.Fields("local sign"))
 		_ = s.do(strings.Fields("wait 1m"))
 	}
 }
@@ -107,12 +110,19 @@ func (s *scenario) removeAll() {
 		}
 	}
 	for _, kind := range copies() {
-		for _, namespace := range namespaces() {
-			s.local.storage.removeAll(resourceOf(kind), namespace)
-		}
+		s.local.removeEverywhere(kind)
 	}
+	_ = s.do(strings.Fields("local in - remove clustertrustbundles corp"))
 	s.pass("0")
+	s.local.removeEverywhere("podcertificaterequests") // as the API server's cleaner does
 	_ = s.do(strings.Fields("wait 10m"))
+}
+
+// removeEverywhere removes the objects of a kind in all local namespaces.
+func (c *fakeServer) removeEverywhere(kind string) {
+	for _, namespace := range namespaces() {
+		c.storage.removeAll(resourceOf(kind), namespace)
+	}
 }
 
 // Shrink leaves out of a history what it does not need to fail.

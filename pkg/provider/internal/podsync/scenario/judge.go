@@ -2,17 +2,16 @@ package scenario
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -34,6 +33,8 @@ type judge struct {
 	hour    time.Time
 	resting bool                   // all faults have ended long ago
 	recent  map[string][]time.Time // requests of the last minute, by what they ask for
+
+	invalid bool // pods may have been invalid
 
 	// restored reports that a cluster went back in time: what it has lost may happen
 	// again, and a pod may change its end.
@@ -146,6 +147,8 @@ func (j *judge) sees(words []string) {
 	switch words[0] {
 	case "restore":
 		j.restored = true
+	case "reject":
+		j.invalid = j.invalid || words[1] == "validation"
 	case "lag", "cut", "compact":
 		j.mayMiss()
 	case "refuse", "fail":
@@ -170,6 +173,12 @@ func (j *judge) sees(words []string) {
 // localRequest sees what akd asks of the local API server.
 func (j *judge) localRequest(action clienttesting.Action) {
 	j.countWrite(action)
+	switch action := action.(type) {
+	case clienttesting.CreateActionImpl:
+		j.eventCreated(action.Object)
+	case clienttesting.PatchActionImpl:
+		j.rejected(action)
+	}
 	deletion, deletes := action.(clienttesting.DeleteActionImpl)
 	if !deletes || action.GetResource().Resource != "pods" {
 		return
@@ -180,7 +189,7 @@ func (j *judge) localRequest(action clienttesting.Action) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if pod.DeletionTimestamp == nil {
+	if pod.DeletionTimestamp == nil && !translate.IsMirrorPod(pod) {
 		j.complain("akd deletes local pod %s, which nobody has deleted", pod.UID)
 	}
 	for _, remote := range j.s.remote.pods() {
@@ -188,6 +197,52 @@ func (j *judge) localRequest(action clienttesting.Action) {
 			j.complain("akd releases local pod %s (%s, started %t), whose remote pod %s runs (deleted %t)",
 				pod.UID, pod.Status.Phase, pod.Status.StartTime != nil, remote.UID, remote.DeletionTimestamp != nil)
 		}
+	}
+}
+
+// eventCreated expects that what a kubelet has told of a remote pod is told of its local one.
+func (j *judge) eventCreated(object runtime.Object) {
+	event, is := object.(*corev1.Event)
+	if !is || event.Source.Component != "kubelet" {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !strings.HasSuffix(event.Message, " "+string(event.InvolvedObject.UID)) {
+		j.complain("akd tells of local pod %s: %s", event.InvolvedObject.UID, event.Message)
+	}
+}
+
+// rejected expects that a pod for which there is said to be no room does not fit, as far as
+// akd can know.
+func (j *judge) rejected(action clienttesting.PatchActionImpl) {
+	var patch corev1.Pod
+	err := json.Unmarshal(action.Patch, &patch)
+	noRoom := strings.HasPrefix(patch.Status.Reason, translate.ReasonOutOf) || patch.Status.Reason == translate.ReasonNodePorts
+	if err != nil || action.Subresource != "status" || !noRoom || j.s.local.storage.lags() {
+		return
+	}
+	pod, err := j.s.local.podNamed(action.Namespace, action.Name)
+	if err != nil || pod.UID != patch.UID {
+		return
+	}
+	found, err := j.s.local.storage.Get(resourceOf("nodes"), "", Node)
+	node, is := found.(*corev1.Node)
+	if err != nil || !is {
+		node = nil // admits whatever finds its ports free
+	}
+	var others []*corev1.Pod
+	used := translate.Amounts{}
+	for _, other := range j.s.local.pods() {
+		if other.UID != pod.UID && !translate.Finished(&other) {
+			others = append(others, &other)
+			used.Add(translate.Requests(&other))
+		}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if translate.Admit(pod, node, used, func() []*corev1.Pod { return others }).Reason == "" {
+		j.complain("local pod %s is rejected: %s, and fits", pod.UID, patch.Status.Message)
 	}
 }
 
@@ -239,7 +294,8 @@ func (j *judge) countWrite(action clienttesting.Action) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.resting && resource != "serviceaccounts" && action.GetVerb()+" "+resource != "update secrets" { // tokens are renewed
+	if j.resting && !slices.Contains([]string{"serviceaccounts", "podcertificaterequests"}, resource) &&
+		action.GetVerb()+" "+resource != "update secrets" { // tokens and certificates are renewed
 		j.complain("akd writes at rest: %s %s", action.GetVerb(), resource)
 	}
 	if now := time.Now(); now.Sub(j.hour) > time.Hour && j.writes < mostWrites {
@@ -309,230 +365,4 @@ func nameOf(object runtime.Object) string {
 		return ""
 	}
 	return meta.GetName()
-}
-
-// atRest expects that both clusters agree, and that nothing is left to do.
-func (j *judge) atRest() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	locals := map[types.UID]*corev1.Pod{}
-	for _, pod := range j.s.local.pods() {
-		locals[pod.UID] = &pod
-	}
-	remotes := map[types.UID]*corev1.Pod{}
-	foreign := map[string]bool{}
-	for _, pod := range j.s.remote.pods() {
-		uid := types.UID(pod.Labels[contract.LabelUID])
-		if uid == "" {
-			foreign[localNamespace(pod.Namespace)+"/"+pod.Name] = true
-			continue
-		}
-		remotes[uid] = &pod
-		if locals[uid] == nil && !j.s.akd.controller.OrphansKept() {
-			j.complain("remote pod %s is left of local pod %s", pod.UID, uid)
-		}
-	}
-	for uid, pod := range locals {
-		j.localAtRest(pod, remotes[uid], foreign[pod.Namespace+"/"+pod.Name])
-	}
-	for uid, life := range j.lives {
-		j.trueEnd(uid, life)
-	}
-	for _, kind := range copies() {
-		j.copiesAtRest(resourceOf(kind), locals, remotes)
-	}
-}
-
-// leavesNothing expects that akd leaves nothing in the remote cluster, and remembers no
-// more than at first, once users have nothing any more. Some pods of a cluster that went
-// back in time are left to a person.
-func (j *judge) leavesNothing(fresh held) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.s.akd.controller.OrphansKept() {
-		return
-	}
-	for _, kind := range append(contents(), "pods", "namespaces") {
-		for _, object := range j.s.remote.storage.in(metav1.NamespaceAll, resourceOf(kind)) {
-			meta, err := apimeta.Accessor(object)
-			if err == nil && meta.GetLabels()[contract.LabelNodeName] == Node && !j.s.remote.hasArrived(meta.GetName()) && !isEmptyRecord(object) {
-				j.complain("%s %s/%s is left", kind, meta.GetNamespace(), meta.GetName())
-			}
-		}
-	}
-	for _, more := range whatIsHeld(j.s.akd.controller).beyond(fresh) {
-		j.complain("akd holds more: %s", more)
-	}
-}
-
-// isEmptyRecord reports whether an object is a tenant's record of its namespaces, and says
-// that there are none.
-func isEmptyRecord(object runtime.Object) bool {
-	record, is := object.(*corev1.ConfigMap)
-	return is && record.Name == contract.RecordName(Node) && len(record.Data) == 0
-}
-
-// copiesAtRest expects that the copies of local objects are like them, that none is left
-// of one that is gone, and that pods have what they refer to.
-func (j *judge) copiesAtRest(resource schema.GroupVersionResource, locals, remotes map[types.UID]*corev1.Pod) {
-	for _, object := range j.s.remote.storage.in(metav1.NamespaceAll, resource) {
-		copied, err := apimeta.Accessor(object)
-		if err != nil || copied.GetLabels()[contract.LabelNodeName] != Node || localNamespace(copied.GetNamespace()) == "" {
-			continue
-		}
-		if contract.IsTokenSecretName(copied.GetName()) {
-			if uid := types.UID(copied.GetLabels()[contract.LabelUID]); locals[uid] == nil {
-				j.complain("Secret %s is left of local pod %s", copied.GetName(), uid)
-			}
-			continue
-		}
-		original, err := j.s.local.storage.Get(resource, localNamespace(copied.GetNamespace()), contract.LocalName(copied.GetName()))
-		switch {
-		case err != nil:
-			j.complain("%s %s is left of a local one", resource.Resource, copied.GetName())
-		case contentOf(original) != contentOf(object):
-			j.complain("%s %s is %s, the local one %s", resource.Resource, copied.GetName(), contentOf(object), contentOf(original))
-		}
-	}
-	for _, object := range j.s.local.storage.in(metav1.NamespaceAll, resource) {
-		j.isCopied(resource, object, remotes)
-	}
-}
-
-// isCopied expects that there is a copy of a local object that needs one.
-func (j *judge) isCopied(resource schema.GroupVersionResource, object runtime.Object, remotes map[types.UID]*corev1.Pod) {
-	original, err := apimeta.Accessor(object)
-	if err != nil || !j.needsCopy(object, original.GetNamespace(), remotes) {
-		return
-	}
-	for _, name := range []string{original.GetName(), contract.ReservedName(original.GetName())} {
-		found, err := j.s.remote.storage.Get(resource, contract.RemoteNamespace(Node, original.GetNamespace()), name)
-		if err == nil && contentOf(found) == contentOf(object) {
-			return
-		}
-	}
-	j.complain("%s %s has no copy", resource.Resource, original.GetName())
-}
-
-// needsCopy reports whether a local object is mirrored: a Service always, its
-// EndpointSlice with it, others for pods that refer to them.
-func (j *judge) needsCopy(object runtime.Object, namespace string, remotes map[types.UID]*corev1.Pod) bool {
-	switch object := object.(type) {
-	case *corev1.Service:
-		return true
-	case *discoveryv1.EndpointSlice:
-		_, err := j.s.local.storage.Get(resourceOf("services"), namespace, translate.ServiceOf(object))
-		return err == nil
-	}
-	for _, pod := range remotes {
-		if localNamespace(pod.Namespace) == namespace && !translate.Finished(pod) && pod.DeletionTimestamp == nil &&
-			len(pod.Spec.Containers[0].EnvFrom) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// contentOf describes what a copy has of its original.
-func contentOf(object runtime.Object) string {
-	switch object := object.(type) {
-	case *corev1.ConfigMap:
-		return fmt.Sprint(object.Data)
-	case *corev1.Secret:
-		return fmt.Sprint(object.Data)
-	case *corev1.Service:
-		return fmt.Sprint(object.Spec.ClusterIPs, object.Spec.Ports)
-	case *discoveryv1.EndpointSlice:
-		return fmt.Sprint(object.AddressType, object.Endpoints[0].Addresses, *object.Endpoints[0].Conditions.Ready)
-	}
-	panic(fmt.Sprintf("no copies of %T", object))
-}
-
-func (j *judge) localAtRest(local, remote *corev1.Pod, inTheWay bool) {
-	switch {
-	case local.DeletionTimestamp != nil && !translate.Finished(local) && local.Status.StartTime != nil:
-		j.complain("local pod %s is %s and stays", local.UID, local.Status.Phase)
-	case local.DeletionTimestamp != nil && len(local.Finalizers) == 0:
-		j.complain("local pod %s cannot be deleted", local.UID)
-	case local.DeletionTimestamp != nil || translate.Finished(local):
-	case inTheWay && remote == nil:
-	case remote == nil:
-		j.complain("local pod %s has no remote pod", local.UID)
-	case !j.hasTokens(remote):
-		j.complain("remote pod %s has no tokens", remote.UID)
-	case remote.Status.Phase != local.Status.Phase && !pending(remote):
-		j.complain("local pod %s is %s, its remote pod %s", local.UID, local.Status.Phase, remote.Status.Phase)
-	case mutable(local) != mutable(remote):
-		j.complain("local pod %s has %s, its remote pod %s", local.UID, mutable(local), mutable(remote))
-	}
-}
-
-// mutable describes what users change in a pod that runs.
-func mutable(pod *corev1.Pod) string {
-	container := &pod.Spec.Containers[0]
-	return fmt.Sprintf("image %s, cpu %s, label %q", container.Image, container.Resources.Requests.Cpu(), pod.Labels["app"])
-}
-
-// hasTokens reports whether there is the Secret for the tokens of a remote pod, if it
-// mounts any.
-func (j *judge) hasTokens(remote *corev1.Pod) bool {
-	if len(remote.Spec.Volumes) == 0 {
-		return true
-	}
-	name := contract.TokenSecretName(types.UID(remote.Labels[contract.LabelUID]))
-	_, err := j.s.remote.storage.Get(resourceOf("secrets"), remote.Namespace, name)
-	return err == nil
-}
-
-// trueEnd compares how a pod ended in both clusters.
-func (j *judge) trueEnd(uid types.UID, life *life) {
-	local := life.local
-	if local == nil || life.finished.IsZero() || j.restored {
-		return
-	}
-	if local.Status.Reason == translate.ReasonRemotePodDeleted && !life.deleted {
-		j.complain("local pod %s failed because its remote pod was deleted, which it was not", uid)
-	}
-	if local.Status.Reason == translate.ReasonRemotePodInvalid {
-		j.complain("local pod %s failed as invalid, which it is not", uid)
-	}
-	got, known := exitCode(local)
-	for _, remote := range life.remotes {
-		want, ended := exitCode(remote)
-		if !ended || life.exited[remote.UID].After(life.finished) {
-			continue
-		}
-		if runsOnce(local) && !life.unheard && (!known || got != want) {
-			j.complain("local pod %s ended with %s, its remote pod with %s", uid, got, want)
-		}
-	}
-}
-
-// localNamespace returns the local namespace of a remote one.
-func localNamespace(remote string) string {
-	for _, namespace := range namespaces() {
-		if contract.RemoteNamespace(Node, namespace) == remote {
-			return namespace
-		}
-	}
-	return ""
-}
-
-// runsOnce reports whether the end of a container can be the end of the pod. Of others,
-// akd may not know after a restart that they have run and are gone.
-func runsOnce(pod *corev1.Pod) bool {
-	return pod.Spec.RestartPolicy == corev1.RestartPolicyNever || pod.Spec.RestartPolicy == corev1.RestartPolicyOnFailure
-}
-
-// exitCode is that of the container, with the reason if nobody knows it.
-func exitCode(pod *corev1.Pod) (code string, known bool) {
-	for _, container := range pod.Status.ContainerStatuses {
-		if ended := container.State.Terminated; ended != nil {
-			if ended.Reason == "ContainerStatusUnknown" {
-				return ended.Reason, true
-			}
-			return fmt.Sprint(ended.ExitCode), true
-		}
-	}
-	return "no exit code", false
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -30,6 +31,7 @@ func (c *fakeServer) kubelet(ctx context.Context, namespace, name, code string) 
 		code = "0"
 	}
 	report := func(phase corev1.PodPhase) error {
+		c.tell(pod, string(phase))
 		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { setPhase(pod, string(phase), code) })
 	}
 	ended := corev1.PodFailed
@@ -53,6 +55,21 @@ func (c *fakeServer) kubelet(ctx context.Context, namespace, name, code string) 
 	default:
 		return report(ended)
 	}
+}
+
+// tell records an event on a pod, as a kubelet does at each step. Its message ends with the
+// UID of the local pod.
+func (c *fakeServer) tell(pod *corev1.Pod, reason string) {
+	if !c.tells || c.isEnding(pod.Namespace) {
+		return
+	}
+	event := &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: pod.Namespace, GenerateName: pod.Name + "."},
+		InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
+		Reason:         reason, Message: "told of " + pod.Labels[contract.LabelUID],
+		Source: corev1.EventSource{Component: "kubelet"}, FirstTimestamp: in(0), LastTimestamp: in(0), Count: 1,
+	}
+	_ = c.add(event)
 }
 
 // pending reports whether no kubelet has said anything of the pod yet.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -19,7 +21,18 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/podsync"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 )
+
+// setting is how akd is started.
+type setting struct {
+	skew   time.Duration // by which its clock is ahead
+	mirror bool          // it mirrors Services
+	linger time.Duration // how long it keeps what the last pod referred to
+}
+
+// maxReferences is how many ConfigMaps and Secrets akd follows.
+const maxReferences = 8
 
 // process is one akd.
 type process struct {
@@ -30,30 +43,36 @@ type process struct {
 }
 
 // run starts akd's loops, as a new process does.
-func run(t *testing.T, local, remote *link, skew time.Duration, mirror bool) *process {
+func run(t *testing.T, local, remote *link, with setting) *process {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	mapper := mapper()
 	p := &process{local: local, remote: remote}
+	localCluster := cluster.NewLocal(local.client, local.client, Node)
 	p.controller = podsync.New(
-		cluster.NewLocal(local.client, local.client, Node), cluster.NewRemote(remote.client, mapper.Owner),
+		localCluster, cluster.NewRemote(remote.client, mapper.Owner),
 		podsync.Config{
 			Mapper:         mapper,
-			MirrorServices: mirror,
+			MirrorServices: with.mirror,
 			Workers:        1, // so that UIDs come in the order of the script
 			UnusedTTL:      5 * time.Minute,
-			MaxReferences:  8,
+			Linger:         with.linger,
+			MaxReferences:  maxReferences,
 			MaxOrphanShare: podsync.MaxOrphanShare,
-			Clock:          skewedClock{by: skew},
+			Clock:          skewedClock{by: with.skew},
 			Observe:        func(string, time.Duration) {},
 			CountToken:     func(error) {},
 		}, slog.New(slog.DiscardHandler))
-	done := make(chan error, 1)
-	go func() { done <- p.controller.Run(ctx, func() {}) }()
+	node := store.New(store.Handlers[*corev1.Node]{
+		Changed: func(change store.Change[*corev1.Node]) { p.controller.NodeChanged(change.New) },
+	})
+	loops, ctx := errgroup.WithContext(ctx)
+	loops.Go(func() error { node.Run(ctx, localCluster.NodeListWatch()); return nil })
+	loops.Go(func() error { return p.controller.Run(ctx, func() {}) })
 	p.end = sync.OnceFunc(func() {
 		p.ended.Store(true)
 		cancel()
-		if err := <-done; err != nil {
+		if err := loops.Wait(); err != nil {
 			t.Errorf("the loops ended: %v", err)
 		}
 	})

@@ -32,12 +32,11 @@ type scenario struct {
 	archive *txtar.Archive
 	local   *fakeServer
 	remote  *fakeServer
-	mirror  bool // akd mirrors Services
+	next    setting // of akd, from the next start on
 	out     strings.Builder
 	akd     *process
-	former  *process      // stands still; akd has taken over
-	skew    time.Duration // by which akd's clock is ahead, from the next start on
-	started func()        // hears of each start of akd
+	former  *process // stands still; akd has taken over
+	started func()   // hears of each start of akd
 }
 
 // Play plays the script in the comment of an archive and returns the output of
@@ -69,7 +68,7 @@ func newScenario(t *testing.T, archive *txtar.Archive) *scenario {
 // start runs akd as a new process.
 func (s *scenario) start() {
 	s.started()
-	s.akd = run(s.t, s.local.link(), s.remote.link(), s.skew, s.mirror)
+	s.akd = run(s.t, s.local.link(), s.remote.link(), s.next)
 	settle()
 }
 
@@ -164,10 +163,10 @@ func (s *scenario) control(words []string) error {
 		s.remote.confine()
 		s.start()
 	case "mirror":
-		s.mirror = true
+		s.next.mirror = true
 	case "skew":
 		by, err := time.ParseDuration(words[1])
-		s.skew = by
+		s.next.skew = by
 		return err
 	default:
 		return fmt.Errorf("%w: command %q", errUnknown, words[0])
@@ -274,8 +273,11 @@ func (c *fakeServer) behave(words []string) error {
 	return nil
 }
 
-// pod returns a new pod. The options are a restart policy; held, for a finalizer; uses,
-// for a ConfigMap and a Secret of the name conf; and tokens, for a token.
+// pod returns a new pod. The options are a restart policy; held, for a finalizer; mirror,
+// for a static pod's annotation; owned, for a controller; cpu, for a request; port, for one of
+// the node; uses, for a ConfigMap and a Secret of
+// the name conf; many, for several ConfigMaps of its own; and tokens, bundle and
+// certificate, for what is projected into volumes.
 func (s *scenario) pod(namespace, name string, options []string) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Generation: 1},
@@ -289,24 +291,60 @@ func (s *scenario) pod(namespace, name string, options []string) *corev1.Pod {
 		switch option {
 		case "held":
 			pod.Finalizers = []string{"example.org/hold"}
-		case "tokens":
-			pod.Spec.ServiceAccountName = "builder"
-			pod.Spec.Volumes = []corev1.Volume{{Name: "token", VolumeSource: corev1.VolumeSource{
-				Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
-					{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token", ExpirationSeconds: new(int64(3600))}},
-				}},
-			}}}
-		case "uses":
-			conf := corev1.LocalObjectReference{Name: "conf"}
-			pod.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{
-				{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: conf, Optional: new(true)}},
-				{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: conf, Optional: new(true)}},
+		case "mirror":
+			pod.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "static"}
+		case "owned":
+			pod.OwnerReferences = []metav1.OwnerReference{
+				{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web", UID: "owner", Controller: new(true)},
 			}
+		case "port":
+			pod.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 80, HostPort: 80, Protocol: corev1.ProtocolTCP}}
+		case "cpu":
+			pod.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")}
+		case "tokens":
+			project(pod, "token", corev1.VolumeProjection{
+				ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token", ExpirationSeconds: new(int64(3600))},
+			})
+		case "bundle":
+			project(pod, option, corev1.VolumeProjection{
+				ClusterTrustBundle: &corev1.ClusterTrustBundleProjection{Name: new("corp"), Path: "corp.pem"},
+			})
+		case "certificate":
+			project(pod, option, corev1.VolumeProjection{PodCertificate: &corev1.PodCertificateProjection{
+				SignerName: "example.org/s", KeyType: "ED25519", CredentialBundlePath: "own.pem",
+			}})
+		case "uses":
+			pod.Spec.Containers[0].EnvFrom = append(configMaps("conf"), corev1.EnvFromSource{
+				SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "conf"}, Optional: new(true)},
+			})
+		case "many":
+			pod.Spec.Containers[0].EnvFrom = configMaps(name+"-1", name+"-2", name+"-3")
 		default:
 			pod.Spec.RestartPolicy = corev1.RestartPolicy(option)
 		}
 	}
 	return pod
+}
+
+// project gives a pod a volume.
+func project(pod *corev1.Pod, name string, source corev1.VolumeProjection) {
+	pod.Spec.ServiceAccountName = "builder"
+	pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{
+		Name:         name,
+		VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{source}}},
+	})
+}
+
+// configMaps are the variables of optional ConfigMaps.
+func configMaps(names ...string) []corev1.EnvFromSource {
+	var sources []corev1.EnvFromSource
+	for _, name := range names {
+		reference := corev1.LocalObjectReference{Name: name}
+		sources = append(sources, corev1.EnvFromSource{
+			ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: reference, Optional: new(true)},
+		})
+	}
+	return sources
 }
 
 // setPhase sets the status that a kubelet would report for a pod: its phase, and the

@@ -44,6 +44,7 @@ type fakeServer struct {
 	secretUIDs int
 	eventUIDs  int
 	tokens     int
+	tells      bool                               // kubelets tell what they do by events
 	tenant     bool                               // see confine
 	late       bool                               // see authorizeLate
 	born       map[types.NamespacedName]time.Time // local pods
@@ -422,7 +423,7 @@ func (c *fakeServer) applyYAML(content string) error {
 	}
 	resource := map[string]string{
 		"*v1.Pod": "pods", "*v1.ConfigMap": "configmaps", "*v1.Secret": "secrets", "*v1.Namespace": "namespaces",
-		"*v1.Service": "services", "*v1.EndpointSlice": "endpointslices", "*v1.ClusterTrustBundle": "clustertrustbundles",
+		"*v1.Service": "services", "*v1.Node": "nodes", "*v1.EndpointSlice": "endpointslices", "*v1.ClusterTrustBundle": "clustertrustbundles",
 	}[fmt.Sprintf("%T", obj)]
 	meta, err := apimeta.Accessor(obj)
 	if err != nil {
