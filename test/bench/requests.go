@@ -57,14 +57,10 @@ func samplesOf(page, name string) ([]sample, error) {
 // clusters' own components, kwok, this measurement and akd.
 func (env *environment) served(ctx context.Context) (requests, error) {
 	counts := requests{}
-	for s, client := range env.clients {
-		body, err := client.RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
+	for s := range env.clients {
+		samples, err := env.metric(ctx, s, "apiserver_request_total")
 		if err != nil {
-			return nil, fmt.Errorf("read the %s API server's metrics: %w", s, err)
-		}
-		samples, err := samplesOf(string(body), "apiserver_request_total")
-		if err != nil {
-			return nil, fmt.Errorf("read the %s API server's metrics: %w", s, err)
+			return nil, err
 		}
 		for _, one := range samples {
 			resource := one.labels["resource"]
@@ -75,6 +71,36 @@ func (env *environment) served(ctx context.Context) (requests, error) {
 		}
 	}
 	return counts, nil
+}
+
+// watches is the number of watches that the API servers serve to everyone now.
+func (env *environment) watches(ctx context.Context) (float64, error) {
+	watches := 0
+	for s := range env.clients {
+		samples, err := env.metric(ctx, s, "apiserver_longrunning_requests")
+		if err != nil {
+			return 0, err
+		}
+		for _, one := range samples {
+			if strings.EqualFold(one.labels["verb"], "watch") {
+				watches += one.value
+			}
+		}
+	}
+	return float64(watches), nil
+}
+
+// metric reads a counter or a gauge of an API server.
+func (env *environment) metric(ctx context.Context, s side, name string) ([]sample, error) {
+	body, err := env.clients[s].RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the %s API server's metrics: %w", s, err)
+	}
+	samples, err := samplesOf(string(body), name)
+	if err != nil {
+		return nil, fmt.Errorf("read the %s API server's metrics: %w", s, err)
+	}
+	return samples, nil
 }
 
 // since returns the requests after an earlier reading.

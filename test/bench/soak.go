@@ -7,8 +7,13 @@ import (
 	"math"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // soakMeasurement lets pods come and go for long, beside others that stay and whose
@@ -29,32 +34,49 @@ func (m *soakMeasurement) needs() (needs, error) {
 // https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/
 const shortestToken = 10 * time.Minute
 
-// betweenWaves leaves the machine to others.
-const betweenWaves = 5 * time.Second
+// waveEvery is the time from the beginning of a wave to that of the next one, or of
+// the waves that were missed if it takes longer. At a pace of their own, waves come
+// faster when the machine has less else to do, and akd, which remembers deleted pods
+// for minutes, holds more of them: growth that is none.
+const waveEvery = 15 * time.Second
 
 func (m *soakMeasurement) run(ctx context.Context, env *environment) (string, error) {
+	if err := env.approveServing(ctx); err != nil {
+		return "", err
+	}
 	there := env.onAK()
 	there.tokenLife = shortestToken
 	env.logf("creating %d pods that stay", m.pods/2)
 	if err := populate(ctx, there, "stays", m.pods/2); err != nil {
 		return "", err
 	}
+	started, err := os.ReadFile(env.daemon.log()) // not ready yet, and says so
+	if err != nil {
+		return "", fmt.Errorf("akd's log: %w", err)
+	}
 	var s soak
+	atHalf := false
 	begin := time.Now()
 	for wave := 0; time.Since(begin) < m.time; wave++ {
-		if err := pause(ctx, betweenWaves); err != nil {
+		if err := pause(ctx, untilWave(time.Since(begin))); err != nil {
 			return "", err
 		}
 		if err := m.wave(ctx, there, fmt.Sprint("wave", wave)); err != nil {
 			return "", err
 		}
 		s.waves++
-		state, err := env.daemon.state(ctx)
+		state, err := env.state(ctx)
 		if err != nil {
 			return "", err
 		}
 		state.after = time.Since(begin)
 		s.states = append(s.states, state)
+		if !atHalf && state.after >= m.time/2 { // to compare the last one with
+			atHalf = true
+			if err := env.daemon.keepHeap(ctx, "soak-half"); err != nil {
+				return "", err
+			}
+		}
 		if wave%20 == 0 {
 			env.logf("%s of %s: %d waves, %s", state.after.Round(time.Second), m.time, s.waves, state)
 		}
@@ -63,9 +85,39 @@ func (m *soakMeasurement) run(ctx context.Context, env *environment) (string, er
 	if err != nil {
 		return "", fmt.Errorf("akd's log: %w", err)
 	}
-	s.warnings = warnings(string(log))
+	s.warnings = warnings(string(log[len(started):]))
+	for _, warning := range s.warnings {
+		env.logf("%s", warning)
+	}
 	return m.report(s), env.daemon.keepHeap(ctx, "soak")
 }
+
+// approveServing approves akd's request for a serving certificate, as an administrator
+// does: it warns from time to time while nobody has.
+func (env *environment) approveServing(ctx context.Context) error {
+	requests := env.clients[localSide].CertificatesV1().CertificateSigningRequests()
+	return poll(ctx, "akd's serving certificate is requested", func(ctx context.Context) error {
+		found, err := requests.List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for i := range found.Items {
+			request := &found.Items[i]
+			if request.Spec.SignerName != certificatesv1.KubeletServingSignerName {
+				continue
+			}
+			request.Status.Conditions = append(request.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
+				Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue, Reason: "Measured",
+			})
+			_, err := requests.UpdateApproval(ctx, request.Name, request, metav1.UpdateOptions{})
+			return err
+		}
+		return errors.New("no request yet")
+	})
+}
+
+// untilWave is how long to wait for the next wave, with the time since the first.
+func untilWave(since time.Duration) time.Duration { return waveEvery - since%waveEvery }
 
 // wave creates pods and deletes them again.
 func (m *soakMeasurement) wave(ctx context.Context, there place, run string) error {
@@ -88,30 +140,42 @@ type soak struct {
 	warnings []string // lines of akd's log
 }
 
-// state is what akd holds at one moment, after a garbage collection.
+// state is what there is at one moment, in akd after a garbage collection.
 type state struct {
 	after       time.Duration
 	heap        float64 // MiB
 	goroutines  float64
 	descriptors float64
+	watches     float64 // that the API servers serve to everyone
 	renewals    float64 // of tokens, so far
 }
 
 func (s state) String() string {
-	return fmt.Sprintf("heap %.1f MiB, %.0f goroutines, %.0f descriptors", s.heap, s.goroutines, s.descriptors)
+	return fmt.Sprintf("heap %.1f MiB, %.0f goroutines, %.0f descriptors, %.0f watches", s.heap, s.goroutines, s.descriptors, s.watches)
 }
 
-// state reads akd's state.
-func (d *daemon) state(ctx context.Context) (state, error) {
-	if _, err := d.get(ctx, "/debug/pprof/heap?gc=1"); err != nil {
+// state reads what akd holds, and how many watches there are.
+func (env *environment) state(ctx context.Context) (state, error) {
+	d := env.daemon
+	// The page collects garbage and says at once what is left.
+	heap, err := d.get(ctx, "/debug/pprof/heap?gc=1&debug=1")
+	if err != nil {
 		return state{}, err
+	}
+	live := heapAlloc.FindStringSubmatch(heap)
+	if live == nil {
+		return state{}, errors.New("akd's heap profile does not say how much is live")
+	}
+	bytes, err := strconv.ParseFloat(live[1], 64)
+	if err != nil {
+		return state{}, fmt.Errorf("akd's heap profile: %w", err)
 	}
 	page, err := d.get(ctx, "/metrics")
 	if err != nil {
 		return state{}, err
 	}
 	values := map[string]float64{}
-	for _, name := range []string{"go_memstats_heap_alloc_bytes", "go_goroutines", "process_open_fds", "akd_token_renewals_total"} {
+	for _, name := range []string{"go_goroutines", "process_open_fds", "akd_token_renewals_total"} {
 		samples, err := samplesOf(page, name)
 		if err != nil {
 			return state{}, fmt.Errorf("read akd's metrics: %w", err)
@@ -123,15 +187,18 @@ func (d *daemon) state(ctx context.Context) (state, error) {
 			values[name] += float64(sample.value)
 		}
 	}
+	watches, err := env.watches(ctx)
 	return state{
-		heap:        values["go_memstats_heap_alloc_bytes"] / (1 << 20),
+		heap:        bytes / (1 << 20),
 		goroutines:  values["go_goroutines"],
 		descriptors: values["process_open_fds"],
+		watches:     watches,
 		renewals:    values["akd_token_renewals_total"],
-	}, nil
+	}, err
 }
 
 var (
+	heapAlloc = regexp.MustCompile(`(?m)^# HeapAlloc = (\d+)$`)
 	isWarning = regexp.MustCompile(`level=(WARN|ERROR)`)
 	message   = regexp.MustCompile(`msg=("[^"]*"|\S*)`)
 )
@@ -184,6 +251,7 @@ func soakFigures() []soakFigure {
 		{"live objects, MiB", func(s state) float64 { return s.heap }, 0.05},
 		{"goroutines", func(s state) float64 { return s.goroutines }, 0.02},
 		{"descriptors", func(s state) float64 { return s.descriptors }, 0.02},
+		{"watches", func(s state) float64 { return s.watches }, 0.02},
 	}
 }
 

@@ -36,3 +36,19 @@ func TestWarnings(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// A wave that takes longer than the pace costs the waves that were missed.
+func TestUntilWave(t *testing.T) {
+	t.Parallel()
+	for since, want := range map[time.Duration]time.Duration{
+		0:                               waveEvery,
+		waveEvery / 3:                   waveEvery - waveEvery/3,
+		2*waveEvery + waveEvery/2:       waveEvery / 2,
+		waveEvery - time.Nanosecond:     time.Nanosecond,
+		waveEvery*5 + waveEvery - 2*1e9: 2 * time.Second,
+	} {
+		if got := untilWave(since); got != want {
+			t.Errorf("untilWave(%s) = %s, want %s", since, got, want)
+		}
+	}
+}
