@@ -10,6 +10,7 @@ const (
 	ofFaults = uint64(iota) << 32
 	ofChurn
 	ofRounds
+	ofLengths
 )
 
 // choices are those about the fault of that number. A run with the same seed makes

@@ -245,6 +245,7 @@ type fault struct {
 // together are the faults of a round.
 func (f *field) together(first int) []fault {
 	var faults []fault
+	long := *total >= longRun && choices(f.seed, ofLengths, first).IntN(longRounds) == 0
 	taken := map[place]bool{}
 	most := *atOnce
 	switch {
@@ -261,7 +262,7 @@ func (f *field) together(first int) []fault {
 		}
 		taken[k.where] = true
 		choose := choices(f.seed, ofFaults, number)
-		faults = append(faults, fault{kind: k, choose: choose, length: k.length(choose, *total >= longRun)})
+		faults = append(faults, fault{kind: k, choose: choose, length: k.length(choose, long)})
 	}
 	return faults
 }

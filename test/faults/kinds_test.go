@@ -22,8 +22,8 @@ import (
 // kind is one kind of fault.
 type kind struct {
 	name string
-	// short is how long it lasts in a short run; 0 keeps it out of short runs. In a
-	// long run, one in longOnes lasts from least to most.
+	// short is how long it lasts in most rounds; 0 keeps it out of short runs. In one
+	// round in longRounds of a long run, it lasts from least to most.
 	short, least, most time.Duration
 	// endsStreams: streams through akd may end, because something that carries them
 	// does.
@@ -63,14 +63,15 @@ func careful(k kind) kind {
 }
 
 func (k kind) length(choose *rand.Rand, long bool) time.Duration {
-	if k.short > 0 && (!long || choose.IntN(longOnes) > 0) {
+	if k.short > 0 && !long {
 		return k.short
 	}
 	return between(choose, k.least, k.most)
 }
 
-// longOnes is how many faults of a long run there are for each that lasts long.
-const longOnes = 6
+// longRounds is how many rounds of a long run there are for each whose faults last long.
+// What happens at once lasts as long as the longest of it.
+const longRounds = 6
 
 // leaseTime is how long a leader that is silent is still the leader: its lease, and
 // the time until another akd looks at it.
