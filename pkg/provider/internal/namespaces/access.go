@@ -151,13 +151,22 @@ func (t *tenant) snapshot() map[string]string {
 
 func (t *tenant) record(ctx context.Context, remote, local string) error {
 	t.mu.Lock()
+	known := t.recorded[remote] == local && local != ""
+	t.mu.Unlock()
+	if known {
+		return nil // SyncRecord finds out if it was lost since
+	}
+	err := t.remote.PatchRecord(ctx, map[string]*string{remote: &local})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return err
+	}
+	t.mu.Lock()
 	t.recorded[remote] = local
 	t.mu.Unlock()
-	err := t.remote.PatchRecord(ctx, map[string]*string{remote: &local})
-	if apierrors.IsNotFound(err) {
+	if err != nil {
 		return t.makeRecord(ctx)
 	}
-	return err
+	return nil
 }
 
 func (t *tenant) forget(ctx context.Context, remote string) error {
