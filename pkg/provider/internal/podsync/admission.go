@@ -67,6 +67,14 @@ func (a *admission) removeLocked(pod types.UID) {
 	delete(a.pods, pod)
 }
 
+// released frees what a pod uses that akd has released: nothing of it runs, and the watch
+// may tell of its end later than of its successor.
+func (a *admission) released(pod types.UID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.removeLocked(pod)
+}
+
 // nodeChanged sets the Node as the local cluster has it, or nil.
 func (a *admission) nodeChanged(node *corev1.Node) {
 	a.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
@@ -168,6 +169,9 @@ func (r *reconciler) releaseMirrorPod(ctx context.Context, p pair) error {
 
 // releasePod deletes the local pod from the API.
 func (r *reconciler) releasePod(ctx context.Context, p pair) error {
+	if isReleased(p.local) {
+		return nil
+	}
 	// The API server writes a grace period of 0 before it deletes the pod, and the
 	// watch reports that write: without the cooldown, it would trigger a second
 	// delete.
@@ -179,5 +183,13 @@ func (r *reconciler) releasePod(ctx context.Context, p pair) error {
 		return err
 	}
 	r.released.start(p.local.UID)
+	r.admission.released(p.local.UID)
 	return nil
+}
+
+// isReleased reports whether a pod is deleted together with its last finalizer, and needs
+// nothing else from its node.
+// https://kubernetes.io/docs/concepts/overview/working-with-objects/finalizers/
+func isReleased(local *corev1.Pod) bool {
+	return local.DeletionTimestamp != nil && ptr.Deref(local.DeletionGracePeriodSeconds, 1) == 0 && len(local.Finalizers) > 0
 }
