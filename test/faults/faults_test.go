@@ -39,7 +39,9 @@ const (
 	longRun = 100
 	// shortAtOnce is how many faults of a short run happen at once at most.
 	shortAtOnce = 5
-	// patience is how long both clusters may take to agree after a fault.
+	// patience is how long both clusters may take to agree after a fault, besides twice
+	// the time that it lasted: a controller to which no pod was given pauses between its
+	// tries, each time twice as long as before.
 	patience = 5 * time.Minute
 	// mostStuck ends a run in which nothing recovers.
 	mostStuck = 3
@@ -174,7 +176,7 @@ func (f *field) round(t *testing.T, first int) []result {
 	c.during(t.Context(), length, max(2, int(length/pace)))
 	over()
 	ended := time.Now()
-	if err := within(t.Context(), patience, func(ctx context.Context) error {
+	if err := within(t.Context(), patience+2*length, func(ctx context.Context) error {
 		err := c.witness(ctx)
 		if err == nil {
 			err = f.agree(ctx)
