@@ -34,10 +34,10 @@ func (m *soakMeasurement) needs() (needs, error) {
 // https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/
 const shortestToken = 10 * time.Minute
 
-// waveEvery is the time from the beginning of a wave to that of the next one, or of
-// the waves that were missed if it takes longer. At a pace of their own, waves come
-// faster when the machine has less else to do, and akd, which remembers deleted pods
-// for minutes, holds more of them: growth that is none.
+// waveEvery is the time between the beginnings of two waves; one that takes longer takes
+// the place of the next. At a pace of their own, waves come faster when the machine has
+// less else to do, and akd, which remembers deleted pods for minutes, holds more of them:
+// growth that is none.
 const waveEvery = 15 * time.Second
 
 func (m *soakMeasurement) run(ctx context.Context, env *environment) (string, error) {

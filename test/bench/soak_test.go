@@ -37,7 +37,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// A wave that takes longer than the pace costs the waves that were missed.
+// A wave that takes longer than the pace takes the place of the next ones.
 func TestUntilWave(t *testing.T) {
 	t.Parallel()
 	for since, want := range map[time.Duration]time.Duration{

@@ -170,6 +170,7 @@ func (r *reconciler) releaseMirrorPod(ctx context.Context, p pair) error {
 // releasePod deletes the local pod from the API.
 func (r *reconciler) releasePod(ctx context.Context, p pair) error {
 	if isReleased(p.local) {
+		r.admission.released(p.local.UID)
 		return nil
 	}
 	// The API server writes a grace period of 0 before it deletes the pod, and the
