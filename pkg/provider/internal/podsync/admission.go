@@ -67,9 +67,9 @@ func (a *admission) removeLocked(pod types.UID) {
 	delete(a.pods, pod)
 }
 
-// released frees what a pod uses that akd has released: nothing of it runs, and the watch
-// may tell of its end later than of its successor.
-func (a *admission) released(pod types.UID) {
+// free frees what a pod uses that akd releases: nothing of it runs, and the watch may tell
+// of its end later than of its successor.
+func (a *admission) free(pod types.UID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.removeLocked(pod)

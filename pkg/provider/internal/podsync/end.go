@@ -169,8 +169,8 @@ func (r *reconciler) releaseMirrorPod(ctx context.Context, p pair) error {
 
 // releasePod deletes the local pod from the API.
 func (r *reconciler) releasePod(ctx context.Context, p pair) error {
+	r.admission.free(p.local.UID)
 	if isReleased(p.local) {
-		r.admission.released(p.local.UID)
 		return nil
 	}
 	// The API server writes a grace period of 0 before it deletes the pod, and the
@@ -184,7 +184,6 @@ func (r *reconciler) releasePod(ctx context.Context, p pair) error {
 		return err
 	}
 	r.released.start(p.local.UID)
-	r.admission.released(p.local.UID)
 	return nil
 }
 
