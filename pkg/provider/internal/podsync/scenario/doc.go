@@ -5,7 +5,7 @@
 // API server that the lifecycle depends on (server.go; storage.go for versions,
 // watches and their lag), the akds and how each reaches the servers (process.go),
 // and histories that are generated, explored and judged (generate.go, explore.go,
-// judge.go). Only tests import it; it must not access a real cluster.
+// judge.go, rest.go). Only tests import it; it must not access a real cluster.
 //
 //	testdata/scenarios/*.txtar ──▶ Play ──▶ fake local server ◀──▶ podsync ◀──▶ fake remote server
 //	                                 └── show, writes ──▶ the archive's want section
