@@ -135,7 +135,10 @@ func themes(r *rand.Rand) []weighted {
 		with(create(" port owned"), settle, "local create "+other+" port owned", settle, remove, "local create "+other+" port owned", kubelet),
 		with(create(" Never many"), settle, "local create "+other+" many", "local in other create "+name+" many", settle, kubelet,
 			pick(r, kubelet, remove), pick(r, kubelet, "restart"), "wait "+pick(r, "1s", "35s", "2m")),
-		// A pod seems static, and has a predecessor.
+		with("remote reject policy no", create(" port owned"), settle, remove, "local create "+other+" port owned",
+			pick(r, "local lose", settle), settle),
+		// A pod seems static, and has a predecessor, or something that holds it.
+		with("remote refuse create namespaces quota", "local in other create "+name+" Never held mirror", "wait 26h"),
 		with(create(""), settle, remove+" 0", create(" Never held mirror"), settle),
 		// What is projected into a volume changes while the pod runs.
 		with("local apply corp.yaml", create(" bundle"), settle, kubelet, settle,

@@ -42,7 +42,7 @@ type judge struct {
 }
 
 // mostWrites is more than any history needs in an hour.
-const mostWrites = 1000
+const mostWrites = 300
 
 // life is what happened to one local pod.
 type life struct {
@@ -193,7 +193,7 @@ func (j *judge) localRequest(action clienttesting.Action) {
 		j.complain("akd deletes local pod %s, which nobody has deleted", pod.UID)
 	}
 	for _, remote := range j.s.remote.pods() {
-		if remote.Labels[contract.LabelUID] == string(pod.UID) && remote.Status.Phase == corev1.PodRunning {
+		if remote.Labels[contract.LabelUID] == string(pod.UID) && remote.Status.Phase == corev1.PodRunning && !j.life(pod.UID).again {
 			j.complain("akd releases local pod %s (%s, started %t), whose remote pod %s runs (deleted %t)",
 				pod.UID, pod.Status.Phase, pod.Status.StartTime != nil, remote.UID, remote.DeletionTimestamp != nil)
 		}
@@ -347,6 +347,8 @@ func nameIn(action clienttesting.Action) string {
 	switch action := action.(type) {
 	case clienttesting.GetActionImpl:
 		return action.Name
+	case clienttesting.ListActionImpl:
+		return action.ListRestrictions.Fields.String() // that of the only one, for what pods refer to
 	case clienttesting.DeleteActionImpl:
 		return action.Name
 	case clienttesting.PatchActionImpl:
