@@ -1,6 +1,9 @@
 package cluster
 
 import (
+	"errors"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -64,4 +67,17 @@ func (c *Local) Secret(namespace, name string) store.ListWatch {
 // TrustBundles selects all ClusterTrustBundles, as a kubelet does.
 func (c *Local) TrustBundles() store.ListWatch {
 	return store.NewListWatch("local clustertrustbundles", c.server(), c.client.CertificatesV1().ClusterTrustBundles(), store.Everything)
+}
+
+// localError is an error of a request to the local API server.
+type localError struct{ error }
+
+// Unwrap returns the error itself.
+func (e localError) Unwrap() error { return e.error }
+
+// IsRemotelyForbidden reports whether the remote API server has refused something, rather
+// than the local one.
+func IsRemotelyForbidden(err error) bool {
+	_, local := errors.AsType[localError](err)
+	return !local && apierrors.IsForbidden(err)
 }

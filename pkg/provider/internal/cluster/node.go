@@ -27,7 +27,7 @@ func (c *Local) NodeListWatch() store.ListWatch {
 func (c *Local) GetNode(ctx context.Context) (*corev1.Node, error) {
 	node, err := c.client.CoreV1().Nodes().Get(ctx, c.node, metav1.GetOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("read local node %s: %w", c.node, err)
+		return nil, localError{fmt.Errorf("read local node %s: %w", c.node, err)}
 	}
 	return node, nil
 }

@@ -29,7 +29,7 @@ func (c *Local) HasPod(ctx context.Context, pod PodRef) (bool, error) {
 	selector := fields.Set{metav1.ObjectNameField: pod.Name, "spec.nodeName": c.node}
 	found, err := c.client.CoreV1().Pods(pod.Namespace).List(ctx, metav1.ListOptions{FieldSelector: selector.String()})
 	if err != nil {
-		return false, fmt.Errorf("look for local pod %s/%s: %w", pod.Namespace, pod.Name, err)
+		return false, localError{fmt.Errorf("look for local pod %s/%s: %w", pod.Namespace, pod.Name, err)}
 	}
 	return slices.ContainsFunc(found.Items, func(p corev1.Pod) bool { return p.UID == pod.UID }), nil
 }
@@ -39,7 +39,7 @@ func (c *Local) PatchPodStatus(ctx context.Context, pod PodRef, patch []byte) (*
 	patched, err := c.client.CoreV1().Pods(pod.Namespace).
 		Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 	if err != nil {
-		return nil, fmt.Errorf("patch status of local pod %s/%s: %w", pod.Namespace, pod.Name, err)
+		return nil, localError{fmt.Errorf("patch status of local pod %s/%s: %w", pod.Namespace, pod.Name, err)}
 	}
 	return patched, nil
 }
@@ -52,7 +52,7 @@ func (c *Local) ReleasePod(ctx context.Context, pod PodRef) error {
 		Preconditions:      &metav1.Preconditions{UID: &pod.UID},
 	})
 	if err != nil && !IsNotFoundOrConflict(err) {
-		return fmt.Errorf("release local pod %s/%s: %w", pod.Namespace, pod.Name, err)
+		return localError{fmt.Errorf("release local pod %s/%s: %w", pod.Namespace, pod.Name, err)}
 	}
 	return nil
 }
@@ -82,7 +82,7 @@ func (c *Local) RequestToken(
 		granted, err = store.RetryUnknown(ctx, ask)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("request a token of local service account %s/%s: %w", pod.Namespace, account, err)
+		return nil, localError{fmt.Errorf("request a token of local service account %s/%s: %w", pod.Namespace, account, err)}
 	}
 	return &granted.Status, nil
 }
@@ -121,7 +121,7 @@ func (c *Local) RequestCertificate(
 	name := translate.ServiceAccount(pod)
 	account, err := c.client.CoreV1().ServiceAccounts(pod.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("request a certificate: get local service account %s/%s: %w", pod.Namespace, name, err)
+		return nil, localError{fmt.Errorf("request a certificate: get local service account %s/%s: %w", pod.Namespace, name, err)}
 	}
 	node, err := c.GetNode(ctx)
 	if err != nil {
@@ -147,7 +147,7 @@ func (c *Local) RequestCertificate(
 	}
 	created, err := c.client.CertificatesV1().PodCertificateRequests(pod.Namespace).Create(ctx, request, metav1.CreateOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("request a certificate for local pod %s/%s: %w", pod.Namespace, pod.Name, err)
+		return nil, localError{fmt.Errorf("request a certificate for local pod %s/%s: %w", pod.Namespace, pod.Name, err)}
 	}
 	return created, nil
 }

@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -32,11 +33,17 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 	}
 	inSync := r.needsInSync(p)
 	secret, ready, err := r.tokens.Prepare(ctx, p.remoteNamespace, p.local)
-	if err != nil || !ready {
+	if err != nil {
 		return err
 	}
+	if !ready {
+		return queue.ErrWaits
+	}
 	if !inSync {
-		return errors.Join(r.tokens.Store(ctx, p.remoteNamespace, secret), r.notCopied(p))
+		if err := errors.Join(r.tokens.Store(ctx, p.remoteNamespace, secret), r.notCopied(p)); err != nil {
+			return err
+		}
+		return queue.ErrWaits
 	}
 	around := r.podContext(p)
 	if around.LocalResources, err = r.admission.localResources(ctx, p.local); err != nil {

@@ -104,7 +104,7 @@ func (r *reconciler) reconcile(ctx context.Context, k queue.Key, attempts int) e
 	err := r.reconcileKind(ctx, k, attempts)
 	switch {
 	case opened == nil:
-	case apierrors.IsForbidden(err):
+	case cluster.IsRemotelyForbidden(err):
 		return errors.Join(err, r.opener.RecheckForbidden(ctx, opened, r.clock.Now()))
 	case lacksNamespace(err):
 		r.opener.Lose(opened)
@@ -170,7 +170,7 @@ func (r *reconciler) reconcilePod(ctx context.Context, k queue.Key, attempts int
 		p.remote = p.remoteNamespace.Pod(k.Name)
 	}
 	err := r.reconcilePair(ctx, p)
-	if err != nil && p.local != nil {
+	if err != nil && p.local != nil && !errors.Is(err, queue.ErrWaits) {
 		return r.handleError(ctx, p, err, attempts)
 	}
 	return err

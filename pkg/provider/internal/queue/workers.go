@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,10 @@ const (
 	// stepTimeout limits the requests of one reconcile.
 	stepTimeout = time.Minute
 )
+
+// ErrWaits is what a reconcile returns for a key that waits for another one, which queues
+// it again. That is no failure, and does not end a row of failures either.
+var ErrWaits = errors.New("waits for another key")
 
 // Workers pop keys from the queue and reconcile them.
 type Workers struct {
@@ -93,9 +98,11 @@ func (w *Workers) next(ctx context.Context) bool {
 	attempts := w.Queue.NumRequeues(k)
 	began := w.Clock.Now()
 	err := w.Reconcile(bounded, k, attempts)
-	if err == nil {
+	if err == nil || errors.Is(err, ErrWaits) {
 		w.Observe("success", w.Clock.Since(began))
-		w.Queue.Forget(k)
+		if err == nil {
+			w.Queue.Forget(k)
+		}
 		return true
 	}
 	if ctx.Err() != nil {

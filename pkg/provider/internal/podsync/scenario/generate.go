@@ -148,6 +148,8 @@ func themes(r *rand.Rand) []weighted {
 		// A pod may run of which akd has not heard, and nobody answers what it asks.
 		with(create(""), settle, "remote lag", "remote lose", "local create "+other+" Never", "wait 1ms", "remote kubelet "+other+" 0",
 			"remote "+pick(r, "refuse get pods busy", "fail get pods 500"), "local delete "+other+pick(r, "", " 0"), settle),
+		// A namespace ends for a day.
+		with(create(" Never many"), settle, "local create "+other+" many", "remote end", "wait 26h"),
 		// A copy becomes somebody else's, unseen.
 		with("local apply secret.yaml", create(" Never uses"), settle, "remote lag", "remote apply foreign.yaml",
 			pick(r, remove+" 0", "local remove secrets conf"), settle),
