@@ -52,3 +52,15 @@ func TestUntilWave(t *testing.T) {
 		}
 	}
 }
+
+func TestPerPod(t *testing.T) {
+	t.Parallel()
+	m := &soakMeasurement{pods: 3}
+	s := soak{waves: 1 << 19}
+	for minute := range 61 {
+		s.states = append(s.states, state{after: time.Duration(minute) * time.Minute, heap: 100 + float64(minute)})
+	}
+	if got := m.perPod(s); math.Abs(got-60) > 1e-6 {
+		t.Errorf("%f bytes for each of 2^20 pods that took 60 MiB, want 60", got)
+	}
+}
