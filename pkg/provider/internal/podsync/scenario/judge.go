@@ -42,7 +42,7 @@ type judge struct {
 }
 
 // mostWrites is more than any history needs in an hour.
-const mostWrites = 300
+const mostWrites = 1000
 
 // life is what happened to one local pod.
 type life struct {
