@@ -150,10 +150,7 @@ func (t *tenant) snapshot() map[string]string {
 }
 
 func (t *tenant) record(ctx context.Context, remote, local string) error {
-	t.mu.Lock()
-	known := t.recorded[remote] == local && local != ""
-	t.mu.Unlock()
-	if known {
+	if recorded, is := t.snapshot()[remote]; is && recorded == local {
 		return nil // SyncRecord finds out if it was lost since
 	}
 	err := t.remote.PatchRecord(ctx, map[string]*string{remote: &local})

@@ -109,7 +109,7 @@ func (j *judge) copiesAtRest(resource schema.GroupVersionResource, locals, remot
 // isCopied expects that there is a copy of a local object that needs one.
 func (j *judge) isCopied(resource schema.GroupVersionResource, object runtime.Object, remotes map[types.UID]*corev1.Pod) {
 	original, err := apimeta.Accessor(object)
-	if err != nil || !j.needsCopy(object, original.GetNamespace(), remotes) {
+	if err != nil || !j.needsCopy(resource, object, original.GetNamespace(), remotes) {
 		return
 	}
 	for _, name := range []string{original.GetName(), contract.ReservedName(original.GetName())} {
@@ -123,7 +123,9 @@ func (j *judge) isCopied(resource schema.GroupVersionResource, object runtime.Ob
 
 // needsCopy reports whether a local object is mirrored: a Service always, its
 // EndpointSlice with it, others for pods that refer to them.
-func (j *judge) needsCopy(object runtime.Object, namespace string, remotes map[types.UID]*corev1.Pod) bool {
+func (j *judge) needsCopy(
+	resource schema.GroupVersionResource, object runtime.Object, namespace string, remotes map[types.UID]*corev1.Pod,
+) bool {
 	switch object := object.(type) {
 	case *corev1.Service:
 		return true
@@ -131,24 +133,13 @@ func (j *judge) needsCopy(object runtime.Object, namespace string, remotes map[t
 		_, err := j.s.local.storage.Get(resourceOf("services"), namespace, translate.ServiceOf(object))
 		return err == nil
 	}
-	name := nameOf(object)
+	wanted := resource.Resource + " " + nameOf(object)
 	for _, pod := range remotes {
-		if localNamespace(pod.Namespace) == namespace && !translate.Finished(pod) && pod.DeletionTimestamp == nil && refersTo(pod, object, name) {
+		if localNamespace(pod.Namespace) == namespace && !translate.Finished(pod) && pod.DeletionTimestamp == nil && references(pod)[wanted] {
 			return true
 		}
 	}
 	return false
-}
-
-// refersTo reports whether a remote pod refers to the copy of a local object.
-func refersTo(pod *corev1.Pod, object runtime.Object, name string) bool {
-	_, secret := object.(*corev1.Secret)
-	return slices.ContainsFunc(pod.Spec.Containers[0].EnvFrom, func(source corev1.EnvFromSource) bool {
-		if secret {
-			return source.SecretRef != nil && contract.LocalName(source.SecretRef.Name) == name
-		}
-		return source.ConfigMapRef != nil && contract.LocalName(source.ConfigMapRef.Name) == name
-	})
 }
 
 // contentOf describes what a copy has of its original.
@@ -285,15 +276,16 @@ func (j *judge) waitsForRoom(local *corev1.Pod) bool {
 	return len(own)+more > maxReferences-len(followed)-more
 }
 
-// references are the names of the objects that a pod refers to, with their kinds.
+// references are the resources and local names of the objects to which a local pod, or a
+// remote one, refers.
 func references(pod *corev1.Pod) map[string]bool {
 	names := map[string]bool{}
 	for _, source := range pod.Spec.Containers[0].EnvFrom {
 		if source.ConfigMapRef != nil {
-			names["configmap "+source.ConfigMapRef.Name] = true
+			names["configmaps "+contract.LocalName(source.ConfigMapRef.Name)] = true
 		}
 		if source.SecretRef != nil {
-			names["secret "+source.SecretRef.Name] = true
+			names["secrets "+contract.LocalName(source.SecretRef.Name)] = true
 		}
 	}
 	return names

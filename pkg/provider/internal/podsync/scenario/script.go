@@ -274,10 +274,10 @@ func (c *fakeServer) behave(words []string) error {
 }
 
 // pod returns a new pod. The options are a restart policy; held, for a finalizer; mirror,
-// for a static pod's annotation; owned, for a controller; cpu, for a request; port, for one of
-// the node; uses, for a ConfigMap and a Secret of
-// the name conf; many, for several ConfigMaps of its own; and tokens, bundle and
-// certificate, for what is projected into volumes.
+// for a static pod's annotation; owned, for a controller; cpu, for a request; port, for one
+// of the node; uses, for a ConfigMap and a Secret of the name conf; many, for several
+// ConfigMaps of its own; and tokens, bundle and certificate, for what is projected into
+// volumes.
 func (s *scenario) pod(namespace, name string, options []string) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Generation: 1},
