@@ -3,6 +3,7 @@ package podsync
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -167,6 +168,16 @@ func (r *reconciler) podContext(p pair) translate.PodContext {
 func (r *reconciler) reread(ctx context.Context, p pair) error {
 	if _, err := r.readRemote(ctx, p); err != nil {
 		return err
+	}
+	return r.lookAgain(p)
+}
+
+// lookAgain takes the next step from what has just been read of the remote pod. Until a
+// cache has noticed that a backup of its cluster was restored, it refuses what it takes for
+// older than what it knows: the step would be the same one, and is retried with a back-off.
+func (r *reconciler) lookAgain(p pair) error {
+	if p.remoteNamespace.Pod(p.key.Name) == p.remote {
+		return fmt.Errorf("remote pod %s/%s is there, but was not seen", p.remoteNamespace.Name, p.key.Name)
 	}
 	r.queue.Add(p.key)
 	return nil

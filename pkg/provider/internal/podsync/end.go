@@ -2,7 +2,6 @@ package podsync
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,7 +25,7 @@ func (r *reconciler) fail(ctx context.Context, p pair, step translate.Step) erro
 			return err
 		}
 		if there {
-			return fmt.Errorf("remote pod %s/%s is there, but was not seen", p.remoteNamespace.Name, p.key.Name)
+			return r.lookAgain(p)
 		}
 	}
 	if wait := r.slowdown.wait(p.local, step.Reason); wait > 0 {
@@ -142,8 +141,7 @@ func (r *reconciler) release(ctx context.Context, p pair) error {
 			return err
 		}
 		if there {
-			r.queue.Add(p.key)
-			return nil
+			return r.lookAgain(p)
 		}
 	}
 	if secret := p.remoteNamespace.Secrets.Get(p.remoteNamespace.Name, contract.TokenSecretName(p.local.UID)); secret != nil {

@@ -272,8 +272,7 @@ func (r *reconciler) hasNews(ctx context.Context, p pair) (bool, error) {
 	if found.UID == p.remote.UID && found.ResourceVersion == p.remote.ResourceVersion {
 		return false, nil
 	}
-	r.queue.Add(p.key)
-	return true, nil
+	return true, r.lookAgain(p)
 }
 
 // update applies the differences in mutable fields. It copies the status even

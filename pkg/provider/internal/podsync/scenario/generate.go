@@ -135,7 +135,10 @@ func themes(r *rand.Rand) []weighted {
 		with(create(" port owned"), settle, "local create "+other+" port owned", settle, remove, "local create "+other+" port owned", kubelet),
 		with(create(" Never many"), settle, "local create "+other+" many", "local in other create "+name+" many", settle, kubelet,
 			pick(r, kubelet, remove), pick(r, kubelet, "restart"), "wait "+pick(r, "1s", "35s", "2m")),
-		// A pod seems static, and has a predecessor.
+		with("remote reject policy no", create(" port owned"), settle, remove, "local create "+other+" port owned",
+			pick(r, "local lose", settle), settle),
+		// A pod seems static, and has a predecessor, or something that holds it.
+		with("remote refuse create namespaces quota", "local in other create "+name+" Never held mirror", "wait 26h"),
 		with(create(""), settle, remove+" 0", create(" Never held mirror"), settle),
 		// What is projected into a volume changes while the pod runs.
 		with("local apply corp.yaml", create(" bundle"), settle, kubelet, settle,
@@ -145,6 +148,8 @@ func themes(r *rand.Rand) []weighted {
 		// A pod may run of which akd has not heard, and nobody answers what it asks.
 		with(create(""), settle, "remote lag", "remote lose", "local create "+other+" Never", "wait 1ms", "remote kubelet "+other+" 0",
 			"remote "+pick(r, "refuse get pods busy", "fail get pods 500"), "local delete "+other+pick(r, "", " 0"), settle),
+		// A namespace ends for a day.
+		with(create(" Never many"), settle, "local create "+other+" many", "remote end", "wait 26h"),
 		// A copy becomes somebody else's, unseen.
 		with("local apply secret.yaml", create(" Never uses"), settle, "remote lag", "remote apply foreign.yaml",
 			pick(r, remove+" 0", "local remove secrets conf"), settle),

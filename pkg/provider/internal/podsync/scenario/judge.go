@@ -277,6 +277,10 @@ func (j *judge) hears(cluster string, action clienttesting.Action) {
 	if len(recent) >= mostRepeats {
 		j.complain("akd repeats %s", request)
 	}
+	if len(recent) >= 10*mostRepeats { // no time may pass between them
+		j.s.local.refuse("all", "all", "too many requests")
+		j.s.remote.refuse("all", "all", "too many requests")
+	}
 }
 
 // rests begins, or ends, the time in which nothing is left to write.

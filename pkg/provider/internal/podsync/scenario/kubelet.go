@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"strconv"
+	"testing/synctest"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -89,6 +90,13 @@ func (c *fakeServer) holdNext() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.hold = true
+}
+
+// interrupt lets watches that have timed out begin again before something cuts them.
+func (c *fakeServer) interrupt(cut func()) {
+	c.storage.timeOut()
+	synctest.Wait()
+	cut()
 }
 
 // lag stops the watch cache, also a number of versions behind.

@@ -260,13 +260,13 @@ func (c *fakeServer) behave(words []string) error {
 	case "catch-up":
 		c.storage.catchUp()
 	case "cut":
-		c.storage.cut()
+		c.interrupt(c.storage.cut)
 	case "compact":
-		c.storage.compact()
+		c.interrupt(c.storage.compact)
 	case "save":
 		c.storage.save()
 	case "restore":
-		c.storage.restore()
+		c.interrupt(c.storage.restore)
 	default:
 		return fmt.Errorf("%w: act %q", errUnknown, words[0])
 	}

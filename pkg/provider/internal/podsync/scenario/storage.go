@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -39,6 +40,8 @@ type storage struct {
 	compacted int      // what was before this version is forgotten
 	silent    bool     // no watch reports anything; see scenario.do
 	lagging   bool
+	timedOut  time.Time     // see timeOut
+	lagsBegun int           // how often it has begun to lag
 	cached    int           // the version of a watch cache that lags
 	cuts      int           // how often all watches were ended
 	news      chan struct{} // is closed with the next event, or the end of a watch
@@ -333,6 +336,7 @@ func (s *storage) watch(
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := &watcher{resource: resource, namespace: namespace, selector: selector, paused: paused, cuts: s.cuts, events: make(chan watch.Event)}
+	w.ends = time.Now().Add(time.Duration(ptr.Deref(wanted.TimeoutSeconds, 0)) * time.Second)
 	switch wanted.ResourceVersion {
 	case "", "0":
 		w.version = s.visible()
@@ -359,8 +363,9 @@ type watcher struct {
 	selector  labels.Selector
 	paused    func() bool
 	initial   []watch.Event
-	version   int // which it has reached
-	cuts      int // when it began
+	version   int       // which it has reached
+	ends      time.Time // at its timeout
+	cuts      int       // when it began
 	events    chan watch.Event
 }
 
@@ -393,7 +398,7 @@ func (s *storage) feed(w *watcher, stop <-chan struct{}) {
 func (s *storage) next(w *watcher) (*watch.Event, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w.cuts != s.cuts {
+	if w.cuts != s.cuts || w.ends.Before(s.timedOut) {
 		return nil, nil
 	}
 	if w.paused() {
@@ -472,6 +477,10 @@ func (s *storage) speak(speak bool) {
 	}
 }
 
+// longestLag ends the lag of a watch cache: one that has lost its etcd for longer does not
+// serve any more.
+const longestLag = 10 * time.Minute
+
 // lag stops the watch cache where it is, or sets it back by a number of versions, as if
 // another API server answered from now on.
 func (s *storage) lag(behind int) {
@@ -480,6 +489,19 @@ func (s *storage) lag(behind int) {
 	if cached := max(s.version-behind, s.compacted); !s.lagging || cached < s.cached {
 		s.lagging, s.cached = true, cached
 	}
+	s.lagsBegun++
+	lag := s.lagsBegun
+	time.AfterFunc(longestLag, func() { s.endLag(lag) })
+}
+
+// endLag ends a lag, unless another one has begun since.
+func (s *storage) endLag(lag int) {
+	s.mu.Lock()
+	last := s.lagsBegun == lag
+	s.mu.Unlock()
+	if last {
+		s.catchUp()
+	}
 }
 
 // catchUp ends the lag.
@@ -487,6 +509,15 @@ func (s *storage) catchUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lagging = false
+	s.wake()
+}
+
+// timeOut ends the watches that are older than they wanted to be. They live on until then,
+// because days of watches that nobody cuts would cost too much.
+func (s *storage) timeOut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.timedOut = time.Now()
 	s.wake()
 }
 
