@@ -206,8 +206,8 @@ func TestRestore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				h, o := newHistory(), New(Handlers[*corev1.Pod]{})
-				restores := 0
+				ready, restores := 0, 0
+				h, o := newHistory(), New(Handlers[*corev1.Pod]{Ready: func() { ready++ }})
 				timeline := NewTimeline()
 				timeline.Notify(func(string, string) { restores++ })
 				h.put("kept", "1")
@@ -229,6 +229,9 @@ func TestRestore(t *testing.T) {
 				}
 				if restores != 1 {
 					t.Errorf("%d restores were reported, want 1", restores)
+				}
+				if ready < 2 {
+					t.Errorf("was ready %d times, want again after the restore", ready)
 				}
 				stop()
 				<-done

@@ -64,8 +64,10 @@ type Store[T Object] struct {
 type Handlers[T Object] struct {
 	// Changed is called once for each change.
 	Changed func(Change[T])
-	// Ready is called after the first list of the selection, and also, once, if the
-	// server has refused such a list before.
+	// Ready is called after the first list of the selection, and again after that from
+	// each time to which the cluster has gone back, which does not show what was written
+	// and lost again before anybody noticed. It is also called, once, if the server has
+	// refused the first list before.
 	Ready func()
 	// Trim reduces the size of an object before any reader has access to it.
 	Trim func(T)
@@ -285,14 +287,15 @@ func (o *Store[T]) replace(list []any, version, known string, anew bool) (lost s
 	if !anew {
 		lost = o.lostLocked(items, version, known)
 	}
-	changes := o.replaceLocked(items, version, anew || lost != "")
-	first := !o.synced
+	anew = anew || lost != ""
+	changes := o.replaceLocked(items, version, anew)
+	ready := anew || !o.synced
 	o.synced, o.denied = true, nil
 	o.mu.Unlock()
 	for _, c := range changes {
 		o.Changed(c)
 	}
-	if first {
+	if ready {
 		o.Ready()
 	}
 	return lost, nil

@@ -91,6 +91,7 @@ func themes(r *rand.Rand) []weighted {
 	create := func(options string) string { return "local create " + name + options }
 	kubelet := "remote kubelet " + name + " " + pick(r, "0", "42")
 	remove := "local delete " + name
+	side := pick(r, "local", "remote")
 	const settle = "settle"
 	running := []string{create(pick(r, " Never", " OnFailure")), settle, kubelet, settle}
 	with := func(lines ...string) weighted { return weighted{2, lines} }
@@ -150,6 +151,9 @@ func themes(r *rand.Rand) []weighted {
 			"remote "+pick(r, "refuse get pods busy", "fail get pods 500"), "local delete "+other+pick(r, "", " 0"), settle),
 		// A namespace ends for a day.
 		with(create(" Never many"), settle, "local create "+other+" many", "remote end", "wait 26h"),
+		// A cluster goes back to a backup, and cannot say so for a while.
+		with(create(" Never"), settle, side+" save", remove+" 0", kubelet, kubelet, settle, side+" fail list pods 503", side+" restore",
+			create(" Never"), settle),
 		// A copy becomes somebody else's, unseen.
 		with("local apply secret.yaml", create(" Never uses"), settle, "remote lag", "remote apply foreign.yaml",
 			pick(r, remove+" 0", "local remove secrets conf"), settle),

@@ -39,6 +39,9 @@ type judge struct {
 	// restored reports that a cluster went back in time: what it has lost may happen
 	// again, and a pod may change its end.
 	restored bool
+	// unread reports that akd has not read the local pods since: it can only know that one
+	// of them was deleted, not that a backup has it.
+	unread bool
 }
 
 // mostWrites is more than any history needs in an hour.
@@ -147,6 +150,7 @@ func (j *judge) sees(words []string) {
 	switch words[0] {
 	case "restore":
 		j.restored = true
+		j.unread = j.unread || server == j.s.local
 	case "reject":
 		j.invalid = j.invalid || words[1] == "validation"
 	case "lag", "cut", "compact":
@@ -170,10 +174,19 @@ func (j *judge) sees(words []string) {
 	}
 }
 
+// reads sees that akd can know of a backup.
+func (j *judge) reads(list clienttesting.ListActionImpl) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.unread = j.unread && list.GetResource().Resource != "pods"
+}
+
 // localRequest sees what akd asks of the local API server.
 func (j *judge) localRequest(action clienttesting.Action) {
 	j.countWrite(action)
 	switch action := action.(type) {
+	case clienttesting.ListActionImpl:
+		j.reads(action)
 	case clienttesting.CreateActionImpl:
 		j.eventCreated(action.Object)
 	case clienttesting.PatchActionImpl:
@@ -341,7 +354,10 @@ func (j *judge) remoteRequest(action clienttesting.Action) {
 		return
 	}
 	there, err := j.s.local.podNamed(localNamespace(pod.Namespace), pod.Name)
-	if err == nil && string(there.UID) == pod.Labels[contract.LabelUID] && there.DeletionTimestamp == nil && !translate.Finished(there) {
+	if err != nil || string(there.UID) != pod.Labels[contract.LabelUID] || j.unread {
+		return
+	}
+	if there.DeletionTimestamp == nil && !translate.Finished(there) {
 		j.complain("akd deletes the remote pod of %s, which should run", there.UID)
 	}
 }

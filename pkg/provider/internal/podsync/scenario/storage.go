@@ -537,8 +537,10 @@ func (s *storage) compact() {
 	s.compacted = s.version
 }
 
-// save makes a backup.
+// save makes a backup, of a time that all watch caches have long passed when it is
+// restored.
 func (s *storage) save() {
+	s.catchUp()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.backup = &backup{version: s.version, objects: maps.Clone(s.objects)}
