@@ -139,7 +139,7 @@ func themes(r *rand.Rand) []weighted {
 		with("remote reject policy no", create(" port owned"), settle, remove, "local create "+other+" port owned",
 			pick(r, "local lose", settle), settle),
 		// A pod seems static, and has a predecessor, or something that holds it.
-		with("remote refuse create namespaces quota", "local in other create "+name+" Never held mirror", "wait 26h"),
+		with("remote refuse create namespaces quota", "local in other create "+name+" Never held mirror", "wait 2h"),
 		with(create(""), settle, remove+" 0", create(" Never held mirror"), settle),
 		// What is projected into a volume changes while the pod runs.
 		with("local apply corp.yaml", create(" bundle"), settle, kubelet, settle,
@@ -149,8 +149,8 @@ func themes(r *rand.Rand) []weighted {
 		// A pod may run of which akd has not heard, and nobody answers what it asks.
 		with(create(""), settle, "remote lag", "remote lose", "local create "+other+" Never", "wait 1ms", "remote kubelet "+other+" 0",
 			"remote "+pick(r, "refuse get pods busy", "fail get pods 500"), "local delete "+other+pick(r, "", " 0"), settle),
-		// A namespace ends for a day.
-		with(create(" Never many"), settle, "local create "+other+" many", "remote end", "wait 26h"),
+		// A namespace ends for hours.
+		with(create(" Never many"), settle, "local create "+other+" many", "remote end", "wait 2h"),
 		// A cluster goes back to a backup, and cannot say so for a while.
 		with(create(" Never"), settle, side+" save", remove+" 0", kubelet, kubelet, settle, side+" fail list pods 503", side+" restore",
 			create(" Never"), settle),
