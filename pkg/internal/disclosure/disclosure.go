@@ -3,6 +3,7 @@ package disclosure
 import (
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -17,28 +18,53 @@ const (
 	akd    = "akd"
 )
 
-// replacement is what a part of a message becomes.
+// replacement is what a part of a message becomes. Only a message that contains one of the
+// hints can match: a pattern is slow, and in an outage each try of each pod has a message.
 type replacement struct {
+	hints   []string
 	pattern *regexp.Regexp
 	with    string
+}
+
+func (r replacement) in(text string) string {
+	if !slices.ContainsFunc(r.hints, func(hint string) bool { return strings.Contains(text, hint) }) {
+		return text
+	}
+	return r.pattern.ReplaceAllString(text, r.with)
 }
 
 // replacements are applied in this order: a URL contains addresses.
 //
 //nolint:gochecknoglobals // never written
 var replacements = []replacement{
-	{regexp.MustCompile(`"?\b[A-Za-z][A-Za-z0-9+.-]*://[^\s"'\\]*"?`), server},
+	{[]string{"://"}, regexp.MustCompile(`"?\b[A-Za-z][A-Za-z0-9+.-]*://[^\s"'\\]*"?`), server},
 	// net.OpError: dial tcp 192.0.2.1:6443: …, and read tcp 10.0.0.1:40000->192.0.2.1:6443: …
-	{regexp.MustCompile(`\b(dial|read|write|proxyconnect) (tcp|udp)[46]? [^\s:\[]*(\[[^\]\s]*\])?[^\s\[]*:(\s|$)`), "$1 $2:$4"},
+	{
+		[]string{"tcp", "udp"},
+		regexp.MustCompile(`\b(dial|read|write|proxyconnect) (tcp|udp)[46]? [^\s:\[]*(\[[^\]\s]*\])?[^\s\[]*:(\s|$)`),
+		"$1 $2:$4",
+	},
 	// net.DNSError: lookup api.example.com on 192.0.2.53:53: …
-	{regexp.MustCompile(`\blookup [^\s:]+( on \S+:\d+)?`), "lookup of " + server},
+	{[]string{"lookup"}, regexp.MustCompile(`\blookup [^\s:]+( on \S+:\d+)?`), "lookup of " + server},
 	// x509.HostnameError.
-	{regexp.MustCompile(`\bcertificate is valid for [^"\n]*, not [^\s"]+`), "certificate is valid for other names"},
-	{regexp.MustCompile(`\bcertificate is not valid for any names, but wanted to match [^\s"]+`), "certificate is not valid for any names"},
-	{regexp.MustCompile(`\bcannot validate certificate for [^\s"]+`), "cannot validate certificate"},
+	{
+		[]string{"certificate is valid"},
+		regexp.MustCompile(`\bcertificate is valid for [^"\n]*, not [^\s"]+`),
+		"certificate is valid for other names",
+	},
+	{
+		[]string{"certificate is not valid"},
+		regexp.MustCompile(`\bcertificate is not valid for any names, but wanted to match [^\s"]+`),
+		"certificate is not valid for any names",
+	},
+	{
+		[]string{"cannot validate certificate"},
+		regexp.MustCompile(`\bcannot validate certificate for [^\s"]+`),
+		"cannot validate certificate",
+	},
 	// The authorizer of an API server, and the text of policies.
-	{regexp.MustCompile(`\b[Uu]ser ("[^"]*"|'[^']*')`), akd},
-	{regexp.MustCompile(`system:(serviceaccounts?|node)(:[A-Za-z0-9._-]+)+`), akd},
+	{[]string{"ser "}, regexp.MustCompile(`\b[Uu]ser ("[^"]*"|'[^']*')`), akd},
+	{[]string{"system:"}, regexp.MustCompile(`system:(serviceaccounts?|node)(:[A-Za-z0-9._-]+)+`), akd},
 }
 
 // address finds what may be an IP address, with a port or without.
@@ -50,7 +76,7 @@ var address = regexp.MustCompile(`\[[0-9A-Fa-f:.]+(%[^\]\s]*)?\](:\d+)?|[0-9A-Fa
 func Text(message string) string {
 	text := strings.Map(printable, strings.ToValidUTF8(message, "\uFFFD"))
 	for _, one := range replacements {
-		text = one.pattern.ReplaceAllString(text, one.with)
+		text = one.in(text)
 	}
 	text = strings.TrimSpace(address.ReplaceAllStringFunc(text, hideAddress))
 	if utf8.RuneCountInString(text) > maxLength {
