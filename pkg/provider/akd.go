@@ -11,12 +11,14 @@ import (
 	"strings"
 	"sync/atomic"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/remotenodes"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/node"
@@ -71,7 +73,6 @@ func (s assembler) assemble(ctx context.Context) (*akd, error) {
 		local:      served.local,
 		probe:      node.NewProbe(s.clients.remote, s.cfg.Sync.RemoteGracePeriod.Duration, s.clock),
 		leadership: leadership,
-		newTerm:    func() (*term, error) { return s.term(served, certificates) },
 		clock:      s.clock,
 		logger:     s.logger,
 	}
@@ -90,6 +91,7 @@ func (s assembler) assemble(ctx context.Context) (*akd, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.newTerm = func() (*term, error) { return s.term(served, certificates, a.node.Sizes) }
 	a.always = []func(context.Context) error{func(ctx context.Context) error { a.probe.Run(ctx); return nil }}
 	if credential := s.clients.credential; credential != nil {
 		warn := s.clients.warnOfNode(s.cfg.NodeName, s.clock, s.logger)
@@ -102,8 +104,8 @@ func (s assembler) assemble(ctx context.Context) (*akd, error) {
 
 // term makes the parts that serve the node while this akd leads. Their caches are
 // empty, because others have written since the last term.
-func (s assembler) term(served *served, certificates *kubeletapi.Certificates) (*term, error) {
-	t := &term{controller: s.controller(served), metrics: s.metrics.Scope(), clock: s.clock}
+func (s assembler) term(served *served, certificates *kubeletapi.Certificates, sizes func() []corev1.ResourceList) (*term, error) {
+	t := &term{controller: s.controller(served, sizes), metrics: s.metrics.Scope(), clock: s.clock}
 	var err error
 	if t.kubelet, err = s.kubelet(t, certificates); err != nil {
 		t.metrics.Close()
@@ -122,7 +124,7 @@ func (s assembler) tellOfRestores(served *served) {
 	}
 }
 
-func (s assembler) controller(served *served) *podsync.Controller {
+func (s assembler) controller(served *served, sizes func() []corev1.ResourceList) *podsync.Controller {
 	return podsync.New(served.local, served.remote, podsync.Config{
 		Mapper:         s.mapper(),
 		MirrorServices: s.cfg.Services == config.ServicesMirror,
@@ -131,6 +133,7 @@ func (s assembler) controller(served *served) *podsync.Controller {
 		UnusedTTL:      s.cfg.Sync.UnusedNamespaceTTL.Duration,
 		Linger:         podsync.CopyLinger,
 		MaxReferences:  int(s.cfg.Limits.References),
+		Sizes:          sizes,
 		MaxOrphanShare: podsync.MaxOrphanShare,
 		Clock:          s.clock,
 		QueueMetrics:   s.metrics.Queues(),
@@ -182,13 +185,15 @@ func (s assembler) mapper() *translate.Mapper {
 
 func (s assembler) nodeSpec() node.Spec {
 	return node.Spec{
-		Name:     s.cfg.NodeName,
-		Hostname: cmp.Or(s.cfg.Node.Hostname, s.cfg.NodeName),
-		Address:  s.clients.facts.address,
-		Port:     s.cfg.KubeletAPI.Port,
-		Capacity: s.cfg.Node.Capacity,
-		Labels:   s.cfg.Node.Labels,
-		Taints:   s.cfg.Node.Taints,
+		Name:      s.cfg.NodeName,
+		Hostname:  cmp.Or(s.cfg.Node.Hostname, s.cfg.NodeName),
+		Address:   s.clients.facts.address,
+		Port:      s.cfg.KubeletAPI.Port,
+		Capacity:  s.cfg.Node.Capacity,
+		Features:  s.cfg.Node.DeclaredFeatures,
+		Labels:    s.cfg.Node.Labels,
+		Taints:    s.cfg.Node.Taints,
+		Placement: remotenodes.Placement{NodeSelector: s.cfg.Pods.NodeSelector, Tolerations: s.cfg.Pods.Tolerations},
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
@@ -39,7 +40,9 @@ func TestTerms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &akd{newTerm: func() (*term, error) { return s.term(served, certificates) }}
+	a := &akd{newTerm: func() (*term, error) {
+		return s.term(served, certificates, func() []corev1.ResourceList { return nil })
+	}}
 	for range 3 {
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)

@@ -8,14 +8,18 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/component-helpers/nodedeclaredfeatures/features/restartallcontainers"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
@@ -34,6 +38,8 @@ func TestInstall(t *testing.T) {
 			if got := e.MustActual(t, install...); !strings.Contains(got, " 0 created, 0 changed,") {
 				t.Errorf("install again: %s", got)
 			}
+			e.MustActual(t, append(install, "--label=example.com/rack=b")...)
+			isWhatItsNodesAre(t, e, node, "example.com/rack")
 			e.MustActual(t, "uninstall", node, "--remote-context=remote")
 			if _, err := e.Local.CoreV1().Nodes().Get(t.Context(), node, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 				t.Errorf("get node after uninstall: %v, want not found", err)
@@ -44,6 +50,25 @@ func TestInstall(t *testing.T) {
 				t.Errorf("remote namespaces after uninstall: %d, %v", len(left.Items), err)
 			}
 		})
+	}
+}
+
+// isWhatItsNodesAre checks that an installed node has labels and features of the remote
+// nodes, which its akd may not list, and the label that install was given.
+func isWhatItsNodesAre(t *testing.T, e *env.Env, node, label string) {
+	t.Helper()
+	found, err := e.Local.CoreV1().Nodes().Get(t.Context(), node, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if arch := found.Labels[corev1.LabelArchStable]; arch != runtime.GOARCH {
+		t.Errorf("the label for the architecture is %q, want %s", arch, runtime.GOARCH)
+	}
+	if !slices.Contains(found.Status.DeclaredFeatures, restartallcontainers.RestartAllContainersOnContainerExits) {
+		t.Errorf("the node declares %q", found.Status.DeclaredFeatures)
+	}
+	if _, ok := found.Labels[label]; !ok {
+		t.Errorf("install has ended, and the node's labels are %v, without %s", found.Labels, label)
 	}
 }
 

@@ -3,14 +3,22 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	nodeutil "k8s.io/component-helpers/node/util"
+	"k8s.io/component-helpers/nodedeclaredfeatures/features/restartallcontainers"
 
+	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
@@ -113,4 +121,104 @@ func TestSameClusterOnBothSides(t *testing.T) {
 	if _, err := e.Local.CoreV1().Nodes().Get(t.Context(), "mirror", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("get the node: %v, want not found", err)
 	}
+}
+
+// The node says what the remote nodes are: their accelerators and the features of their
+// kubelets. A pod that needs a feature gets there by the scheduler, and runs. A pod that is
+// larger than each of the nodes is rejected.
+func TestNodeIsWhatItsNodesAre(t *testing.T) {
+	e := shared
+	const product, gpu = "nvidia.com/gpu.product", "Test-GPU"
+	label := func(value string) {
+		e.Kubectl(t, "remote", "label", "nodes", "--all", "--overwrite", product+value)
+	}
+	label("=" + gpu)
+	t.Cleanup(func() { label("-") })
+	tenant := e.InstallTenant(t, manifests.Values{Node: "together", ReadNodes: true})
+	e.StartAKD(t, "together", "--remote-kubeconfig", tenant.Kubeconfig)
+	node, err := e.Local.CoreV1().Nodes().Get(t.Context(), "together", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		product: gpu, "type": "virtual-kubelet", corev1.LabelNodeExcludeBalancers: "true", corev1.LabelArchStable: runtime.GOARCH,
+	}
+	for key, value := range want {
+		if node.Labels[key] != value {
+			t.Errorf("label %s is %q, want %q", key, node.Labels[key], value)
+		}
+	}
+	if _, network := nodeutil.GetNodeCondition(&node.Status, corev1.NodeNetworkUnavailable); network == nil ||
+		network.Status != corev1.ConditionFalse {
+		t.Errorf("condition NetworkUnavailable is %v, want False", network)
+	}
+	if !slices.Contains(node.Status.DeclaredFeatures, restartallcontainers.RestartAllContainersOnContainerExits) {
+		t.Errorf("the node declares %q", node.Status.DeclaredFeatures)
+	}
+
+	namespace := e.Namespace(t, "together")
+	e.Apply(t, namespace, `
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  nodeSelector: {kubernetes.io/hostname: together, `+product+`: `+gpu+`}
+  tolerations: [{operator: Exists}]
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: web
+    image: busybox:1.36
+    imagePullPolicy: Never
+    command: [sh, -c, 'test -e /seen/it && exec sleep 3600; touch /seen/it; exit 42']
+    restartPolicy: Never
+    restartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: In, values: [42]}}]
+    volumeMounts: [{name: seen, mountPath: /seen}]
+  - name: beside
+    image: busybox:1.36
+    imagePullPolicy: Never
+    command: [sleep, "3600"]
+  volumes: [{name: seen, emptyDir: {}}]
+`)
+	env.Eventually(t, "all containers are started again", func(ctx context.Context) error {
+		pod, err := e.Local.CoreV1().Pods(namespace).Get(ctx, "web", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		for _, container := range pod.Status.ContainerStatuses {
+			if container.RestartCount == 0 || container.State.Running == nil {
+				return fmt.Errorf("container %s has restarted %d times: %v", container.Name, container.RestartCount, container.State)
+			}
+		}
+		if len(pod.Status.ContainerStatuses) != 2 {
+			return fmt.Errorf("pod is %s: %v", pod.Status.Phase, pod.Status.Conditions)
+		}
+		return nil
+	})
+
+	nodes, err := e.Remote.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	largest := resource.Quantity{}
+	for i := range nodes.Items {
+		if cpus := nodes.Items[i].Status.Allocatable.Cpu(); cpus.Cmp(largest) > 0 {
+			largest = *cpus
+		}
+	}
+	largest.Add(resource.MustParse("1m"))
+	e.Apply(t, namespace, fmt.Sprintf(`
+apiVersion: v1
+kind: Pod
+metadata: {name: large}
+spec:
+  nodeName: together
+  containers: [{name: main, image: "busybox:1.36", resources: {requests: {cpu: %s}}}]
+`, largest.String()))
+	env.Eventually(t, "the pod is too large", func(ctx context.Context) error {
+		pod, err := e.Local.CoreV1().Pods(namespace).Get(ctx, "large", metav1.GetOptions{})
+		if err == nil && pod.Status.Reason != "OutOfcpu" {
+			err = fmt.Errorf("it is %s: %s %s", pod.Status.Phase, pod.Status.Reason, pod.Status.Message)
+		}
+		return err
+	})
 }

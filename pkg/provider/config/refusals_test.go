@@ -30,6 +30,14 @@ func TestLoadRefuses(t *testing.T) {
 					`for all names of a prefix`,
 			},
 		},
+		"Feature": {
+			reason: "A pod that needs a feature which akd does not serve would be bound, and not run.",
+			text:   header + "nodeName: n1\nremote: {kubeconfig: r}\nnode:\n  declaredFeatures: [DRANodeAllocatableResources]\n",
+			want: []string{
+				`akd.yaml:6: node.declaredFeatures[0]: found "DRANodeAllocatableResources"; want RestartAllContainersOnContainerExits, ` +
+					`InPlacePodLevelResourcesVerticalScaling or InPlacePodVerticalScalingInitContainers`,
+			},
+		},
 		"Scalar": {
 			reason: "A file that is not even a mapping.",
 			text:   "hello\n",

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	kubeletapis "k8s.io/kubelet/pkg/apis"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/remotenodes"
 	"github.com/actual-kubelets/actual-kubelets/pkg/internal/strictyaml"
 )
 
@@ -26,6 +27,11 @@ func (n NodeConfiguration) validate(path *field.Path, identity LocalIdentity) fi
 		all = append(all, field.Invalid(path.Child("hostname"), n.Hostname, wantSubdomain))
 	}
 	all = append(all, validateCapacity(n.Capacity, path.Child("capacity"))...)
+	for i, feature := range n.DeclaredFeatures {
+		if !remotenodes.Serves(feature) {
+			all = append(all, field.Invalid(path.Child("declaredFeatures").Index(i), feature, "want "+strictyaml.List(remotenodes.ServedFeatures())))
+		}
+	}
 	all = append(all, validateNodeLabels(n.Labels, path.Child("labels"), identity)...)
 	all = append(all, validateTaints(n.Taints, path.Child("taints"))...)
 	if len(n.ClusterDNS) > maxNameservers {

@@ -188,10 +188,15 @@ var map_NodeConfiguration = map[string]string{
 	"hostname": "Hostname of the node, in its addresses and in its label kubernetes.io/hostname. If empty, it is " +
 		"nodeName.",
 	"capacity": "Capacity of the node by resource. Resources are cpu, memory, pods, ephemeral-storage, and extended " +
-		"resources. It overrides the sum of the schedulable nodes of the remote cluster, resource by " +
-		"resource. If akd may not list these nodes, the node has only what is set here.",
-	"labels": "Labels of the node, in addition to those that akd sets. With local.identity node, only labels that " +
-		"NodeRestriction allows a kubelet to set.",
+		"resources. It overrides the sum of the remote nodes that take the pods, resource by resource. If " +
+		"akd may not list these nodes, the node has only what is set here.",
+	"declaredFeatures": "Features of kubelets that the node declares if akd may not list the remote nodes. Otherwise it " +
+		"declares those that all remote nodes that take the pods declare, and that akd serves.",
+	"labels": "Labels of the node, in addition to those that akd sets, also in place of them: kubernetes.io/os and " +
+		"kubernetes.io/arch without a value are left out. If akd may list the remote nodes, it sets those " +
+		"for the operating system, the architecture, the place and the accelerators on which all of them " +
+		"that take the pods agree. With local.identity node, only labels that NodeRestriction allows a " +
+		"kubelet to set.",
 	"taints": "Taints with which the node registers. A node may set them only then; change them later with kubectl.",
 	"clusterDNS": "IP addresses where pods in the remote cluster reach the DNS of the local cluster, at most 3. If " +
 		"empty, pods use the DNS of the remote cluster.",

@@ -67,8 +67,10 @@ func (a Amounts) Sub(less Amounts) {
 // Admit returns why the node rejects a pod permanently, or a zero Refusal, as a
 // kubelet does with a pod that was bound to it without the scheduler. used is what
 // the admitted pods use that may still run; others returns them, and is called for
-// pods with host ports only. If node is nil, Admit checks host ports only.
-func Admit(local *corev1.Pod, node *corev1.Node, used Amounts, others func() []*corev1.Pod) Refusal {
+// pods with host ports only. sizes are what the largest nodes of the remote cluster can
+// give to pods, and empty if that is not known. If node is nil, Admit checks host ports
+// only.
+func Admit(local *corev1.Pod, node *corev1.Node, used Amounts, sizes []corev1.ResourceList, others func() []*corev1.Pod) Refusal {
 	if refusal := debugsNode(local); refusal.Reason != "" {
 		return refusal
 	}
@@ -77,6 +79,7 @@ func Admit(local *corev1.Pod, node *corev1.Node, used Amounts, others func() []*
 	}
 	for _, check := range []func() Refusal{
 		func() Refusal { return lacks(local, node, used) },
+		func() Refusal { return tooLarge(local, sizes) },
 		func() Refusal { return mismatched(local, node) },
 		func() Refusal { return portTaken(local, others) },
 		func() Refusal { return untolerated(local, node) },
@@ -112,9 +115,7 @@ func lacks(local *corev1.Pod, node *corev1.Node, used Amounts) Refusal {
 		return Refusal{}
 	}
 	requests := Requests(local)
-	first := []corev1.ResourceName{corev1.ResourcePods, corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage}
-	rest := slices.DeleteFunc(slices.Sorted(maps.Keys(requests)), func(name corev1.ResourceName) bool { return slices.Contains(first, name) })
-	for _, name := range append(first, rest...) {
+	for _, name := range requests.names() {
 		quantity, listed := node.Status.Allocatable[name]
 		capacity := amount(name, quantity)
 		if listed && requests[name] > 0 && requests[name] > capacity-used[name] {
@@ -124,6 +125,45 @@ func lacks(local *corev1.Pod, node *corev1.Node, used Amounts) Refusal {
 		}
 	}
 	return Refusal{}
+}
+
+// names returns the resources in the order in which a kubelet looks at them.
+func (a Amounts) names() []corev1.ResourceName {
+	first := []corev1.ResourceName{corev1.ResourcePods, corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage}
+	rest := slices.DeleteFunc(slices.Sorted(maps.Keys(a)), func(name corev1.ResourceName) bool { return slices.Contains(first, name) })
+	return append(first, rest...)
+}
+
+// tooLarge refuses a pod that no node of the remote cluster can take, not even an empty
+// one: it would stay Pending there for ever, and hold what others could use. A critical
+// pod is left to the remote cluster, as in lacks.
+func tooLarge(local *corev1.Pod, sizes []corev1.ResourceList) Refusal {
+	if len(sizes) == 0 || local.Spec.Priority != nil && *local.Spec.Priority >= systemCritical {
+		return Refusal{}
+	}
+	requests := Requests(local)
+	var refusal Refusal
+	fewest := len(requests) + 1
+	for _, size := range sizes {
+		lacking := slices.DeleteFunc(requests.names(), func(name corev1.ResourceName) bool {
+			return requests[name] == 0 || requests[name] <= amount(name, size[name]) || !listed(name, sizes)
+		})
+		if len(lacking) == 0 {
+			return Refusal{}
+		}
+		if name := lacking[0]; len(lacking) < fewest {
+			fewest = len(lacking)
+			refusal = Refusal{ReasonOutOf + string(name),
+				fmt.Sprintf("Pod was rejected: No node of the remote cluster is large enough: %s, requested: %d, on the one that fits best: %d",
+					name, requests[name], amount(name, size[name]))}
+		}
+	}
+	return refusal
+}
+
+// listed reports whether any node lists a resource. The others have none of it then.
+func listed(name corev1.ResourceName, sizes []corev1.ResourceList) bool {
+	return slices.ContainsFunc(sizes, func(size corev1.ResourceList) bool { _, ok := size[name]; return ok })
 }
 
 // systemCritical is the lowest priority of a critical pod.

@@ -28,6 +28,10 @@ func roomyNode() *corev1.Node {
 	}
 }
 
+func sized(cpu, memory string) corev1.ResourceList {
+	return corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse(memory)}
+}
+
 // A pod that was bound past the scheduler is held against the node, in the
 // words of a kubelet.
 func TestAdmitByNode(t *testing.T) {
@@ -66,6 +70,7 @@ func TestAdmitByNode(t *testing.T) {
 		pod     *corev1.Pod
 		node    *corev1.Node
 		used    Amounts
+		sizes   []corev1.ResourceList
 		want    string
 		message string
 	}{
@@ -108,6 +113,43 @@ func TestAdmitByNode(t *testing.T) {
 			want:    "OutOfcpu",
 			message: "Pod was rejected: Node didn't have enough resource: cpu, requested: 3000, used: 0, capacity: 2000",
 		},
+		"too large": {
+			reason:  "the node is several machines, and none of them has two CPUs",
+			pod:     cpus("2"),
+			sizes:   []corev1.ResourceList{sized("1", "4Gi"), sized("1500m", "1Gi")},
+			want:    "OutOfcpu",
+			message: "Pod was rejected: No node of the remote cluster is large enough: cpu, requested: 2000, on the one that fits best: 1000",
+		},
+		"as large as one": {
+			reason: "one of the machines has two CPUs, whatever else runs there",
+			pod:    cpus("2"),
+			sizes:  []corev1.ResourceList{sized("1", "4Gi"), sized("2", "1Gi")},
+		},
+		"too large together": {
+			reason: "one machine has the CPUs, the other one the memory",
+			pod: asks(corev1.ResourceList{
+				corev1.ResourceCPU: resource.MustParse("2"), corev1.ResourceMemory: resource.MustParse("1Gi"),
+			}),
+			sizes: []corev1.ResourceList{sized("2", "512Mi"), sized("1", "4Gi")},
+			want:  "OutOfmemory",
+			message: "Pod was rejected: No node of the remote cluster is large enough: memory, requested: 1073741824, " +
+				"on the one that fits best: 536870912",
+		},
+		"no machine has it": {
+			reason: "what is not listed is not managed, and what one of them lists is",
+			pod:    asks(corev1.ResourceList{"example.com/gpu": resource.MustParse("1")}),
+			sizes:  []corev1.ResourceList{sized("2", "1Gi")},
+		},
+		"another machine has it": {
+			reason: "the GPU's machine is too small",
+			pod: asks(corev1.ResourceList{
+				corev1.ResourceCPU: resource.MustParse("2"), "example.com/gpu": resource.MustParse("1"),
+			}),
+			sizes:   []corev1.ResourceList{sized("2", "1Gi"), {"example.com/gpu": resource.MustParse("1")}},
+			want:    "OutOfexample.com/gpu",
+			message: "Pod was rejected: No node of the remote cluster is large enough: example.com/gpu, requested: 1, on the one that fits best: 0",
+		},
+		"critical and too large": {reason: "the remote cluster decides", pod: critical, sizes: []corev1.ResourceList{sized("1", "1Gi")}},
 		"affinity": {
 			reason:  "the node is not the one that was selected",
 			pod:     selects,
@@ -141,7 +183,7 @@ func TestAdmitByNode(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := Admit(tc.pod, cmp.Or(tc.node, roomyNode()), tc.used, func() []*corev1.Pod { return nil })
+			got := Admit(tc.pod, cmp.Or(tc.node, roomyNode()), tc.used, tc.sizes, func() []*corev1.Pod { return nil })
 			if got.Reason != tc.want || got.Message != tc.message {
 				t.Errorf("%s: rejected with %q %q, want %q %q", tc.reason, got.Reason, got.Message, tc.want, tc.message)
 			}
@@ -176,7 +218,7 @@ func TestAdmitPorts(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := Admit(tc.pod, roomyNode(), nil, func() []*corev1.Pod { return []*corev1.Pod{tc.other} }); got.Reason != tc.want {
+			if got := Admit(tc.pod, roomyNode(), nil, nil, func() []*corev1.Pod { return []*corev1.Pod{tc.other} }); got.Reason != tc.want {
 				t.Errorf("%s: rejected with %q %q, want %q", tc.reason, got.Reason, got.Message, tc.want)
 			}
 		})

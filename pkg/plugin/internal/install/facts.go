@@ -2,7 +2,10 @@ package install
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
@@ -12,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/remotenodes"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
@@ -103,36 +107,30 @@ func readRecords(ctx context.Context, both kubeclient.Clusters, node string) (ma
 	return recorded, nil
 }
 
-// remoteCapacity is the sum of what the schedulable remote nodes have, so that
-// akd needs no right to list them.
-func remoteCapacity(ctx context.Context, remote *kubeclient.Cluster) (corev1.ResourceList, error) {
-	nodes, err := remote.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, failure.Hintf(fmt.Errorf("list the remote nodes for the node's capacity: %w", err),
-			"give the capacity with --capacity cpu=…,memory=…,pods=…")
+const giveCapacity = "give the capacity with --capacity cpu=…,memory=…,pods=…"
+
+// checkRoom refuses a node without any capacity, with which akd would not start.
+func (o *nodeOptions) checkRoom(found discovered) error {
+	if o.readNodes || o.configFile != "" || len(found.nodes.Allocatable) > 0 || len(o.capacity) > 0 {
+		return nil
 	}
-	return sumCapacity(nodes.Items), nil
+	err := errors.New("no node of the remote cluster takes pods: it has none, or each is not ready, cordoned, or tainted")
+	return failure.Hintf(err, "%s, or tolerations in a configuration with --config (pods.tolerations)", giveCapacity)
 }
 
-// sumCapacity adds up what schedulable nodes have.
-func sumCapacity(nodes []corev1.Node) corev1.ResourceList {
-	sum := corev1.ResourceList{}
-	for n := range nodes {
-		if nodes[n].Spec.Unschedulable {
-			continue
-		}
-		for _, name := range []corev1.ResourceName{
-			corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourcePods, corev1.ResourceEphemeralStorage,
-		} {
-			total := sum[name]
-			total.Add(nodes[n].Status.Allocatable[name])
-			sum[name] = total
-		}
+// readRemoteNodes reads what the remote nodes are together, so that akd needs no right to list
+// them. If nobody may, the user has to give the capacity.
+func (o *nodeOptions) readRemoteNodes(ctx context.Context, remote *kubeclient.Cluster) (remotenodes.Together, error) {
+	nodes, err := remote.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	switch {
+	case err != nil && len(o.capacity) > 0:
+		return remotenodes.Together{}, nil
+	case err != nil:
+		return remotenodes.Together{}, failure.Hintf(fmt.Errorf("list the remote nodes for the node's capacity: %w", err), giveCapacity)
 	}
-	for name, quantity := range sum {
-		if quantity.Cmp(resource.Quantity{}) <= 0 {
-			delete(sum, name)
-		}
-	}
-	return sum
+	together := remotenodes.Of(nodes.Items, remotenodes.Placement{})
+	maps.DeleteFunc(together.Allocatable, func(name corev1.ResourceName, quantity resource.Quantity) bool {
+		return quantity.Sign() <= 0 || strings.HasPrefix(string(name), corev1.ResourceAttachableVolumesPrefix) // is a limit per machine
+	})
+	return together, nil
 }

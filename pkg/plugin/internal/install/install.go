@@ -174,7 +174,12 @@ func (i *installer) prepare(ctx context.Context, steps *output.Steps) (plan inst
 		{"akd's route", i.findRoute},
 		{"services", func(ctx context.Context) (string, error) { return o.discoverServices(ctx, i.both, &found) }},
 		{"your rights", review},
-		{"placement of pods", func(ctx context.Context) (string, error) { return readPlacement(ctx, i.both.Remote, &values) }},
+		{"placement of pods", func(ctx context.Context) (string, error) {
+			if err := o.checkRoom(found); err != nil {
+				return "", err
+			}
+			return readPlacement(ctx, i.both.Remote, &values)
+		}},
 	} {
 		if err := steps.Do(ctx, s.name, s.do); err != nil {
 			return installPlan{}, err
@@ -196,7 +201,7 @@ func (i *installer) prepare(ctx context.Context, steps *output.Steps) (plan inst
 	})
 }
 
-// connect reaches both clusters, and reads the node's capacity if nobody gave it.
+// connect reaches both clusters, and reads what akd will not.
 func (i *installer) connect(ctx context.Context, found *discovered) (outcome string, err error) {
 	o := i.options
 	if i.both, err = o.env.Access.Connect(ctx); err != nil {
@@ -206,8 +211,8 @@ func (i *installer) connect(ctx context.Context, found *discovered) (outcome str
 	if found.policies, err = checkPolicies(i.both.Remote, o.unconfined); err != nil {
 		return "", err
 	}
-	if o.wantsCapacity() {
-		if found.capacity, err = remoteCapacity(ctx, i.both.Remote); err != nil {
+	if !o.readNodes && o.configFile == "" {
+		if found.nodes, err = o.readRemoteNodes(ctx, i.both.Remote); err != nil {
 			return "", err
 		}
 	}
@@ -224,12 +229,6 @@ func (i *installer) localServer() string {
 		}
 	}
 	return i.both.Local.Config.Host
-}
-
-// wantsCapacity reports whether install has to find the node's capacity: nobody
-// has given it, and akd may not read it.
-func (o *nodeOptions) wantsCapacity() bool {
-	return len(o.capacity) == 0 && !o.readNodes && o.configFile == ""
 }
 
 // discoverServices reads what the clusters allow, and decides.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/remotenodes"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/ranges"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/rights"
@@ -62,10 +63,22 @@ type nodeOptions struct {
 // discovered is what install reads from the clusters where options leave it open.
 type discovered struct {
 	policies  bool // the remote cluster serves those that confine akd
-	capacity  corev1.ResourceList
+	nodes     remotenodes.Together
 	services  string
 	ranges    []string
 	endpoints []string
+}
+
+// labels returns the labels of the node for what the remote nodes are. An operating system
+// or architecture that they do not share is not left to akd, which knows only that of the
+// remote API server.
+func (d discovered) labels() map[string]string {
+	if d.nodes.Labels == nil {
+		return nil
+	}
+	labels := map[string]string{corev1.LabelOSStable: "", corev1.LabelArchStable: ""}
+	maps.Copy(labels, d.nodes.Labels)
+	return labels
 }
 
 func (o *nodeOptions) addFlags(flags *pflag.FlagSet, version string) {
@@ -80,7 +93,7 @@ func (o *nodeOptions) addFlags(flags *pflag.FlagSet, version string) {
 			"akd's credential then reaches every namespace of it")
 	flags.StringSliceVar(&o.volumes, "allow-volume", nil,
 		"kinds of volumes, such as nfs or csi/DRIVER, that pods may have in addition to those without an identity of the remote cluster")
-	flags.BoolVar(&o.readNodes, "read-nodes", false, "let akd list the remote nodes and follow their capacity")
+	flags.BoolVar(&o.readNodes, "read-nodes", false, "let akd list the remote nodes and follow their capacity, labels and features")
 	flags.BoolVar(&o.readMetrics, "read-metrics", false, "let akd read the usage of its pods from the remote metrics API")
 	flags.BoolVar(&o.networkPolicy, "network-policy", false,
 		"let akd create a NetworkPolicy in each remote namespace that keeps out the pods of other nodes")
@@ -92,7 +105,7 @@ func (o *nodeOptions) addFlags(flags *pflag.FlagSet, version string) {
 	flags.StringVar(&o.localServer, "local-server", "",
 		"HOST:PORT at which remote pods reach the local API server (default: the address that the local cluster publishes)")
 	flags.StringToStringVar(&o.capacity, "capacity", nil,
-		"capacity of the node, for example cpu=64,memory=256Gi,pods=500 (default: sum of the remote nodes' allocatable resources)")
+		"capacity of the node, for example cpu=64,pods=500, in place of the sum of what the remote nodes that take its pods have")
 	flags.StringToStringVar(&o.labels, "label", nil, "labels of the node, for example topology.kubernetes.io/zone=a")
 	flags.StringArrayVar(&o.taints, "taint", nil, "taint that the node registers with, KEY=VALUE:EFFECT; can be repeated")
 	flags.StringVar(&o.services, "services", "",
@@ -247,8 +260,10 @@ func (o *nodeOptions) edit(found discovered) func(*config.Configuration) {
 		} else if found.services != "" {
 			cfg.Services = config.ServicesMode(found.services)
 		}
-		setAll(&cfg.Node.Capacity, found.capacity)
+		setAll(&cfg.Node.Capacity, found.nodes.Allocatable)
 		setAll(&cfg.Node.Capacity, o.parsed.capacity)
+		cfg.Node.DeclaredFeatures = found.nodes.Features
+		setAll(&cfg.Node.Labels, found.labels())
 		setAll(&cfg.Node.Labels, o.labels)
 		if len(o.parsed.taints) > 0 {
 			cfg.Node.Taints = o.parsed.taints

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/remotenodes"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 )
 
@@ -64,10 +65,16 @@ func TestConfiguration(t *testing.T) {
 			reason: "what install finds in the clusters is written down",
 			change: func(o *nodeOptions) { o.localServer = "192.0.2.1:6443" },
 			found: discovered{
-				capacity: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("8")},
+				nodes: remotenodes.Together{
+					Allocatable: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("8")},
+					Labels:      map[string]string{corev1.LabelOSStable: "linux", corev1.LabelTopologyZone: "a"},
+					Features:    []string{"RestartAllContainersOnContainerExits"},
+				},
 				services: "mirror", ranges: []string{"10.96.0.0/16"}, endpoints: []string{"10.244.0.0/16"},
 			},
-			want: header + "local:\n  apiServer: 192.0.2.1:6443\nnode:\n  capacity:\n    cpu: \"8\"\nnodeName: vk\n" +
+			want: header + "local:\n  apiServer: 192.0.2.1:6443\nnode:\n  capacity:\n    cpu: \"8\"\n" +
+				"  declaredFeatures:\n  - RestartAllContainersOnContainerExits\n" +
+				"  labels:\n    kubernetes.io/arch: \"\"\n    kubernetes.io/os: linux\n    topology.kubernetes.io/zone: a\nnodeName: vk\n" +
 				"pods:\n  podSecurity: baseline\nremote:\n  secret: actual-system/vk\nservices: mirror\n",
 		},
 		"Limits": {

@@ -20,6 +20,10 @@ func (n *Node) conditionsLocked() []corev1.NodeCondition {
 			Type: pressure, Status: corev1.ConditionFalse, Reason: "RemoteNodesDecide", Message: "each remote node guards itself",
 		})
 	}
+	conditions = append(conditions, corev1.NodeCondition{
+		Type: corev1.NodeNetworkUnavailable, Status: corev1.ConditionFalse, Reason: "RemoteNodesDecide",
+		Message: "pods have the network of the remote nodes",
+	})
 	for i := range conditions {
 		conditions[i].LastHeartbeatTime = metav1.NewTime(n.Clock.Now())
 		conditions[i].LastTransitionTime = n.transitionLocked(conditions[i])

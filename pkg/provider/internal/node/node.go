@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/remotenodes"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 )
 
@@ -33,8 +35,11 @@ type Spec struct {
 	Address  string              // InternalIP
 	Port     int32               // of the kubelet API
 	Capacity corev1.ResourceList // overrides the sum of the remote nodes
+	Features []string            // are declared if akd may not list the remote nodes
 	Labels   map[string]string
 	Taints   []corev1.Taint
+	// Placement is where remote pods may run.
+	Placement remotenodes.Placement
 }
 
 // Addresses returns the addresses of the Node.
@@ -83,8 +88,9 @@ type Node struct {
 	notify func(*corev1.Node)
 	heard  <-chan struct{} // closed when nobody hears notify any more
 	last   *corev1.Node
-	remoteNodes
-	due time.Time // next time to list the remote nodes
+	labels map[string]string // those that were reported last
+	remote remotenodes.Together
+	due    time.Time // next time to list the remote nodes
 }
 
 // New returns a node without data about the remote nodes; see ReadRemote.
@@ -158,7 +164,9 @@ func (n *Node) refresh(ctx context.Context) {
 	next := n.Object()
 	n.mu.Lock()
 	changed := n.last == nil || !sameStatus(&n.last.Status, &next.Status) ||
-		n.last.Annotations[contract.AnnotationTokenExpires] != next.Annotations[contract.AnnotationTokenExpires]
+		n.last.Annotations[contract.AnnotationTokenExpires] != next.Annotations[contract.AnnotationTokenExpires] ||
+		!hasLabels(n.last, n.labels, next.Labels)
+	n.labels = next.Labels
 	n.last = next
 	notify, heard := n.notify, n.heard
 	n.mu.Unlock()
@@ -173,6 +181,22 @@ func (n *Node) refresh(ctx context.Context) {
 	case <-taken:
 	case <-heard:
 	}
+}
+
+// hasLabels reports whether a Node has the labels that it should, and none that akd has set
+// and that it should not have any more. Others set labels, too.
+func hasLabels(node *corev1.Node, former, want map[string]string) bool {
+	for key, value := range want {
+		if have, ok := node.Labels[key]; !ok || have != value {
+			return false
+		}
+	}
+	for key := range former {
+		if _, ok := want[key]; !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // sameStatus compares two statuses without their heartbeats.
@@ -190,28 +214,21 @@ func sameStatus(a, b *corev1.NodeStatus) bool {
 func (n *Node) Object() *corev1.Node {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	info := n.info
+	info := n.remote.Info
 	// The identifiers of a machine do not apply to this node: there is no
 	// machine.
 	info.MachineID, info.SystemUUID, info.BootID = "", "", ""
 	if info.OperatingSystem == "" {
 		info.OperatingSystem, info.Architecture = "linux", "amd64"
 	}
-	capacity, allocatable := n.capacity.DeepCopy(), n.allocatable.DeepCopy()
+	capacity, allocatable := n.remote.Capacity.DeepCopy(), n.remote.Allocatable.DeepCopy()
 	if capacity == nil {
 		capacity, allocatable = corev1.ResourceList{}, corev1.ResourceList{}
 	}
 	maps.Copy(capacity, n.Spec.Capacity)
 	maps.Copy(allocatable, n.Spec.Capacity)
-	labels := map[string]string{
-		corev1.LabelHostname:   n.Spec.Hostname,
-		corev1.LabelOSStable:   info.OperatingSystem,
-		corev1.LabelArchStable: info.Architecture,
-		contract.LabelNode:     "true",
-	}
-	maps.Copy(labels, n.Spec.Labels)
 	return &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: n.Spec.Name, Labels: labels, Annotations: n.annotations()},
+		ObjectMeta: metav1.ObjectMeta{Name: n.Spec.Name, Labels: n.labelsLocked(info), Annotations: n.annotations()},
 		Spec:       corev1.NodeSpec{Taints: n.Spec.Taints},
 		Status: corev1.NodeStatus{
 			NodeInfo:        info,
@@ -220,6 +237,9 @@ func (n *Node) Object() *corev1.Node {
 			Conditions:      n.conditionsLocked(),
 			DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: n.Spec.Port}},
 			Addresses:       n.Spec.Addresses(),
+			// The API server refuses a pod that needs a feature which the node does not declare.
+			// https://kubernetes.io/docs/concepts/scheduling-eviction/node-declared-features/
+			DeclaredFeatures: slices.Clone(n.remote.Features),
 		},
 	}
 }

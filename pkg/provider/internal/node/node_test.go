@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -18,6 +19,7 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/remotenodes"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 )
 
@@ -67,7 +69,7 @@ func TestNodeCapacity(t *testing.T) {
 			t.Parallel()
 			n := testNode()
 			n.Spec.Capacity = tc.configured
-			n.remoteNodes = sum(tc.remote)
+			n.remote = remotenodes.Of(tc.remote, n.Spec.Placement)
 			got := map[corev1.ResourceName]string{}
 			for name, found := range n.Object().Status.Allocatable {
 				got[name] = found.String()
@@ -98,10 +100,119 @@ func testNode() *Node {
 func TestNodeIsNoMachine(t *testing.T) {
 	t.Parallel()
 	n := testNode()
-	n.remoteNodes = sum([]corev1.Node{remoteNode("2", corev1.ConditionTrue, false)})
+	n.remote = remotenodes.Of([]corev1.Node{remoteNode("2", corev1.ConditionTrue, false)}, n.Spec.Placement)
 	info := n.Object().Status.NodeInfo
 	if info.MachineID != "" || info.KubeletVersion != "v1.37.1" || info.Architecture != "arm64" {
 		t.Errorf("node info %+v: want the remote's version and architecture, and no machine ID", info)
+	}
+}
+
+// The Node says what the remote nodes agree on, and that it is no machine; the
+// configuration has the last word.
+func TestNodeLabels(t *testing.T) {
+	t.Parallel()
+	own := map[string]string{
+		corev1.LabelHostname: "ak", contract.LabelNode: "true", corev1.LabelNodeExcludeBalancers: "true", "type": "virtual-kubelet",
+	}
+	with := func(more map[string]string) map[string]string {
+		labels := maps.Clone(own)
+		maps.Copy(labels, more)
+		return labels
+	}
+	tests := map[string]struct {
+		reason     string
+		remote     remotenodes.Together
+		configured map[string]string
+		want       map[string]string
+	}{
+		"unknown": {
+			reason: "without a right to list the nodes, the API server's system is the best guess",
+			remote: remotenodes.Together{Info: corev1.NodeSystemInfo{OperatingSystem: "linux", Architecture: "arm64"}},
+			want:   with(map[string]string{corev1.LabelOSStable: "linux", corev1.LabelArchStable: "arm64"}),
+		},
+		"not shared": {
+			reason: "the remote nodes have several architectures",
+			remote: remotenodes.Together{
+				Info:   corev1.NodeSystemInfo{OperatingSystem: "linux", Architecture: "arm64"},
+				Labels: map[string]string{corev1.LabelOSStable: "linux", corev1.LabelTopologyZone: "a"},
+			},
+			want: with(map[string]string{corev1.LabelOSStable: "linux", corev1.LabelTopologyZone: "a"}),
+		},
+		"configured": {
+			reason:     "install has found that they have several architectures, and an administrator calls the zone otherwise",
+			remote:     remotenodes.Together{Labels: map[string]string{corev1.LabelArchStable: "arm64", corev1.LabelTopologyZone: "a"}},
+			configured: map[string]string{corev1.LabelArchStable: "", corev1.LabelTopologyZone: "remote", "rack": ""},
+			want:       with(map[string]string{corev1.LabelTopologyZone: "remote", "rack": ""}),
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := testNode()
+			n.remote, n.Spec.Labels = tc.remote, tc.configured
+			if diff := cmp.Diff(tc.want, n.Object().Labels); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// A label is reported when the remote nodes come to agree on it, and when they do not any
+// more. Labels that others have set are not akd's.
+func TestNodeReportsLabels(t *testing.T) {
+	t.Parallel()
+	n := testNode()
+	var reported []*corev1.Node
+	n.NotifyNodeStatus(t.Context(), func(node *corev1.Node) { reported = append(reported, node) })
+	n.due = n.Clock.Now().Add(time.Hour)
+	left := n.Object()
+	left.Labels["example.org/by"] = "somebody"
+	n.last = left
+	n.refresh(t.Context())
+	if len(reported) != 0 {
+		t.Fatalf("reported %v, although nothing has changed", reported[0].Labels)
+	}
+	for i, labels := range []map[string]string{{corev1.LabelTopologyZone: "a"}, {}} {
+		n.remote.Labels = labels
+		n.refresh(t.Context())
+		n.refresh(t.Context())
+		if len(reported) != i+1 || reported[i].Labels[corev1.LabelTopologyZone] != labels[corev1.LabelTopologyZone] {
+			t.Fatalf("%d reports after labels %v, want %d", len(reported), labels, i+1)
+		}
+	}
+}
+
+// While no remote node takes pods, the node has no room, and is what it was.
+func TestNodeWithoutNodes(t *testing.T) {
+	t.Parallel()
+	ready := remoteNode("2", corev1.ConditionTrue, false)
+	ready.Name, ready.Labels = "one", map[string]string{corev1.LabelTopologyZone: "a"}
+	lost := ready.DeepCopy()
+	lost.Status.Conditions[0].Status = corev1.ConditionUnknown
+	client := fake.NewClientset(&ready)
+	n := testNode()
+	n.Remote = cluster.NewRemote(client, contract.Owner{Node: "ak"})
+	if err := n.ReadRemote(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.CoreV1().Nodes().Update(t.Context(), lost, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	n.due = time.Time{}
+	if err := n.ReadRemote(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	node := n.Object()
+	version, cpus := node.Status.NodeInfo.KubeletVersion, node.Status.Capacity.Cpu()
+	if node.Labels[corev1.LabelTopologyZone] != "a" || version != "v1.37.1" || !cpus.IsZero() {
+		t.Errorf("labels %v, version %s, %s CPUs: want zone a, v1.37.1 and 0", node.Labels, version, cpus)
+	}
+	if sizes := n.Sizes(); len(sizes) != 1 || sizes[0].Cpu().Value() != 2 {
+		t.Errorf("sizes %v, want that of the node that is to come back", sizes)
+	}
+	n.Spec.Capacity = corev1.ResourceList{corev1.ResourceCPU: quantity.MustParse("64")}
+	if sizes := n.Sizes(); len(sizes) != 1 || len(sizes[0]) != 0 {
+		t.Errorf("sizes %v, want none of a resource that is configured", sizes)
 	}
 }
 

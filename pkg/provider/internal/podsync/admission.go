@@ -22,6 +22,7 @@ import (
 type admission struct {
 	bound *store.Store[*corev1.Pod]                   // the node's pods
 	read  func(context.Context) (*corev1.Node, error) // from the API server
+	sizes func() []corev1.ResourceList                // of the largest remote nodes
 
 	mu   sync.Mutex
 	node *corev1.Node // as last observed; nil if never observed
@@ -29,8 +30,10 @@ type admission struct {
 	used translate.Amounts
 }
 
-func newAdmission(bound *store.Store[*corev1.Pod], read func(context.Context) (*corev1.Node, error)) *admission {
-	return &admission{bound: bound, read: read, pods: map[types.UID]translate.Amounts{}, used: translate.Amounts{}}
+func newAdmission(
+	bound *store.Store[*corev1.Pod], read func(context.Context) (*corev1.Node, error), sizes func() []corev1.ResourceList,
+) *admission {
+	return &admission{bound: bound, read: read, sizes: sizes, pods: map[types.UID]translate.Amounts{}, used: translate.Amounts{}}
 }
 
 // podChanged updates the accounts. A pod that has started has been admitted,
@@ -106,7 +109,7 @@ func (a *admission) try(pod *corev1.Pod) translate.Refusal {
 		return translate.Refusal{}
 	}
 	if pod.Status.StartTime == nil {
-		if refusal := translate.Admit(pod, a.node, a.used, a.admittedLocked); refusal.Reason != "" {
+		if refusal := translate.Admit(pod, a.node, a.used, a.sizes(), a.admittedLocked); refusal.Reason != "" {
 			return refusal
 		}
 	}

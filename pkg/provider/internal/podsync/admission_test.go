@@ -23,7 +23,7 @@ import (
 func ledger(pods string, read func(context.Context) (*corev1.Node, error)) (*admission, *store.Store[*corev1.Pod]) {
 	var a *admission
 	bound := store.New(store.Handlers[*corev1.Pod]{Changed: func(c store.Change[*corev1.Pod]) { a.podChanged(c) }})
-	a = newAdmission(bound, read)
+	a = newAdmission(bound, read, func() []corev1.ResourceList { return nil })
 	a.nodeChanged(nodeOf(pods))
 	return a, bound
 }

@@ -64,11 +64,12 @@ type Config struct {
 	Mapper         *translate.Mapper
 	MirrorServices bool
 	Workers        int
-	Resync         time.Duration // how often every pod is reconciled again; 0 for never
-	UnusedTTL      time.Duration // how long an unused remote namespace is kept
-	Linger         time.Duration // how long the objects of the last pod are kept
-	MaxReferences  int           // how many ConfigMaps and Secrets are watched at most; 0 for any number
-	MaxOrphanShare float64       // the share of remote pods that may be deleted at once as orphans
+	Resync         time.Duration                // how often every pod is reconciled again; 0 for never
+	UnusedTTL      time.Duration                // how long an unused remote namespace is kept
+	Linger         time.Duration                // how long the objects of the last pod are kept
+	MaxReferences  int                          // how many ConfigMaps and Secrets are watched at most; 0 for any number
+	Sizes          func() []corev1.ResourceList // what the largest remote nodes can give to pods; none if not known
+	MaxOrphanShare float64                      // the share of remote pods that may be deleted at once as orphans
 	Clock          clock.WithTicker
 	QueueMetrics   workqueue.MetricsProvider
 	Observe        func(result string, took time.Duration) // called after each reconcile
@@ -110,7 +111,7 @@ func (c *Controller) followLocal(interner *store.Interner) {
 			interner.Share(pod)
 		},
 	})
-	c.admission = newAdmission(c.pods, c.local.GetNode)
+	c.admission = newAdmission(c.pods, c.local.GetNode, c.config.Sizes)
 	c.references = mirror.NewReferences(mirror.ReferencesConfig{
 		Local:  c.local,
 		Queue:  c.queue,

@@ -254,7 +254,7 @@ func (j *judge) rejected(action clienttesting.PatchActionImpl) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if translate.Admit(pod, node, used, func() []*corev1.Pod { return others }).Reason == "" {
+	if translate.Admit(pod, node, used, nil, func() []*corev1.Pod { return others }).Reason == "" {
 		j.complain("local pod %s is rejected: %s, and fits", pod.UID, patch.Status.Message)
 	}
 }

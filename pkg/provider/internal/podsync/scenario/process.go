@@ -58,6 +58,7 @@ func run(t *testing.T, local, remote *link, with setting) *process {
 			UnusedTTL:      5 * time.Minute,
 			Linger:         with.linger,
 			MaxReferences:  maxReferences,
+			Sizes:          func() []corev1.ResourceList { return nil },
 			MaxOrphanShare: podsync.MaxOrphanShare,
 			Clock:          skewedClock{by: with.skew},
 			Observe:        func(string, time.Duration) {},

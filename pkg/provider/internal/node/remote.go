@@ -1,0 +1,85 @@
+package node
+
+import (
+	"context"
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/remotenodes"
+)
+
+// ReadRemote reads what the nodes of the remote cluster are together. If a tenant may
+// not list nodes, the node has only what is configured, and shows the version of the
+// remote API server instead of the kubelets' version.
+func (n *Node) ReadRemote(ctx context.Context) error {
+	n.mu.Lock()
+	now := n.Clock.Now()
+	if now.Before(n.due) {
+		n.mu.Unlock()
+		return nil
+	}
+	n.due = now.Add(capacityRetry)
+	n.mu.Unlock()
+	nodes, err := n.Remote.ListNodes(ctx)
+	if err != nil && (!apierrors.IsForbidden(err) || len(n.Spec.Capacity) == 0) {
+		return err
+	}
+	together := remotenodes.Of(nodes, n.Spec.Placement)
+	if err != nil {
+		if together.Info, err = n.Remote.ServerVersion(ctx); err != nil {
+			return err
+		}
+		together.Features = n.Spec.Features
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if together.Info.KubeletVersion == "" { // none takes pods just now: what it is has not changed
+		together.Info, together.Labels, together.Features = n.remote.Info, n.remote.Labels, n.remote.Features
+	}
+	n.remote = together
+	n.due = now.Add(capacityRefresh)
+	return nil
+}
+
+// Sizes returns what is allocatable on the largest nodes of the remote cluster, without
+// the resources that are configured. It returns none if akd may not list the nodes.
+func (n *Node) Sizes() []corev1.ResourceList {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sizes := make([]corev1.ResourceList, 0, len(n.remote.Sizes))
+	for _, size := range n.remote.Sizes {
+		size = maps.Clone(size)
+		maps.DeleteFunc(size, func(name corev1.ResourceName, _ resource.Quantity) bool { _, set := n.Spec.Capacity[name]; return set })
+		sizes = append(sizes, size)
+	}
+	return sizes
+}
+
+// labelsLocked returns the labels of the Node. Those of the configuration come last; there,
+// an operating system or architecture without a value is one that the remote nodes do not
+// share.
+func (n *Node) labelsLocked(info corev1.NodeSystemInfo) map[string]string {
+	labels := map[string]string{
+		corev1.LabelHostname: n.Spec.Hostname,
+		contract.LabelNode:   "true",
+		// Clouds neither send traffic to this node nor delete it, because it has no machine.
+		// https://kubernetes.io/docs/reference/labels-annotations-taints/#node-kubernetes-io-exclude-from-external-load-balancers
+		corev1.LabelNodeExcludeBalancers: "true",
+		"type":                           "virtual-kubelet",
+	}
+	if n.remote.Labels == nil {
+		labels[corev1.LabelOSStable], labels[corev1.LabelArchStable] = info.OperatingSystem, info.Architecture
+	}
+	maps.Copy(labels, n.remote.Labels)
+	maps.Copy(labels, n.Spec.Labels)
+	for _, key := range []string{corev1.LabelOSStable, corev1.LabelArchStable} {
+		if labels[key] == "" {
+			delete(labels, key)
+		}
+	}
+	return labels
+}
