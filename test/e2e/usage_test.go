@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -100,6 +101,14 @@ patches:
 		t.Logf("kubectl top node: %v", used)
 		return nil
 	})
+	series := e.Kubectl(t, "local", "get", "--raw", "/api/v1/nodes/"+env.ExampleNode+"/proxy/metrics/cadvisor")
+	for _, name := range []string{"container_cpu_usage_seconds_total", "container_memory_working_set_bytes"} {
+		// As recording rules for workloads select: a container has an image.
+		of := regexp.MustCompile(name + `\{container="memory",.*image="[^"]+",.*namespace="` + p.Namespace + `",pod="burner"\} [0-9]`)
+		if !of.MatchString(series) {
+			t.Errorf("/metrics/cadvisor has no %s of container memory:\n%s", name, series)
+		}
+	}
 }
 
 // installMetricsServer applies the project's own manifests with a kustomization,

@@ -48,6 +48,7 @@ var everyPath = map[string][]string{
 	"GET /metrics/resource":                {"metrics"},
 	"GET /metrics/cadvisor":                {"metrics"},
 	"GET /metrics/probes":                  {"metrics"},
+	"GET /metrics/slis":                    {"metrics"},
 	"GET /stats/summary":                   {"stats"},
 	"GET /stats/other":                     {"stats"},
 	"GET /logs/syslog":                     {"log"},

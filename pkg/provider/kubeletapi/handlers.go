@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -66,16 +67,55 @@ var healthPaths = [...]string{"/healthz", "/healthz/ping", "/healthz/log", "/hea
 
 func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
 	if s.cfg.Health != nil && !strings.HasSuffix(r.URL.Path, "/ping") {
-		if err := s.cfg.Health(r.Context()); err != nil {
+		err := s.cfg.Health(r.Context())
+		if s.checks.observe("syncloop", err); err != nil {
 			s.log.Debug("health check failed", "error", err)
 			writeError(w, r, newStatus(http.StatusInternalServerError, metav1.StatusReasonInternalError,
 				"healthz check failed: see the conditions of node %q and the log of akd", s.cfg.NodeName))
 			return
 		}
 	}
+	s.checks.observe("ping", nil)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	_, _ = w.Write([]byte("ok"))
+}
+
+// healthChecks are the results of health checks, as a kubelet counts them.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/staging/src/k8s.io/component-base/metrics/prometheus/slis/metrics.go
+type healthChecks struct {
+	last  *prometheus.GaugeVec
+	total *prometheus.CounterVec
+}
+
+func newHealthChecks() healthChecks {
+	return healthChecks{
+		last: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "kubernetes_healthcheck", Help: "This metric records the result of a single healthcheck.",
+		}, []string{"name", "type"}),
+		total: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kubernetes_healthchecks_total", Help: "This metric records the results of all healthcheck.",
+		}, []string{"name", "type", "status"}),
+	}
+}
+
+func (c healthChecks) observe(name string, err error) {
+	value, status := 1.0, "success"
+	if err != nil {
+		value, status = 0, "error"
+	}
+	c.last.WithLabelValues(name, "healthz").Set(value)
+	c.total.WithLabelValues(name, "healthz", status).Inc()
+}
+
+// checkMetrics serves /metrics/slis.
+func (s *Server) checkMetrics(w http.ResponseWriter, r *http.Request) {
+	writeMetrics(w, r, "", s.checks.last, s.checks.total)
+}
+
+// probeMetrics serves /metrics/probes, which has no series here.
+func (s *Server) probeMetrics(w http.ResponseWriter, r *http.Request) {
+	writeMetrics(w, r, "the kubelets of the remote cluster probe containers, and count that")
 }
 
 func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {

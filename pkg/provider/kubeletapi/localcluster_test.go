@@ -28,8 +28,10 @@ func testPods() fixedPods {
 	web.Status = corev1.PodStatus{
 		StartTime: new(metav1.NewTime(time.Unix(1000, 0))),
 		ContainerStatuses: []corev1.ContainerStatus{{
-			Name:  "main",
-			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(time.Unix(1010, 0))}},
+			ImageID:     "web@sha256:0",
+			ContainerID: "containerd://c0ffee",
+			Name:        "main",
+			State:       corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(time.Unix(1010, 0))}},
 		}},
 	}
 	gone := pod("gone", "uid-gone")

@@ -110,6 +110,7 @@ type Server struct {
 	log         *slog.Logger
 	remotes     *remotes
 	usage       *cpuCounters
+	checks      healthChecks
 	streams     *streamLimiter
 	buffers     buffers
 	handler     http.Handler
@@ -141,6 +142,7 @@ func New(cfg Config) (*Server, error) {
 		log:     cfg.Logger,
 		remotes: remotes,
 		usage:   newCPUCounters(cfg.Usage, cfg.Clock),
+		checks:  newHealthChecks(),
 		streams: newStreamLimiter(cfg.Limits.Streams),
 	}
 	if s.instruments, err = NewInstruments(cfg.Registerer, s.streams.open, cfg.Certificates.State); err != nil {
@@ -287,8 +289,12 @@ func (s *Server) routes() http.Handler {
 	add("GET", metrics, s.resourceMetrics, "/metrics/resource")
 	add("GET POST", stats, s.summary, "/stats/summary")
 
-	add("", metrics, absent("metrics of cAdvisor, probes and the machine are those of the kubelets of the remote cluster: scrape them there"),
-		"/metrics/")
+	add("GET", metrics, s.containerMetrics, "/metrics/cadvisor")
+	add("GET", metrics, s.probeMetrics, "/metrics/probes")
+	add("GET", metrics, s.checkMetrics, "/metrics/slis")
+
+	add("", metrics, absent("see /metrics, /metrics/resource and /metrics/cadvisor; "+
+		"metrics of the machines are those of the kubelets of the remote cluster: scrape them there"), "/metrics/")
 	add("", stats, absent("only /stats/summary is served"), "/stats/")
 	add("", []string{"log"}, absent("this node has no machine, and no system logs"), "/logs/")
 	add("", []string{"checkpoint"}, notImplemented("the kubelets of the remote cluster checkpoint containers"), "/checkpoint/")

@@ -81,7 +81,21 @@ func TestPlainEndpoints(t *testing.T) {
 	if res, _ := e.ask(t, http.MethodDelete, "/pods", goodToken); res.StatusCode != 405 || res.Header.Get("Allow") != "GET" {
 		t.Errorf("DELETE /pods: %d, Allow %q", res.StatusCode, res.Header.Get("Allow"))
 	}
-	for path, code := range map[string]int{"/metrics/cadvisor": 404, "/logs/syslog": 404, "/debug/pprof/": 404, "/checkpoint/a/b/c": 501} {
+	_, body = e.ask(t, http.MethodGet, "/metrics/slis", goodToken)
+	for _, want := range []string{
+		`kubernetes_healthcheck{name="ping",type="healthz"} 1`, `kubernetes_healthcheck{name="syncloop",type="healthz"} 0`,
+		`kubernetes_healthchecks_total{name="syncloop",status="success",type="healthz"} 1`,
+		`kubernetes_healthchecks_total{name="syncloop",status="error",type="healthz"} 1`,
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("/metrics/slis lacks %s:\n%s", want, body)
+		}
+	}
+	res, body := e.ask(t, http.MethodGet, "/metrics/probes", goodToken)
+	if res.StatusCode != 200 || !strings.HasPrefix(body, "# the kubelets of the remote cluster") {
+		t.Errorf("/metrics/probes: %d %s", res.StatusCode, body)
+	}
+	for path, code := range map[string]int{"/metrics/machine": 404, "/logs/syslog": 404, "/debug/pprof/": 404, "/checkpoint/a/b/c": 501} {
 		if res, body := e.ask(t, http.MethodGet, path, goodToken); res.StatusCode != code || !strings.Contains(body, `"kind":"Status"`) {
 			t.Errorf("%s: %d %s, want %d and a Status", path, res.StatusCode, body, code)
 		}

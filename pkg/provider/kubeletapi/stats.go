@@ -135,30 +135,105 @@ func counter(name, help string, nanoseconds uint64, of ...[2]string) prometheus.
 	return prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(nanoseconds)/float64(time.Second), values...)
 }
 
-// resourceMetrics serves /metrics/resource, which metrics-server scrapes. It always
-// uses the text format, where a comment can say why usage is missing.
+// resourceMetrics serves /metrics/resource, which metrics-server scrapes.
 func (s *Server) resourceMetrics(w http.ResponseWriter, r *http.Request) {
 	usage := s.usage.report(r.Context(), s.cfg.Pods.List())
+	writeMetrics(w, r, usage.note(), resourceCollector{usage})
+}
+
+// containerMetrics serves /metrics/cadvisor with the series that dashboards and rules read
+// for a pod's CPU and memory. The other ones are about disks and networks of machines.
+func (s *Server) containerMetrics(w http.ResponseWriter, r *http.Request) {
+	usage := s.usage.report(r.Context(), s.cfg.Pods.List())
+	writeMetrics(w, r, usage.note(), containerCollector{usage})
+}
+
+// note is why usage is missing, or empty.
+func (r report) note() string {
+	if r.err == nil {
+		return ""
+	}
+	return "no usage: " + disclosure.Text(r.err.Error())
+}
+
+// writeMetrics always uses the text format, where a comment can say why series are
+// missing. To a scraper, a path that answers without any is well.
+func writeMetrics(w http.ResponseWriter, r *http.Request, note string, collectors ...prometheus.Collector) {
 	registry := prometheus.NewPedanticRegistry()
-	if err := registry.Register(resourceCollector{usage}); err != nil {
-		writeError(w, r, apierrors.NewInternalError(err))
-		return
+	for _, collector := range collectors {
+		if err := registry.Register(collector); err != nil {
+			writeError(w, r, apierrors.NewInternalError(err))
+			return
+		}
 	}
 	families, err := registry.Gather()
 	if err != nil {
-		writeError(w, r, apierrors.NewInternalError(fmt.Errorf("gather resource metrics: %w", err)))
+		writeError(w, r, apierrors.NewInternalError(fmt.Errorf("gather metrics: %w", err)))
 		return
 	}
 	var text bytes.Buffer
-	if usage.err != nil {
-		fmt.Fprintf(&text, "# no usage: %s\n", disclosure.Text(usage.err.Error()))
+	if note != "" {
+		fmt.Fprintf(&text, "# %s\n", note)
 	}
 	for _, family := range families {
 		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
-			writeError(w, r, apierrors.NewInternalError(fmt.Errorf("write resource metrics: %w", err)))
+			writeError(w, r, apierrors.NewInternalError(fmt.Errorf("write metrics: %w", err)))
 			return
 		}
 	}
 	w.Header().Set("Content-Type", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
 	_, _ = w.Write(text.Bytes())
+}
+
+// containerCollector has names, labels and help texts of cAdvisor in a kubelet. The series
+// of a whole pod has no container and no image.
+// https://github.com/google/cadvisor/blob/master/docs/storage/prometheus.md
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/kubelet/server/server.go
+type containerCollector struct {
+	report report
+}
+
+func (c containerCollector) Describe(chan<- *prometheus.Desc) {} // unchecked: it exists for one response only
+
+// Collect implements prometheus.Collector.
+func (c containerCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, p := range c.report.pods {
+		if p.total.at.IsZero() {
+			continue
+		}
+		p.total.collect(ch, labels{{"container", ""}, {"image", ""}, {"name", ""}, {"namespace", p.pod.Namespace}, {"pod", p.pod.Name}})
+		for _, container := range p.containers {
+			image, id := runs(p.pod, container.name)
+			of := labels{
+				{"container", container.name}, {"image", image}, {"name", id}, {"namespace", p.pod.Namespace}, {"pod", p.pod.Name},
+			}
+			container.collect(ch, of)
+			if !container.started.IsZero() {
+				ch <- prometheus.NewMetricWithTimestamp(container.at, gauge("container_start_time_seconds",
+					"Start time of the container since unix epoch in seconds.", float64(container.started.Unix()), of...))
+			}
+		}
+	}
+}
+
+func (c cpuCounter) collect(ch chan<- prometheus.Metric, of labels) {
+	ch <- prometheus.NewMetricWithTimestamp(c.at, counter("container_cpu_usage_seconds_total",
+		"Cumulative cpu time consumed in seconds.", c.cpu, append(labels{{"cpu", "total"}}, of...)...))
+	ch <- prometheus.NewMetricWithTimestamp(c.at, gauge("container_memory_working_set_bytes",
+		"Current working set in bytes.", float64(c.memory), of...))
+}
+
+// runs returns the image and the ID of a container as its runtime has them.
+func runs(pod *corev1.Pod, container string) (image, id string) {
+	for _, statuses := range [][]corev1.ContainerStatus{
+		pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses,
+	} {
+		for i := range statuses {
+			if statuses[i].Name == container {
+				_, id, _ = strings.Cut(statuses[i].ContainerID, "://")
+				return cmp.Or(statuses[i].Image, statuses[i].ImageID), id
+			}
+		}
+	}
+	return "", ""
 }

@@ -155,6 +155,22 @@ resource_scrape_error 0
 	if diff := cmp.Diff(want, text); diff != "" {
 		t.Errorf("/metrics/resource (-want +got):\n%s", diff)
 	}
+	_, text = e.ask(t, http.MethodGet, "/metrics/cadvisor", goodToken)
+	want = `# HELP container_cpu_usage_seconds_total Cumulative cpu time consumed in seconds.
+# TYPE container_cpu_usage_seconds_total counter
+container_cpu_usage_seconds_total{container="",cpu="total",image="",name="",namespace="shop",pod="web"} 3.75 2000000
+container_cpu_usage_seconds_total{container="main",cpu="total",image="web@sha256:0",name="c0ffee",namespace="shop",pod="web"} 3.75 2000000
+# HELP container_memory_working_set_bytes Current working set in bytes.
+# TYPE container_memory_working_set_bytes gauge
+container_memory_working_set_bytes{container="",image="",name="",namespace="shop",pod="web"} 4096 2000000
+container_memory_working_set_bytes{container="main",image="web@sha256:0",name="c0ffee",namespace="shop",pod="web"} 4096 2000000
+# HELP container_start_time_seconds Start time of the container since unix epoch in seconds.
+# TYPE container_start_time_seconds gauge
+container_start_time_seconds{container="main",image="web@sha256:0",name="c0ffee",namespace="shop",pod="web"} 1010 2000000
+`
+	if diff := cmp.Diff(want, text); diff != "" {
+		t.Errorf("/metrics/cadvisor (-want +got):\n%s", diff)
+	}
 	_, body := e.ask(t, http.MethodGet, "/stats/summary", goodToken)
 	var summary stats.Summary
 	if err := json.Unmarshal([]byte(body), &summary); err != nil {
@@ -183,6 +199,10 @@ func TestMissingUsageSaysWhy(t *testing.T) {
 	if res.StatusCode != 200 || !strings.HasPrefix(text, "# no usage: "+errNoMetricsAPI.Error()+"\n") ||
 		!strings.Contains(text, "\nresource_scrape_error 1\n") {
 		t.Errorf("got %d %s", res.StatusCode, text)
+	}
+	res, series := e.ask(t, http.MethodGet, "/metrics/cadvisor", goodToken)
+	if want := "# no usage: " + errNoMetricsAPI.Error() + "\n"; res.StatusCode != 200 || series != want {
+		t.Errorf("/metrics/cadvisor: got %d %s, want %s", res.StatusCode, series, want)
 	}
 	if strings.Contains(text, "node_cpu") {
 		t.Error("a usage was made up")
