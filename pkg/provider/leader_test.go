@@ -158,7 +158,8 @@ func TestLeaderStopsBeforeOthersStart(t *testing.T) {
 		second := newCandidate(t, clients[1], "second", working)
 		time.Sleep(time.Minute) // in fake time
 		cut.Store(true)
-		time.Sleep(leaseDuration + takeover) // in fake time
+		// The second sees the last renewal late, and that it has run out, too.
+		time.Sleep(leaseDuration + 2*takeover) // in fake time
 		if first.leads() || !second.leads() {
 			t.Errorf("first leads %t, second leads %t: want the second alone", first.leads(), second.leads())
 		}
@@ -217,7 +218,8 @@ func TestLeaderSeesAnother(t *testing.T) {
 			return stale.CompareAndSwap(true, false), nil, errors.New("the object has been modified")
 		})
 		only := newCandidate(t, client, "only", working)
-		time.Sleep(time.Minute) // in fake time
+		// Not at the instant of a renewal, which could write what it has read before.
+		time.Sleep(time.Minute + leaseRetryPeriod/2) // in fake time
 		holdLease(t, client, "other")
 		stale.Store(true)
 		began := time.Now()
