@@ -125,7 +125,8 @@ func TestSameClusterOnBothSides(t *testing.T) {
 
 // The node says what the remote nodes are: their accelerators and the features of their
 // kubelets. A pod that needs a feature gets there by the scheduler, and runs. A pod that is
-// larger than each of the nodes is rejected.
+// larger than the largest node is rejected: here the only one, so that it is larger than
+// all of them together, too. TestAdmitByNode has several.
 func TestNodeIsWhatItsNodesAre(t *testing.T) {
 	e := shared
 	const product, gpu = "nvidia.com/gpu.product", "Test-GPU"

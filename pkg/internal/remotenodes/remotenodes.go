@@ -75,7 +75,6 @@ func Of(nodes []corev1.Node, pods Placement) Together {
 	together := Together{Capacity: corev1.ResourceList{}, Allocatable: corev1.ResourceList{}}
 	nodes = slices.Clone(nodes)
 	slices.SortStableFunc(nodes, func(a, b corev1.Node) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
-	first := true
 	for i := range nodes {
 		node := &nodes[i]
 		if !pods.admits(node, isLasting) {
@@ -85,9 +84,8 @@ func Of(nodes []corev1.Node, pods Placement) Together {
 		if !isWell(node) || !pods.admits(node, isHard) {
 			continue
 		}
-		if first {
+		if together.Labels == nil { // the first
 			together.Info, together.Labels, together.Features = node.Status.NodeInfo, labelsOf(node), featuresOf(node)
-			first = false
 		}
 		together.agree(node)
 		add(together.Capacity, node.Status.Capacity)

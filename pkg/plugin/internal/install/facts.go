@@ -109,9 +109,13 @@ func readRecords(ctx context.Context, both kubeclient.Clusters, node string) (ma
 
 const giveCapacity = "give the capacity with --capacity cpu=…,memory=…,pods=…"
 
+// readsRemoteNodes reports whether install reads the remote nodes: akd may not, and no
+// configuration says what the node has.
+func (o *nodeOptions) readsRemoteNodes() bool { return !o.readNodes && o.configFile == "" }
+
 // checkRoom refuses a node without any capacity, with which akd would not start.
 func (o *nodeOptions) checkRoom(found discovered) error {
-	if o.readNodes || o.configFile != "" || len(found.nodes.Allocatable) > 0 || len(o.capacity) > 0 {
+	if !o.readsRemoteNodes() || len(found.nodes.Allocatable) > 0 || len(o.capacity) > 0 {
 		return nil
 	}
 	err := errors.New("no node of the remote cluster takes pods: it has none, or each is not ready, cordoned, or tainted")

@@ -211,7 +211,7 @@ func (i *installer) connect(ctx context.Context, found *discovered) (outcome str
 	if found.policies, err = checkPolicies(i.both.Remote, o.unconfined); err != nil {
 		return "", err
 	}
-	if !o.readNodes && o.configFile == "" {
+	if o.readsRemoteNodes() {
 		if found.nodes, err = o.readRemoteNodes(ctx, i.both.Remote); err != nil {
 			return "", err
 		}

@@ -211,6 +211,10 @@ func TestNodeWithoutNodes(t *testing.T) {
 		t.Errorf("sizes %v, want that of the node that is to come back", sizes)
 	}
 	n.Spec.Capacity = corev1.ResourceList{corev1.ResourceCPU: quantity.MustParse("64")}
+	n.due = time.Time{}
+	if err := n.ReadRemote(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if sizes := n.Sizes(); len(sizes) != 1 || len(sizes[0]) != 0 {
 		t.Errorf("sizes %v, want none of a resource that is configured", sizes)
 	}

@@ -29,6 +29,9 @@ func (n *Node) ReadRemote(ctx context.Context) error {
 		return err
 	}
 	together := remotenodes.Of(nodes, n.Spec.Placement)
+	for _, size := range together.Sizes {
+		maps.DeleteFunc(size, func(name corev1.ResourceName, _ resource.Quantity) bool { _, set := n.Spec.Capacity[name]; return set })
+	}
 	if err != nil {
 		if together.Info, err = n.Remote.ServerVersion(ctx); err != nil {
 			return err
@@ -46,17 +49,12 @@ func (n *Node) ReadRemote(ctx context.Context) error {
 }
 
 // Sizes returns what is allocatable on the largest nodes of the remote cluster, without
-// the resources that are configured. It returns none if akd may not list the nodes.
+// the resources that are configured. It returns none if akd may not list the nodes. They
+// are read-only.
 func (n *Node) Sizes() []corev1.ResourceList {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	sizes := make([]corev1.ResourceList, 0, len(n.remote.Sizes))
-	for _, size := range n.remote.Sizes {
-		size = maps.Clone(size)
-		maps.DeleteFunc(size, func(name corev1.ResourceName, _ resource.Quantity) bool { _, set := n.Spec.Capacity[name]; return set })
-		sizes = append(sizes, size)
-	}
-	return sizes
+	return n.remote.Sizes
 }
 
 // labelsLocked returns the labels of the Node. Those of the configuration come last; there,
