@@ -20,9 +20,6 @@ import (
 )
 
 const (
-	// requestAbandoned is how long a request may be missing from the cache, because
-	// its watch lags, before it is assumed deleted, as in a kubelet.
-	requestAbandoned = 10 * time.Minute
 	// requestInterval is the minimum interval between requests for one
 	// certificate, whatever refresh time its signer sets.
 	requestInterval = time.Minute
@@ -97,27 +94,46 @@ func (c *Certificates) Forget(pod types.UID) {
 
 // credentials returns the available certificates: those in the pod's Secret,
 // and newly issued ones. It requests those that are missing or due, without
-// waiting: the answer to a request queues its pod.
+// waiting: the answer to a request queues its pod, and so does its deletion.
+// again is when a certificate can next be requested whose request was deleted.
 func (c *Certificates) credentials(
 	ctx context.Context, pod *corev1.Pod, wanted []translate.Certificate, secret *corev1.Secret,
-) (map[string]*translate.Credential, error) {
-	found := map[string]*translate.Credential{}
+) (found map[string]*translate.Credential, again time.Time, err error) {
+	found = map[string]*translate.Credential{}
 	for _, want := range wanted {
 		held := translate.HeldCredential(secret, want.Key)
 		if held == nil || !held.Refresh.After(c.clock.Now()) {
 			issued, ok, err := c.advance(ctx, pod, want)
 			if err != nil {
-				return nil, err
+				return nil, time.Time{}, err
 			}
 			if ok {
 				held = issued
 			}
+			again = earliest(again, c.whenAgain(pod, want.Key))
 		}
 		if held != nil {
 			found[want.Key] = held
 		}
 	}
-	return found, nil
+	return found, again, nil
+}
+
+// earliest returns the earlier time. The zero time is none.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// whenAgain returns when a certificate can be requested again, if its request was deleted.
+func (c *Certificates) whenAgain(pod *corev1.Pod, key string) time.Time {
+	pending := c.pendingFor(pod.UID, key)
+	if pending == nil || pending.refused || c.requests.Get(pod.Namespace, pending.name) != nil {
+		return time.Time{}
+	}
+	return pending.created.Add(requestInterval)
 }
 
 // advance takes the next step towards a certificate. It is issued once ok.
@@ -128,10 +144,14 @@ func (c *Certificates) advance(
 	if pending == nil {
 		return nil, false, c.request(ctx, pod, want)
 	}
+	if pending.refused {
+		return nil, false, nil
+	}
 	age := c.clock.Since(pending.created)
 	request := c.requests.Get(pod.Namespace, pending.name)
 	if request == nil {
-		if age < requestAbandoned {
+		// It was deleted, or lost when a backup was restored: it was in the cache since its creation.
+		if age < requestInterval {
 			return nil, false, nil
 		}
 		return nil, false, c.request(ctx, pod, want)

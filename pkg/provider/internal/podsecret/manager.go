@@ -116,7 +116,7 @@ func (m *Manager) Prepare(
 		return nil, false, err
 	}
 	have := namespace.Secrets.Get(namespace.Name, contract.TokenSecretName(pod.UID))
-	credentials, err := m.Certificates.credentials(ctx, pod, needs.Certificates, have)
+	credentials, again, err := m.Certificates.credentials(ctx, pod, needs.Certificates, have)
 	if err != nil {
 		return nil, false, err
 	}
@@ -124,7 +124,7 @@ func (m *Manager) Prepare(
 		if renew, fresh := m.fresh(have, needs.Tokens); fresh {
 			want = namespace.Site.PodSecret(pod, files, renew, credentials)
 			if translate.HoldsTokens(have, want, needs.Tokens) {
-				m.comeBack(pod, renew, credentials)
+				m.comeBack(pod, earliest(renew, again), credentials)
 				return nil, true, nil
 			}
 		}
@@ -144,7 +144,7 @@ func (m *Manager) Prepare(
 	if refusal := m.checkSize(pod, want, tokens); refusal != nil {
 		return nil, false, refusal
 	}
-	m.comeBack(pod, renew, credentials)
+	m.comeBack(pod, earliest(renew, again), credentials)
 	return want, true, nil
 }
 
@@ -168,12 +168,10 @@ func (m *Manager) checkSize(pod *corev1.Pod, secret *corev1.Secret, tokens map[s
 	return refusal
 }
 
-// comeBack queues the pod for when its tokens or certificates are due.
+// comeBack queues the pod for renew, or for when a certificate is due before.
 func (m *Manager) comeBack(pod *corev1.Pod, renew time.Time, credentials map[string]*translate.Credential) {
 	for _, credential := range credentials {
-		if renew.IsZero() || credential.Refresh.Before(renew) {
-			renew = credential.Refresh
-		}
+		renew = earliest(renew, credential.Refresh)
 	}
 	if renew.IsZero() {
 		return
