@@ -349,8 +349,10 @@ func (c *Controller) restoreNamespaces(ctx context.Context) error {
 	})
 }
 
+// untilDone asks more and more seldom: what takes a day is found a second late.
 func untilDone(ctx context.Context, done func() bool) error {
-	return wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(context.Context) (bool, error) { return done(), nil })
+	backoff := wait.Backoff{Duration: 20 * time.Millisecond, Cap: time.Second, Steps: 50, Factor: 1.1}
+	return backoff.DelayFunc().Until(ctx, true, false, func(context.Context) (bool, error) { return done(), nil })
 }
 
 // lastAlive returns the time since which remote events may not have been
