@@ -74,9 +74,9 @@ func podActs(r *rand.Rand) []weighted {
 		{2, []string{local + "resize " + name + pick(r, " 100m", " 200m")}},
 		{2, []string{local + "label " + name + pick(r, " one", " two")}},
 		{3, []string{remote + "delete " + name + pick(r, "", " 0", " 5")}},
-		{1, []string{remote + "create " + name}},                                     // somebody else's
-		{1, []string{remote + "delete a", remote + "delete b", remote + "delete c"}}, // a drain
-		{1, []string{"wait " + pick(r, "10ms", "3s", "10m", "26h")}},
+		{1, []string{remote + "create " + name}},                                                // somebody else's
+		{1, []string{remote + "delete a", remote + "delete b", remote + "delete c"}},            // a drain
+		{1, []string{"wait " + pick(r, "10ms", "3s", "10m", pick(r, "2h", "2h", "2h", "26h"))}}, // a day is dear
 		{1, []string{local + "end"}},
 		{1, []string{remote + "end"}},
 		{3, []string{"remote lag", "remote lose", create, "wait 1ms", kubelet}},
@@ -144,7 +144,7 @@ func themes(r *rand.Rand) []weighted {
 		// What is projected into a volume changes while the pod runs.
 		with("local apply corp.yaml", create(" bundle"), settle, kubelet, settle,
 			pick(r, "local apply corp-2.yaml", "local in - remove clustertrustbundles corp", "restart"), settle),
-		with(create(" OnFailure certificate"), settle, "local sign", settle, kubelet, "wait 26h",
+		with(create(" OnFailure certificate"), settle, "local sign", settle, kubelet, "wait "+pick(r, "70m", "70m", "70m", "26h"),
 			pick(r, "local sign", "restart"), "local sign", settle),
 		// A pod may run of which akd has not heard, and nobody answers what it asks.
 		with(create(""), settle, "remote lag", "remote lose", "local create "+other+" Never", "wait 1ms", "remote kubelet "+other+" 0",
