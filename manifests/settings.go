@@ -1,6 +1,7 @@
 package manifests
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -25,11 +27,31 @@ type Placement struct {
 	// DefaultPriorityClass is the class that the remote cluster gives to pods that
 	// name none; empty if there is none.
 	DefaultPriorityClass string
-	// RuntimeScheduling is what the remote cluster adds to pods of RuntimeClass.
-	RuntimeScheduling struct {
-		NodeSelector map[string]string
-		Tolerations  []corev1.Toleration
-	}
+	// NodeLabels, MoreTolerations and Schedulers are what the configuration lets pods choose.
+	NodeLabels      []string
+	MoreTolerations []corev1.Toleration
+	Schedulers      []string
+	// MoreRuntimeClasses and MorePriorityClasses are those of the remote cluster that pods
+	// can have instead. An empty one is the default.
+	MoreRuntimeClasses  []string
+	MorePriorityClasses []string
+	// RuntimeScheduling is what the remote cluster adds to pods of the runtime classes.
+	RuntimeScheduling []nodev1.Scheduling
+}
+
+// RuntimeClasses returns all that pods can have, the default one as an empty name.
+func (p *Placement) RuntimeClasses() []string {
+	return distinct(append([]string{p.RuntimeClass}, p.MoreRuntimeClasses...))
+}
+
+// PriorityClasses returns all that pods can have, the default one as an empty name.
+func (p *Placement) PriorityClasses() []string {
+	return distinct(append([]string{p.PriorityClass}, p.MorePriorityClasses...))
+}
+
+func distinct(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // csiVolume is the prefix of a CSI driver in Values.Volumes.
@@ -67,17 +89,26 @@ func CheckVolumes(kinds []string) error {
 // parameter of the policies.
 func (v *Values) Settings() map[string]string {
 	placement := &v.Placement
-	priorities := []string{placement.PriorityClass}
-	if placement.PriorityClass == "" && placement.DefaultPriorityClass != "" {
-		priorities = append(priorities, placement.DefaultPriorityClass)
+	priorities := placement.PriorityClasses()
+	if slices.Contains(priorities, "") && placement.DefaultPriorityClass != "" {
+		priorities = distinct(append(priorities, placement.DefaultPriorityClass))
+	}
+	var moreSelectors []string
+	all := slices.Clone(placement.Tolerations)
+	for _, scheduling := range placement.RuntimeScheduling {
+		moreSelectors = append(moreSelectors, selectors(scheduling.NodeSelector)...)
+		all = append(all, scheduling.Tolerations...)
 	}
 	lists := map[string][]string{
 		contract.SettingPodSecurity:      v.AtLeast(),
 		contract.SettingNodeSelector:     selectors(placement.NodeSelector),
-		contract.SettingMoreNodeSelector: selectors(placement.RuntimeScheduling.NodeSelector),
-		contract.SettingTolerations:      tolerations(slices.Concat(placement.Tolerations, placement.RuntimeScheduling.Tolerations)),
+		contract.SettingMoreNodeSelector: distinct(moreSelectors),
+		contract.SettingTolerations:      tolerations(all),
+		contract.SettingMoreTolerations:  patterns(placement.MoreTolerations),
+		contract.SettingNodeLabels:       slices.Sorted(slices.Values(placement.NodeLabels)),
+		contract.SettingSchedulers:       slices.Sorted(slices.Values(placement.Schedulers)),
 		contract.SettingPriorityClasses:  priorities,
-		contract.SettingRuntimeClass:     {placement.RuntimeClass},
+		contract.SettingRuntimeClass:     placement.RuntimeClasses(),
 		contract.SettingVolumes:          slices.Sorted(slices.Values(v.Volumes)),
 	}
 	if v.MirrorServices {
@@ -104,16 +135,25 @@ func selectors(labels map[string]string) []string {
 func tolerations(given []corev1.Toleration) []string {
 	var list []string
 	for _, toleration := range given {
-		operator, seconds := toleration.Operator, ""
-		if operator == "" {
-			operator = corev1.TolerationOpEqual
-		}
+		seconds := ""
 		if toleration.TolerationSeconds != nil {
 			seconds = strconv.FormatInt(*toleration.TolerationSeconds, 10)
 		}
-		list = append(list, strings.Join([]string{
-			toleration.Key, string(operator), toleration.Value, string(toleration.Effect), seconds,
-		}, ":"))
+		list = append(list, pattern(&toleration)+":"+seconds)
 	}
 	return list
+}
+
+// patterns writes tolerations of which pods may tolerate as much or less.
+func patterns(given []corev1.Toleration) []string {
+	var list []string
+	for i := range given {
+		list = append(list, pattern(&given[i]))
+	}
+	return list
+}
+
+func pattern(toleration *corev1.Toleration) string {
+	operator := cmp.Or(toleration.Operator, corev1.TolerationOpEqual)
+	return strings.Join([]string{toleration.Key, string(operator), toleration.Value, string(toleration.Effect)}, ":")
 }

@@ -37,10 +37,18 @@ const (
 	// SettingTolerations has the KEY:OPERATOR:VALUE:EFFECT:SECONDS that pods may
 	// tolerate, in addition to lost nodes.
 	SettingTolerations = Domain + "tolerations"
+	// SettingMoreTolerations has the KEY:OPERATOR:VALUE:EFFECT of which pods may tolerate
+	// as much or less; an empty effect is any.
+	SettingMoreTolerations = Domain + "more-tolerations"
+	// SettingNodeLabels has the keys of labels by which pods may choose nodes, and over
+	// which they may spread.
+	SettingNodeLabels = Domain + "node-labels"
+	// SettingSchedulers has the schedulers of pods, in addition to the default one.
+	SettingSchedulers = Domain + "schedulers"
 	// SettingPriorityClasses has the priority classes of pods; one of them may be
 	// empty.
 	SettingPriorityClasses = Domain + "priority-classes"
-	// SettingRuntimeClass is the runtime class of every pod.
+	// SettingRuntimeClass has the runtime classes of pods; one of them may be empty.
 	SettingRuntimeClass = Domain + "runtime-class"
 	// SettingVolumes has the kinds of volumes that pods may have in addition to
 	// those of every pod: a field of a volume, or csi/DRIVER.

@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -176,6 +178,8 @@ func (s assembler) mapper() *translate.Mapper {
 		Tolerations:       s.cfg.Pods.Tolerations,
 		RuntimeClassName:  s.cfg.Pods.RuntimeClassName,
 		PriorityClassName: s.cfg.Pods.PriorityClassName,
+		Placement:         translate.Placement(s.cfg.Pods.Placement),
+		NodeLabels:        slices.AppendSeq(remotenodes.SharedLabels(), maps.Keys(s.cfg.Node.Labels)),
 		ResourceQuota:     s.cfg.Namespaces.ResourceQuota,
 		LimitRange:        s.cfg.Namespaces.LimitRange,
 		Isolate:           s.cfg.Namespaces.NetworkPolicy.Enabled,
@@ -193,7 +197,10 @@ func (s assembler) nodeSpec() node.Spec {
 		Features:  s.cfg.Node.DeclaredFeatures,
 		Labels:    s.cfg.Node.Labels,
 		Taints:    s.cfg.Node.Taints,
-		Placement: remotenodes.Placement{NodeSelector: s.cfg.Pods.NodeSelector, Tolerations: s.cfg.Pods.Tolerations},
+		Placement: remotenodes.Placement{
+			NodeSelector: s.cfg.Pods.NodeSelector,
+			Tolerations:  slices.Concat(s.cfg.Pods.Tolerations, s.cfg.Pods.Placement.Tolerations),
+		},
 	}
 }
 

@@ -1,6 +1,8 @@
 package attacks
 
 import (
+	"maps"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -50,11 +52,11 @@ const (
 // Pods returns attacks by pods of a tenant that was installed without options.
 func Pods() map[string]Attack[*corev1.Pod] {
 	all := map[string]Attack[*corev1.Pod]{
-		"with a runtime class": {func(p *corev1.Pod) { p.Spec.RuntimeClassName = new("attacked") }, "of the installed runtime class only"},
+		"with a runtime class": {func(p *corev1.Pod) { p.Spec.RuntimeClassName = new("attacked") }, "of the installed runtime classes only"},
 		"that preempts other tenants": {
-			func(p *corev1.Pod) { p.Spec.PriorityClassName = "system-node-critical" }, "of the installed priority class only",
+			func(p *corev1.Pod) { p.Spec.PriorityClassName = "system-node-critical" }, "of the installed priority classes only",
 		},
-		"of another scheduler": {func(p *corev1.Pod) { p.Spec.SchedulerName = "mine" }, "to the default scheduler only"},
+		"of another scheduler": {func(p *corev1.Pod) { p.Spec.SchedulerName = "mine" }, "to the default scheduler and the installed ones only"},
 		"on chosen nodes": {
 			func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{corev1.LabelHostname: "remote-1"} },
 			"with the installed node selector only",
@@ -68,18 +70,6 @@ func Pods() map[string]Attack[*corev1.Pod] {
 	}
 	for name, add := range map[string]func(*corev1.PodSpec){
 		"on a node of its choice": func(s *corev1.PodSpec) { s.NodeName = "control-plane" },
-		"with affinity": func(s *corev1.PodSpec) {
-			s.Affinity = &corev1.Affinity{PodAffinity: &corev1.PodAffinity{
-				RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{{
-					LabelSelector: &metav1.LabelSelector{}, NamespaceSelector: &metav1.LabelSelector{}, TopologyKey: corev1.LabelHostname,
-				}},
-			}}
-		},
-		"spread over the nodes of others": func(s *corev1.PodSpec) {
-			s.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{
-				MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.DoNotSchedule, LabelSelector: &metav1.LabelSelector{},
-			}}
-		},
 		"with a readiness gate": func(s *corev1.PodSpec) {
 			s.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: "example.org/x"}}
 		},
@@ -89,6 +79,12 @@ func Pods() map[string]Attack[*corev1.Pod] {
 		},
 	} {
 		all[name] = Attack[*corev1.Pod]{func(p *corev1.Pod) { add(&p.Spec) }, badPlacement}
+	}
+	maps.Copy(all, neighbours())
+	for name, affinity := range nodeAffinities() {
+		all["on nodes chosen by "+name] = Attack[*corev1.Pod]{
+			func(p *corev1.Pod) { p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &affinity} }, "choose nodes by the installed labels only",
+		}
 	}
 	for name, toleration := range tolerations() {
 		all["that tolerates "+name] = Attack[*corev1.Pod]{
@@ -107,6 +103,76 @@ func Pods() map[string]Attack[*corev1.Pod] {
 		all[name] = Attack[*corev1.Pod]{func(p *corev1.Pod) { change.Change(&p.ObjectMeta) }, change.Wants}
 	}
 	return all
+}
+
+// neighbours returns attacks by pods that want to be near the pods of others, or far from
+// them: where they run would tell where those do, and keep them away.
+func neighbours() map[string]Attack[*corev1.Pod] {
+	const wants = "by the pods of their own namespace only"
+	near := func(s *corev1.PodSpec, term corev1.PodAffinityTerm) {
+		s.Affinity = &corev1.Affinity{PodAffinity: &corev1.PodAffinity{
+			RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{term},
+		}}
+	}
+	everybody := corev1.PodAffinityTerm{
+		LabelSelector: &metav1.LabelSelector{}, NamespaceSelector: &metav1.LabelSelector{}, TopologyKey: corev1.LabelHostname,
+	}
+	victim := corev1.PodAffinityTerm{
+		LabelSelector: &metav1.LabelSelector{}, Namespaces: []string{"victim"}, TopologyKey: corev1.LabelTopologyZone,
+	}
+	byRack := corev1.PodAffinityTerm{LabelSelector: &metav1.LabelSelector{}, TopologyKey: "example.com/rack"}
+	all := map[string]Attack[*corev1.Pod]{}
+	for name, change := range map[string]func(*corev1.PodSpec){
+		"next to everybody":               func(s *corev1.PodSpec) { near(s, everybody) },
+		"next to the victim":              func(s *corev1.PodSpec) { near(s, victim) },
+		"next to each other by any label": func(s *corev1.PodSpec) { near(s, byRack) },
+		"rather next to the victim": func(s *corev1.PodSpec) {
+			s.Affinity = &corev1.Affinity{PodAffinity: &corev1.PodAffinity{
+				PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{{Weight: 1, PodAffinityTerm: victim}},
+			}}
+		},
+		"that keeps everybody away": func(s *corev1.PodSpec) {
+			s.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{
+				RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{everybody},
+			}}
+		},
+		"that rather keeps the victim away": func(s *corev1.PodSpec) {
+			s.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{
+				PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{{Weight: 1, PodAffinityTerm: victim}},
+			}}
+		},
+		"spread over any label": func(s *corev1.PodSpec) {
+			s.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{
+				MaxSkew: 1, TopologyKey: "example.com/rack", WhenUnsatisfiable: corev1.DoNotSchedule, LabelSelector: &metav1.LabelSelector{},
+			}}
+		},
+	} {
+		all[name] = Attack[*corev1.Pod]{func(p *corev1.Pod) { change(&p.Spec) }, wants}
+	}
+	return all
+}
+
+// nodeAffinities returns choices of nodes that no installation allows by default.
+func nodeAffinities() map[string]corev1.NodeAffinity {
+	required := func(terms ...corev1.NodeSelectorTerm) corev1.NodeAffinity {
+		return corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: terms}}
+	}
+	term := func(keys ...string) (term corev1.NodeSelectorTerm) {
+		for _, key := range keys {
+			term.MatchExpressions = append(term.MatchExpressions, corev1.NodeSelectorRequirement{Key: key, Operator: corev1.NodeSelectorOpExists})
+		}
+		return term
+	}
+	name := corev1.NodeSelectorRequirement{Key: metav1.ObjectNameField, Operator: corev1.NodeSelectorOpIn, Values: []string{"control-plane"}}
+	return map[string]corev1.NodeAffinity{
+		"their name": required(corev1.NodeSelectorTerm{MatchFields: []corev1.NodeSelectorRequirement{name}}),
+		"their host": required(term(corev1.LabelHostname)),
+		"their role": required(term(corev1.LabelArchStable), term(corev1.LabelArchStable, "node-role.kubernetes.io/control-plane")),
+		"their zone": required(term(corev1.LabelTopologyZone)),
+		"a preferred label": {
+			PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{{Weight: 1, Preference: term("victim")}},
+		},
+	}
 }
 
 // PodUpdates returns attacks by updates of a pod that the policies have admitted.

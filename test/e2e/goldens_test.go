@@ -44,7 +44,22 @@ func TestGoldensAreAccepted(t *testing.T) {
 		RuntimeClass:  "gvisor",
 		PriorityClass: "tenants",
 	}
-	tenants := map[bool]*env.Tenant{false: e.InstallTenant(t, unplaced), true: e.InstallTenant(t, placed)}
+	choosing := unplaced
+	choosing.Node = "goldens-choosing"
+	choosing.Placement = manifests.Placement{
+		NodeSelector:    placed.Placement.NodeSelector,
+		NodeLabels:      []string{corev1.LabelTopologyZone, "example.com/rack"},
+		MoreTolerations: []corev1.Toleration{{Key: "gpu", Operator: corev1.TolerationOpExists}, {Key: "team", Value: "a"}},
+		Schedulers:      []string{"mine"},
+
+		MoreRuntimeClasses:  []string{"gvisor"},
+		MorePriorityClasses: []string{"tenants"},
+	}
+	tenants := map[string]*env.Tenant{
+		"":                 e.InstallTenant(t, unplaced),
+		"RuntimeClassName": e.InstallTenant(t, placed),
+		"Placement":        e.InstallTenant(t, choosing),
+	}
 	for _, tn := range tenants {
 		namespace := env.RemoteNamespace(tn.Owner, goldens)
 		namespace.Labels["pod-security.kubernetes.io/enforce"] = "privileged" // in which every golden is allowed
@@ -60,7 +75,12 @@ func TestGoldensAreAccepted(t *testing.T) {
 			for _, part := range archive.Files {
 				parts[part.Name] = part.Data
 			}
-			tn := tenants[bytes.Contains(parts["mapper.yaml"], []byte("RuntimeClassName"))]
+			tn := tenants[""]
+			for field, installed := range tenants {
+				if field != "" && bytes.Contains(parts["mapper.yaml"], []byte(field+":")) {
+					tn = installed
+				}
+			}
 			if content := parts["want/remote.yaml"]; content != nil {
 				createPod(t, tn.Client, tn, content, metav1.DryRunAll)
 			}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/tools/txtar"
 	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"sigs.k8s.io/yaml"
 
@@ -22,7 +23,13 @@ const node = "n1"
 func installed() manifests.Values {
 	values := manifests.Values{Node: node, PodSecurity: "privileged", Volumes: append(manifests.VolumeKinds(), "csi/csi.example.org")}
 	values.Placement.DefaultPriorityClass = "tenants"
-	values.Placement.RuntimeScheduling.NodeSelector = map[string]string{"pool": "tenants"}
+	values.Placement.RuntimeScheduling = []nodev1.Scheduling{{NodeSelector: map[string]string{"pool": "tenants"}}}
+	values.Placement.NodeLabels = []string{corev1.LabelTopologyZone, "example.com/rack"}
+	values.Placement.MoreTolerations = []corev1.Toleration{
+		{Key: "gpu", Operator: corev1.TolerationOpExists},
+		{Key: "team", Value: "a", Effect: corev1.TaintEffectNoSchedule},
+	}
+	values.Placement.Schedulers = []string{"mine"}
 	values.Placement.Tolerations = []corev1.Toleration{
 		{Key: "tenant", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule},
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -125,7 +126,7 @@ func TestPodsAsInstalled(t *testing.T) {
 	}
 	values.Placement.RuntimeClass, values.Placement.PriorityClass = "gvisor", "low"
 	values.Placement.DefaultPriorityClass = "standard"
-	values.Placement.RuntimeScheduling.NodeSelector = map[string]string{"runtime": "gvisor"}
+	values.Placement.RuntimeScheduling = []nodev1.Scheduling{{NodeSelector: map[string]string{"runtime": "gvisor"}}}
 	s := serve(t, values)
 	whole := func() *corev1.Pod {
 		pod := attacks.Pod(owner(thief), "home", "web")
@@ -150,12 +151,12 @@ func TestPodsAsInstalled(t *testing.T) {
 		"with another value":     {Change: func(p *corev1.Pod) { p.Spec.NodeSelector["zone"] = "b" }, Wants: "node selector only"},
 		"without the class": {
 			Change: func(p *corev1.Pod) { p.Spec.PriorityClassName = "" },
-			Wants:  "priority class only, which is \"low\"",
+			Wants:  "priority classes only: \"low\"",
 		},
-		"of the default class": {Change: func(p *corev1.Pod) { p.Spec.PriorityClassName = "standard" }, Wants: "priority class only"},
+		"of the default class": {Change: func(p *corev1.Pod) { p.Spec.PriorityClassName = "standard" }, Wants: "priority classes only"},
 		"without the sandbox": {
 			Change: func(p *corev1.Pod) { p.Spec.RuntimeClassName = nil },
-			Wants:  "runtime class only, which is \"gvisor\"",
+			Wants:  "runtime classes only: \"gvisor\"",
 		},
 		"of another driver": {
 			Change: func(p *corev1.Pod) { p.Spec.Volumes[1].CSI.Driver = "other.example.com" },
@@ -171,12 +172,90 @@ func TestPodsAsInstalled(t *testing.T) {
 	}
 }
 
+// What pods may choose themselves is admitted as far as the node was installed with it.
+func TestPodsAsTheyChoose(t *testing.T) {
+	values := manifests.Values{Node: thief}
+	values.Placement.NodeLabels = []string{"example.com/rack", corev1.LabelTopologyZone}
+	values.Placement.MoreTolerations = []corev1.Toleration{
+		{Key: "gpu", Operator: corev1.TolerationOpExists},
+		{Key: "team", Value: "a", Effect: corev1.TaintEffectNoSchedule},
+	}
+	values.Placement.Schedulers = []string{"mine"}
+	values.Placement.MoreRuntimeClasses, values.Placement.MorePriorityClasses = []string{"gvisor"}, []string{"high"}
+	installed, bare := serve(t, values), serve(t, manifests.Values{Node: thief})
+	tolerates := func(toleration corev1.Toleration) func(*corev1.Pod) {
+		return func(p *corev1.Pod) { p.Spec.Tolerations = append(p.Spec.Tolerations, toleration) }
+	}
+	needs := func(key string) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			one := corev1.NodeSelectorRequirement{Key: key, Operator: corev1.NodeSelectorOpNotIn, Values: []string{"x"}}
+			term := corev1.NodeSelectorTerm{MatchExpressions: []corev1.NodeSelectorRequirement{one}}
+			p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
+				RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{term}},
+			}}
+		}
+	}
+	apart := func(key string) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			term := corev1.PodAffinityTerm{LabelSelector: &metav1.LabelSelector{}, TopologyKey: key}
+			p.Spec.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{
+				RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{term},
+			}}
+			p.Spec.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{MaxSkew: 1, TopologyKey: key}}
+		}
+	}
+	const (
+		badToleration = "with the installed tolerations only"
+		always        = "always" // admitted by both
+	)
+	// Each is refused without installation, and admitted with it, or what is said here.
+	for name, tc := range map[string]struct {
+		change func(*corev1.Pod)
+		wants  string
+	}{
+		"Architecture":     {change: needs(corev1.LabelArchStable), wants: always},
+		"System":           {change: func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{corev1.LabelOSStable: "linux"} }, wants: always},
+		"Hosts":            {change: apart(corev1.LabelHostname), wants: always},
+		"Zones":            {change: apart(corev1.LabelTopologyZone), wants: always},
+		"Rack":             {change: needs("example.com/rack")},
+		"Racks":            {change: apart("example.com/rack")},
+		"SelectedZone":     {change: func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{corev1.LabelTopologyZone: "a"} }},
+		"Row":              {change: needs("example.com/row"), wants: "by the installed labels only"},
+		"Rows":             {change: apart("example.com/row"), wants: "over the installed labels"},
+		"Scheduler":        {change: func(p *corev1.Pod) { p.Spec.SchedulerName = "mine" }},
+		"Sandbox":          {change: func(p *corev1.Pod) { p.Spec.RuntimeClassName = new("gvisor") }},
+		"OtherSandbox":     {change: func(p *corev1.Pod) { p.Spec.RuntimeClassName = new("kata") }, wants: "runtime classes only"},
+		"Priority":         {change: func(p *corev1.Pod) { p.Spec.PriorityClassName, p.Spec.Priority = "high", new(int32(10)) }},
+		"Device":           {change: tolerates(corev1.Toleration{Key: "gpu", Value: "x", Effect: corev1.TaintEffectNoSchedule})},
+		"EveryDevice":      {change: tolerates(corev1.Toleration{Key: "gpu", Operator: corev1.TolerationOpExists})},
+		"Team":             {change: tolerates(corev1.Toleration{Key: "team", Value: "a", Effect: corev1.TaintEffectNoSchedule})},
+		"OtherTeam":        {change: tolerates(corev1.Toleration{Key: "team", Value: "b", Effect: corev1.TaintEffectNoSchedule}), wants: badToleration},
+		"EveryTeam":        {change: tolerates(corev1.Toleration{Key: "team", Operator: corev1.TolerationOpExists}), wants: badToleration},
+		"TeamEvicted":      {change: tolerates(corev1.Toleration{Key: "team", Value: "a", Effect: corev1.TaintEffectNoExecute}), wants: badToleration},
+		"TeamOfEachEffect": {change: tolerates(corev1.Toleration{Key: "team", Value: "a"}), wants: badToleration},
+		"Everything":       {change: tolerates(corev1.Toleration{Operator: corev1.TolerationOpExists}), wants: badToleration},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := attacks.Pod(owner(thief), "home", "web")
+			tc.change(pod)
+			r := request{user: account(thief), object: admitted(pod)}
+			if tc.wants == always {
+				expect(t, bare.do(t, r), "")
+				tc.wants = ""
+			} else {
+				expect(t, bare.do(t, r), "akd may")
+			}
+			expect(t, installed.do(t, r), tc.wants)
+		})
+	}
+}
+
 // Without a configured class, pods have the remote cluster's default one, or none.
 func TestDefaultPriorityClass(t *testing.T) {
 	values := manifests.Values{Node: thief}
 	values.Placement.DefaultPriorityClass = "standard"
 	s := serve(t, values)
-	for class, wants := range map[string]string{"": "", "standard": "", "high": "priority class only, which is \"\" or \"standard\""} {
+	for class, wants := range map[string]string{"": "", "standard": "", "high": "priority classes only: \"\", \"standard\""} {
 		pod := attacks.Pod(owner(thief), "home", "web")
 		if pod.Spec.PriorityClassName = class; class != "" {
 			pod.Spec.Priority = new(int32(1000))

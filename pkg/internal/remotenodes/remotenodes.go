@@ -40,6 +40,10 @@ var servedFeatures = []string{
 	inplacepodresize.IPPRInitContainersFeatureGate,
 }
 
+// SharedLabels returns the keys of labels that say what a node has. A node that stands for
+// several has those on which they agree.
+func SharedLabels() []string { return slices.Clone(sharedLabels) }
+
 // ServedFeatures returns the features of kubelets that akd serves.
 func ServedFeatures() []string { return slices.Clone(servedFeatures) }
 

@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+const dnsName = "want a DNS name: lowercase letters, digits, - and ., a letter or digit first and last"
+
 func TestLoadRefuses(t *testing.T) {
 	header := "apiVersion: actual.vk/v1alpha1\nkind: AKDConfiguration\n"
 	cases := map[string]struct {
@@ -144,6 +146,31 @@ profiling: 1
 				`akd.yaml:12: kubeletAPI.port: found the text "10250"; want a whole number`,
 				`akd.yaml:13: kubeletAPI.anonymousHealth: found the text "yes"; want true or false`,
 				`akd.yaml:14: profiling: found the number "1"; want true or false`,
+			},
+		},
+		"BadPlacement": {
+			reason: "What pods may choose is not more than the provider can have meant.",
+			text: minimal + `pods:
+  placement:
+    nodeLabels: [topology.kubernetes.io/zone, "a b"]
+    tolerations:
+    - {operator: Exists}
+    - {key: gpu, operator: Exists, effect: NoExecute, tolerationSeconds: 5}
+    - {key: gpu, operator: Is}
+    runtimeClasses: {sandbox: "", Kata: kata, gvisor: "g visor"}
+    priorityClasses: {high: "hi gh"}
+    schedulers: [volcano, ""]
+`,
+			want: []string{
+				`akd.yaml:7: pods.placement.nodeLabels[1]: found "a b"; want a key such as example.com/name: letters, digits, -, _ and ., ` +
+					`at most 63 after the prefix`,
+				`akd.yaml:9: pods.placement.tolerations[0].key: not set; without a key, pods could tolerate every taint of the remote cluster`,
+				`akd.yaml:10: pods.placement.tolerations[1].tolerationSeconds: not allowed; pods choose it themselves`,
+				`akd.yaml:11: pods.placement.tolerations[2].operator: found "Is"; want Exists, Equal, Lt or Gt`,
+				`akd.yaml:12: pods.placement.runtimeClasses[Kata]: found "Kata"; ` + dnsName,
+				`akd.yaml:12: pods.placement.runtimeClasses[gvisor]: found "g visor"; ` + dnsName,
+				`akd.yaml:13: pods.placement.priorityClasses[high]: found "hi gh"; ` + dnsName,
+				`akd.yaml:14: pods.placement.schedulers[1]: found ""; ` + dnsName,
 			},
 		},
 		"BadValues": {

@@ -144,7 +144,8 @@ type NodeConfiguration struct {
 	ClusterDomain string `json:"clusterDomain" flag:"cluster-domain"`
 }
 
-// PodsConfiguration applies to all remote pods, whatever the local pods say.
+// PodsConfiguration applies to all remote pods. Except for placement, it does so
+// whatever the local pods say.
 type PodsConfiguration struct {
 	// Environment variables for containers that do not set them themselves.
 	Env []corev1.EnvVar `json:"env" flag:"pod-env"`
@@ -153,11 +154,14 @@ type PodsConfiguration struct {
 	// Tolerations for taints of the remote nodes.
 	Tolerations []corev1.Toleration `json:"tolerations"`
 	// RuntimeClass of the remote cluster for all pods. If empty, it is the default of
-	// that cluster. akd does not run local pods that request another class.
+	// that cluster. akd does not run local pods that request another class, unless
+	// placement.runtimeClasses has it.
 	RuntimeClassName string `json:"runtimeClassName" flag:"pod-runtime-class"`
 	// PriorityClass of the remote cluster. If empty, it is the default of that
 	// cluster.
 	PriorityClassName string `json:"priorityClassName" flag:"pod-priority-class"`
+	// What pods may say themselves about where they run.
+	Placement PlacementConfiguration `json:"placement"`
 	// Labels that remote pods get from local pods.
 	Labels KeysConfiguration `json:"labels"`
 	// Annotations that remote pods get from local pods.
@@ -165,6 +169,30 @@ type PodsConfiguration struct {
 	// Pod Security level that remote namespaces enforce. The policy that install
 	// creates rejects a weaker level.
 	PodSecurity PodSecurityLevel `json:"podSecurity" flag:"pod-security"`
+}
+
+// PlacementConfiguration is what the remote scheduler learns of what local pods say about
+// where they run. It always learns the operating system, the architecture, and how the pods
+// of a namespace spread over machines and zones or keep together: see docs/fields.md.
+// The policies that install creates admit nothing more, so that the provider decides.
+type PlacementConfiguration struct {
+	// Keys of labels of the remote nodes by which pods may choose nodes, in nodeSelector
+	// and node affinity, and over which they may spread, such as
+	// topology.kubernetes.io/zone. The local Node should have those labels on which all
+	// remote nodes agree; see docs/install.md.
+	NodeLabels []string `json:"nodeLabels"`
+	// Tolerations that pods may have, or more narrow ones: of the same key, and, unless
+	// operator is Exists, of the same value; of any effect if none is given.
+	Tolerations []corev1.Toleration `json:"tolerations"`
+	// RuntimeClasses of the remote cluster by those that local pods request. An empty name
+	// is the default of the remote cluster.
+	RuntimeClasses map[string]string `json:"runtimeClasses"`
+	// PriorityClasses of the remote cluster by those of local pods. An empty name is the
+	// default of the remote cluster. Pods of other classes have priorityClassName.
+	PriorityClasses map[string]string `json:"priorityClasses"`
+	// Schedulers of the remote cluster that pods may have, by their name in both clusters.
+	// Pods of other schedulers have the default one.
+	Schedulers []string `json:"schedulers"`
 }
 
 // KeysConfiguration selects labels or annotations of pods by patterns of their keys. In

@@ -83,9 +83,47 @@ func (p PodsConfiguration) validate(path *field.Path) field.ErrorList {
 	if p.PriorityClassName != "" && len(validation.IsDNS1123Subdomain(p.PriorityClassName)) > 0 {
 		all = append(all, field.Invalid(path.Child("priorityClassName"), p.PriorityClassName, wantSubdomain))
 	}
+	all = append(all, p.Placement.validate(path.Child("placement"))...)
 	all = append(all, p.Labels.validate(path.Child("labels"))...)
 	all = append(all, p.Annotations.validate(path.Child("annotations"))...)
 	return append(all, oneOf(p.PodSecurity, path.Child("podSecurity"))...)
+}
+
+func (p PlacementConfiguration) validate(path *field.Path) field.ErrorList {
+	var all field.ErrorList
+	for i, key := range p.NodeLabels {
+		if len(validation.IsQualifiedName(key)) > 0 {
+			all = append(all, field.Invalid(path.Child("nodeLabels").Index(i), key, wantKey))
+		}
+	}
+	for i, toleration := range p.Tolerations {
+		at := path.Child("tolerations").Index(i)
+		if toleration.Key == "" {
+			all = append(all, field.Required(at.Child("key"), "without a key, pods could tolerate every taint of the remote cluster"))
+			continue
+		}
+		if toleration.TolerationSeconds != nil {
+			all = append(all, field.Forbidden(at.Child("tolerationSeconds"), "pods choose it themselves"))
+		}
+		all = append(all, validateToleration(toleration, at)...)
+	}
+	for name, classes := range map[string]map[string]string{"runtimeClasses": p.RuntimeClasses, "priorityClasses": p.PriorityClasses} {
+		for _, local := range slices.Sorted(maps.Keys(classes)) {
+			at := path.Child(name).Key(local)
+			if len(validation.IsDNS1123Subdomain(local)) > 0 {
+				all = append(all, field.Invalid(at, local, wantSubdomain))
+			}
+			if remote := classes[local]; remote != "" && len(validation.IsDNS1123Subdomain(remote)) > 0 {
+				all = append(all, field.Invalid(at, remote, wantSubdomain))
+			}
+		}
+	}
+	for i, name := range p.Schedulers {
+		if len(validation.IsDNS1123Subdomain(name)) > 0 {
+			all = append(all, field.Invalid(path.Child("schedulers").Index(i), name, wantSubdomain))
+		}
+	}
+	return all
 }
 
 func (k KeysConfiguration) validate(path *field.Path) field.ErrorList {

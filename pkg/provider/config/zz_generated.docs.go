@@ -207,14 +207,37 @@ func (NodeConfiguration) SwaggerDoc() map[string]string {
 	return map_NodeConfiguration
 }
 
+var map_PlacementConfiguration = map[string]string{
+	"": "PlacementConfiguration is what the remote scheduler learns of what local pods say about where they " +
+		"run. It always learns the operating system, the architecture, and how the pods of a namespace " +
+		"spread over machines and zones or keep together: see docs/fields.md. The policies that install " +
+		"creates admit nothing more, so that the provider decides.",
+	"nodeLabels": "Keys of labels of the remote nodes by which pods may choose nodes, in nodeSelector and node " +
+		"affinity, and over which they may spread, such as topology.kubernetes.io/zone. The local Node " +
+		"should have those labels on which all remote nodes agree; see docs/install.md.",
+	"tolerations": "Tolerations that pods may have, or more narrow ones: of the same key, and, unless operator is " +
+		"Exists, of the same value; of any effect if none is given.",
+	"runtimeClasses": "RuntimeClasses of the remote cluster by those that local pods request. An empty name is the default " +
+		"of the remote cluster.",
+	"priorityClasses": "PriorityClasses of the remote cluster by those of local pods. An empty name is the default of the " +
+		"remote cluster. Pods of other classes have priorityClassName.",
+	"schedulers": "Schedulers of the remote cluster that pods may have, by their name in both clusters. Pods of other " +
+		"schedulers have the default one.",
+}
+
+func (PlacementConfiguration) SwaggerDoc() map[string]string {
+	return map_PlacementConfiguration
+}
+
 var map_PodsConfiguration = map[string]string{
-	"":             "PodsConfiguration applies to all remote pods, whatever the local pods say.",
+	"":             "PodsConfiguration applies to all remote pods. Except for placement, it does so whatever the local pods say.",
 	"env":          "Environment variables for containers that do not set them themselves.",
 	"nodeSelector": "Labels of the remote nodes on which the pods may run.",
 	"tolerations":  "Tolerations for taints of the remote nodes.",
 	"runtimeClassName": "RuntimeClass of the remote cluster for all pods. If empty, it is the default of that cluster. akd " +
-		"does not run local pods that request another class.",
+		"does not run local pods that request another class, unless placement.runtimeClasses has it.",
 	"priorityClassName": "PriorityClass of the remote cluster. If empty, it is the default of that cluster.",
+	"placement":         "What pods may say themselves about where they run.",
 	"labels":            "Labels that remote pods get from local pods.",
 	"annotations":       "Annotations that remote pods get from local pods.",
 	"podSecurity": "Pod Security level that remote namespaces enforce. The policy that install creates rejects a weaker " +

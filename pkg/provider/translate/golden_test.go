@@ -21,11 +21,13 @@ import (
 // local.yaml, and if need be
 //
 //	mapper.yaml      what differs from testMapper
+//	node.yaml      the local Node
 //	services.yaml  the Services of the local namespace
 //	configmap.yaml and secret.yaml, one of each
 //	remote.yaml    what differs from the remote pod that akd made
 //
-// and its output want/…: the remote pod and its needs, or, with a remote.yaml,
+// and its output want/…: the remote pod and its needs, and what its owner is told of its
+// placement, or, with a remote.yaml,
 // the next step, the patches of the remote pod, and the local status.
 func TestGoldens(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -70,6 +72,10 @@ func outputs(t *testing.T, input map[string][]byte) []txtar.File {
 		}
 	}
 	context := PodContext{Services: services}
+	if input["node.yaml"] != nil {
+		context.Node = &corev1.Node{}
+		decode(t, input["node.yaml"], context.Node)
+	}
 	configMap, secret := &corev1.ConfigMap{}, &corev1.Secret{}
 	decode(t, input["configmap.yaml"], configMap)
 	decode(t, input["secret.yaml"], secret)
@@ -92,10 +98,19 @@ func outputs(t *testing.T, input map[string][]byte) []txtar.File {
 		if diff := cmp.Diff(remote, again); diff != "" || err != nil {
 			t.Errorf("Pod is not deterministic: %v\n%s", err, diff)
 		}
-		return []txtar.File{
+		files := []txtar.File{
 			{Name: "want/remote.yaml", Data: encodeYAML(t, remote)},
 			{Name: "want/needs.yaml", Data: encodeYAML(t, mapper.NeedsOf(local))},
 		}
+		for _, told := range []txtar.File{
+			{Name: "want/left-out", Data: []byte(mapper.LeftOut(local, context.Node))},
+			{Name: "want/one-per-node", Data: []byte(mapper.OnePerNode(local))},
+		} {
+			if len(told.Data) > 0 {
+				files = append(files, txtar.File{Name: told.Name, Data: append(told.Data, '\n')})
+			}
+		}
+		return files
 	}
 	remote.UID = "remote-uid"
 	return followed(t, mapper, local, merged(t, remote, input["remote.yaml"]))

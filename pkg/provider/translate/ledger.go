@@ -30,7 +30,7 @@ type Field struct {
 // adds a field that the ledger lacks, or if the translation differs from it.
 func Ledger() []Field {
 	return slices.Concat(
-		metadataFields(), specFields(), containerFields(), volumeFields(), statusFields(), containerStatusFields(),
+		metadataFields(), specFields(), placementFields(), containerFields(), volumeFields(), statusFields(), containerStatusFields(),
 	)
 }
 
@@ -79,7 +79,6 @@ func specFields() []Field {
 		{"spec.dnsPolicy", Translated,
 			"ClusterFirst uses the DNS of the remote cluster. If akd knows where pods reach the local DNS, ClusterFirst becomes None with the " +
 				"settings of a local kubelet."},
-		{"spec.nodeSelector", Stripped, scheduling},
 		{"spec.serviceAccountName", Stripped, "The pod has its local identity, through the tokens that it mounts, and no remote identity."},
 		{"spec.serviceAccount", Stripped, "It is the deprecated name of serviceAccountName."},
 		{"spec.automountServiceAccountToken", Translated,
@@ -95,25 +94,15 @@ func specFields() []Field {
 		{"spec.subdomain", Kept,
 			"The remote kubelet writes it to /etc/hosts, where the full name contains the remote namespace. With setHostnameAsFQDN, the full " +
 				"name is the local one."},
-		{"spec.affinity", Stripped, scheduling},
-		{"spec.schedulerName", Stripped, scheduling},
-		{"spec.tolerations", Translated,
-			"Only tolerations of `node.kubernetes.io/not-ready` and `unreachable` with effect NoExecute are copied; the others refer to " +
-				"local nodes. Those of the configuration are added."},
 		{"spec.hostAliases", Translated, "Copied. Names of `kubernetes.default` are added, with the address of the local API server."},
-		{"spec.priorityClassName", Stripped, scheduling},
 		{"spec.priority", Stripped, scheduling},
 		{"spec.dnsConfig", Translated, "Copied; dnsPolicy says what may be added."},
 		{"spec.readinessGates", Stripped,
 			"Their conditions are set in the local cluster. akd computes Ready from the remote containers and the local gates."},
-		{"spec.runtimeClassName", Kept,
-			"Only the class that the configuration sets for all pods, which pods without a class get as well. akd refuses pods with any other " +
-				"class: the sandbox that it stands for would be missing."},
 		{"spec.enableServiceLinks", Translated,
 			"Set to false. Unless it is false locally, akd adds the environment variables of the local Services."},
 		{"spec.preemptionPolicy", Stripped, scheduling},
 		{"spec.overhead", Stripped, "It comes from a local RuntimeClass. The remote API server rejects pods that set it."},
-		{"spec.topologySpreadConstraints", Stripped, scheduling},
 		{"spec.setHostnameAsFQDN", Translated,
 			"With a subdomain, it becomes hostnameOverride with the local full name, because the remote kubelet would use the remote " +
 				"namespace. Requires Kubernetes 1.34 in the remote cluster. The file /etc/hosts then lacks the short name."},
@@ -125,6 +114,35 @@ func specFields() []Field {
 		{"spec.hostnameOverride", Kept, kubelet},
 		{"spec.schedulingGroup", Stripped, scheduling},
 		{"spec.evictionResponders", Stripped, "They respond to evictions in the local cluster."},
+	}
+}
+
+// placementFields say where a pod runs.
+func placementFields() []Field {
+	return []Field{
+		{"spec.nodeSelector", Translated,
+			"`kubernetes.io/os`, `kubernetes.io/arch` and the labels of `pods.placement.nodeLabels` go along; all others are for the " +
+				"local scheduler. The node selector of the configuration is added. akd refuses a pod that requires another value of a " +
+				"label in it."},
+		{"spec.affinity", Translated,
+			"Node affinity goes along as far as it is about labels that may be in nodeSelector. Of terms that the local Node does not meet, " +
+				"and of preferences that are about other labels too, nothing does. Pod affinity and anti-affinity go along if they are " +
+				"about pods of the same namespace, over `kubernetes.io/hostname`, `topology.kubernetes.io/zone` or `region`, or a label of " +
+				"`pods.placement.nodeLabels`. An event says what is required and does not go along, unless the local Node has " +
+				"the label because all remote nodes have it, or by the configuration."},
+		{"spec.schedulerName", Translated,
+			"Only schedulers in `pods.placement.schedulers` are copied. All other pods get the default scheduler."},
+		{"spec.tolerations", Translated,
+			"Only tolerations of `node.kubernetes.io/not-ready` and `unreachable` with effect NoExecute are copied, and those that tolerate no " +
+				"more than one in `pods.placement.tolerations`; the others refer to local nodes. Those of the configuration are added."},
+		{"spec.priorityClassName", Translated,
+			"A class in `pods.placement.priorityClasses` becomes the remote class there, and any other that of the configuration."},
+		{"spec.runtimeClassName", Translated,
+			"A class in `pods.placement.runtimeClasses` becomes the remote class there. akd refuses pods with any other class but that which " +
+				"the configuration sets for all pods: the sandbox that it stands for would be missing. Pods without a class get that one."},
+		{"spec.topologySpreadConstraints", Translated,
+			"Constraints over the labels over which pod affinity goes along are copied. Without nodeTaintsPolicy it is Honor: locally, " +
+				"there are no remote nodes that the pods do not tolerate."},
 	}
 }
 

@@ -158,7 +158,7 @@ func TestLedgerIsTrue(t *testing.T) {
 	for _, change := range variants {
 		mapper, local := testMapper(), filledPod(1)
 		local.Spec.ResourceClaims = nil // refused
-		mapper.RuntimeClassName = *local.Spec.RuntimeClassName
+		mapper.Placement.RuntimeClasses = map[string]string{*local.Spec.RuntimeClassName: "sandbox"}
 		change(mapper, &local.Spec)
 		remote := translated(t, mapper, local)
 		if slices.Equal(remote.Finalizers, []string{contract.FinalizerLastState}) {
@@ -337,6 +337,7 @@ Metadata and spec are copied from the local to the remote pod, the status from t
 	}{
 		{"Metadata", "", metadataFields()},
 		{"Spec", "", specFields()},
+		{"Placement", "[Where pods run](install.md#where-pods-run) shows the configuration.", placementFields()},
 		{"Containers", "`container` stands for each of spec.containers, spec.initContainers and spec.ephemeralContainers.", containerFields()},
 		{"Volumes", "`volume` stands for each of spec.volumes.", volumeFields()},
 		{"Status", "", statusFields()},

@@ -41,11 +41,16 @@ type Mapper struct {
 	PodLabels      KeyFilter
 	PodAnnotations KeyFilter
 
-	// These control where the remote cluster runs the pods.
+	// These control where the remote cluster runs all pods, and Placement what a pod's own
+	// choice adds.
 	NodeSelector      map[string]string
 	Tolerations       []corev1.Toleration
 	RuntimeClassName  string
 	PriorityClassName string
+	Placement         Placement
+	// NodeLabels are the keys of the labels that the local Node has because all remote
+	// nodes have them, or by the configuration.
+	NodeLabels []string
 
 	// These restrict every remote namespace; see Mapper.Limits.
 	ResourceQuota corev1.ResourceList

@@ -49,6 +49,15 @@ const (
 	// ReasonUnsupportedRuntimeClass means that the pod requests a runtime that the
 	// node does not have.
 	ReasonUnsupportedRuntimeClass = "UnsupportedRuntimeClass"
+	// ReasonUnsupportedNodeSelector means that the pod requires a node that all pods of
+	// this node must not have.
+	ReasonUnsupportedNodeSelector = "UnsupportedNodeSelector"
+	// ReasonRequirementsLeftOut is the reason of an event about requirements of the pod
+	// that the remote scheduler does not learn.
+	ReasonRequirementsLeftOut = "RequirementsLeftOut"
+	// ReasonOnePerNode is the reason of an event about a pod that keeps the local
+	// scheduler from putting a second one on the node.
+	ReasonOnePerNode = "OnePerNode"
 	// ReasonAnnotationsTooLong means that the remote pod would have more annotations
 	// than the API allows.
 	ReasonAnnotationsTooLong = "AnnotationsTooLong"
@@ -116,6 +125,8 @@ type PodContext struct {
 	// Nameservers are the addresses of the DNS of the local cluster, for a Mapper
 	// without Nameservers. See ClusterDNS.
 	Nameservers []string
+	// Node is the local Node. If it is nil, every term of a node affinity counts as met.
+	Node *corev1.Node
 	// links says which variables of Services the pod gets; see FittingPod.
 	links serviceLinks
 	// Displaced are the ConfigMaps and Secrets whose copies have reserved names.
@@ -138,7 +149,7 @@ func (s Site) Pod(local *corev1.Pod, context PodContext) (*corev1.Pod, error) {
 		return nil, refusal
 	}
 	spec := *local.Spec.DeepCopy()
-	s.place(&spec, local)
+	s.place(&spec, local, context.Node)
 	stripIdentity(&spec)
 	spec.EphemeralContainers = nil
 	if err := s.setHostname(&spec, local); err != nil {
@@ -256,66 +267,6 @@ func refuseMetadata(meta *metav1.ObjectMeta) *Refusal {
 			apivalidation.TotalAnnotationSizeLimitB)}
 	}
 	return nil
-}
-
-// place removes what is for the local scheduler, and sets what the configuration
-// says for the remote scheduler.
-func (m *Mapper) place(spec *corev1.PodSpec, local *corev1.Pod) {
-	spec.NodeName = ""
-	spec.SchedulerName = ""
-	spec.Affinity = nil
-	spec.TopologySpreadConstraints = nil
-	spec.SchedulingGates = nil
-	spec.SchedulingGroup = nil
-	spec.EvictionResponders = nil
-	spec.ReadinessGates = nil
-	spec.Priority = nil
-	spec.PreemptionPolicy = nil
-	// Admission copies Overhead from a RuntimeClass, and rejects a pod that already
-	// has it.
-	spec.Overhead = nil
-	spec.NodeSelector = maps.Clone(m.NodeSelector)
-	spec.Tolerations = m.tolerations(local)
-	spec.PriorityClassName = m.PriorityClassName
-	spec.RuntimeClassName = nil
-	if m.RuntimeClassName != "" {
-		name := m.RuntimeClassName
-		spec.RuntimeClassName = &name
-	}
-}
-
-// refuseRuntime returns a *Refusal for a pod that requests another RuntimeClass than
-// all pods of the node have. A class often stands for a sandbox, without which the pod
-// must not run.
-func (m *Mapper) refuseRuntime(local *corev1.Pod) *Refusal {
-	wanted := local.Spec.RuntimeClassName
-	if wanted == nil || *wanted == m.RuntimeClassName {
-		return nil
-	}
-	have := "the default runtime of the remote cluster"
-	if m.RuntimeClassName != "" {
-		have = fmt.Sprintf("RuntimeClass %q", m.RuntimeClassName)
-	}
-	return &Refusal{ReasonUnsupportedRuntimeClass, fmt.Sprintf(
-		"The pod requests RuntimeClass %q, but this node runs all pods with %s: change runtimeClassName, or run the pod on another node.",
-		*wanted, have)}
-}
-
-// tolerations keeps how long the pod stays on a lost node, and adds the configured
-// tolerations. All others refer to local nodes.
-func (m *Mapper) tolerations(local *corev1.Pod) []corev1.Toleration {
-	var kept []corev1.Toleration
-	for i := range local.Spec.Tolerations {
-		toleration := &local.Spec.Tolerations[i]
-		lost := toleration.Key == corev1.TaintNodeNotReady || toleration.Key == corev1.TaintNodeUnreachable
-		if lost && toleration.Effect == corev1.TaintEffectNoExecute {
-			kept = append(kept, *toleration.DeepCopy())
-		}
-	}
-	for i := range m.Tolerations {
-		kept = append(kept, *m.Tolerations[i].DeepCopy())
-	}
-	return kept
 }
 
 // stripIdentity keeps identities of the remote cluster out of the pod.

@@ -18,6 +18,9 @@ func (m *Mapper) refuse(local *corev1.Pod) error {
 	if refusal := m.refuseRuntime(local); refusal != nil {
 		return refusal
 	}
+	if refusal := m.refuseSelector(local); refusal != nil {
+		return refusal
+	}
 	if len(local.Spec.ResourceClaims) > 0 {
 		return &Refusal{ReasonUnsupportedResourceClaim, fmt.Sprintf(
 			"Resource claim %q is allocated in the local cluster and cannot be used in the remote cluster: remove it, "+

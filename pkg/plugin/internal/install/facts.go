@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -53,27 +54,28 @@ func readPlacement(ctx context.Context, remote *kubeclient.Cluster, values *mani
 	if values.Unconfined {
 		return "", nil
 	}
-	if placement.PriorityClass == "" {
+	if slices.Contains(placement.PriorityClasses(), "") {
 		classes, err := remote.Client.SchedulingV1().PriorityClasses().List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return "", fmt.Errorf("find the remote cluster's default priority class: %w", err)
 		}
 		placement.DefaultPriorityClass = defaultClass(classes.Items)
 	}
-	if placement.RuntimeClass == "" {
-		return "", nil
-	}
-	class, err := remote.Client.NodeV1().RuntimeClasses().Get(ctx, placement.RuntimeClass, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return "", failure.Hintf(fmt.Errorf("the remote cluster has no RuntimeClass %s", placement.RuntimeClass),
-			"create it, or change pods.runtimeClassName in akd's configuration")
-	}
-	if err != nil {
-		return "", fmt.Errorf("read the remote cluster's RuntimeClass %s: %w", placement.RuntimeClass, err)
-	}
-	if class.Scheduling != nil {
-		placement.RuntimeScheduling.NodeSelector = class.Scheduling.NodeSelector
-		placement.RuntimeScheduling.Tolerations = class.Scheduling.Tolerations
+	for _, name := range placement.RuntimeClasses() {
+		if name == "" {
+			continue
+		}
+		class, err := remote.Client.NodeV1().RuntimeClasses().Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return "", failure.Hintf(fmt.Errorf("the remote cluster has no RuntimeClass %s", name),
+				"create it, or change pods.runtimeClassName or pods.placement.runtimeClasses in akd's configuration")
+		}
+		if err != nil {
+			return "", fmt.Errorf("read the remote cluster's RuntimeClass %s: %w", name, err)
+		}
+		if class.Scheduling != nil {
+			placement.RuntimeScheduling = append(placement.RuntimeScheduling, *class.Scheduling)
+		}
 	}
 	return "", nil
 }

@@ -1,6 +1,9 @@
 package rights
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
 )
@@ -11,6 +14,11 @@ func Configure(values *manifests.Values, cfg *config.Configuration) {
 	values.PodSecurity = string(cfg.Pods.PodSecurity)
 	values.Placement.NodeSelector, values.Placement.Tolerations = cfg.Pods.NodeSelector, cfg.Pods.Tolerations
 	values.Placement.RuntimeClass, values.Placement.PriorityClass = cfg.Pods.RuntimeClassName, cfg.Pods.PriorityClassName
+	placement := &cfg.Pods.Placement
+	values.Placement.NodeLabels, values.Placement.MoreTolerations = placement.NodeLabels, placement.Tolerations
+	values.Placement.Schedulers = placement.Schedulers
+	values.Placement.MoreRuntimeClasses = slices.Collect(maps.Values(placement.RuntimeClasses))
+	values.Placement.MorePriorityClasses = slices.Collect(maps.Values(placement.PriorityClasses))
 	values.MirrorServices = cfg.Services == config.ServicesMirror
 	values.Limits = manifests.Limits{
 		ResourceQuota: len(cfg.Namespaces.ResourceQuota) > 0,

@@ -85,6 +85,13 @@ func (a *admission) nodeChanged(node *corev1.Node) {
 	a.node = node
 }
 
+// observed returns the Node as it was observed last, or nil. Do not modify it.
+func (a *admission) observed() *corev1.Node {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.node
+}
+
 // admit returns why the node does not admit the pod, or a zero Refusal.
 func (a *admission) admit(ctx context.Context, pod *corev1.Pod) (translate.Refusal, error) {
 	if refusal := a.try(pod); refusal.Reason == "" || refusal.Reason == translate.ReasonNodePorts {

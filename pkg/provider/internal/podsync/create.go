@@ -83,9 +83,7 @@ func (r *reconciler) created(ctx context.Context, p pair, pod *corev1.Pod, err e
 	switch {
 	case err == nil:
 		p.remoteNamespace.Pods.Put(pod)
-		if text := r.mapper.NotCopied(p.local); text != "" {
-			r.recorder.Event(p.local, corev1.EventTypeWarning, translate.ReasonNotCopied, text)
-		}
+		r.tellWhatStaysBehind(p.local)
 		return nil
 	case apierrors.IsAlreadyExists(err):
 		return r.reread(ctx, p)
@@ -93,6 +91,19 @@ func (r *reconciler) created(ctx context.Context, p pair, pod *corev1.Pod, err e
 		return r.fail(ctx, p, translate.Step{Reason: translate.ReasonRemotePodInvalid, Message: r.mapper.LocalText(p.local, err.Error())})
 	}
 	return err
+}
+
+// tellWhatStaysBehind records events about what the remote pod does not have of the local one.
+func (r *reconciler) tellWhatStaysBehind(local *corev1.Pod) {
+	for _, told := range []struct{ kind, reason, text string }{
+		{corev1.EventTypeWarning, translate.ReasonNotCopied, r.mapper.NotCopied(local)},
+		{corev1.EventTypeWarning, translate.ReasonRequirementsLeftOut, r.mapper.LeftOut(local, r.admission.observed())},
+		{corev1.EventTypeNormal, translate.ReasonOnePerNode, r.mapper.OnePerNode(local)},
+	} {
+		if told.text != "" {
+			r.recorder.Event(local, told.kind, told.reason, told.text)
+		}
+	}
 }
 
 // isInvalid reports whether no retry can create the pod.
@@ -141,6 +152,7 @@ func (r *reconciler) podContext(p pair) translate.PodContext {
 		ConfigMaps:  map[string]*corev1.ConfigMap{},
 		Secrets:     map[string]*corev1.Secret{},
 		Nameservers: r.services.Nameservers(),
+		Node:        r.admission.observed(),
 		Displaced:   translate.Displaced{ConfigMaps: map[string]bool{}, Secrets: map[string]bool{}},
 	}
 	needs := r.mapper.NeedsOf(pod)
