@@ -105,6 +105,7 @@ func liveSeed(t *testing.T, seed uint64) bool {
 		return false
 	}
 	t.Logf("seed %d: %q", seed, wrong)
+	fmt.Fprintf(os.Stderr, "seed %d went wrong: %q\n", seed, wrong) // long before the test ends
 	history = scenario.Shrink(history, func(shorter []string) bool { return slices.ContainsFunc(live(t, seed, shorter), alike(wrong[0])) })
 	t.Errorf("seed %d: %q\n%s", seed, wrong, scenario.Script(history, live(t, seed, history)))
 	return false
