@@ -179,6 +179,7 @@ func (s assembler) mapper() *translate.Mapper {
 		RuntimeClassName:  s.cfg.Pods.RuntimeClassName,
 		PriorityClassName: s.cfg.Pods.PriorityClassName,
 		Placement:         translate.Placement(s.cfg.Pods.Placement),
+		SafeToEvict:       s.cfg.Pods.SafeToEvict,
 		NodeLabels:        slices.AppendSeq(remotenodes.SharedLabels(), maps.Keys(s.cfg.Node.Labels)),
 		ResourceQuota:     s.cfg.Namespaces.ResourceQuota,
 		LimitRange:        s.cfg.Namespaces.LimitRange,
@@ -189,14 +190,14 @@ func (s assembler) mapper() *translate.Mapper {
 
 func (s assembler) nodeSpec() node.Spec {
 	return node.Spec{
-		Name:      s.cfg.NodeName,
-		Hostname:  cmp.Or(s.cfg.Node.Hostname, s.cfg.NodeName),
-		Address:   s.clients.facts.address,
-		Port:      s.cfg.KubeletAPI.Port,
-		Capacity:  s.cfg.Node.Capacity,
-		Features:  s.cfg.Node.DeclaredFeatures,
-		Labels:    s.cfg.Node.Labels,
-		Taints:    s.cfg.Node.Taints,
+		Name:     s.cfg.NodeName,
+		Hostname: cmp.Or(s.cfg.Node.Hostname, s.cfg.NodeName),
+		Address:  s.clients.facts.address,
+		Port:     s.cfg.KubeletAPI.Port,
+		Capacity: s.cfg.Node.Capacity,
+		Features: s.cfg.Node.DeclaredFeatures,
+		Labels:   s.cfg.Node.Labels,
+		Taints:   s.cfg.Node.Taints,
 		Placement: remotenodes.Placement{
 			NodeSelector: s.cfg.Pods.NodeSelector,
 			Tolerations:  slices.Concat(s.cfg.Pods.Tolerations, s.cfg.Pods.Placement.Tolerations),

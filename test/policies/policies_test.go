@@ -101,6 +101,42 @@ func TestLastState(t *testing.T) {
 	expect(t, s.do(t, request{user: account(thief), object: pod(own, others), old: pod(own)}), "finalizers or owners")
 }
 
+// A pod may have its own namespace as controller, and no other.
+func TestController(t *testing.T) {
+	s := serve(t, manifests.Values{Node: thief}, manifests.Values{Node: victim})
+	own, others := namespace(thief), namespace(victim)
+	for name, tc := range map[string]struct {
+		namespace *corev1.Namespace
+		change    func(*metav1.OwnerReference)
+		wants     string
+	}{
+		"Own":      {namespace: own},
+		"Victim's": {namespace: others, wants: badOwner},
+		"Former":   {namespace: own, change: func(r *metav1.OwnerReference) { r.UID = "former" }, wants: badOwner},
+		"Blocks":   {namespace: own, change: func(r *metav1.OwnerReference) { r.BlockOwnerDeletion = new(true) }, wants: badOwner},
+		"Kind":     {namespace: own, change: func(r *metav1.OwnerReference) { r.Kind = "ConfigMap" }, wants: badOwner},
+	} {
+		t.Run(name, func(t *testing.T) {
+			owner := metav1.OwnerReference{
+				APIVersion: "v1", Kind: "Namespace", Name: tc.namespace.Name, UID: tc.namespace.UID, Controller: new(true),
+			}
+			if tc.change != nil {
+				tc.change(&owner)
+			}
+			pod := admitted(attacks.Pod(contract.Owner{Node: thief, ClusterUID: cluster}, "home", "web"))
+			pod.OwnerReferences = []metav1.OwnerReference{owner}
+			expect(t, s.do(t, request{user: account(thief), object: pod}), tc.wants)
+			if tc.wants == "" {
+				expect(t, s.do(t, request{user: account(thief), object: pod, old: pod}), "")
+				pod := &corev1.Secret{ObjectMeta: pod.ObjectMeta}
+				expect(t, s.do(t, request{user: account(thief), object: pod}), badOwner)
+			}
+		})
+	}
+}
+
+const badOwner = "finalizers or owners"
+
 // What others set on a pod stays, and does not keep akd from updating it.
 func TestUpdateOfOthers(t *testing.T) {
 	s := serve(t, manifests.Values{Node: thief})

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/plugin/policy/validating"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -41,7 +42,9 @@ func owner(node string) contract.Owner { return contract.Owner{Node: node, Clust
 // namespace is the remote one of the local namespace home, as akd creates it.
 func namespace(node string) *corev1.Namespace {
 	mapper := &translate.Mapper{Owner: owner(node), PodSecurity: "baseline"}
-	return mapper.In(contract.RemoteNamespace(node, "home")).Namespace("home")
+	made := mapper.In(contract.RemoteNamespace(node, "home")).Namespace("home")
+	made.UID = types.UID("uid-of-" + made.Name)
+	return made
 }
 
 // serve starts an API server's plugin in whose cluster the tenants are installed,

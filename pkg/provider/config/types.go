@@ -162,6 +162,11 @@ type PodsConfiguration struct {
 	PriorityClassName string `json:"priorityClassName" flag:"pod-priority-class"`
 	// What pods may say themselves about where they run.
 	Placement PlacementConfiguration `json:"placement"`
+	// Give remote pods whose local pods have a controller the annotation
+	// cluster-autoscaler.kubernetes.io/safe-to-evict, so that the autoscaler of the remote
+	// cluster may remove their nodes, also if they have local storage. Its value is that of
+	// the local pod, or true.
+	SafeToEvict bool `json:"safeToEvict" flag:"pod-safe-to-evict"`
 	// Labels that remote pods get from local pods.
 	Labels KeysConfiguration `json:"labels"`
 	// Annotations that remote pods get from local pods.

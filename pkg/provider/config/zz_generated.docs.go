@@ -238,8 +238,11 @@ var map_PodsConfiguration = map[string]string{
 		"does not run local pods that request another class, unless placement.runtimeClasses has it.",
 	"priorityClassName": "PriorityClass of the remote cluster. If empty, it is the default of that cluster.",
 	"placement":         "What pods may say themselves about where they run.",
-	"labels":            "Labels that remote pods get from local pods.",
-	"annotations":       "Annotations that remote pods get from local pods.",
+	"safeToEvict": "Give remote pods whose local pods have a controller the annotation " +
+		"cluster-autoscaler.kubernetes.io/safe-to-evict, so that the autoscaler of the remote cluster may " +
+		"remove their nodes, also if they have local storage. Its value is that of the local pod, or true.",
+	"labels":      "Labels that remote pods get from local pods.",
+	"annotations": "Annotations that remote pods get from local pods.",
 	"podSecurity": "Pod Security level that remote namespaces enforce. The policy that install creates rejects a weaker " +
 		"level.",
 }

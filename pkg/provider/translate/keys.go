@@ -1,12 +1,14 @@
 package translate
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/internal/keypattern"
@@ -41,6 +43,10 @@ func (f KeyFilter) Copies(key string) bool {
 	}
 	return copiedByDefault(key)
 }
+
+// annotationSafeToEvict says whether an autoscaler may move a pod to remove its node.
+// https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md
+const annotationSafeToEvict = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 
 // neverCopied reports whether a key would make the remote pod a different one: those
 // of akd, and those of static pods.
@@ -179,7 +185,14 @@ func clusterKeys() Keys {
 // pod. Do not modify them: they may be those of the local pod.
 func (m *Mapper) copied(local *corev1.Pod) (labels, annotations map[string]string) {
 	labels, annotations = m.PodLabels.of(local.Labels), m.PodAnnotations.of(local.Annotations)
-	if carried := m.carried(local); carried != nil {
+	carried := m.carried(local)
+	if m.SafeToEvict && metav1.GetControllerOf(local) != nil {
+		if carried == nil {
+			carried = map[string]string{}
+		}
+		carried[annotationSafeToEvict] = cmp.Or(local.Annotations[annotationSafeToEvict], "true")
+	}
+	if carried != nil {
 		annotations = maps.Clone(annotations)
 		if annotations == nil {
 			annotations = carried

@@ -55,8 +55,9 @@ func metadataFields() []Field {
 		{"metadata.annotations", Translated,
 			"Copied, except for [keys with a meaning in the remote cluster](#labels-and-annotations), and kept up to date. akd adds its own " +
 				"annotations. Annotations added in the remote cluster stay there."},
-		{"metadata.ownerReferences", Stripped,
-			"The owners are in the local cluster; the garbage collector of the remote cluster would delete the pod."},
+		{"metadata.ownerReferences", Translated,
+			"The owners are in the local cluster; the garbage collector of the remote cluster would delete the pod. A pod with a local " +
+				"controller gets its remote namespace as controller, so that `kubectl drain` treats it as one that is replaced."},
 		{"metadata.finalizers", Stripped,
 			"The controllers that remove them are in the local cluster. akd gives pods that have finalizers, " +
 				"and those whose restartPolicy is not Always, a finalizer of its own, " +

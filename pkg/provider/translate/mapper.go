@@ -3,6 +3,7 @@ package translate
 import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
@@ -48,6 +49,9 @@ type Mapper struct {
 	RuntimeClassName  string
 	PriorityClassName string
 	Placement         Placement
+	// SafeToEvict tells the remote cluster's autoscaler that it may move pods with a
+	// controller.
+	SafeToEvict bool
 	// NodeLabels are the keys of the labels that the local Node has because all remote
 	// nodes have them, or by the configuration.
 	NodeLabels []string
@@ -67,10 +71,18 @@ type Site struct {
 	*Mapper
 
 	name string // of the remote namespace
+	uid  types.UID
 }
 
 // In returns the Site of the remote namespace of that name.
 func (m *Mapper) In(remoteNamespace string) Site { return Site{Mapper: m, name: remoteNamespace} }
+
+// WithUID returns the Site of a remote namespace that exists. Pods that a local controller
+// replaces name it as their controller.
+func (s Site) WithUID(uid types.UID) Site {
+	s.uid = uid
+	return s
+}
 
 // Namespace returns the remote namespace itself, to be created for a local one.
 func (s Site) Namespace(local string) *corev1.Namespace {

@@ -252,10 +252,23 @@ func (s Site) podMeta(local *corev1.Pod) metav1.ObjectMeta {
 	labels, annotations := s.copied(local)
 	maps.Copy(meta.Labels, labels)
 	maps.Copy(meta.Annotations, annotations)
+	meta.OwnerReferences = s.controller(local)
 	if awaited(local) {
 		meta.Finalizers = []string{contract.FinalizerLastState}
 	}
 	return meta
+}
+
+// controller returns the remote namespace as the controller of a pod that a local controller
+// replaces: kubectl drain and autoscalers leave alone, or refuse to move, a pod without one.
+// No other object of the namespace lives as long as its pods, and the garbage collector
+// deletes a pod whose controller is gone.
+// https://kubernetes.io/docs/reference/kubectl/generated/kubectl_drain/
+func (s Site) controller(local *corev1.Pod) []metav1.OwnerReference {
+	if s.uid == "" || metav1.GetControllerOf(local) == nil {
+		return nil
+	}
+	return []metav1.OwnerReference{{APIVersion: "v1", Kind: "Namespace", Name: s.name, UID: s.uid, Controller: new(true)}}
 }
 
 // refuseMetadata returns a *Refusal for a pod whose remote pod would have more

@@ -57,7 +57,7 @@ func (n *Namespace) refused() bool {
 // newRemoteNamespace returns a namespace whose content has not been read. Each
 // change in it queues a key; all of its keys are queued once it has been read.
 func (o *Opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *Namespace {
-	n := &Namespace{Local: local, Name: namespace.Name, UID: namespace.UID, Site: o.Mapper.In(namespace.Name)}
+	n := &Namespace{Local: local, Name: namespace.Name, UID: namespace.UID, Site: o.Mapper.In(namespace.Name).WithUID(namespace.UID)}
 	n.Pods = store.New(store.Handlers[*corev1.Pod]{
 		Changed: func(c store.Change[*corev1.Pod]) { o.Queue.Add(queue.Pod.Key(local, c.Object().Name)) },
 		Ready:   o.whenRead(n),
