@@ -180,6 +180,15 @@ func (c *Remote) GetPod(ctx context.Context, namespace, name string) (*corev1.Po
 	return pod, nil
 }
 
+// HasPods reports whether a namespace has any pod, by what the API server itself knows now.
+func (c *Remote) HasPods(ctx context.Context, namespace string) (bool, error) {
+	pods, err := c.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return false, fmt.Errorf("list pods in remote namespace %s: %w", namespace, err)
+	}
+	return len(pods.Items) > 0, nil
+}
+
 // CreatePod creates a pod and returns it as stored.
 func (c *Remote) CreatePod(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
 	created, err := c.client.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{})

@@ -29,6 +29,13 @@ func (o *Opener) DeleteUnused(ctx context.Context, now time.Time, ttl time.Durat
 		if !o.Namespaces.expired(namespace, now, ttl, used(namespace)) {
 			continue
 		}
+		if hasPods, err := o.Remote.HasPods(ctx, namespace.Name); err != nil || hasPods {
+			if apierrors.IsForbidden(err) {
+				err = o.recheckForbidden(ctx, namespace)
+			}
+			failed = append(failed, err)
+			continue // the watch will tell of its pods
+		}
 		o.Logger.Info("delete a remote namespace that no pod uses", "namespace", namespace.Name, "localNamespace", namespace.Local)
 		o.Namespaces.beginDeletion(namespace.UID, namespace.Name) // before anybody looks for it again
 		o.Namespaces.Forget(namespace)
