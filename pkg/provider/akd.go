@@ -130,6 +130,7 @@ func (s assembler) controller(served *served, sizes func() []corev1.ResourceList
 	return podsync.New(served.local, served.remote, podsync.Config{
 		Mapper:         s.mapper(),
 		MirrorServices: s.cfg.Services == config.ServicesMirror,
+		ReachServices:  s.cfg.Services.Reached(),
 		Workers:        int(s.cfg.Sync.ConcurrentSyncs),
 		Resync:         s.cfg.Sync.ResyncPeriod.Duration,
 		UnusedTTL:      s.cfg.Sync.UnusedNamespaceTTL.Duration,

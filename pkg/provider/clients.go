@@ -272,7 +272,7 @@ func (c connector) askBoth(ctx context.Context, connected *clients, remote kuber
 	if found.apiServer, err = apiServer(ctx, c.cfg.Local.APIServer, connected.local, own); err != nil {
 		return facts{}, err
 	}
-	if c.cfg.Services == config.ServicesMirror {
+	if c.cfg.Services.Reached() {
 		if err := c.askServices(ctx, connected.local, &found); err != nil {
 			return facts{}, err
 		}
@@ -283,16 +283,17 @@ func (c connector) askBoth(ctx context.Context, connected *clients, remote kuber
 	return found, err
 }
 
-// askServices checks the prerequisites of mirroring: kube-proxy's right to
-// watch Services, and the address that every pod in the local cluster uses for
-// its API server.
+// askServices checks the prerequisites of reaching Services: for mirroring,
+// kube-proxy's right to watch them; and the address that every pod in the local
+// cluster uses for its API server.
 func (c connector) askServices(ctx context.Context, local *cluster.Local, found *facts) error {
-	if err := local.CanFollowEndpoints(ctx); err != nil {
-		if apierrors.IsForbidden(err) {
+	if c.cfg.Services == config.ServicesMirror {
+		if err := local.CanFollowEndpoints(ctx); apierrors.IsForbidden(err) {
 			return usagef("akd may not follow the endpoints of local services, which services: mirror needs: "+
 				"let its service account impersonate the user %s, or set services: none: %w", proxyUser, err)
+		} else if err != nil {
+			return err
 		}
-		return err
 	}
 	service, err := local.APIServerService(ctx)
 	if err != nil {

@@ -25,28 +25,27 @@ func TestServicesInstalled(t *testing.T) {
 		return e.Actual(t, append(append([]string{"install", node}, args...), more...)...)
 	}
 	out, stderr, code := install(node, "--services=mirror")
-	t.Cleanup(func() { _, _, _ = e.Actual(t, "uninstall", node, "--remote-context=remote", "--force") })
+	t.Cleanup(func() {
+		for _, installed := range []string{node, "sharing"} {
+			_, _, _ = e.Actual(t, "uninstall", installed, "--remote-context=remote", "--force")
+		}
+	})
 	if code != 0 || !strings.Contains(stderr, "services: mirror 10.96.0.0/16; copies may lead to 10.244.") {
 		t.Fatalf("install: exit code %d\n%s%s", code, out, stderr)
 	}
 	if out, stderr, code = install(node); code != 0 || !strings.Contains(out, " 0 created, 0 changed,") {
 		t.Errorf("install again, without --services: exit code %d\n%s%s", code, out, stderr)
 	}
-	t.Run("Services", func(t *testing.T) { testServices(t, e, node) })
+	t.Run("Services", func(t *testing.T) { testServices(t, e, node, node) })
 	t.Run("DNSOnTheNode", func(t *testing.T) { runDNSOn(t, e, node) })
 	t.Run("InTheWay", func(t *testing.T) {
 		for address, want := range map[string]string{
-			"": "node mirroring already mirrors services with addresses in 10.96.0.0/16 " +
-				"(ServiceCIDR services.mirroring.actual.vk), and two local clusters",
 			"10.97.128.0/17": "the local cluster's service range 10.97.128.0/17 overlaps the remote cluster's own, " +
 				"10.97.0.0/16 (ServiceCIDR kubernetes)",
 			"10.245.0.0/20": "the local cluster's service range 10.245.0.0/20 overlaps the remote cluster's pod ranges",
 			"172.18.2.0/28": "the local cluster's service range 172.18.2.0/28 has the address of a remote one (node remote-1, 172.18.2.11)",
 		} {
-			more := []string{"--dry-run=server"}
-			if address != "" {
-				more = append(more, "--service-cidr="+address)
-			}
+			more := []string{"--dry-run=server", "--service-cidr=" + address}
 			_, stderr, code := install("another", append(more, "--services=mirror")...)
 			if code != 1 || !strings.Contains(stderr, "services cannot be mirrored: "+want) {
 				t.Errorf("range %q: exit code %d\n%s\nwant %q", address, code, stderr, want)
@@ -56,10 +55,42 @@ func TestServicesInstalled(t *testing.T) {
 			}
 		}
 	})
-	e.MustActual(t, "uninstall", node, "--remote-context=remote")
+	t.Run("Shared", func(t *testing.T) { testShared(t, e, node, install) })
+	if _, stderr, code = e.Actual(t, "uninstall", node, "--remote-context=remote"); code != 0 || !strings.Contains(stderr,
+		"warning: pods on sharing reached the local Services by the copies of node mirroring") {
+		t.Errorf("uninstall: exit code %d\n%s\nwant that it names the node that shares", code, stderr)
+	}
+	if out, stderr, code = e.Actual(t, "check", "sharing", "--remote-context=remote"); code != 1 || !strings.Contains(out,
+		"no other node of this local cluster mirrors them any more") {
+		t.Errorf("check of the node that shares: exit code %d\n%s%s", code, out, stderr)
+	}
+	if _, stderr, code = install("sharing"); code != 0 || !strings.Contains(stderr, "services: mirror 10.96.0.0/16;") {
+		t.Errorf("install the other node again: exit code %d\n%s\nwant that it mirrors", code, stderr)
+	}
+	e.MustActual(t, "uninstall", "sharing", "--remote-context=remote")
 	left, err := e.Remote.NetworkingV1().ServiceCIDRs().List(t.Context(), metav1.ListOptions{LabelSelector: contract.LabelNodeName})
 	if err != nil || len(left.Items) > 0 {
 		t.Errorf("service ranges after uninstall: %v, %v", left.Items, err)
+	}
+}
+
+// testShared installs a second node of the local cluster, whose pods use the copies of the
+// first one's.
+func testShared(t *testing.T, e *env.Env, mirror string, install func(string, ...string) (string, string, int)) {
+	const node = "sharing"
+	_, stderr, code := install(node, "--services=mirror", "--dry-run=server")
+	want := "services cannot be mirrored: node mirroring of this local cluster already mirrors services with addresses in 10.96.0.0/16"
+	if code != 1 || !strings.Contains(stderr, want) || !strings.Contains(stderr, "--services=shared") {
+		t.Errorf("install with copies of its own: exit code %d\n%s\nwant %q", code, stderr, want)
+	}
+	out, stderr, code := install(node)
+	if code != 0 || !strings.Contains(stderr, "services: shared: node mirroring mirrors them") {
+		t.Fatalf("install: exit code %d\n%s%s", code, out, stderr)
+	}
+	testServices(t, e, node, mirror)
+	out, stderr, code = e.Actual(t, "check", node, "--remote-context=remote")
+	if code != 0 || !strings.Contains(out, "node mirroring mirrors them") {
+		t.Errorf("check: exit code %d\n%s%s", code, out, stderr)
 	}
 }
 

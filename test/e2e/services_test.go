@@ -21,11 +21,12 @@ func TestServices(t *testing.T) {
 	e := shared
 	e.AddServiceRange(t, env.LocalServices, env.ExampleNode)
 	e.StartAKD(t, env.ExampleNode, "--services=mirror")
-	testServices(t, e, env.ExampleNode)
+	testServices(t, e, env.ExampleNode, env.ExampleNode)
 }
 
-// testServices runs servers, and a client that requests them.
-func testServices(t *testing.T, e *env.Env, node string) {
+// testServices runs servers on a node, and a client that requests them by the copies of the
+// Services that a node mirrors.
+func testServices(t *testing.T, e *env.Env, node, mirror string) {
 	t.Helper()
 	servers, clients := e.Namespace(t, "servers"), e.Namespace(t, "clients")
 	e.Apply(t, servers, server(node))
@@ -60,14 +61,14 @@ func testServices(t *testing.T, e *env.Env, node string) {
 	t.Run("Readiness", func(t *testing.T) {
 		other := e.Pod(servers, "web-1")
 		other.Shell(t, "touch /tmp/unready")
-		waitEndpoints(t, e, node, servers, "web", 1)
+		waitEndpoints(t, e, mirror, servers, "web", 1)
 		pod.WaitOnlyAnswer(t, "http://web."+servers+"/hostname", "web-0")
 		other.Shell(t, "rm /tmp/unready")
 		pod.WaitAnswers(t, "http://web."+servers+"/hostname", "web-0", "web-1")
 	})
 	t.Run("Scale", func(t *testing.T) {
 		e.Kubectl(t, "local", "scale", "statefulset/web", "-n", servers, "--replicas=1")
-		waitEndpoints(t, e, node, servers, "web", 1)
+		waitEndpoints(t, e, mirror, servers, "web", 1)
 		pod.WaitOnlyAnswer(t, "http://web."+servers+"/hostname", "web-0")
 	})
 	t.Run("APIServer", func(t *testing.T) {
@@ -96,7 +97,7 @@ func testServices(t *testing.T, e *env.Env, node string) {
 	t.Run("Gone", func(t *testing.T) {
 		e.Kubectl(t, "local", "delete", "service", "web", "-n", servers)
 		env.Eventually(t, "the remote service is gone", func(ctx context.Context) error {
-			found, err := e.Remote.CoreV1().Services(contract.RemoteNamespace(node, servers)).Get(ctx, "web", metav1.GetOptions{})
+			found, err := e.Remote.CoreV1().Services(contract.RemoteNamespace(mirror, servers)).Get(ctx, "web", metav1.GetOptions{})
 			if apierrors.IsNotFound(err) {
 				return nil
 			}

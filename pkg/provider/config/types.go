@@ -37,8 +37,9 @@ type Configuration struct {
 	// Services and their endpoints to the remote cluster, with the same addresses,
 	// and pods use the DNS of the local cluster. This requires Kubernetes 1.33 or
 	// later in the remote cluster, and a ServiceCIDR there with the service range of
-	// the local cluster, which kubectl actual install creates. With none, pods
-	// reach only the local API server, by its environment variables and names.
+	// the local cluster, which kubectl actual install creates. With shared, another
+	// node of the local cluster mirrors them there. With none, pods reach only the
+	// local API server, by its environment variables and names.
 	Services ServicesMode `json:"services" flag:"services"`
 	// Pods applies to all remote pods.
 	Pods PodsConfiguration `json:"pods"`
@@ -371,10 +372,16 @@ type ServicesMode string
 const (
 	ServicesNone   ServicesMode = "none"
 	ServicesMirror ServicesMode = "mirror"
+	ServicesShared ServicesMode = "shared"
 )
 
 // Values implements strictyaml.Enum.
-func (ServicesMode) Values() []string { return []string{string(ServicesNone), string(ServicesMirror)} }
+func (ServicesMode) Values() []string {
+	return []string{string(ServicesNone), string(ServicesMirror), string(ServicesShared)}
+}
+
+// Reached reports whether pods reach Services of the local cluster at their addresses.
+func (m ServicesMode) Reached() bool { return m == ServicesMirror || m == ServicesShared }
 
 // PodSecurityLevel is a level of the Pod Security Standards.
 // https://kubernetes.io/docs/concepts/security/pod-security-standards/

@@ -32,8 +32,9 @@ var map_Configuration = map[string]string{
 	"services": "How pods reach the Services of the local cluster. With mirror, akd copies all Services and their " +
 		"endpoints to the remote cluster, with the same addresses, and pods use the DNS of the local " +
 		"cluster. This requires Kubernetes 1.33 or later in the remote cluster, and a ServiceCIDR there with " +
-		"the service range of the local cluster, which kubectl actual install creates. With none, pods reach " +
-		"only the local API server, by its environment variables and names.",
+		"the service range of the local cluster, which kubectl actual install creates. With shared, another " +
+		"node of the local cluster mirrors them there. With none, pods reach only the local API server, by " +
+		"its environment variables and names.",
 	"pods":       "Pods applies to all remote pods.",
 	"namespaces": "Namespaces applies to all remote namespaces.",
 	"kubeletAPI": "KubeletAPI is the HTTPS server for logs, exec, port-forward and usage.",

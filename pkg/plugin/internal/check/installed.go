@@ -170,6 +170,7 @@ func (n *Node) readNamespaces(ctx context.Context, both kubeclient.Clusters) err
 func (n *Node) apply(cfg *config.Configuration) {
 	n.APIServer = cfg.Local.APIServer
 	rights.Configure(&n.Values, cfg)
+	n.SharesServices = cfg.Services == config.ServicesShared
 	if n.Values.MirrorServices {
 		// Only names and rights are compared: the ranges do not matter.
 		n.Values.ServiceCIDRs = []string{"192.0.2.0/24"}

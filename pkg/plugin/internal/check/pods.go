@@ -51,12 +51,19 @@ func podChecks() []Check {
 
 // services says whether Services are mirrored, or could be.
 func services(ctx context.Context, s *Subject) Finding {
-	if s.Node.AKD != nil && !s.Node.Values.MirrorServices {
+	if s.Node.AKD != nil && !s.Node.SharesServices && !s.Node.Values.MirrorServices {
 		return skipped("akd is configured with services: none")
 	}
 	found, err := ranges.Find(ctx, s.Clusters, s.Node.Name, nil)
 	if err != nil {
 		return unknown(err)
+	}
+	switch {
+	case s.Node.SharesServices && found.Mirror == "":
+		return failed(s.installCommand("--services=mirror"),
+			"the node shares the copies of Services of another node, and no other node of this local cluster mirrors them any more")
+	case s.Node.SharesServices, s.Node.AKD == nil && found.Mirror != "":
+		return ok("node %s mirrors them", found.Mirror)
 	}
 	return judgeRanges(s, &found)
 }

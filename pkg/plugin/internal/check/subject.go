@@ -45,6 +45,8 @@ type Node struct {
 	// APIServer is HOST:PORT of the local API server as akd tells pods; empty if
 	// it is not configured.
 	APIServer string
+	// SharesServices says that akd relies on the copies of Services of another node.
+	SharesServices bool
 	// Namespaces are the node's remote namespaces, proved by their labels and names:
 	// values are the local ones.
 	Namespaces map[string]string

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
@@ -42,7 +43,7 @@ type nodeOptions struct {
 	labels      map[string]string
 	taints      []string
 
-	services      string // mirror, none, or empty: as the configuration says, or as the clusters allow
+	services      string // mirror, shared, none, or empty: as the configuration says, or as the clusters allow
 	serviceCIDRs  []string
 	endpointCIDRs []string
 
@@ -109,7 +110,8 @@ func (o *nodeOptions) addFlags(flags *pflag.FlagSet, version string) {
 	flags.StringToStringVar(&o.labels, "label", nil, "labels of the node, for example topology.kubernetes.io/zone=a")
 	flags.StringArrayVar(&o.taints, "taint", nil, "taint that the node registers with, KEY=VALUE:EFFECT; can be repeated")
 	flags.StringVar(&o.services, "services", "",
-		"how pods reach Services of the local cluster: mirror (copies in the remote cluster) or none (default: mirror if the clusters allow it)")
+		"how pods reach Services of the local cluster: mirror (copies in the remote cluster), shared (the copies of another node "+
+			"of the local cluster) or none (default: shared or mirror, if the clusters allow it)")
 	flags.StringSliceVar(&o.serviceCIDRs, "service-cidr", nil,
 		"ranges of the local cluster's service addresses (default: those of its ServiceCIDR objects)")
 	flags.StringSliceVar(&o.endpointCIDRs, "endpoint-cidr", nil,
@@ -140,8 +142,8 @@ func (o *nodeOptions) validate() error {
 	if err := contract.CheckNodeName(o.node); err != nil {
 		return failure.Usage(err)
 	}
-	if o.services != "" && o.services != string(config.ServicesMirror) && o.services != string(config.ServicesNone) {
-		return failure.Usagef("--services %q: want mirror or none", o.services)
+	if o.services != "" && !slices.Contains(config.ServicesMode("").Values(), o.services) {
+		return failure.Usagef("--services %q: want mirror, shared or none", o.services)
 	}
 	if err := o.parse(); err != nil {
 		return err

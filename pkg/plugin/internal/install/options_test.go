@@ -156,7 +156,7 @@ func TestValidate(t *testing.T) {
 		"Services": {
 			reason: "there are two ways",
 			change: func(o *nodeOptions) { o.services = "some" },
-			want:   `--services "some": want mirror or none`,
+			want:   `--services "some": want mirror, shared or none`,
 		},
 		"ServiceCIDR": {
 			reason: "a range has a length",

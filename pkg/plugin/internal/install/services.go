@@ -23,13 +23,18 @@ type serviceChoice struct {
 	mode      config.ServicesMode
 	ranges    []string // of service addresses
 	endpoints []string // that copies may lead to
+	mirror    string   // the node whose copies are shared
 	reason    string   // why they are not mirrored
 }
 
 // String is the choice as the outcome of a step.
 func (c *serviceChoice) String() string {
-	if c.mode == config.ServicesNone {
+	switch c.mode {
+	case config.ServicesNone:
 		return "none: " + c.reason
+	case config.ServicesShared:
+		return "shared: node " + c.mirror + " mirrors them"
+	case config.ServicesMirror:
 	}
 	return fmt.Sprintf("mirror %s; copies may lead to %s", strings.Join(c.ranges, ", "), strings.Join(c.endpoints, ", "))
 }
@@ -52,6 +57,13 @@ func (o *nodeOptions) chooseServices(found *ranges.Found, current config.Service
 	}
 	if err != nil {
 		return serviceChoice{}, err
+	}
+	switch shared := requested == string(config.ServicesShared); {
+	case found.Mirror != "" && (shared || requested == ""):
+		return serviceChoice{mode: config.ServicesShared, mirror: found.Mirror}, nil
+	case shared:
+		err := errors.New("services cannot be shared: no other node of this local cluster mirrors them in the remote cluster")
+		return serviceChoice{}, failure.Hintf(err, "install one with --services=mirror first, or this one")
 	}
 	choice := serviceChoice{
 		mode:      config.ServicesMirror,
@@ -95,6 +107,41 @@ func (o *nodeOptions) currentServices(ctx context.Context, both kubeclient.Clust
 		return "", nil //nolint:nilerr // install writes it anew
 	}
 	return cfg.Services, nil
+}
+
+// sharing returns the nodes of the same local cluster that rely on a node's copies of
+// Services, as far as the user may read configurations: it only warns.
+func sharing(ctx context.Context, both kubeclient.Clusters, node string) []string {
+	mirrors := false
+	var nodes []string
+	for _, c := range []*kubeclient.Cluster{both.Local, both.Remote} {
+		if c == nil {
+			continue
+		}
+		stored, err := c.Client.CoreV1().ConfigMaps(contract.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: contract.LabelNodeName})
+		if err != nil {
+			continue
+		}
+		for i := range stored.Items {
+			configMap := &stored.Items[i]
+			if uid, remote := configMap.Labels[contract.LabelClusterUID]; remote && (both.Local == nil || uid != string(both.Local.UID)) {
+				continue
+			}
+			cfg, err := config.Decode("akd.yaml", []byte(configMap.Data["akd.yaml"]), nil)
+			switch {
+			case err != nil:
+			case cfg.NodeName == node:
+				mirrors = mirrors || cfg.Services == config.ServicesMirror
+			case cfg.Services == config.ServicesShared:
+				nodes = append(nodes, cfg.NodeName)
+			}
+		}
+	}
+	if !mirrors {
+		return nil
+	}
+	slices.Sort(nodes)
+	return nodes
 }
 
 // needRanges is for where no cluster can be asked.

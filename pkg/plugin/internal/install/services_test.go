@@ -27,6 +27,9 @@ func TestChooseServices(t *testing.T) {
 		return found
 	}
 	overlap := with(func(f *ranges.Found) { f.Overlap = ranges.Problem{What: "the ranges overlap", Fix: "change one"} })
+	shared := with(func(f *ranges.Found) {
+		f.Mirror, f.Overlap = "b", ranges.Problem{What: "node b mirrors", Fix: "share"}
+	})
 	unknown := with(func(f *ranges.Found) {
 		f.PodsUnknown = ranges.Problem{What: "where pods are is unknown", Fix: "give it"}
 	})
@@ -60,6 +63,18 @@ func TestChooseServices(t *testing.T) {
 			found:  installed,
 			fails:  "services cannot be mirrored: the ranges overlap",
 			hint:   "change one",
+		},
+		"Shared":        {reason: "another node of the cluster mirrors", found: shared, want: "shared: node b mirrors them"},
+		"Shared, asked": {reason: "likewise", found: shared, change: asks("shared"), want: "shared: node b mirrors them"},
+		"Shared, not so": {
+			reason: "nobody mirrors", found: free, change: asks("shared"),
+			fails: "services cannot be shared: no other node of this local cluster mirrors them in the remote cluster",
+			hint:  "install one with --services=mirror first, or this one",
+		},
+		"Shared, wants its own": {
+			reason: "an address is that of one Service", found: shared, change: asks("mirror"),
+			fails: "services cannot be mirrored: node b mirrors",
+			hint:  "share",
 		},
 		"Unknown": {reason: "copies must not lead anywhere", found: unknown, want: "none: where pods are is unknown; give it"},
 		"Unknown, given": {

@@ -98,6 +98,7 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	sharing := sharing(ctx, both, o.node)
 	u := &uninstaller{owner: who, both: both}
 	steps := output.NewSteps(o.env.ErrOut(), o.quiet)
 	for _, s := range plan {
@@ -106,6 +107,10 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 		}
 	}
 	o.env.Out().Printf("node/%s uninstalled: %d objects removed%s\n", o.node, u.removed, left)
+	if len(sharing) > 0 {
+		o.env.ErrOut().Printf("warning: pods on %s reached the local Services by the copies of node %s, which are gone: "+
+			"install one of these nodes again with --services=mirror\n", strings.Join(sharing, ", "), o.node)
+	}
 	return nil
 }
 

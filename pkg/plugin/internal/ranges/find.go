@@ -3,6 +3,7 @@ package ranges
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ type Found struct {
 	Object      string         // the ServiceCIDR object that the node has in the remote cluster; empty if none
 	Missing     []netip.Prefix // local ranges that the node's ServiceCIDR objects lack
 	Ready       bool           // the node's ServiceCIDR objects are all ready
+	Mirror      string         // another node of the local cluster whose ServiceCIDR objects have all local ranges
 	Unsupported Problem        // why the clusters cannot mirror
 	Overlap     Problem        // what already has addresses of the local ranges
 	Colliding   []string       // the remote cluster's own Services that got addresses of the local ranges
@@ -68,6 +70,7 @@ func Find(ctx context.Context, both kubeclient.Clusters, node string, given []ne
 		return found, nil
 	}
 	found.addInstalled(remote.Items, node)
+	found.Mirror = mirrorOf(remote.Items, node, string(both.Local.UID), found.Local)
 	if err := found.addServers(ctx, both.Local); err != nil {
 		return found, err
 	}
@@ -80,7 +83,9 @@ func Find(ctx context.Context, both kubeclient.Clusters, node string, given []ne
 		return found, err
 	}
 	found.addPods(inLocal, inRemote)
-	found.Overlap = overlap(found.Local, remote.Items, node, inRemote)
+	found.Overlap = overlap(found.Local, slices.DeleteFunc(remote.Items, func(o networkingv1.ServiceCIDR) bool {
+		return o.Labels[contract.LabelNodeName] == node
+	}), found.Mirror, inRemote)
 	found.Colliding, err = Colliding(ctx, both.Remote, found.Local)
 	return found, err
 }
@@ -102,6 +107,24 @@ func (f *Found) addInstalled(objects []networkingv1.ServiceCIDR, node string) {
 		})
 	}
 	f.Ready = f.Ready && f.Object != ""
+}
+
+// mirrorOf returns the other node of a local cluster that mirrors all of its ranges, or an
+// empty string.
+func mirrorOf(objects []networkingv1.ServiceCIDR, node, clusterUID string, local []netip.Prefix) string {
+	have := map[string][]string{}
+	for i := range objects {
+		labels := objects[i].Labels
+		if by := labels[contract.LabelNodeName]; by != "" && by != node && labels[contract.LabelClusterUID] == clusterUID {
+			have[by] = append(have[by], objects[i].Spec.CIDRs...)
+		}
+	}
+	for _, by := range slices.Sorted(maps.Keys(have)) {
+		if !slices.ContainsFunc(local, func(p netip.Prefix) bool { return !slices.Contains(have[by], p.String()) }) {
+			return by
+		}
+	}
+	return ""
 }
 
 // addServers adds the addresses of the local API servers, each once.
@@ -145,10 +168,10 @@ func localRanges(ctx context.Context, local *kubeclient.Cluster) ([]netip.Prefix
 
 // overlap says what of the remote cluster has addresses of the local cluster's
 // service ranges: an address cannot mean two things there.
-func overlap(local []netip.Prefix, objects []networkingv1.ServiceCIDR, node string, remote podRanges) Problem {
+func overlap(local []netip.Prefix, objects []networkingv1.ServiceCIDR, mirror string, remote podRanges) Problem {
 	const fix = "create one of the clusters with another --service-cluster-ip-range, or install with --services=none"
 	for _, own := range local {
-		if found := overlapWithRanges(own, objects, node, fix); found != (Problem{}) {
+		if found := overlapWithRanges(own, objects, mirror, fix); found != (Problem{}) {
 			return found
 		}
 		if overlaps(own, remote.ranges) {
@@ -167,21 +190,26 @@ func overlap(local []netip.Prefix, objects []networkingv1.ServiceCIDR, node stri
 }
 
 // overlapWithRanges says which ServiceCIDR object has addresses of a local range.
-func overlapWithRanges(own netip.Prefix, objects []networkingv1.ServiceCIDR, node, fix string) Problem {
+func overlapWithRanges(own netip.Prefix, objects []networkingv1.ServiceCIDR, mirror, fix string) Problem {
 	for i := range objects {
 		taken, err := Parse(objects[i].Spec.CIDRs)
 		if err != nil || !overlaps(own, taken) {
 			continue
 		}
 		switch by := objects[i].Labels[contract.LabelNodeName]; by {
-		case node:
 		case "":
 			return Problem{fmt.Sprintf("the local cluster's service range %s overlaps the remote cluster's own, %s (ServiceCIDR %s)",
 				own, strings.Join(Strings(taken), ", "), objects[i].Name), fix}
+		case mirror:
+			return Problem{
+				fmt.Sprintf("node %s of this local cluster already mirrors services with addresses in %s (ServiceCIDR %s)",
+					by, strings.Join(Strings(taken), ", "), objects[i].Name),
+				"install with --services=shared",
+			}
 		default:
 			return Problem{
 				fmt.Sprintf("node %s already mirrors services with addresses in %s (ServiceCIDR %s), "+
-					"and two local clusters, or two nodes of one, cannot have the same addresses",
+					"and two local clusters cannot have the same addresses",
 					by, strings.Join(Strings(taken), ", "), objects[i].Name),
 				"uninstall node " + by + ", or install with --services=none",
 			}

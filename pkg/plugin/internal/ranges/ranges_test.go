@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
 
@@ -26,6 +27,14 @@ func serviceCIDR(name, node string, cidrs ...string) *networkingv1.ServiceCIDR {
 		object.Labels = map[string]string{"actual.vk/node-name": node}
 		object.Status.Conditions = []metav1.Condition{{Type: networkingv1.ServiceCIDRConditionReady, Status: metav1.ConditionTrue}}
 	}
+	return object
+}
+
+// clusterUID is that of the local cluster.
+const clusterUID = "local-uid"
+
+func ofCluster(object *networkingv1.ServiceCIDR) *networkingv1.ServiceCIDR {
+	object.Labels[contract.LabelClusterUID] = clusterUID
 	return object
 }
 
@@ -103,6 +112,8 @@ func TestFind(t *testing.T) {
 		Object                                   string
 		Ready                                    bool
 		Unsupported, Overlap, Unknown, Colliding string // parts of them
+
+		Mirror string
 	}
 	free := summary{
 		Local:   []string{"10.96.0.0/16"},
@@ -186,6 +197,22 @@ func TestFind(t *testing.T) {
 				s.Overlap = "node b already mirrors services with addresses in 10.96.0.0/16 (ServiceCIDR services.b.actual.vk)"
 			}),
 		},
+		"another node of the cluster": {
+			reason: "its copies serve this one, too",
+			local:  local(),
+			remote: remote(ofCluster(serviceCIDR("services.b.actual.vk", "b", "10.96.0.0/16"))),
+			want: with(func(s *summary) {
+				s.Mirror = "b"
+				s.Overlap = "node b of this local cluster already mirrors services with addresses in 10.96.0.0/16 " +
+					"(ServiceCIDR services.b.actual.vk): install with --services=shared"
+			}),
+		},
+		"another node with half of it": {
+			reason: "the rest of the Services would be missing",
+			local:  local(),
+			remote: remote(ofCluster(serviceCIDR("services.b.actual.vk", "b", "10.96.0.0/17"))),
+			want:   with(func(s *summary) { s.Overlap = "node b already mirrors services with addresses in 10.96.0.0/17" }),
+		},
 		"pods": {
 			reason: "a pod's address would be taken",
 			local:  local(),
@@ -228,6 +255,7 @@ func TestFind(t *testing.T) {
 				Local:  side(kubeclient.Local, tc.oldLocal, tc.local...),
 				Remote: side(kubeclient.Remote, tc.oldRemote, tc.remote...),
 			}
+			both.Local.UID = clusterUID
 			found, err := Find(t.Context(), both, "a", given)
 			if err != nil {
 				t.Fatal(err)
@@ -238,6 +266,7 @@ func TestFind(t *testing.T) {
 				Servers:     Strings(found.Servers),
 				Missing:     Strings(found.Missing),
 				Object:      found.Object,
+				Mirror:      found.Mirror,
 				Ready:       found.Ready,
 				Unsupported: part(found.Unsupported, tc.want.Unsupported),
 				Overlap:     part(found.Overlap, tc.want.Overlap),

@@ -38,7 +38,10 @@ type Services struct {
 type ServicesConfig struct {
 	// Enabled enables mirroring. Otherwise, Services are only read, for the
 	// environment of pods.
-	Enabled  bool
+	Enabled bool
+	// Reached says that pods reach the Services at their addresses: by these copies, or by
+	// those of another node.
+	Reached  bool
 	Mapper   *translate.Mapper
 	Local    *cluster.Local
 	Remote   *cluster.Remote
@@ -190,7 +193,7 @@ func (m *Services) remoteNamespace(ctx context.Context, local string, wanted boo
 // Nameservers returns the addresses at which pods reach the local cluster's
 // DNS.
 func (m *Services) Nameservers() []string {
-	if !m.Enabled {
+	if !m.Reached {
 		return nil
 	}
 	return translate.ClusterDNS(m.services.Get(metav1.NamespaceSystem, dnsService))

@@ -62,7 +62,8 @@ type Controller struct {
 // Config configures a Controller.
 type Config struct {
 	Mapper         *translate.Mapper
-	MirrorServices bool
+	MirrorServices bool // keep copies of the local Services in the remote cluster
+	ReachServices  bool // those copies, or another node's, are there
 	Workers        int
 	Resync         time.Duration                // how often every pod is reconciled again; 0 for never
 	UnusedTTL      time.Duration                // how long an unused remote namespace is kept
@@ -141,6 +142,7 @@ func (c *Controller) followRemote(interner *store.Interner) {
 	})
 	c.services = mirror.NewServices(mirror.ServicesConfig{
 		Enabled:  c.config.MirrorServices,
+		Reached:  c.config.ReachServices,
 		Mapper:   c.config.Mapper,
 		Local:    c.local,
 		Remote:   c.remote,

@@ -54,6 +54,7 @@ func run(t *testing.T, local, remote *link, with setting) *process {
 		podsync.Config{
 			Mapper:         mapper,
 			MirrorServices: with.mirror,
+			ReachServices:  with.mirror,
 			Workers:        1, // so that UIDs come in the order of the script
 			UnusedTTL:      5 * time.Minute,
 			Linger:         with.linger,
