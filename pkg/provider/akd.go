@@ -238,8 +238,9 @@ func (s assembler) leadership() (leadership, error) {
 
 // watch registers the parts from which metrics are read.
 func (s assembler) watch(a *akd) {
-	s.metrics.CountPods(a.ofTerm((*podsync.Controller).CountPhases))
-	s.metrics.CountMirrored(a.ofTerm((*podsync.Controller).CountMirrored))
+	s.metrics.CountPods(ofTerm(a, (*podsync.Controller).CountPhases))
+	s.metrics.CountRemotelyPending(ofTerm(a, (*podsync.Controller).CountRemotelyPending))
+	s.metrics.CountMirrored(ofTerm(a, (*podsync.Controller).CountMirrored))
 	s.metrics.WatchRemote(a.probe.LastAnswered)
 	s.metrics.WatchLeader(a.leadership.leads)
 	if credential := s.clients.credential; credential != nil {

@@ -90,14 +90,14 @@ func (a *akd) orphansKept() bool {
 	return t != nil && t.controller.OrphansKept()
 }
 
-// ofTerm returns a function that counts what the current term holds, if there is
-// one.
-func (a *akd) ofTerm(count func(*podsync.Controller) map[string]int) func() map[string]int {
-	return func() map[string]int {
+// ofTerm returns a function that counts what the current term of an akd holds. It
+// returns the zero value if there is none.
+func ofTerm[T any](a *akd, count func(*podsync.Controller) T) func() T {
+	return func() (none T) {
 		if t := a.current.Load(); t != nil {
 			return count(t.controller)
 		}
-		return nil
+		return none
 	}
 }
 

@@ -103,6 +103,16 @@ func (m *Metrics) CountPods(byPhase func() map[string]int) {
 		[]string{"Pending", "Running", "Succeeded", "Failed", "Unknown"}, byPhase))
 }
 
+// CountRemotelyPending registers a function that returns the number of local pods for
+// which the remote scheduler finds no node. It is called whenever metrics are read.
+// Call CountRemotelyPending once.
+func (m *Metrics) CountRemotelyPending(pods func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: prefix, Name: "pods_remotely_pending",
+		Help: "Local pods for which the remote scheduler finds no node. They are also counted as Pending in akd_pods.",
+	}, func() float64 { return float64(pods()) }))
+}
+
 // CountMirrored registers a function that returns the number of objects that akd
 // maintains in the remote cluster by kind: Namespace, Pod, ConfigMap, Secret,
 // Service, EndpointSlice. It is called whenever metrics are read. Call

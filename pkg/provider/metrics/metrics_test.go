@@ -33,6 +33,7 @@ func exercised(t *testing.T) *Metrics {
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1000, 0))
 	m := New(Build{Version: "v1.2.3", Revision: "abc"}, clock)
 	m.CountPods(func() map[string]int { return map[string]int{"Running": 2, "Strange": 9} })
+	m.CountRemotelyPending(func() int { return 4 })
 	m.CountMirrored(func() map[string]int { return map[string]int{"Secret": 3} })
 	m.WatchRemote(func() time.Time { return time.Unix(1000, 250_000_000) })
 	m.WatchLeader(func() bool { return true })
@@ -88,6 +89,9 @@ akd_pods{phase="Pending"} 0
 akd_pods{phase="Running"} 2
 akd_pods{phase="Succeeded"} 0
 akd_pods{phase="Unknown"} 0
+# HELP akd_pods_remotely_pending Local pods for which the remote scheduler finds no node. They are also counted as Pending in akd_pods.
+# TYPE akd_pods_remotely_pending gauge
+akd_pods_remotely_pending 4
 # HELP akd_reconcile_total Reconciles of pods, namespaces and other objects, by result: success, or error, which is retried.
 # TYPE akd_reconcile_total counter
 akd_reconcile_total{result="error"} 1
@@ -104,8 +108,8 @@ akd_token_renewals_total{result="success"} 1
 # TYPE akd_workqueue_depth gauge
 akd_workqueue_depth{name="pods"} 1
 `
-	expose(t, exercised(t), want, "akd_mirrored_objects", "akd_pods", "akd_reconcile_total", "akd_remote_last_success_timestamp_seconds",
-		"akd_token_renewals_total", "akd_workqueue_depth")
+	expose(t, exercised(t), want, "akd_mirrored_objects", "akd_pods", "akd_pods_remotely_pending", "akd_reconcile_total",
+		"akd_remote_last_success_timestamp_seconds", "akd_token_renewals_total", "akd_workqueue_depth")
 }
 
 // expose compares the named metrics with their text.
@@ -324,6 +328,7 @@ What to watch:
 
     time() - akd_remote_last_success_timestamp_seconds > 40     # the remote API server does not answer; the node is not ready
     rate(akd_reconcile_total{result="error"}[5m]) > 1           # the log has the reason and the pod
+    min_over_time(akd_pods_remotely_pending[10m]) > 0           # the remote cluster has no room: kubectl actual check names the pods
     increase(akd_token_renewals_total{result="error"}[10m]) > 0 # pods will lose access to the local API server
     histogram_quantile(0.99, rate(akd_workqueue_queue_duration_seconds_bucket[5m])) > 5 # a larger sync.concurrentSyncs may help
     akd_workqueue_unfinished_work_seconds > 60                  # a worker is stuck

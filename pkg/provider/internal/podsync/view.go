@@ -3,6 +3,8 @@ package podsync
 import (
 	"context"
 	"errors"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 // Lookup returns a Lookup that answers the kubelet API from the caches.
@@ -46,4 +48,16 @@ func (c *Controller) CountPhases() map[string]int {
 		counts[string(pod.Status.Phase)]++
 	}
 	return counts
+}
+
+// CountRemotelyPending counts the local pods for which the remote scheduler finds no
+// node, for metrics.
+func (c *Controller) CountRemotelyPending() int {
+	count := 0
+	for _, pod := range c.pods.All() {
+		if contract.RemotelyPending(pod) != nil {
+			count++
+		}
+	}
+	return count
 }

@@ -131,6 +131,9 @@ func (s *scenario) do(words []string) error {
 	case "orphans":
 		_, _ = fmt.Fprintf(&s.out, "orphans kept: %t\n\n", s.akd.controller.OrphansKept())
 		return nil
+	case "pending":
+		_, _ = fmt.Fprintf(&s.out, "remotely pending: %d\n\n", s.akd.controller.CountRemotelyPending())
+		return nil
 	case "writes":
 		s.local.report(&s.out)
 		s.remote.report(&s.out)
@@ -222,6 +225,15 @@ func (s *scenario) act(c *fakeServer, namespace string, words []string) error {
 		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { metav1.SetMetaDataLabel(&pod.ObjectMeta, "app", words[2]) })
 	case "status":
 		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { setPhase(pod, words[2:]...) })
+	case "unschedulable":
+		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) {
+			pod.Status.Conditions = []corev1.PodCondition{{
+				Type:    corev1.PodScheduled,
+				Status:  corev1.ConditionFalse,
+				Reason:  corev1.PodReasonUnschedulable,
+				Message: strings.Join(words[2:], " "),
+			}}
+		})
 	case "finalize":
 		return c.edit(ctx, namespace, name, func(pod *corev1.Pod) { pod.Finalizers = words[2:] })
 	case "kubelet":
