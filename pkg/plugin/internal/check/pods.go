@@ -41,8 +41,14 @@ func podChecks() []Check {
 			examine: orphanedNamespaces,
 		},
 		{
+			ID:      "pods-scheduled",
+			Title:   "the remote scheduler finds a node for every pod",
+			Needs:   installed,
+			examine: podsScheduled,
+		},
+		{
 			ID:      "pods-start",
-			Title:   "all pods of the node can start",
+			Title:   "nothing else keeps pods of the node from starting",
 			Needs:   installed,
 			examine: podsStart,
 		},
@@ -140,6 +146,23 @@ func judgeNamespaces(s *Subject, locals, remotes []corev1.Namespace) Finding {
 	}
 }
 
+// podsScheduled looks for pods for which the remote scheduler finds no node.
+func podsScheduled(ctx context.Context, s *Subject) Finding {
+	pods, err := inspect.PodsOf(ctx, s.Local, s.Node.Name)
+	if err != nil {
+		return unknown(err)
+	}
+	pending := inspect.PendingOf(pods, s.Node.Name, s.Clock.Now(), inspect.PendingBound)
+	if len(pending.Pods) == 0 {
+		return ok("%d of %d", len(pods), len(pods))
+	}
+	finding := warning(pending.Fix(s.Commands), "%s", pending.What(len(pods)))
+	for i := range pending.Pods {
+		finding.Details = append(finding.Details, pending.Pods[i].Why())
+	}
+	return finding
+}
+
 // podsStart looks for pods that akd cannot run.
 func podsStart(ctx context.Context, s *Subject) Finding {
 	pods, err := inspect.PodsOf(ctx, s.Local, s.Node.Name)
@@ -148,7 +171,7 @@ func podsStart(ctx context.Context, s *Subject) Finding {
 	}
 	held := inspect.Held(pods, s.Node.Name)
 	if len(held) == 0 {
-		return ok("%d of %d", len(pods), len(pods))
+		return ok("")
 	}
 	finding := warning(held[0].Look(s.Commands), "%d of %d cannot: %s", len(held), len(pods), held[0].Why())
 	for i := range held {

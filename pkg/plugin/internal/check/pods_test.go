@@ -3,6 +3,7 @@ package check
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -89,7 +90,80 @@ func TestPodsStart(t *testing.T) {
 	if diff := cmp.Diff([]string{"shop/db: QuotaExceeded: no room"}, got.Details); diff != "" {
 		t.Errorf("details (-want +got):\n%s", diff)
 	}
-	expect(t, "a pod that is starting is fine", podsStart(t.Context(), subject([]runtime.Object{pod("web")}, nil)), LevelOK, "1 of 1", "")
+	expect(t, "a pod that is starting is fine", podsStart(t.Context(), subject([]runtime.Object{pod("web")}, nil)), LevelOK, "", "")
+	pending := podsStart(t.Context(), subject([]runtime.Object{waiting("web", time.Hour, "no room")}, nil))
+	expect(t, "pods-scheduled tells of a pod that the remote scheduler cannot place", pending, LevelOK, "", "")
+}
+
+// waiting is a pod of node vk for which the remote scheduler has found no node for so long.
+func waiting(name string, period time.Duration, message string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
+		Spec:       corev1.PodSpec{NodeName: "vk"},
+		Status: corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
+			Type:               contract.ConditionRemoteScheduled,
+			Status:             corev1.ConditionFalse,
+			Reason:             corev1.PodReasonUnschedulable,
+			Message:            message,
+			LastTransitionTime: metav1.NewTime(now().Add(-period)),
+		}}},
+	}
+}
+
+func TestPodsScheduled(t *testing.T) {
+	t.Parallel()
+	look := func(pod string) string {
+		return "make room in the remote cluster, or have the pods request less: kubectl describe nodes --context=there\n" +
+			"kubectl describe pod " + pod + " -n shop\nkubectl actual where " + pod + " -n shop --remote-context=there"
+	}
+	cases := map[string]struct {
+		reason     string
+		pods       []runtime.Object
+		level      Level
+		found, fix string
+		details    []string
+	}{
+		"None": {reason: "there are no pods", level: LevelOK, found: "0 of 0"},
+		"New": {
+			reason: "any pod can wait for a moment",
+			pods:   []runtime.Object{waiting("web", 9*time.Second, "no room")},
+			level:  LevelOK,
+			found:  "1 of 1",
+		},
+		"Late": {
+			reason:  "and not for long",
+			pods:    []runtime.Object{waiting("web", 10*time.Second, "no room"), waiting("new", 0, "no room")},
+			level:   LevelWarning,
+			found:   "1 of 2 pods wait for a node of the remote cluster, for up to 10s: shop/web; the remote scheduler says: no room",
+			fix:     look("web"),
+			details: []string{"shop/web: Unschedulable: no room"},
+		},
+		"Many": {
+			reason: "the message is the one of most, the pod the first of these",
+			pods: []runtime.Object{
+				waiting("a", time.Minute, "no room"), waiting("b", time.Hour, "no such zone"),
+				waiting("c", 2*time.Minute, "no room"), waiting("d", time.Minute, "a taint"),
+			},
+			level: LevelWarning,
+			found: "4 of 4 pods wait for a node of the remote cluster, for up to 60m: shop/b, shop/c, shop/a and 1 more; " +
+				"the remote scheduler says of 2 of them: no room",
+			fix: look("c"),
+			details: []string{
+				"shop/b: Unschedulable: no such zone", "shop/c: Unschedulable: no room",
+				"shop/a: Unschedulable: no room", "shop/d: Unschedulable: a taint",
+			},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := podsScheduled(t.Context(), subject(tc.pods, nil))
+			expect(t, tc.reason, got, tc.level, tc.found, tc.fix)
+			if diff := cmp.Diff(tc.details, got.Details); diff != "" {
+				t.Errorf("%s: details (-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
 }
 
 func TestJudgeRanges(t *testing.T) {

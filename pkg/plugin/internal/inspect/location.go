@@ -105,10 +105,14 @@ func containersWait(status *corev1.PodStatus) (reason, message string) {
 	return "", ""
 }
 
-// Held returns those of a node's pods that cannot start, with their reasons.
+// Held returns those of a node's pods that cannot start, with their reasons. Those that
+// wait for the remote scheduler are not among them: see PendingOf.
 func Held(pods []corev1.Pod, node string) []Location {
 	var held []Location
 	for i := range pods {
+		if contract.RemotelyPending(&pods[i]) != nil {
+			continue
+		}
 		location := Locate(&pods[i], map[string]bool{node: true})
 		if location.Phase == string(corev1.PodPending) && location.Message != "" {
 			held = append(held, location)

@@ -37,8 +37,12 @@ type NodeStatus struct {
 	RemoteSilence     *int           `json:"secondsSinceRemoteAnswered,omitempty"`
 	OrphansKept       bool           `json:"orphansKept"`
 	Pods              map[string]int `json:"pods"` // by phase
-	Capacity          int64          `json:"podCapacity"`
-	Problems          []Problem      `json:"problems,omitempty"`
+	// RemotelyPending is the number of pods for which the remote scheduler finds no node,
+	// and OldestPending for how long it has found none for one of them.
+	RemotelyPending int       `json:"remotelyPending"`
+	OldestPending   *int      `json:"secondsRemotelyPending,omitempty"`
+	Capacity        int64     `json:"podCapacity"`
+	Problems        []Problem `json:"problems,omitempty"`
 	// Warnings are problems that leave the node usable.
 	Warnings []Problem `json:"warnings,omitempty"`
 
@@ -82,7 +86,7 @@ func ReadNodes(ctx context.Context, local *kubeclient.Cluster, names []string, n
 			err := fmt.Errorf("no akd serves a node %q", name)
 			return nil, failure.Hintf(err, "install one: %s", local.Commands.Actual("install", name))
 		}
-		if err := node.addPods(ctx, local); err != nil {
+		if err := node.addPods(ctx, local, now); err != nil {
 			return nil, err
 		}
 		node.addLeader(ctx, local)
@@ -189,8 +193,9 @@ func (n *NodeStatus) addDeployment(deployment *appsv1.Deployment) {
 	}
 }
 
-// addPods counts the node's pods by phase, and tells of those that cannot start.
-func (n *NodeStatus) addPods(ctx context.Context, local *kubeclient.Cluster) error {
+// addPods counts the node's pods by phase, and tells of those that cannot start or wait
+// for the remote scheduler.
+func (n *NodeStatus) addPods(ctx context.Context, local *kubeclient.Cluster, now time.Time) error {
 	pods, err := PodsOf(ctx, local, n.Node)
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.Node, err)
@@ -203,6 +208,13 @@ func (n *NodeStatus) addPods(ctx context.Context, local *kubeclient.Cluster) err
 			What: fmt.Sprintf("%d of %d pods cannot start: %s", len(held), len(pods), held[0].Why()),
 			Fix:  held[0].Look(n.commands),
 		})
+	}
+	pending := PendingOf(pods, n.Node, now, 0)
+	if n.RemotelyPending = len(pending.Pods); n.RemotelyPending > 0 {
+		n.OldestPending = new(int(pending.Oldest.Seconds()))
+	}
+	if late := PendingOf(pods, n.Node, now, PendingBound); len(late.Pods) > 0 {
+		n.Warnings = append(n.Warnings, Problem{What: late.What(len(pods)), Fix: late.Fix(n.commands)})
 	}
 	return nil
 }
@@ -223,6 +235,16 @@ func (n *NodeStatus) podCount() int {
 		total += count
 	}
 	return total
+}
+
+// running are the node's pods that run, all of them, and those that are remotely pending.
+func (n *NodeStatus) running() string {
+	text := fmt.Sprintf("%d/%d running", n.Pods[string(corev1.PodRunning)], n.podCount())
+	if n.OldestPending == nil {
+		return text
+	}
+	oldest := time.Duration(*n.OldestPending) * time.Second
+	return text + fmt.Sprintf(", %d remotely pending (%s)", n.RemotelyPending, duration.HumanDuration(oldest))
 }
 
 // readiness is the node's condition Ready, as a table shows it.

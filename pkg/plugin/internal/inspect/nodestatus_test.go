@@ -177,19 +177,37 @@ func TestAddPods(t *testing.T) {
 	denied := corev1.PodCondition{
 		Type: contract.ConditionRemoteCreated, Status: corev1.ConditionFalse, Reason: "QuotaExceeded", Message: "no room",
 	}
+	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	unscheduled := func(since time.Duration) corev1.PodCondition {
+		return corev1.PodCondition{
+			Type: contract.ConditionRemoteScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "too small",
+			LastTransitionTime: metav1.NewTime(now.Add(-since)),
+		}
+	}
 	local := &kubeclient.Cluster{Side: kubeclient.Local, Client: fake.NewClientset(
-		pod("web", corev1.PodRunning), pod("new", corev1.PodPending), pod("db", corev1.PodPending, denied))}
+		pod("web", corev1.PodRunning), pod("new", corev1.PodPending), pod("db", corev1.PodPending, denied),
+		pod("large", corev1.PodPending, unscheduled(5*time.Minute)), pod("larger", corev1.PodPending, unscheduled(time.Second)))}
 	node := &NodeStatus{Node: "vk", Pods: map[string]int{}}
-	if err := node.addPods(t.Context(), local); err != nil {
+	if err := node.addPods(t.Context(), local, now); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]int{"Running": 1, "Pending": 2}, node.Pods); diff != "" {
+	if want := "1/5 running, 2 remotely pending (5m)"; node.running() != want {
+		t.Errorf("shown as %q, want %q", node.running(), want)
+	}
+	if diff := cmp.Diff(map[string]int{"Running": 1, "Pending": 4}, node.Pods); diff != "" {
 		t.Errorf("pods (-want +got):\n%s", diff)
 	}
-	want := []Problem{{
-		What: "1 of 3 pods cannot start: shop/db: QuotaExceeded: no room",
-		Fix:  "kubectl describe pod db -n shop\nkubectl actual where db -n shop --remote-context=CONTEXT",
-	}}
+	want := []Problem{
+		{
+			What: "1 of 5 pods cannot start: shop/db: QuotaExceeded: no room",
+			Fix:  "kubectl describe pod db -n shop\nkubectl actual where db -n shop --remote-context=CONTEXT",
+		},
+		{
+			What: "1 of 5 pods wait for a node of the remote cluster, for up to 5m: shop/large; the remote scheduler says: too small",
+			Fix: "make room in the remote cluster, or have the pods request less: kubectl describe nodes --context=CONTEXT\n" +
+				"kubectl describe pod large -n shop\nkubectl actual where large -n shop --remote-context=CONTEXT",
+		},
+	}
 	if diff := cmp.Diff(want, node.Warnings); diff != "" {
 		t.Errorf("the node works, but not all of it (-want +got):\n%s", diff)
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/command"
@@ -40,6 +39,9 @@ func NewStatus(env *command.Env) *cobra.Command {
 		Short: "Show node health and problems",
 		Long: `Show the health of the nodes that akd serves, their problems, and how to fix
 them. Without NODE, it shows all of them.
+
+PODS has the number of pods for which the remote scheduler finds no node, and for
+how long it has found none for one of them.
 
 The exit code is 3 if there are problems. Warnings do not change it: the node
 works, but not all of it.`,
@@ -172,7 +174,7 @@ func statusList(nodes []NodeStatus, now time.Time) *output.List {
 			n.Node,
 			n.readiness(),
 			n.replicas(),
-			fmt.Sprintf("%d/%d running", n.Pods[string(corev1.PodRunning)], n.podCount()),
+			n.running(),
 			n.credential(now),
 			n.age,
 			n.remoteAnswered(),
