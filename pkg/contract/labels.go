@@ -31,6 +31,18 @@ const (
 // LabelNode marks the Nodes that akd serves; its value is "true".
 const LabelNode = Domain + "node"
 
+// NodeLabels returns the labels that every Node of akd has, whatever the remote nodes are.
+func NodeLabels(hostname string) map[string]string {
+	return map[string]string{
+		corev1.LabelHostname: hostname,
+		LabelNode:            "true",
+		// Clouds neither send traffic to this node nor delete it, because it has no machine.
+		// https://kubernetes.io/docs/reference/labels-annotations-taints/#node-kubernetes-io-exclude-from-external-load-balancers
+		corev1.LabelNodeExcludeBalancers: "true",
+		"type":                           "virtual-kubelet",
+	}
+}
+
 // EndpointSliceManager is the value of the label
 // endpointslice.kubernetes.io/managed-by on the EndpointSlices that akd creates.
 // https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#management

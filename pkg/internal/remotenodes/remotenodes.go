@@ -81,7 +81,7 @@ func Of(nodes []corev1.Node, pods Placement) Together {
 	slices.SortStableFunc(nodes, func(a, b corev1.Node) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
 	for i := range nodes {
 		node := &nodes[i]
-		if !pods.admits(node, isLasting) {
+		if !pods.admits(node, IsLasting) {
 			continue
 		}
 		together.addSize(node.Status.Allocatable)
@@ -111,9 +111,10 @@ func (p Placement) admits(node *corev1.Node, matters func(*corev1.Taint) bool) b
 
 func isHard(taint *corev1.Taint) bool { return taint.Effect != corev1.TaintEffectPreferNoSchedule }
 
-// isLasting reports whether a taint is not one of those that say how a node is just now.
+// IsLasting reports whether a taint keeps pods away, and is not one of those that say how a
+// node is just now.
 // https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/#taint-based-evictions
-func isLasting(taint *corev1.Taint) bool {
+func IsLasting(taint *corev1.Taint) bool {
 	domain, _, _ := strings.Cut(taint.Key, "/")
 	return isHard(taint) && domain != "node.kubernetes.io" && domain != "node.cloudprovider.kubernetes.io"
 }

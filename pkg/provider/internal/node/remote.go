@@ -61,14 +61,7 @@ func (n *Node) Sizes() []corev1.ResourceList {
 // an operating system or architecture without a value is one that the remote nodes do not
 // share.
 func (n *Node) labelsLocked(info corev1.NodeSystemInfo) map[string]string {
-	labels := map[string]string{
-		corev1.LabelHostname: n.Spec.Hostname,
-		contract.LabelNode:   "true",
-		// Clouds neither send traffic to this node nor delete it, because it has no machine.
-		// https://kubernetes.io/docs/reference/labels-annotations-taints/#node-kubernetes-io-exclude-from-external-load-balancers
-		corev1.LabelNodeExcludeBalancers: "true",
-		"type":                           "virtual-kubelet",
-	}
+	labels := contract.NodeLabels(n.Spec.Hostname)
 	if n.remote.Labels == nil {
 		labels[corev1.LabelOSStable], labels[corev1.LabelArchStable] = info.OperatingSystem, info.Architecture
 	}
