@@ -13,6 +13,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/command"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/output"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/config"
 )
 
 // options are those of the command.
@@ -22,6 +23,7 @@ type options struct {
 
 	early   bool
 	noProbe bool
+	taints  []string
 	subject Subject
 }
 
@@ -34,7 +36,8 @@ func NewCommand(env *command.Env) *cobra.Command {
 		Long: `Check both clusters, a node and its akd, and say how to fix problems.
 
 Without NODE, it checks the only node that akd serves. With --pre, it checks
-what can be known before a node is installed.
+what can be known before a node is installed; give it the --label and --taint
+that you will give install.
 
 One check runs a pod in the remote cluster for some seconds, to test whether
 pods there reach the local API server; --no-probe skips it. All other checks
@@ -60,6 +63,9 @@ check.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&o.early, "pre", false, "make only the checks that need no installed node")
 	flags.BoolVar(&o.noProbe, "no-probe", false, "run no pod in the remote cluster")
+	flags.StringToStringVar(&o.subject.Labels, "label", nil, "with --pre, labels that the node is to have, as for install")
+	flags.StringArrayVar(&o.taints, "taint", nil, "with --pre, taint that the node is to have, KEY=VALUE:EFFECT; can be repeated")
+	flags.Lookup("label").DefValue = "" // an empty map is nothing to show as a default
 	flags.StringVar(&o.subject.ProbeImage, "probe-image", "registry.k8s.io/e2e-test-images/agnhost:2.66.1", "agnhost image of the probe pod")
 	return cmd
 }
@@ -77,6 +83,16 @@ func (o *options) complete(args []string) (err error) {
 			return failure.Usage(err)
 		}
 		o.subject.Node.Name = args[0]
+	}
+	if !o.early && len(o.subject.Labels)+len(o.taints) > 0 {
+		return failure.Usagef("--label and --taint need --pre: without it, the node is checked as it is")
+	}
+	for _, text := range o.taints {
+		taint, err := config.ParseTaint(text)
+		if err != nil {
+			return failure.Usagef("--taint %q: %w", text, err)
+		}
+		o.subject.Taints = append(o.subject.Taints, taint)
 	}
 	if o.noProbe {
 		o.subject.ProbeImage = ""

@@ -35,6 +35,13 @@ func podChecks() []Check {
 			examine: services,
 		},
 		{
+			ID:      "daemonsets",
+			Title:   "no DaemonSets put pods on the node",
+			Early:   true,
+			Needs:   clusters,
+			examine: daemonSets,
+		},
+		{
 			ID:      "orphaned-namespaces",
 			Title:   "every remote namespace of the node has a local one",
 			Needs:   installed,

@@ -23,6 +23,9 @@ type Subject struct {
 	// Node is the node. Until node-installed has found it, only its name may be
 	// known.
 	Node Node
+	// Labels and Taints are those that the node is to be installed with.
+	Labels map[string]string
+	Taints []corev1.Taint
 	// Version is this program's.
 	Version string
 	// ProbeImage is the image of the probe pod. Empty runs no pod.
