@@ -248,6 +248,38 @@ logging: {level: warn}
 					`not allow nodes to set labels of node-restriction.kubernetes.io`,
 			},
 		},
+		"NamespaceMetadata": {
+			reason: "Labels and annotations by which a remote namespace gets power are not for akd to set.",
+			text: minimal + `namespaces:
+  labels:
+    team: payments
+    app.kubernetes.io/name: payments
+    actual.vk/node-name: other
+    pod-security.kubernetes.io/enforce: privileged
+    a/b/c: d
+    owner: a b
+  annotations:
+    example.com/contact: a, b = c
+    scheduler.alpha.kubernetes.io/node-selector: pool=all
+    example.com/two: "one\ntwo"
+    "": x
+`,
+			want: []string{
+				`akd.yaml:9: namespaces.labels[actual.vk/node-name]: not allowed; want another prefix: actual.vk, kubernetes.io and k8s.io are ` +
+					`reserved, except app.kubernetes.io`,
+				`akd.yaml:10: namespaces.labels[pod-security.kubernetes.io/enforce]: not allowed; want another prefix: actual.vk, kubernetes.io ` +
+					`and k8s.io are reserved, except app.kubernetes.io`,
+				`akd.yaml:11: namespaces.labels[a/b/c]: found "a/b/c"; want a key such as example.com/name: letters, digits, -, _ and ., at most ` +
+					`63 after the prefix`,
+				`akd.yaml:12: namespaces.labels[owner]: found "a b"; want at most 63 characters: letters, digits, -, _ and ., a letter or digit ` +
+					`first and last`,
+				`akd.yaml:15: namespaces.annotations[scheduler.alpha.kubernetes.io/node-selector]: not allowed; want another prefix: actual.vk, ` +
+					`kubernetes.io and k8s.io are reserved, except app.kubernetes.io`,
+				`akd.yaml:16: namespaces.annotations[example.com/two]: found "one\ntwo"; want one line without control characters`,
+				`akd.yaml:17: namespaces.annotations[]: found ""; want a key such as example.com/name: letters, digits, -, _ and ., at most 63 ` +
+					`after the prefix`,
+			},
+		},
 		"Quantities": {
 			reason: "A number that takes seconds to read, and those that no node has.",
 			text:   minimal + "node: {capacity: {cpu: 1e-9999999, memory: 1e99, pods: 8Ei}}\n",

@@ -213,11 +213,18 @@ type KeysConfiguration struct {
 	Deny []string `json:"deny"`
 }
 
-// NamespacesConfiguration has what akd creates in every remote namespace before the
-// first pod, under the name actual-vk. Each object needs a right that install
-// grants on request. akd never changes these objects: a new value applies to
-// namespaces that are created afterwards.
+// NamespacesConfiguration has what akd writes on every remote namespace, and what it
+// creates there before the first pod, under the name actual-vk. Each object needs a
+// right that install grants on request. akd changes neither namespaces nor these
+// objects: a new value applies to namespaces that are created afterwards.
 type NamespacesConfiguration struct {
+	// Labels of remote namespaces, in addition to those of akd, for example those that
+	// a policy of the remote cluster demands. The policy that install creates allows
+	// exactly those that install was given. Keys of actual.vk, kubernetes.io and k8s.io
+	// are reserved, except those of app.kubernetes.io.
+	Labels map[string]string `json:"labels"`
+	// Annotations of remote namespaces, likewise. A value is one line.
+	Annotations map[string]string `json:"annotations"`
 	// Limits for all pods of a namespace together, by resource: the spec.hard of a
 	// ResourceQuota. If empty, there is no quota.
 	ResourceQuota corev1.ResourceList `json:"resourceQuota"`

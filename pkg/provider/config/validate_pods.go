@@ -6,17 +6,21 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/internal/keypattern"
 )
 
 func (n NamespacesConfiguration) validate(path *field.Path) field.ErrorList {
-	all := validateQuantities(n.ResourceQuota, path.Child("resourceQuota"))
+	all := validateNamespaceLabels(n.Labels, path.Child("labels"))
+	all = append(all, validateNamespaceAnnotations(n.Annotations, path.Child("annotations"))...)
+	all = append(all, validateQuantities(n.ResourceQuota, path.Child("resourceQuota"))...)
 	for i := range n.LimitRange {
 		item, at := &n.LimitRange[i], path.Child("limitRange").Index(i)
 		switch item.Type {
@@ -38,6 +42,36 @@ func (n NamespacesConfiguration) validate(path *field.Path) field.ErrorList {
 	for i, cidr := range n.NetworkPolicy.AllowFrom {
 		if _, _, err := net.ParseCIDR(cidr); err != nil {
 			all = append(all, field.Invalid(at.Index(i), cidr, "want a CIDR such as 10.244.0.0/16"))
+		}
+	}
+	return all
+}
+
+const wantUnreserved = "want another prefix: actual.vk, kubernetes.io and k8s.io are reserved, except app.kubernetes.io"
+
+func validateNamespaceLabels(labels map[string]string, path *field.Path) field.ErrorList {
+	all := validateLabels(labels, path)
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if contract.IsReservedKey(key) {
+			all = append(all, field.Forbidden(path.Key(key), wantUnreserved))
+		}
+	}
+	return all
+}
+
+// validateNamespaceAnnotations allows values of one line: the policies' parameter is a
+// list of lines.
+func validateNamespaceAnnotations(annotations map[string]string, path *field.Path) field.ErrorList {
+	var all field.ErrorList
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		switch {
+		case len(validation.IsQualifiedName(strings.ToLower(key))) > 0: // as the API server
+			all = append(all, field.Invalid(path.Key(key), key, wantKey))
+		case contract.IsReservedKey(key):
+			all = append(all, field.Forbidden(path.Key(key), wantUnreserved))
+		}
+		if strings.ContainsFunc(annotations[key], unicode.IsControl) {
+			all = append(all, field.Invalid(path.Key(key), annotations[key], "want one line without control characters"))
 		}
 	}
 	return all

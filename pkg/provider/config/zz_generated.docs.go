@@ -154,9 +154,14 @@ func (MetricsConfiguration) SwaggerDoc() map[string]string {
 }
 
 var map_NamespacesConfiguration = map[string]string{
-	"": "NamespacesConfiguration has what akd creates in every remote namespace before the first pod, under " +
-		"the name actual-vk. Each object needs a right that install grants on request. akd never changes " +
-		"these objects: a new value applies to namespaces that are created afterwards.",
+	"": "NamespacesConfiguration has what akd writes on every remote namespace, and what it creates there " +
+		"before the first pod, under the name actual-vk. Each object needs a right that install grants on " +
+		"request. akd changes neither namespaces nor these objects: a new value applies to namespaces that " +
+		"are created afterwards.",
+	"labels": "Labels of remote namespaces, in addition to those of akd, for example those that a policy of the " +
+		"remote cluster demands. The policy that install creates allows exactly those that install was " +
+		"given. Keys of actual.vk, kubernetes.io and k8s.io are reserved, except those of app.kubernetes.io.",
+	"annotations": "Annotations of remote namespaces, likewise. A value is one line.",
 	"resourceQuota": "Limits for all pods of a namespace together, by resource: the spec.hard of a ResourceQuota. If " +
 		"empty, there is no quota.",
 	"limitRange": "Defaults and limits for single pods and containers: the spec.limits of a LimitRange. If empty, " +

@@ -1,6 +1,8 @@
 package translate
 
 import (
+	"maps"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -35,6 +37,10 @@ type Mapper struct {
 	Nameservers []string
 	// PodSecurity is the Pod Security level that remote namespaces enforce.
 	PodSecurity string
+	// InstalledLabels and InstalledAnnotations are on every remote namespace, besides
+	// the labels by which it belongs to the node.
+	InstalledLabels      map[string]string
+	InstalledAnnotations map[string]string
 	// Env has variables for every container that does not set them itself.
 	Env []corev1.EnvVar
 
@@ -86,7 +92,13 @@ func (s Site) WithUID(uid types.UID) Site {
 
 // Namespace returns the remote namespace itself, to be created for a local one.
 func (s Site) Namespace(local string) *corev1.Namespace {
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name, Labels: s.NamespaceLabels(local)}}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name:        s.name,
+		Labels:      map[string]string{},
+		Annotations: maps.Clone(s.InstalledAnnotations),
+	}}
+	maps.Copy(namespace.Labels, s.InstalledLabels)
+	maps.Copy(namespace.Labels, s.NamespaceLabels(local))
 	if s.PodSecurity != "" {
 		namespace.Labels[contract.LabelPodSecurity] = s.PodSecurity
 	}

@@ -4,11 +4,34 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
+
+// The remote cluster's administrator lists what its policies demand of a namespace; none
+// of that replaces what akd says.
+func TestNamespaceAsInstalled(t *testing.T) {
+	mapper := testMapper()
+	mapper.PodSecurity = "baseline"
+	mapper.InstalledLabels = map[string]string{"team": "payments", contract.LabelNodeName: "n2", contract.LabelPodSecurity: "privileged"}
+	mapper.InstalledAnnotations = map[string]string{"example.com/contact": "payments@example.com"}
+	got := siteOf(mapper, "shop").Namespace("shop")
+	want := mapper.NamespaceLabels("shop")
+	want["team"], want[contract.LabelPodSecurity] = "payments", "baseline"
+	if diff := cmp.Diff(want, got.Labels); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(mapper.InstalledAnnotations, got.Annotations); diff != "" {
+		t.Errorf("annotations (-want +got):\n%s", diff)
+	}
+	got.Annotations["other"] = "x"
+	if len(mapper.InstalledAnnotations) != 1 {
+		t.Error("a namespace shares its annotations with others")
+	}
+}
 
 func TestOwnsNamespace(t *testing.T) {
 	mapper := testMapper()
