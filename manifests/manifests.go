@@ -72,6 +72,8 @@ type Values struct {
 	// both clusters, and the address of the local API server. At least one if
 	// Services are mirrored.
 	EndpointCIDRs []string
+	// NamespaceMetadata are the labels and annotations of the node's namespaces.
+	NamespaceMetadata NamespaceMetadata
 	// Placement is where and how the remote cluster may run the node's pods.
 	Placement Placement
 	// Volumes are the kinds of volumes that pods may have in addition; see
@@ -169,6 +171,9 @@ func (v *Values) complete() error {
 	}
 	v.Replicas = max(v.Replicas, 1)
 	if err := v.completeMemory(); err != nil {
+		return err
+	}
+	if err := CheckNamespaceKeys(v.NamespaceMetadata.Allowed); err != nil {
 		return err
 	}
 	return CheckVolumes(v.Volumes)

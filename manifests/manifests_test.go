@@ -71,6 +71,11 @@ func everything(node string) manifests.Values {
 		ServiceCIDRs:   []string{"10.96.0.0/16", "fd96::/112"},
 		EndpointCIDRs:  []string{"10.245.0.0/16", "10.244.0.0/16", "fd44::/48", "192.0.2.10/32"},
 		Limits:         manifests.Limits{ResourceQuota: true, LimitRange: true, NetworkPolicy: true},
+		NamespaceMetadata: manifests.NamespaceMetadata{
+			Labels:      map[string]string{"team": "payments", "example.com/stage": "test"},
+			Annotations: map[string]string{"example.com/contact": "a, b", "example.com/project": "p1"},
+			Allowed:     []string{"istio.io/*", "field.cattle.io/projectId"},
+		},
 	}
 }
 
@@ -236,6 +241,17 @@ func TestBadValues(t *testing.T) {
 			values: manifests.Values{Node: "a", ClusterUID: cluster, Volumes: []string{"csi/a,b"}},
 			want:   "CSI driver",
 		},
+		"any key":        {reason: "akd could label as it likes", values: allowing("*"), want: "the beginning of keys with their prefix"},
+		"part of a name": {reason: "likewise", values: allowing("istio*"), want: "the beginning of keys with their prefix"},
+		"star inside":    {reason: "the policies know prefixes only", values: allowing("example.com/*/x"), want: `key "example.com/*/x": want`},
+		"two keys":       {reason: "the list has commas", values: allowing("a,b"), want: `key "a,b": want`},
+		"no key":         {reason: "it would be lost", values: allowing(""), want: `key "": want`},
+		"Pod Security": {
+			reason: "an old version of a level is a weak one",
+			values: allowing("example.com/ok", "pod-security.kubernetes.io/*"),
+			want:   `key "pod-security.kubernetes.io/*": actual.vk, kubernetes.io and k8s.io are reserved`,
+		},
+		"key of AK":    {reason: "whose is it?", values: allowing("actual.vk/node-name"), want: "are reserved"},
 		"bad replicas": {reason: "fewer than none", values: manifests.Values{ClusterUID: cluster, Node: "a", Replicas: -1}, want: "1 or more"},
 	}
 	for name, tc := range cases {
@@ -246,6 +262,10 @@ func TestBadValues(t *testing.T) {
 			}
 		})
 	}
+}
+
+func allowing(keys ...string) manifests.Values {
+	return manifests.Values{Node: "a", ClusterUID: cluster, NamespaceMetadata: manifests.NamespaceMetadata{Allowed: keys}}
 }
 
 func mirroring(services []string, endpoints ...string) manifests.Values {

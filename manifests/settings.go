@@ -54,6 +54,36 @@ func distinct(names []string) []string {
 	return slices.Compact(names)
 }
 
+// NamespaceMetadata are the labels and annotations of the node's remote namespaces,
+// besides those by which they belong to it. The policies admit no others.
+type NamespaceMetadata struct {
+	// Labels and Annotations are those of akd's configuration: every namespace has them.
+	Labels      map[string]string
+	Annotations map[string]string
+	// Allowed are the keys that namespaces may have with any value; see
+	// CheckNamespaceKeys. Whoever has akd's credential can set them.
+	Allowed []string
+}
+
+// CheckNamespaceKeys says what is wrong with the keys of labels and annotations that
+// are allowed with any value. One that ends with * stands for all that begin so.
+func CheckNamespaceKeys(keys []string) error {
+	for _, given := range keys {
+		key, isPrefix := strings.CutSuffix(given, "*")
+		if isPrefix {
+			key += "x"
+		}
+		switch {
+		case contract.IsReservedKey(key):
+			return fmt.Errorf("key %q: actual.vk, kubernetes.io and k8s.io are reserved, except app.kubernetes.io", given)
+		case len(validation.IsQualifiedName(strings.ToLower(key))) > 0 || isPrefix && !strings.Contains(key, "/"):
+			return fmt.Errorf("key %q: want a key such as example.com/name, or the beginning of keys with their prefix, such as example.com/*",
+				given)
+		}
+	}
+	return nil
+}
+
 // csiVolume is the prefix of a CSI driver in Values.Volumes.
 const csiVolume = "csi/"
 
@@ -88,7 +118,7 @@ func CheckVolumes(kinds []string) error {
 // Settings returns the annotations of the tenant's ServiceAccount, which are the
 // parameter of the policies.
 func (v *Values) Settings() map[string]string {
-	placement := &v.Placement
+	placement, metadata := &v.Placement, &v.NamespaceMetadata
 	priorities := placement.PriorityClasses()
 	if slices.Contains(priorities, "") && placement.DefaultPriorityClass != "" {
 		priorities = distinct(append(priorities, placement.DefaultPriorityClass))
@@ -96,25 +126,30 @@ func (v *Values) Settings() map[string]string {
 	var moreSelectors []string
 	all := slices.Clone(placement.Tolerations)
 	for _, scheduling := range placement.RuntimeScheduling {
-		moreSelectors = append(moreSelectors, selectors(scheduling.NodeSelector)...)
+		moreSelectors = append(moreSelectors, pairs(scheduling.NodeSelector)...)
 		all = append(all, scheduling.Tolerations...)
 	}
 	lists := map[string][]string{
-		contract.SettingPodSecurity:      v.AtLeast(),
-		contract.SettingNodeSelector:     selectors(placement.NodeSelector),
-		contract.SettingMoreNodeSelector: distinct(moreSelectors),
-		contract.SettingTolerations:      tolerations(all),
-		contract.SettingMoreTolerations:  patterns(placement.MoreTolerations),
-		contract.SettingNodeLabels:       slices.Sorted(slices.Values(placement.NodeLabels)),
-		contract.SettingSchedulers:       slices.Sorted(slices.Values(placement.Schedulers)),
-		contract.SettingPriorityClasses:  priorities,
-		contract.SettingRuntimeClass:     placement.RuntimeClasses(),
-		contract.SettingVolumes:          slices.Sorted(slices.Values(v.Volumes)),
+		contract.SettingPodSecurity:       v.AtLeast(),
+		contract.SettingNamespaceLabels:   pairs(metadata.Labels),
+		contract.SettingNamespaceMetadata: slices.Sorted(slices.Values(metadata.Allowed)),
+		contract.SettingNodeSelector:      pairs(placement.NodeSelector),
+		contract.SettingMoreNodeSelector:  distinct(moreSelectors),
+		contract.SettingTolerations:       tolerations(all),
+		contract.SettingMoreTolerations:   patterns(placement.MoreTolerations),
+		contract.SettingNodeLabels:        slices.Sorted(slices.Values(placement.NodeLabels)),
+		contract.SettingSchedulers:        slices.Sorted(slices.Values(placement.Schedulers)),
+		contract.SettingPriorityClasses:   priorities,
+		contract.SettingRuntimeClass:      placement.RuntimeClasses(),
+		contract.SettingVolumes:           slices.Sorted(slices.Values(v.Volumes)),
 	}
 	if v.MirrorServices {
 		lists[contract.SettingServiceCIDRs], lists[contract.SettingEndpointCIDRs] = v.ServiceCIDRs, v.EndpointCIDRs
 	}
 	settings := map[string]string{}
+	if annotations := pairs(metadata.Annotations); len(annotations) > 0 {
+		settings[contract.SettingNamespaceAnnotations] = strings.Join(annotations, "\n")
+	}
 	for name, list := range lists {
 		if text := strings.Join(list, ","); text != "" {
 			settings[name] = text
@@ -123,10 +158,11 @@ func (v *Values) Settings() map[string]string {
 	return settings
 }
 
-func selectors(labels map[string]string) []string {
+// pairs writes labels or annotations as the policies do.
+func pairs(entries map[string]string) []string {
 	var list []string
-	for _, key := range slices.Sorted(maps.Keys(labels)) {
-		list = append(list, key+"="+labels[key])
+	for _, key := range slices.Sorted(maps.Keys(entries)) {
+		list = append(list, key+"="+entries[key])
 	}
 	return list
 }

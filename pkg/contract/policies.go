@@ -25,10 +25,19 @@ const (
 
 // Annotations of a tenant's ServiceAccount in the remote cluster: the settings with
 // which its node was installed, which are the parameter of the policies. Each is a
-// list with commas. The tenant cannot change them.
+// list with commas, unless it says otherwise. The tenant cannot change them.
 const (
 	// SettingPodSecurity has the Pod Security levels that namespaces may enforce.
 	SettingPodSecurity = Domain + "pod-security"
+	// SettingNamespaceLabels has the KEY=VALUE that every namespace is labelled with.
+	SettingNamespaceLabels = Domain + "namespace-labels"
+	// SettingNamespaceAnnotations has the KEY=VALUE that every namespace is annotated
+	// with, one a line: values have commas.
+	SettingNamespaceAnnotations = Domain + "namespace-annotations"
+	// SettingNamespaceMetadata has the keys of labels and annotations that namespaces
+	// may have with any value, because the remote cluster adds them. One that ends with
+	// * stands for all that begin so.
+	SettingNamespaceMetadata = Domain + "namespace-metadata"
 	// SettingNodeSelector has the KEY=VALUE that every pod selects its nodes by.
 	SettingNodeSelector = Domain + "node-selector"
 	// SettingMoreNodeSelector has those that pods may have in addition, because

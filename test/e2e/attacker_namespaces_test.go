@@ -116,7 +116,8 @@ func namespaceAttacks(own, foreign string) map[string]attack {
 		badUID   = "their label actual.vk/cluster-uid is its UID"
 		stays    = "may not give a namespace finalizers or owners"
 		badLevel = "that enforce one of the Pod Security levels baseline, restricted"
-		more     = "may label a namespace with"
+		more     = "with the installed labels and annotations only, not with label team"
+		reserved = "labels and annotations of actual.vk, kubernetes.io and k8s.io on a namespace but those that it needs"
 		enforce  = "pod-security.kubernetes.io/enforce"
 	)
 	attacks := map[string]attack{
@@ -145,10 +146,11 @@ func namespaceAttacks(own, foreign string) map[string]attack {
 		"create a namespace with another's label":     create(more, func(n *corev1.Namespace) { n.Labels["team"] = "payments" }),
 		"create a namespace with weak Pod Security":   create(badLevel, func(n *corev1.Namespace) { n.Labels[enforce] = "privileged" }),
 		"create a namespace without Pod Security":     create(badLevel, func(n *corev1.Namespace) { delete(n.Labels, enforce) }),
-		"create a namespace with an old Pod Security": create(more, func(n *corev1.Namespace) { n.Labels[enforce+"-version"] = "v1.0" }),
-		"create a namespace with an annotation": create("may not annotate a namespace", func(n *corev1.Namespace) {
-			n.Annotations = map[string]string{}
-			n.Annotations["scheduler.alpha.kubernetes.io/node-selector"] = "a=b"
+		"create a namespace with an old Pod Security": create(reserved, func(n *corev1.Namespace) { n.Labels[enforce+"-version"] = "v1.0" }),
+		"create a namespace with an annotation": create("annotations only, not with annotation openshift.io/node-selector",
+			func(n *corev1.Namespace) { n.Annotations = map[string]string{"openshift.io/node-selector": ""} }),
+		"create a namespace with a selector of nodes": create(reserved, func(n *corev1.Namespace) {
+			n.Annotations = map[string]string{"scheduler.alpha.kubernetes.io/node-selector": "a=b"}
 		}),
 		"delete the victim's namespace":                 remove(foreign),
 		"delete kube-node-lease":                        remove("kube-node-lease"),

@@ -1,6 +1,7 @@
 package policies_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -198,7 +199,10 @@ func TestPodsAsInstalled(t *testing.T) {
 			Change: func(p *corev1.Pod) { p.Spec.Volumes[1].CSI.Driver = "other.example.com" },
 			Wants:  "kinds of volumes only",
 		},
-		"with a longer tolerance": {Change: func(p *corev1.Pod) { p.Spec.Tolerations[1].TolerationSeconds = nil }, Wants: "tolerations only"},
+		"with a longer tolerance": {
+			Change: func(p *corev1.Pod) { p.Spec.Tolerations[1].TolerationSeconds = nil },
+			Wants:  "tolerations only",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pod := whole().DeepCopy()
@@ -395,7 +399,10 @@ func TestNamespaces(t *testing.T) {
 			Wants:  "named by the node, a dash and a hash",
 		},
 		"a short name": {Change: func(n *corev1.Namespace) { n.Name = "thief-abc" }, Wants: "named by the node, a dash and a hash"},
-		"finalizer":    {Change: func(n *corev1.Namespace) { n.Finalizers = []string{"example.org/stays"} }, Wants: "finalizers or owners"},
+		"finalizer": {
+			Change: func(n *corev1.Namespace) { n.Finalizers = []string{"example.org/stays"} },
+			Wants:  "finalizers or owners",
+		},
 		"owner": {Change: func(n *corev1.Namespace) {
 			n.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: "x", UID: "x"}}
 		}, Wants: "finalizers or owners"},
@@ -414,6 +421,120 @@ func TestNamespaces(t *testing.T) {
 	expect(t, s.do(t, request{user: account(thief), old: namespace(thief)}), "")
 	expect(t, s.do(t, request{user: account(thief), old: namespace(victim)}), "namespaces of its own node only")
 	expect(t, s.do(t, request{user: account(thief), object: namespace(thief), old: namespace(thief)}), "and change none")
+}
+
+// asInstalled lists labels and annotations of namespaces, and keys with any value.
+func asInstalled() manifests.Values {
+	return manifests.Values{Node: thief, NamespaceMetadata: manifests.NamespaceMetadata{
+		Labels:      map[string]string{"team": "payments", "app.kubernetes.io/part-of": "shop", "empty": ""},
+		Annotations: map[string]string{"example.com/contact": "a, b = c", "example.com/project": "p1"},
+		Allowed:     []string{"field.cattle.io/projectId", "istio.io/*", "mesh.example.com/re*", "example.com/project"},
+	}}
+}
+
+// A thief of akd's credential gets no label and no annotation but those that install
+// listed, and cannot leave any out: other admission may go by them.
+func TestNamespaceMetadata(t *testing.T) {
+	s := serve(t, asInstalled(), manifests.Values{Node: victim})
+	installed := asInstalled().NamespaceMetadata
+	label := func(key, value string) func(*corev1.Namespace) {
+		return func(n *corev1.Namespace) { n.Labels[key] = value }
+	}
+	annotate := func(key, value string) func(*corev1.Namespace) {
+		return func(n *corev1.Namespace) { n.Annotations[key] = value }
+	}
+	several := func(n *corev1.Namespace) {
+		for _, key := range []string{"c", "a", "b"} {
+			n.Labels[key], n.Annotations[key] = "", ""
+		}
+	}
+	const reserved = "kubernetes.io and k8s.io on a namespace but those that it needs: "
+	for name, attack := range map[string]attacks.Attack[*corev1.Namespace]{
+		"as installed":           {Change: func(*corev1.Namespace) {}},
+		"an allowed label":       {Change: label("field.cattle.io/projectId", "any")},
+		"an allowed annotation":  {Change: annotate("field.cattle.io/projectId", "any, and more")},
+		"an allowed prefix":      {Change: label("istio.io/rev", "stable")},
+		"an allowed beginning":   {Change: annotate("mesh.example.com/revision", "stable")},
+		"a listed key, allowed":  {Change: annotate("example.com/project", "p2")},
+		"an audited level":       {Change: label("pod-security.kubernetes.io/audit", "restricted")},
+		"a warned level":         {Change: label("pod-security.kubernetes.io/warn-version", "latest")},
+		"the name that is set":   {Change: func(n *corev1.Namespace) { n.Labels[corev1.LabelMetadataName] = n.Name }},
+		"an unlisted label":      {Change: label("owner", "thief"), Wants: "annotations only, not with label owner: if"},
+		"another value":          {Change: label("team", "admins"), Wants: "annotations only, not with label team: if"},
+		"a value with more":      {Change: label("team", "payments,owner=thief"), Wants: "annotations only, not with label team: if"},
+		"an unlisted annotation": {Change: annotate("owner", "thief"), Wants: "annotations only, not with annotation owner: if"},
+		"another line": {
+			Change: annotate("example.com/contact", "a, b = c\nx=y"),
+			Wants:  "not with annotation example.com/contact: if",
+		},
+		"part of a list":         {Change: annotate("example.com/contact", "a"), Wants: "not with annotation example.com/contact: if"},
+		"a label as annotation":  {Change: annotate("team", "payments"), Wants: "annotations only, not with annotation team: if"},
+		"an annotation as label": {Change: label("example.com/contact", "a"), Wants: "not with label example.com/contact: if"},
+		"beyond a prefix": {
+			Change: label("istio.io.example.com/rev", "x"),
+			Wants:  "not with label istio.io.example.com/rev: if",
+		},
+		"without the slash":     {Change: label("istio.io.x", "x"), Wants: "not with label istio.io.x: if"},
+		"no key of the pattern": {Change: annotate("mesh.example.com/x", "x"), Wants: "not with annotation mesh.example.com/x: if"},
+		"several, in order": {
+			Change: several,
+			Wants: "not with label a, label b, label c, annotation a, annotation b, annotation c: if the remote cluster adds them, " +
+				"kubectl actual install --allow-namespace-metadata=a,b,c,a,b,c allows them",
+		},
+		"without a label": {
+			Change: func(n *corev1.Namespace) { delete(n.Labels, "team") },
+			Wants:  "without team: see namespaces.labels",
+		},
+		"without an empty one": {
+			Change: func(n *corev1.Namespace) { delete(n.Labels, "empty") },
+			Wants:  "without empty: see namespaces.labels",
+		},
+		"without an annotation": {
+			Change: func(n *corev1.Namespace) { delete(n.Annotations, "example.com/contact") },
+			Wants:  "without example.com/contact",
+		},
+		"without an allowed one": {Change: func(n *corev1.Namespace) { delete(n.Annotations, "example.com/project") }},
+		"an old Pod Security": {
+			Change: label("pod-security.kubernetes.io/enforce-version", "v1.0"),
+			Wants:  reserved + "pod-security.kubernetes.io/enforce-version",
+		},
+		"a selector of nodes": {
+			Change: annotate("scheduler.alpha.kubernetes.io/node-selector", ""),
+			Wants:  reserved + "scheduler.alpha.kubernetes.io/node-selector",
+		},
+		"a label of AK":       {Change: label("actual.vk/other", "x"), Wants: reserved + "actual.vk/other"},
+		"an annotation of AK": {Change: annotate("actual.vk/node-name", "x"), Wants: reserved + "actual.vk/node-name"},
+		"a level as annotation": {
+			Change: annotate("pod-security.kubernetes.io/warn", "x"),
+			Wants:  reserved + "pod-security.kubernetes.io/warn",
+		},
+		"several of Kubernetes": {Change: func(n *corev1.Namespace) {
+			n.Labels["b.k8s.io/x"], n.Labels["a.k8s.io/x"], n.Annotations["c.k8s.io/x"] = "", "", ""
+		}, Wants: reserved + "a.k8s.io/x, b.k8s.io/x, c.k8s.io/x; if a webhook"},
+		"a label of a subproject": {Change: label("sub.k8s.io/x", "x"), Wants: reserved + "sub.k8s.io/x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			made := namespace(thief)
+			maps.Copy(made.Labels, installed.Labels)
+			made.Annotations = maps.Clone(installed.Annotations)
+			attack.Change(made)
+			expect(t, s.do(t, request{user: account(thief), object: made}), attack.Wants)
+		})
+	}
+	bare := namespace(victim)
+	bare.Labels["team"] = "payments"
+	expect(t, s.do(t, request{user: account(victim), object: bare}), "not with label team")
+	expect(t, s.do(t, request{user: account(thief), old: namespace(thief)}), "") // it was made before
+}
+
+// A mistake in the settings opens no key of Kubernetes: the shared policy knows them.
+func TestReservedMetadata(t *testing.T) {
+	values := manifests.Values{Node: thief}
+	values.NamespaceMetadata.Labels = map[string]string{"pod-security.kubernetes.io/enforce-version": "v1.0"}
+	s := serve(t, values)
+	made := namespace(thief)
+	maps.Copy(made.Labels, values.NamespaceMetadata.Labels)
+	expect(t, s.do(t, request{user: account(thief), object: made}), "but those that it needs: pod-security.kubernetes.io/enforce-version")
 }
 
 // Role bindings bind the tenants' roles to the tenant, in its own namespaces.
