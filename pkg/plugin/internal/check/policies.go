@@ -127,7 +127,7 @@ func policiesEffective(ctx context.Context, s *Subject) Finding {
 	if err != nil {
 		return unknown(err)
 	}
-	trials := rights.Trials(owner, namespace, s.Node.Values.MirrorServices)
+	trials := rights.Trials(owner, namespace, &s.Node.Values)
 	err = rights.CheckConfinement(ctx, s.Remote, s.Node.Name, trials)
 	switch {
 	case err == nil:

@@ -70,6 +70,8 @@ func (i *installer) do(ctx context.Context, s step) (outcome string, err error) 
 		return i.awaitPolicies(ctx)
 	case seedRecord:
 		return i.seedRecord(ctx)
+	case markNamespaces:
+		return i.markNamespaces(ctx)
 	case storeCredential:
 		return i.storeCredential(ctx)
 	case awaitAKD:

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
@@ -37,6 +38,10 @@ type nodeOptions struct {
 	quota         map[string]string
 	limits        map[string]string
 
+	namespaceLabels      []string // KEY=VALUE
+	namespaceAnnotations []string // KEY=VALUE
+	namespaceKeys        []string // with any value
+
 	configFile  string
 	localServer string
 	capacity    map[string]string
@@ -58,6 +63,8 @@ type nodeOptions struct {
 		quota    corev1.ResourceList
 		limits   corev1.ResourceList
 		taints   []corev1.Taint
+
+		namespaceLabels, namespaceAnnotations map[string]string
 	}
 }
 
@@ -102,6 +109,12 @@ func (o *nodeOptions) addFlags(flags *pflag.FlagSet, version string) {
 		"let akd create a ResourceQuota in each remote namespace, for example pods=100,requests.cpu=20")
 	flags.StringToStringVar(&o.limits, "limit-range", nil,
 		"let akd create a LimitRange with these container defaults in each remote namespace, for example cpu=500m,memory=256Mi")
+	flags.StringArrayVar(&o.namespaceLabels, "namespace-label", nil,
+		"label of the node's remote namespaces, KEY=VALUE, for example one that a policy of the remote cluster demands; can be repeated")
+	flags.StringArrayVar(&o.namespaceAnnotations, "namespace-annotation", nil, "annotation of these namespaces, KEY=VALUE; can be repeated")
+	flags.StringSliceVar(&o.namespaceKeys, "allow-namespace-metadata", nil,
+		"keys, such as example.com/project or example.com/*, of labels and annotations that webhooks of the remote cluster add to "+
+			"these namespaces; akd may set them to any value")
 	flags.StringVar(&o.configFile, "config", "", "file with akd's configuration, an AKDConfiguration; see docs/configuration.md")
 	flags.StringVar(&o.localServer, "local-server", "",
 		"HOST:PORT at which remote pods reach the local API server (default: the address that the local cluster publishes)")
@@ -168,6 +181,12 @@ func (o *nodeOptions) parse() (err error) {
 	if o.parsed.limits, err = quantities("--limit-range", o.limits); err != nil {
 		return err
 	}
+	if o.parsed.namespaceLabels, err = pairs("--namespace-label", o.namespaceLabels); err != nil {
+		return err
+	}
+	if o.parsed.namespaceAnnotations, err = pairs("--namespace-annotation", o.namespaceAnnotations); err != nil {
+		return err
+	}
 	o.parsed.taints = nil
 	for _, text := range o.taints {
 		taint, err := config.ParseTaint(text)
@@ -177,6 +196,22 @@ func (o *nodeOptions) parse() (err error) {
 		o.parsed.taints = append(o.parsed.taints, taint)
 	}
 	return nil
+}
+
+// pairs reads the values of a flag such as --namespace-label. Annotations have commas.
+func pairs(flag string, given []string) (map[string]string, error) {
+	entries := map[string]string{}
+	for _, text := range given {
+		key, value, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, failure.Usagef("%s %q: want KEY=VALUE", flag, text)
+		}
+		if former, twice := entries[key]; twice && former != value {
+			return nil, failure.Usagef("%s %s: found the values %q and %q; want one", flag, key, former, value)
+		}
+		entries[key] = value
+	}
+	return entries, nil
 }
 
 // quantities reads the value of a flag such as --capacity.
@@ -233,6 +268,7 @@ func (o *nodeOptions) values(found discovered) (manifests.Values, error) {
 		Unconfined:    o.unconfined && !found.policies,
 	}
 	rights.Configure(&values, cfg)
+	values.NamespaceMetadata.Allowed = o.namespaceKeys
 	if len(found.ranges) > 0 {
 		values.ServiceCIDRs, values.EndpointCIDRs = found.ranges, found.endpoints
 	}
@@ -270,6 +306,8 @@ func (o *nodeOptions) edit(found discovered) func(*config.Configuration) {
 		if len(o.parsed.taints) > 0 {
 			cfg.Node.Taints = o.parsed.taints
 		}
+		setAll(&cfg.Namespaces.Labels, o.parsed.namespaceLabels)
+		setAll(&cfg.Namespaces.Annotations, o.parsed.namespaceAnnotations)
 		setAll(&cfg.Namespaces.ResourceQuota, o.parsed.quota)
 		if len(o.parsed.limits) > 0 {
 			cfg.Namespaces.LimitRange = []corev1.LimitRangeItem{{Type: corev1.LimitTypeContainer, Default: o.parsed.limits}}

@@ -85,6 +85,16 @@ func TestConfiguration(t *testing.T) {
 			want: header + "namespaces:\n  limitRange:\n  - default:\n      cpu: 500m\n    type: Container\n  networkPolicy:\n    enabled: true\n" +
 				"  resourceQuota:\n    pods: \"10\"\nnodeName: vk\npods:\n  podSecurity: baseline\nremote:\n  secret: actual-system/vk\n",
 		},
+		"NamespaceMetadata": {
+			reason: "labels of remote namespaces, in addition to those of the file; annotations have commas",
+			file:   "namespaces:\n  labels: {stage: test, team: none}\n",
+			change: func(o *nodeOptions) {
+				o.namespaceLabels = []string{"team=payments", "empty="}
+				o.namespaceAnnotations = []string{"example.com/contact=a, b = c"}
+			},
+			want: header + "namespaces:\n  annotations:\n    example.com/contact: a, b = c\n  labels:\n    empty: \"\"\n    stage: test\n" +
+				"    team: payments\nnodeName: vk\npods:\n  podSecurity: baseline\nremote:\n  secret: actual-system/vk\n",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -119,7 +129,11 @@ func TestValues(t *testing.T) {
 		o.content = []byte("services: mirror\nnamespaces: {networkPolicy: {enabled: true}}\n")
 		o.configFile, o.replicas, o.readNodes, o.unconfined = "akd.yaml", 2, true, true
 		o.serviceCIDRs = []string{"10.96.0.0/16"}
+		o.namespaceLabels, o.namespaceAnnotations, o.namespaceKeys = []string{"team=a"}, []string{"note=b"}, []string{"istio.io/*"}
 	})
+	if err := o.parse(); err != nil {
+		t.Fatal(err)
+	}
 	got, err := o.values(discovered{})
 	if err != nil {
 		t.Fatal(err)
@@ -136,6 +150,11 @@ func TestValues(t *testing.T) {
 		ServiceCIDRs:   []string{"10.96.0.0/16"},
 		Limits:         manifests.Limits{NetworkPolicy: true},
 		Unconfined:     true,
+		NamespaceMetadata: manifests.NamespaceMetadata{
+			Labels:      map[string]string{"team": "a"},
+			Annotations: map[string]string{"note": "b"},
+			Allowed:     []string{"istio.io/*"},
+		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -185,6 +204,31 @@ func TestValidate(t *testing.T) {
 			reason: "a level that is not known allows nothing",
 			change: func(o *nodeOptions) { o.podSecurity = "none" },
 			want:   "pods.podSecurity",
+		},
+		"NamespaceLabel": {
+			reason: "a label has a value, be it empty",
+			change: func(o *nodeOptions) { o.namespaceLabels = []string{"team"} },
+			want:   `--namespace-label "team": want KEY=VALUE`,
+		},
+		"NamespaceLabelTwice": {
+			reason: "which of both is meant is not known",
+			change: func(o *nodeOptions) { o.namespaceLabels = []string{"team=a", "team=b"} },
+			want:   `--namespace-label team: found the values "a" and "b"; want one`,
+		},
+		"NamespaceLevel": {
+			reason: "akd's own labels have other options",
+			change: func(o *nodeOptions) { o.namespaceLabels = []string{"pod-security.kubernetes.io/enforce=privileged"} },
+			want:   "namespaces.labels[pod-security.kubernetes.io/enforce]: not allowed; want another prefix",
+		},
+		"NamespaceAnnotation": {
+			reason: "the policies' parameter has lines",
+			change: func(o *nodeOptions) { o.namespaceAnnotations = []string{"note=a\nb"} },
+			want:   "namespaces.annotations[note]: found",
+		},
+		"NamespaceKey": {
+			reason: "any key would be any power",
+			change: func(o *nodeOptions) { o.namespaceKeys = []string{"*"} },
+			want:   `key "*": want a key`,
 		},
 		"RunIn": {reason: "there are two clusters", change: func(o *nodeOptions) { o.runIn = "nowhere" }, want: `"nowhere"`},
 	}

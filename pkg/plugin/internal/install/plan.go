@@ -22,6 +22,7 @@ const (
 	applyObjects    action = "apply"
 	awaitPolicies   action = "await policies"
 	seedRecord      action = "seed record"
+	markNamespaces  action = "mark namespaces"
 	storeCredential action = "store credential"
 	awaitAKD        action = "await akd"
 	awaitNode       action = "await node"
@@ -86,8 +87,12 @@ func planInstall(values manifests.Values, recorded map[kubeclient.Side][]schema.
 		plan.changes = append(plan.changes,
 			step{name: "remote policies in force", action: awaitPolicies, side: kubeclient.Remote},
 			step{name: "record of namespaces", action: seedRecord, side: kubeclient.Remote},
-			step{name: "credential", action: storeCredential, side: host},
 		)
+		if metadata := &values.NamespaceMetadata; len(metadata.Labels)+len(metadata.Annotations) > 0 {
+			plan.changes = append(plan.changes,
+				step{name: "labels and annotations of namespaces", action: markNamespaces, side: kubeclient.Remote})
+		}
+		plan.changes = append(plan.changes, step{name: "credential", action: storeCredential, side: host})
 	}
 	plan.changes = append(plan.changes, step{name: string(host) + " akd", action: applyObjects, side: host, objects: akd})
 	if chosen.wait && !chosen.dryRun {

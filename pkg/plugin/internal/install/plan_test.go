@@ -96,6 +96,24 @@ func TestPlanInstall(t *testing.T) {
 				"local akd | apply local: Deployment",
 			},
 		},
+		"NamespaceLabels": {
+			reason: "namespaces that exist are not akd's to change",
+			values: manifests.Values{
+				Node:              "vk",
+				ClusterUID:        "here",
+				NamespaceMetadata: manifests.NamespaceMetadata{Labels: map[string]string{"team": "payments"}},
+			},
+			changes: []string{
+				name,
+				"remote rights | apply remote: " + remoteRights,
+				"local rights | apply local: " + localRights,
+				"remote policies in force | await policies remote",
+				"record of namespaces | seed record remote",
+				"labels and annotations of namespaces | mark namespaces remote",
+				"credential | store credential local",
+				"local akd | apply local",
+			},
+		},
 		"TakeOver": {
 			reason: "the other cluster's akd loses its credential before anything is applied for this one",
 			values: manifests.Values{Node: "vk", ClusterUID: "here"},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,8 +41,10 @@ func (i *installer) awaitPolicies(ctx context.Context) (string, error) {
 	if len(servers) == 0 {
 		servers, rounds, outcome = []*kubeclient.Cluster{remote}, roundsBalanced, fmt.Sprintf("%d times in a row", roundsBalanced)
 	}
-	return outcome, kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
+	var hints []string // of what failed last
+	err = kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
 		trials, err := i.trials(ctx)
+		hints = failure.Hints(err)
 		if errors.Is(err, kubeclient.ErrMayNotActAsAKD) {
 			return false, "", err
 		}
@@ -64,6 +65,10 @@ func (i *installer) awaitPolicies(ctx context.Context) (string, error) {
 		}
 		return true, "", nil
 	})
+	for _, hint := range hints {
+		err = failure.Hintf(err, "%s", hint)
+	}
+	return outcome, err
 }
 
 // trials are those of every policy of the node. Pods and Services are tried in the
@@ -74,7 +79,7 @@ func (i *installer) trials(ctx context.Context) ([]rights.Trial, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rights.Trials(owner, namespace, i.values.MirrorServices), nil
+	return rights.Trials(owner, namespace, &i.values), nil
 }
 
 // openNamespace has akd create the remote namespace of actual-system and give
@@ -87,9 +92,9 @@ func (i *installer) openNamespace(ctx context.Context, owner contract.Owner) (st
 	name := contract.RemoteNamespace(owner.Node, contract.SystemNamespace)
 	namespace, err := akd.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		made := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: owner.NamespaceLabels(contract.SystemNamespace)}}
-		made.Labels[contract.LabelPodSecurity] = i.values.PodSecurity
+		made := rights.Namespace(owner, &i.values, contract.SystemNamespace)
 		namespace, err = akd.CoreV1().Namespaces().Create(ctx, made, metav1.CreateOptions{})
+		err = failure.Hintf(err, "%s", rights.OnRefusedNamespace)
 	}
 	switch {
 	case err != nil:

@@ -12,6 +12,7 @@ import (
 // makes it need.
 func Configure(values *manifests.Values, cfg *config.Configuration) {
 	values.PodSecurity = string(cfg.Pods.PodSecurity)
+	values.NamespaceMetadata.Labels, values.NamespaceMetadata.Annotations = cfg.Namespaces.Labels, cfg.Namespaces.Annotations
 	values.Placement.NodeSelector, values.Placement.Tolerations = cfg.Pods.NodeSelector, cfg.Pods.Tolerations
 	values.Placement.RuntimeClass, values.Placement.PriorityClass = cfg.Pods.RuntimeClassName, cfg.Pods.PriorityClassName
 	placement := &cfg.Pods.Placement
@@ -26,3 +27,7 @@ func Configure(values *manifests.Values, cfg *config.Configuration) {
 		NetworkPolicy: cfg.Namespaces.NetworkPolicy.Enabled,
 	}
 }
+
+// OnRefusedNamespace is what to do if the remote cluster refuses akd a namespace.
+const OnRefusedNamespace = "if the remote cluster demands labels or annotations of namespaces, or adds some, install with --namespace-label " +
+	"or --namespace-annotation KEY=VALUE, or with --allow-namespace-metadata KEY for those with any value"

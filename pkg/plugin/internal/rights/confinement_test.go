@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/rights"
@@ -54,7 +55,7 @@ func TestCheckConfinement(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			trials := rights.Trials(contract.Owner{Node: "vk", ClusterUID: "here"}, "", false)[:1]
+			trials := rights.Trials(contract.Owner{Node: "vk", ClusterUID: "here"}, "", &manifests.Values{})[:1]
 			err := rights.CheckConfinement(t.Context(), remote(t, tc.refusal, tc.allowed), "vk", trials)
 			got := ""
 			switch {

@@ -2,6 +2,7 @@ package rights
 
 import (
 	"context"
+	"maps"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -10,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
@@ -25,13 +27,26 @@ type Trial struct {
 // anyLevel is a Pod Security level that every node may use.
 const anyLevel = "restricted"
 
+// Namespace returns the remote namespace that akd creates for a local one.
+func Namespace(owner contract.Owner, values *manifests.Values, local string) *corev1.Namespace {
+	labels := map[string]string{}
+	maps.Copy(labels, values.NamespaceMetadata.Labels)
+	maps.Copy(labels, owner.NamespaceLabels(local))
+	labels[contract.LabelPodSecurity] = values.PodSecurity
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name:        contract.RemoteNamespace(owner.Node, local),
+		Labels:      labels,
+		Annotations: maps.Clone(values.NamespaceMetadata.Annotations),
+	}}
+}
+
 // Trials returns a trial for each policy that confines the akd of a node, including,
 // if it mirrors Services, those that confine them. Pods and Services are tried in one
 // of the node's namespaces, and left out if that is empty.
-func Trials(owner contract.Owner, namespace string, mirrorsServices bool) []Trial {
+func Trials(owner contract.Owner, namespace string, values *manifests.Values) []Trial {
 	trials := []Trial{
-		{contract.PolicyNamespaces, "namespaces", foreignNamespace},
-		{contract.PolicySettings, "namespaces", foreignCluster(owner)},
+		{contract.PolicyNamespaces, "namespaces", foreignNamespace(owner, values)},
+		{contract.PolicySettings, "namespaces", foreignCluster(owner, values)},
 		{contract.PolicyRoleBindings, "rolebindings", foreignBinding(owner)},
 		{contract.PolicyTokens, "serviceaccounts", longToken(owner)},
 		{contract.PolicyObjects, "configmaps", foreignRecord(owner)},
@@ -40,7 +55,7 @@ func Trials(owner contract.Owner, namespace string, mirrorsServices bool) []Tria
 		return trials
 	}
 	trials = append(trials, Trial{contract.PolicyPods, "pods", boundPod(owner, namespace)})
-	if mirrorsServices {
+	if values.MirrorServices {
 		trials = append(trials,
 			Trial{contract.PolicyServices, "services", externalService(owner, namespace)},
 			Trial{contract.PolicyEndpointSlices, "endpointslices", namedEndpoints(owner, namespace)})
@@ -50,20 +65,23 @@ func Trials(owner contract.Owner, namespace string, mirrorsServices bool) []Tria
 
 func dryRun() metav1.CreateOptions { return metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}} }
 
-func foreignNamespace(ctx context.Context, akd kubernetes.Interface) error {
-	foreign := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "not-a-tenants-"}}
-	_, err := akd.CoreV1().Namespaces().Create(ctx, foreign, dryRun())
-	return err
+// foreignNamespace asks for a namespace that is not the node's. It has what policies of
+// the remote cluster may demand: they are not what is tried.
+func foreignNamespace(owner contract.Owner, values *manifests.Values) func(context.Context, kubernetes.Interface) error {
+	return func(ctx context.Context, akd kubernetes.Interface) error {
+		foreign := Namespace(owner, values, "not-a-tenants")
+		foreign.Name, foreign.GenerateName = "", "not-a-tenants-"
+		maps.DeleteFunc(foreign.Labels, func(key, _ string) bool { return contract.IsReservedKey(key) })
+		_, err := akd.CoreV1().Namespaces().Create(ctx, foreign, dryRun())
+		return err
+	}
 }
 
 // foreignCluster asks for a namespace that is the node's in all but its cluster.
-func foreignCluster(owner contract.Owner) func(context.Context, kubernetes.Interface) error {
+func foreignCluster(owner contract.Owner, values *manifests.Values) func(context.Context, kubernetes.Interface) error {
 	owner.ClusterUID = "not-the-installed-one"
 	return func(ctx context.Context, akd kubernetes.Interface) error {
-		foreign := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-			Name:   contract.RemoteNamespace(owner.Node, "not-a-tenants"),
-			Labels: owner.NamespaceLabels("not-a-tenants"),
-		}}
+		foreign := Namespace(owner, values, "not-a-tenants")
 		foreign.Labels[contract.LabelPodSecurity] = anyLevel
 		_, err := akd.CoreV1().Namespaces().Create(ctx, foreign, dryRun())
 		return err
