@@ -128,9 +128,15 @@ func (c *Remote) GetNamespace(ctx context.Context, name string) (*corev1.Namespa
 	return namespace, nil
 }
 
-// CreateNamespace creates a namespace and returns it as stored.
+// CreateNamespace creates a namespace and returns it as stored. If admission denies it,
+// the error also says how to give it the labels and annotations that may be demanded.
 func (c *Remote) CreateNamespace(ctx context.Context, namespace *corev1.Namespace) (*corev1.Namespace, error) {
 	created, err := c.client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
+	if deniedByAdmission(err) {
+		return nil, fmt.Errorf("create remote namespace %s: %w; "+
+			"kubectl actual install --namespace-label and --namespace-annotation give it the labels and annotations that the remote cluster demands",
+			namespace.Name, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("create remote namespace %s: %w", namespace.Name, err)
 	}
