@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -70,6 +71,8 @@ func reasonFor(err error) string {
 		return "RemoteForbidden"
 	case apierrors.ReasonForError(err) != metav1.StatusReasonUnknown:
 		return "Remote" + string(apierrors.ReasonForError(err))
+	case cluster.HasRefused(err): // a webhook that gives no reason
+		return "RemoteForbidden"
 	}
 	return "RemoteUnavailable"
 }
