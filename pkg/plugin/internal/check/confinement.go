@@ -17,7 +17,9 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/rights"
 )
 
-func confinementChecks() []Check {
+func confinementChecks() []Check { return slices.Concat(policyChecks(), akdRightsChecks()) }
+
+func policyChecks() []Check {
 	remoteNode := []string{"remote-reachable", "node-installed"}
 	policies := []string{"remote-reachable", "node-installed", "remote-policies-supported"}
 	return []Check{
@@ -53,11 +55,24 @@ func confinementChecks() []Check {
 			examine: policiesEffective,
 		},
 		{
+			ID:      "namespaces-admitted",
+			Title:   "the remote cluster admits akd's namespaces",
+			Early:   true,
+			Needs:   []string{"local-reachable", "remote-reachable"},
+			examine: namespacesAdmitted,
+		},
+		{
 			ID:      "pod-security",
 			Title:   "the remote cluster enforces Pod Security",
 			Needs:   remoteNode,
 			examine: podSecurity,
 		},
+	}
+}
+
+func akdRightsChecks() []Check {
+	remoteNode := []string{"remote-reachable", "node-installed"}
+	return []Check{
 		{
 			ID:      "akd-local-rights",
 			Title:   "akd has its rights in the local cluster",

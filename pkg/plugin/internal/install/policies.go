@@ -41,34 +41,49 @@ func (i *installer) awaitPolicies(ctx context.Context) (string, error) {
 	if len(servers) == 0 {
 		servers, rounds, outcome = []*kubeclient.Cluster{remote}, roundsBalanced, fmt.Sprintf("%d times in a row", roundsBalanced)
 	}
-	var hints []string // of what failed last
+	var last error
 	err = kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
-		trials, err := i.trials(ctx)
-		hints = failure.Hints(err)
-		if errors.Is(err, kubeclient.ErrMayNotActAsAKD) {
-			return false, "", err
-		}
-		if err != nil {
-			return false, err.Error(), nil //nolint:nilerr // akd's rights lag behind
-		}
-		for range rounds {
-			for _, server := range servers {
-				err := rights.CheckConfinement(ctx, server, i.options.node, trials)
-				if errors.Is(err, kubeclient.ErrMayNotActAsAKD) {
-					return false, "", failure.Hintf(err,
-						"ask an administrator of the remote cluster for that right: install tests with it whether akd is confined")
-				}
-				if err != nil {
-					return false, err.Error(), nil //nolint:nilerr // the policies, or akd's rights, lag behind
-				}
-			}
+		last = i.checkPolicies(ctx, servers, rounds)
+		switch {
+		case errors.Is(last, kubeclient.ErrMayNotActAsAKD):
+			return false, "", last
+		case last != nil:
+			return false, last.Error(), nil //nolint:nilerr // the policies, or akd's rights, lag behind
 		}
 		return true, "", nil
 	})
-	for _, hint := range hints {
+	for _, hint := range failure.Hints(last) {
 		err = failure.Hintf(err, "%s", hint)
 	}
 	return outcome, err
+}
+
+// checkPolicies returns nil if each policy refuses akd what is not its own, a number of
+// times on each API server, and if akd gets a namespace.
+func (i *installer) checkPolicies(ctx context.Context, servers []*kubeclient.Cluster, rounds int) error {
+	const onForbidden = "ask an administrator of the remote cluster for that right: install tests with it whether akd is confined"
+	trials, err := i.trials(ctx)
+	if err != nil {
+		return err
+	}
+	for range rounds {
+		for _, server := range servers {
+			err := rights.CheckConfinement(ctx, server, i.options.node, trials)
+			if errors.Is(err, kubeclient.ErrMayNotActAsAKD) {
+				return failure.Hintf(err, onForbidden)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	// The one in which pods are tried may be older than the policies, and than what the
+	// remote cluster demands.
+	err = rights.TryNamespace(ctx, i.both.Remote, i.both.Owner(i.options.node), &i.values)
+	if rights.IsDenied(err) {
+		return failure.Hintf(fmt.Errorf("open a namespace as akd: %w", err), "%s", rights.OnRefusedNamespace)
+	}
+	return nil
 }
 
 // trials are those of every policy of the node. Pods and Services are tried in the

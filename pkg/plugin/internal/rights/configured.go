@@ -27,7 +27,3 @@ func Configure(values *manifests.Values, cfg *config.Configuration) {
 		NetworkPolicy: cfg.Namespaces.NetworkPolicy.Enabled,
 	}
 }
-
-// OnRefusedNamespace is what to do if the remote cluster refuses akd a namespace.
-const OnRefusedNamespace = "if the remote cluster demands labels or annotations of namespaces, or adds some, install with --namespace-label " +
-	"or --namespace-annotation KEY=VALUE, or with --allow-namespace-metadata KEY for those with any value"

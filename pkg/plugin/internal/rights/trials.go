@@ -27,19 +27,6 @@ type Trial struct {
 // anyLevel is a Pod Security level that every node may use.
 const anyLevel = "restricted"
 
-// Namespace returns the remote namespace that akd creates for a local one.
-func Namespace(owner contract.Owner, values *manifests.Values, local string) *corev1.Namespace {
-	labels := map[string]string{}
-	maps.Copy(labels, values.NamespaceMetadata.Labels)
-	maps.Copy(labels, owner.NamespaceLabels(local))
-	labels[contract.LabelPodSecurity] = values.PodSecurity
-	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name:        contract.RemoteNamespace(owner.Node, local),
-		Labels:      labels,
-		Annotations: maps.Clone(values.NamespaceMetadata.Annotations),
-	}}
-}
-
 // Trials returns a trial for each policy that confines the akd of a node, including,
 // if it mirrors Services, those that confine them. Pods and Services are tried in one
 // of the node's namespaces, and left out if that is empty.
@@ -69,7 +56,7 @@ func dryRun() metav1.CreateOptions { return metav1.CreateOptions{DryRun: []strin
 // the remote cluster may demand: they are not what is tried.
 func foreignNamespace(owner contract.Owner, values *manifests.Values) func(context.Context, kubernetes.Interface) error {
 	return func(ctx context.Context, akd kubernetes.Interface) error {
-		foreign := Namespace(owner, values, "not-a-tenants")
+		foreign := Namespace(owner, values, nobodys)
 		foreign.Name, foreign.GenerateName = "", "not-a-tenants-"
 		maps.DeleteFunc(foreign.Labels, func(key, _ string) bool { return contract.IsReservedKey(key) })
 		_, err := akd.CoreV1().Namespaces().Create(ctx, foreign, dryRun())
@@ -81,7 +68,7 @@ func foreignNamespace(owner contract.Owner, values *manifests.Values) func(conte
 func foreignCluster(owner contract.Owner, values *manifests.Values) func(context.Context, kubernetes.Interface) error {
 	owner.ClusterUID = "not-the-installed-one"
 	return func(ctx context.Context, akd kubernetes.Interface) error {
-		foreign := Namespace(owner, values, "not-a-tenants")
+		foreign := Namespace(owner, values, nobodys)
 		foreign.Labels[contract.LabelPodSecurity] = anyLevel
 		_, err := akd.CoreV1().Namespaces().Create(ctx, foreign, dryRun())
 		return err
