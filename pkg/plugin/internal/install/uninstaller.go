@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/servingrequest"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/ranges"
 )
@@ -200,14 +201,14 @@ func (u *uninstaller) removeNode(ctx context.Context, local *kubeclient.Cluster)
 }
 
 func (u *uninstaller) removeRequests(ctx context.Context, local *kubeclient.Cluster) error {
-	requests := local.Client.CertificatesV1().CertificateSigningRequests()
+	requests, server := local.Client.CertificatesV1().CertificateSigningRequests(), servingrequest.Server{Node: u.owner.Node}
 	found, err := requests.List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return fmt.Errorf("list certificate requests: %w", err)
 	}
 	for i := range found.Items {
 		request := &found.Items[i]
-		if request.Spec.Username != nodeUser(u.owner.Node) {
+		if request.Spec.Username != server.User() {
 			continue
 		}
 		if err := u.count(requests.Delete(ctx, request.Name, kubeclient.Exactly(request))); err != nil {

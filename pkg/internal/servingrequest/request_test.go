@@ -1,4 +1,4 @@
-package install
+package servingrequest
 
 import (
 	"crypto/ecdsa"
@@ -18,14 +18,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// knownServer is the node vk, whose akd has one pod.
-func knownServer() server {
-	return server{
-		node:      "vk",
-		hostname:  "vk",
-		reported:  []string{"192.0.2.5", "fd00::5", "vk", "192.0.2.1", "kubernetes"},
-		addresses: []string{"192.0.2.5", "fd00::5"},
-	}
+// knownServer is the node vk, whose akd has one pod, and the addresses of that pod.
+func knownServer() (server Server, addresses []string) {
+	return Server{Node: "vk", Hostname: "vk", Signer: certificatesv1.KubeletServingSignerName}, []string{"192.0.2.5", "fd00::5"}
 }
 
 // What is approved is signed: the signer does not ask who the subject is, and the
@@ -113,7 +108,7 @@ func TestCheckRequest(t *testing.T) {
 			request: with(func(r *x509.CertificateRequest) { r.Subject.OrganizationalUnit = []string{"admins"} }),
 		},
 		"Address": {
-			reason: "not even the node reports it", want: "it requests 192.0.2.9, which is not an address of the node",
+			reason: "nobody's address", want: "it requests 192.0.2.9, but akd's pods have 192.0.2.5, fd00::5",
 			request: with(func(r *x509.CertificateRequest) { r.IPAddresses = []net.IP{net.ParseIP("192.0.2.9")} }),
 		},
 		"ForgedAddress": {
@@ -169,7 +164,8 @@ func TestCheckRequest(t *testing.T) {
 			if tc.spec != nil {
 				tc.spec(&request.Spec)
 			}
-			err = knownServer().check(request)
+			server, addresses := knownServer()
+			err = server.Check(request, addresses)
 			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
 				t.Errorf("%s: error %v, want %q", tc.reason, err, tc.want)
 			}

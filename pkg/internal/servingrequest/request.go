@@ -1,4 +1,4 @@
-package install
+package servingrequest
 
 import (
 	"crypto/x509"
@@ -11,28 +11,50 @@ import (
 	"strings"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
 )
 
-// server is the kubelet API of a node, as far as it is known without asking akd.
-type server struct {
-	node      string
-	hostname  string   // as the node was installed
-	reported  []string // addresses that the node reports, which akd writes
-	addresses []string // of akd's own pods, which the kubelets under them write
+// nodesGroup is the group of all nodes.
+const nodesGroup = "system:nodes"
+
+// Server is the kubelet API of a node, as far as it is known without asking akd.
+type Server struct {
+	Node     string
+	Hostname string // as the node was installed
+	Signer   string
 }
 
-// check compares a request with what is known of its requester: the signer does not,
-// and what it signs is trusted by the local API server. A thief of the node's identity
-// could otherwise get a certificate for the address of another kubelet, or of the API
-// server, by writing that address into the Node.
+// User is who makes the node's requests.
+func (s Server) User() string { return "system:node:" + s.Node }
+
+// Awaits reports whether the node has made a request that nobody has decided on.
+func (s Server) Awaits(request *certificatesv1.CertificateSigningRequest) bool {
+	return request.Spec.Username == s.User() && request.Spec.SignerName == s.Signer && len(request.Status.Conditions) == 0
+}
+
+// Approve adds the condition that approves a request. Only UpdateApproval stores it.
+func Approve(request *certificatesv1.CertificateSigningRequest, reason, message string) {
+	request.Status.Conditions = append(request.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
+		Type:    certificatesv1.CertificateApproved,
+		Status:  corev1.ConditionTrue,
+		Reason:  reason,
+		Message: message,
+	})
+}
+
+// Check returns nil if a request is the node's own, and otherwise the reason why not.
+// addresses are those of akd's own pods. It compares a request with what is known of its
+// requester: the signer does not. A thief of the node's identity could otherwise get a
+// certificate for the address of another kubelet, or of the API server: the addresses of
+// the Node prove nothing, because whoever makes the request writes them.
 // https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#kubernetes-signers
-func (s server) check(request *certificatesv1.CertificateSigningRequest) error {
-	user := nodeUser(s.node)
+func (s Server) Check(request *certificatesv1.CertificateSigningRequest, addresses []string) error {
+	user := s.User()
 	if request.Spec.Username != user || !slices.Contains(request.Spec.Groups, nodesGroup) {
 		return fmt.Errorf("it was made by %s, not by the node", request.Spec.Username)
 	}
-	if request.Spec.SignerName != certificatesv1.KubeletServingSignerName {
-		return fmt.Errorf("it is for the signer %s, not for %s", request.Spec.SignerName, certificatesv1.KubeletServingSignerName)
+	if request.Spec.SignerName != s.Signer {
+		return fmt.Errorf("it is for the signer %s, not for %s", request.Spec.SignerName, s.Signer)
 	}
 	if err := checkUsages(request.Spec.Usages); err != nil {
 		return err
@@ -55,7 +77,7 @@ func (s server) check(request *certificatesv1.CertificateSigningRequest) error {
 	if err := checkKinds(parsed); err != nil {
 		return err
 	}
-	return s.checkNames(parsed)
+	return s.checkNames(parsed, addresses)
 }
 
 // checkUsages accepts what the signer does: what a server needs, and no client.
@@ -91,34 +113,24 @@ func checkKinds(parsed *x509.CertificateRequest) error {
 	return nil
 }
 
-// checkNames demands of each name that the node reports it, and that it is known not
-// only from the node.
-func (s server) checkNames(parsed *x509.CertificateRequest) error {
-	requested := slices.Clone(parsed.DNSNames)
-	for _, ip := range parsed.IPAddresses {
-		requested = append(requested, ip.String())
-	}
-	if len(requested) == 0 {
+// checkNames demands of each name that it is known not only from the node.
+func (s Server) checkNames(parsed *x509.CertificateRequest, addresses []string) error {
+	if len(parsed.DNSNames)+len(parsed.IPAddresses) == 0 {
 		return errors.New("it requests no name and no address")
 	}
-	for _, name := range requested {
-		if !slices.Contains(s.reported, name) {
-			return fmt.Errorf("it requests %s, which is not an address of the node", name)
-		}
-	}
 	for _, name := range parsed.DNSNames {
-		if name != s.hostname {
-			return fmt.Errorf("it requests the name %s, but the node was installed as %s", name, s.hostname)
+		if name != s.Hostname {
+			return fmt.Errorf("it requests the name %s, but the node was installed as %s", name, s.Hostname)
 		}
 	}
 	for _, ip := range parsed.IPAddresses {
-		proven := slices.ContainsFunc(s.addresses, func(address string) bool {
+		proven := slices.ContainsFunc(addresses, func(address string) bool {
 			parsed, err := netip.ParseAddr(address)
 			return err == nil && parsed.Unmap().String() == ip.String()
 		})
 		if !proven {
-			return fmt.Errorf("it requests %s, which the node reports, but akd's pods have %s: "+
-				"if akd is reached there, compare and approve it yourself", ip, orNone(s.addresses))
+			return fmt.Errorf("it requests %s, but akd's pods have %s: if akd is reached there, compare and approve it yourself",
+				ip, orNone(addresses))
 		}
 	}
 	return nil
