@@ -16,6 +16,7 @@ import (
 	"strings"
 	"text/template"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -55,6 +56,11 @@ type Values struct {
 	MemoryLimit string
 	// Config is akd's configuration, an AKDConfiguration in YAML.
 	Config string
+
+	// Hostname and Signer are what the node's serving certificate is for, and from whom:
+	// those of akd's configuration. Empty means the node's name and
+	// kubernetes.io/kubelet-serving.
+	Hostname, Signer string
 
 	// ReadNodes lets akd list the remote cluster's nodes to find the node's
 	// capacity. Otherwise the configuration has to give it.
@@ -170,6 +176,7 @@ func (v *Values) complete() error {
 		return fmt.Errorf("%d replicas of akd: want 1 or more", v.Replicas)
 	}
 	v.Replicas = max(v.Replicas, 1)
+	v.Hostname, v.Signer = cmp.Or(v.Hostname, v.Node), cmp.Or(v.Signer, certificatesv1.KubeletServingSignerName)
 	if err := v.completeMemory(); err != nil {
 		return err
 	}

@@ -257,6 +257,7 @@ func (s assembler) certificates(spec node.Spec) (*kubeletapi.Certificates, error
 		NodeName:  s.cfg.NodeName,
 		Addresses: spec.Addresses,
 		Client:    s.clients.node,
+		Signer:    settings.Signer,
 		Dir:       settings.Directory,
 		CertFile:  settings.CertFile,
 		KeyFile:   settings.KeyFile,

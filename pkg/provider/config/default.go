@@ -3,6 +3,7 @@ package config
 import (
 	"time"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -17,7 +18,7 @@ func Default() *Configuration {
 		Pods:       PodsConfiguration{PodSecurity: PodSecurityBaseline},
 		KubeletAPI: KubeletAPIConfiguration{
 			Port:           10250,
-			Certificate:    CertificateConfiguration{Mode: CertificateCSR},
+			Certificate:    CertificateConfiguration{Mode: CertificateCSR, Signer: certificatesv1.KubeletServingSignerName},
 			MaxConnections: 4096,
 			MaxStreams:     1024,
 		},

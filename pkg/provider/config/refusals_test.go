@@ -289,6 +289,21 @@ logging: {level: warn}
 				`akd.yaml:5: node.capacity[pods]: found "9223372036854775807"; want less than 8Ei`,
 			},
 		},
+		"Signer": {
+			reason: "The API server would refuse every request of akd, or sign for a client.",
+			text:   minimal + "kubeletAPI: {certificate: {signer: kubelet-serving}}\n",
+			want: []string{
+				`akd.yaml:5: kubeletAPI.certificate.signer: found "kubelet-serving"; want DOMAIN/NAME, such as kubernetes.io/kubelet-serving`,
+			},
+		},
+		"ClientSigner": {
+			reason: "Its certificates are for clients.",
+			text:   minimal + "kubeletAPI: {certificate: {signer: kubernetes.io/kube-apiserver-client-kubelet}}\n",
+			want: []string{
+				`akd.yaml:5: kubeletAPI.certificate.signer: found "kubernetes.io/kube-apiserver-client-kubelet"; want ` +
+					`kubernetes.io/kubelet-serving or a signer of another domain: this one signs no certificates of servers`,
+			},
+		},
 		"NullElements": {
 			reason: "In a list or a map, nothing would become a capacity of 0 or an empty label.",
 			text:   minimal + "node:\n  capacity: {cpu: }\n  labels: {a: ~}\n  clusterDNS: [null]\n",

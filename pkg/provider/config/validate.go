@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -144,10 +145,28 @@ func (c CertificateConfiguration) validate(path *field.Path) field.ErrorList {
 			all = append(all, field.Invalid(at, file.value, "want nothing, because mode is not files"))
 		}
 	}
+	if c.Mode == CertificateCSR {
+		all = append(all, validateSigner(c.Signer, path.Child("signer"))...)
+	}
 	if c.Mode != CertificateCSR && c.Directory != "" {
 		all = append(all, field.Invalid(path.Child("directory"), c.Directory, "want nothing, because mode is not csr"))
 	}
 	return all
+}
+
+// validateSigner allows what the API server does, and of Kubernetes' own signers only the
+// one for servers.
+// https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#signers
+func validateSigner(signer string, path *field.Path) field.ErrorList {
+	domain, name, _ := strings.Cut(signer, "/")
+	switch {
+	case !strings.Contains(domain, ".") || len(validation.IsDNS1123Subdomain(domain)) > 0 || len(validation.IsDNS1123Subdomain(name)) > 0:
+		return field.ErrorList{field.Invalid(path, signer, "want DOMAIN/NAME, such as "+certificatesv1.KubeletServingSignerName)}
+	case domain == "kubernetes.io" && signer != certificatesv1.KubeletServingSignerName:
+		return field.ErrorList{field.Invalid(path, signer,
+			"want "+certificatesv1.KubeletServingSignerName+" or a signer of another domain: this one signs no certificates of servers")}
+	}
+	return nil
 }
 
 func (l LimitsConfiguration) validate(path *field.Path) field.ErrorList {

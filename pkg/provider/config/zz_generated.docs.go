@@ -4,10 +4,13 @@ package config
 
 var map_CertificateConfiguration = map[string]string{
 	"": "CertificateConfiguration says where the serving certificate comes from.",
-	"mode": "Source of the serving certificate. With csr, akd requests it from the signer " +
-		"kubernetes.io/kubelet-serving of the local cluster, and uses a self-signed one until somebody " +
-		"approves the request. With selfSigned, akd generates one, which clients that verify certificates " +
-		"reject. With files, akd reads certFile and keyFile, and reads them again if they change.",
+	"mode": "Source of the serving certificate. With csr, akd requests it from a signer of the local cluster, " +
+		"and uses a self-signed one until somebody approves the request. With selfSigned, akd generates one, " +
+		"which clients that verify certificates reject. With files, akd reads certFile and keyFile, and " +
+		"reads them again if they change.",
+	"signer": "Signer of the local cluster that signs the certificate, DOMAIN/NAME. For mode csr. It must sign " +
+		"certificates of servers, with the subject of a kubelet. In EKS, kubernetes.io/kubelet-serving signs " +
+		"for machines of EC2 only: use beta.eks.amazonaws.com/app-serving.",
 	"directory": "Directory where akd stores the certificate and its key across restarts in mode csr. If empty, akd " +
 		"keeps them in memory, and makes a new request at each start.",
 	"certFile": "Path of the certificate and its chain in PEM format. For mode files.",

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/cert"
@@ -29,9 +28,8 @@ import (
 type CertificateMode string
 
 const (
-	// CertificateCSR requests a certificate from the signer
-	// kubernetes.io/kubelet-serving of the local cluster, and uses a self-signed one
-	// until the request is approved.
+	// CertificateCSR requests a certificate from a signer of the local cluster, and uses
+	// a self-signed one until the request is approved.
 	CertificateCSR CertificateMode = "csr"
 	// CertificateSelfSigned generates a self-signed certificate.
 	CertificateSelfSigned CertificateMode = "selfSigned"
@@ -49,6 +47,8 @@ type CertificateConfig struct {
 	// Client creates and watches CertificateSigningRequests as the user
 	// system:node:<node>: the signer accepts no other. For mode csr.
 	Client kubernetes.Interface
+	// Signer is whom the certificate is requested from. For mode csr.
+	Signer string
 	// Dir stores the signed certificate and its key (mode 0600) across restarts. If it
 	// is empty, both are in memory only, and each start makes a new request.
 	Dir string
@@ -106,8 +106,8 @@ func NewCertificates(cfg CertificateConfig) (*Certificates, error) {
 			return nil, err
 		}
 	case CertificateCSR:
-		if cfg.Client == nil {
-			return nil, errors.New("serving certificate by CSR needs a client of the local cluster")
+		if cfg.Client == nil || cfg.Signer == "" {
+			return nil, errors.New("serving certificate by CSR needs a client of the local cluster and a signer")
 		}
 		var err error
 		if c.store, err = c.openStore(); err != nil {
@@ -132,7 +132,7 @@ func (c *Certificates) makeManager(stopping *atomic.Bool) error {
 		Ctx:              &ctx,
 		ClientsetFn:      func(*tls.Certificate) (kubernetes.Interface, error) { return c.cfg.Client, nil },
 		GetTemplate:      c.request,
-		SignerName:       certificatesv1.KubeletServingSignerName,
+		SignerName:       c.cfg.Signer,
 		GetUsages:        certificate.DefaultKubeletServingGetUsages,
 		CertificateStore: c.store,
 	})
@@ -248,7 +248,7 @@ func (c *Certificates) State() CertificateState {
 	case c.cfg.Mode == CertificateCSR && selfSigned:
 		state.Message = fmt.Sprintf("self-signed until the CertificateSigningRequest of system:node:%s for signer %s is approved: "+
 			"check its names, then run `kubectl certificate approve`",
-			c.cfg.NodeName, certificatesv1.KubeletServingSignerName)
+			c.cfg.NodeName, c.cfg.Signer)
 	}
 	return state
 }

@@ -89,6 +89,7 @@ func TestSelfSignedUntilApproved(t *testing.T) {
 				NodeName:  nodeName,
 				Addresses: nodeAddresses,
 				Client:    client,
+				Signer:    "example.com/serving",
 				Dir:       dir,
 				Logger:    slog.New(slog.DiscardHandler),
 			})
@@ -144,6 +145,7 @@ func TestCleanStopIsNoError(t *testing.T) {
 		NodeName:  nodeName,
 		Addresses: nodeAddresses,
 		Client:    signer(t, newAuthority(t), func() bool { return false }),
+		Signer:    certificatesv1.KubeletServingSignerName,
 		Logger:    slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err != nil {
@@ -183,7 +185,7 @@ func (b *lockedBuffer) String() string {
 
 func checkRequest(t *testing.T, request *certificatesv1.CertificateSigningRequest) {
 	t.Helper()
-	if request.Spec.SignerName != "kubernetes.io/kubelet-serving" {
+	if request.Spec.SignerName != "example.com/serving" {
 		t.Errorf("signer %s", request.Spec.SignerName)
 	}
 	block, _ := pem.Decode(request.Spec.Request)

@@ -136,6 +136,8 @@ func TestFindNodeReadsInstallation(t *testing.T) {
 		[]runtime.Object{served("vk"), akd("vk"), configured("vk", `services: mirror
 pods: {podSecurity: restricted}
 local: {apiServer: "192.0.2.1:6443"}
+node: {hostname: vk.example.com}
+kubeletAPI: {certificate: {signer: example.com/serving}}
 namespaces: {networkPolicy: {enabled: true}}
 `)},
 		[]runtime.Object{configMap(contract.RecordName("vk"), "vk-shop", "shop")})
@@ -149,6 +151,8 @@ namespaces: {networkPolicy: {enabled: true}}
 		ClusterUID:     "here",
 		RunIn:          manifests.RunInLocal,
 		PodSecurity:    "restricted",
+		Hostname:       "vk.example.com",
+		Signer:         "example.com/serving",
 		MirrorServices: true,
 		ServiceCIDRs:   []string{"192.0.2.0/24"},
 		EndpointCIDRs:  []string{"198.51.100.0/24"},

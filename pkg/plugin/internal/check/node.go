@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/servingrequest"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/inspect"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
@@ -232,6 +234,15 @@ func (n *Node) certificateSigned() bool {
 	return condition == nil || condition.Status == corev1.ConditionTrue
 }
 
+// server is what is known of the node's kubelet API without asking akd.
+func (n *Node) server() servingrequest.Server {
+	return servingrequest.Server{
+		Node:     n.Name,
+		Hostname: cmp.Or(n.Values.Hostname, n.Name),
+		Signer:   cmp.Or(n.Values.Signer, certificatesv1.KubeletServingSignerName),
+	}
+}
+
 // servingCertificate warns: pods run without a signed certificate, and each akd at
 // another address needs one.
 func servingCertificate(ctx context.Context, s *Subject) Finding {
@@ -242,14 +253,15 @@ func servingCertificate(ctx context.Context, s *Subject) Finding {
 	if condition.Status == corev1.ConditionTrue {
 		return ok("%s", condition.Message)
 	}
+	server := s.Node.server()
 	requests, err := s.Local.Client.CertificatesV1().CertificateSigningRequests().List(ctx,
-		metav1.ListOptions{FieldSelector: "spec.signerName=" + certificatesv1.KubeletServingSignerName})
+		metav1.ListOptions{FieldSelector: "spec.signerName=" + server.Signer})
 	if err != nil {
 		return warning(s.installCommand(), "%s", condition.Message)
 	}
 	for i := range requests.Items {
 		request := &requests.Items[i]
-		if request.Spec.Username == "system:node:"+s.Node.Name && len(request.Status.Conditions) == 0 {
+		if server.Awaits(request) {
 			return warning("approve it: "+s.installCommand(), "certificate signing request %s is not approved", request.Name)
 		}
 	}

@@ -287,11 +287,17 @@ func TestServingCertificate(t *testing.T) {
 	kind := contract.ConditionServingCertificateSigned
 	request := &certificatesv1.CertificateSigningRequest{
 		ObjectMeta: metav1.ObjectMeta{Name: "csr-1"},
-		Spec:       certificatesv1.CertificateSigningRequestSpec{Username: "system:node:vk"},
+		Spec: certificatesv1.CertificateSigningRequestSpec{
+			Username:   "system:node:vk",
+			SignerName: certificatesv1.KubeletServingSignerName,
+		},
 	}
+	elsewhere := request.DeepCopy()
+	elsewhere.Name, elsewhere.Spec.SignerName = "csr-2", "example.com/serving"
 	cases := map[string]struct {
 		reason     string
 		conditions []corev1.NodeCondition
+		signer     string
 		local      []runtime.Object
 		level      Level
 		found, fix string
@@ -318,11 +324,22 @@ func TestServingCertificate(t *testing.T) {
 			found:      "csr-1 is not approved",
 			fix:        "approve it: " + install,
 		},
+		"Signer": {
+			reason:     "akd requests from another signer: those of Kubernetes' own are an earlier akd's",
+			conditions: []corev1.NodeCondition{condition(kind, corev1.ConditionFalse, "", "self-signed")},
+			signer:     "example.com/serving",
+			local:      []runtime.Object{request, elsewhere},
+			level:      LevelWarning,
+			found:      "csr-2 is not approved",
+			fix:        "approve it: " + install,
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := servingCertificate(t.Context(), subject(tc.local, nil, tc.conditions...))
+			s := subject(tc.local, nil, tc.conditions...)
+			s.Node.Values.Signer = tc.signer
+			got := servingCertificate(t.Context(), s)
 			expect(t, tc.reason, got, tc.level, tc.found, tc.fix)
 		})
 	}

@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 	nodeutil "k8s.io/component-helpers/node/util"
 
@@ -24,7 +23,7 @@ import (
 // elsewhere has another.
 func (i *installer) approve(ctx context.Context, node *corev1.Node) (pending string, err error) {
 	client := i.both.Local.Client.CertificatesV1().CertificateSigningRequests()
-	server := i.server()
+	server := servingrequest.Server{Node: node.Name, Hostname: i.values.Hostname, Signer: i.values.Signer}
 	requests, err := client.List(ctx, metav1.ListOptions{FieldSelector: "spec.signerName=" + server.Signer})
 	if err != nil {
 		return "", fmt.Errorf("list certificate requests: %w", err)
@@ -68,14 +67,4 @@ func approveRequest(ctx context.Context, local kubernetes.Interface, request *ce
 		return fmt.Errorf("approve certificate request %s: %w", request.Name, err)
 	}
 	return nil
-}
-
-// server is what is known of the node's kubelet API without asking akd.
-func (i *installer) server() servingrequest.Server {
-	hostname, _, _ := unstructured.NestedString(i.options.fields, "node", "hostname")
-	return servingrequest.Server{
-		Node:     i.options.node,
-		Hostname: cmp.Or(hostname, i.options.node),
-		Signer:   certificatesv1.KubeletServingSignerName,
-	}
 }

@@ -145,6 +145,8 @@ func TestValues(t *testing.T) {
 		PodSecurity:    "baseline",
 		RunIn:          manifests.RunInLocal,
 		Replicas:       2,
+		Hostname:       "vk",
+		Signer:         "kubernetes.io/kubelet-serving",
 		ReadNodes:      true,
 		MirrorServices: true,
 		ServiceCIDRs:   []string{"10.96.0.0/16"},

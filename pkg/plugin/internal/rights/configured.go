@@ -1,6 +1,7 @@
 package rights
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -20,6 +21,7 @@ func Configure(values *manifests.Values, cfg *config.Configuration) {
 	values.Placement.Schedulers = placement.Schedulers
 	values.Placement.MoreRuntimeClasses = slices.Collect(maps.Values(placement.RuntimeClasses))
 	values.Placement.MorePriorityClasses = slices.Collect(maps.Values(placement.PriorityClasses))
+	values.Hostname, values.Signer = cmp.Or(cfg.Node.Hostname, cfg.NodeName), cfg.KubeletAPI.Certificate.Signer
 	values.MirrorServices = cfg.Services == config.ServicesMirror
 	values.Limits = manifests.Limits{
 		ResourceQuota: len(cfg.Namespaces.ResourceQuota) > 0,

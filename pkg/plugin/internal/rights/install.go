@@ -1,8 +1,10 @@
 package rights
 
 import (
+	"cmp"
 	"context"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -70,7 +72,7 @@ func ToInstall(side kubeclient.Side, values manifests.Values, objects []*unstruc
 		Right{Verb: "delete", Resource: "pods", Namespace: contract.SystemNamespace},
 		Right{Verb: "list", Group: certificates, Resource: "certificatesigningrequests"},
 		Right{Verb: "update", Group: certificates, Resource: "certificatesigningrequests", Subresource: "approval"},
-		Right{Verb: "approve", Group: certificates, Resource: "signers", Name: "kubernetes.io/kubelet-serving"},
+		Right{Verb: "approve", Group: certificates, Resource: "signers", Name: cmp.Or(values.Signer, certificatesv1.KubeletServingSignerName)},
 	)
 }
 
