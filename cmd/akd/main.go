@@ -38,6 +38,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "approve" {
+		return runApprove(ctx, args[1:], stdout, stderr)
+	}
 	flags := pflag.NewFlagSet("akd", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	bound := config.BindFlags(flags)
@@ -71,6 +74,7 @@ remote cluster.
 Usage:
   akd --node-name NAME --local-kubeconfig FILE --remote-kubeconfig FILE [flags]
   akd --config FILE [flags]
+  akd approve --node-name NAME [flags]    approve the node's requests for certificates
 
 Examples:
   # Serve the node vk-ak-example, with a kubeconfig for each cluster

@@ -48,6 +48,15 @@ const (
 // is a DNS label of at most 63 characters.
 const MaxNodeName = 46
 
+// ApproverName returns the name of the Deployment of a node's approver in
+// SystemNamespace, and of its ServiceAccount. Node names contain no dot.
+func ApproverName(node string) string { return node + ".approver" }
+
+// AKDSelector returns the label selector of the pods of a node's akd.
+func AKDSelector(node string) string {
+	return "app.kubernetes.io/name=akd," + LabelNodeName + "=" + node
+}
+
 // RecordName returns the name of the ConfigMap in SystemNamespace that records a
 // node's remote namespaces. Its keys are remote names, its values local names.
 // Node names contain no dot, so the name cannot be that of another node's object.

@@ -28,7 +28,7 @@ const (
 
 // AKDPods selects the pods of a node's akd.
 func AKDPods(node string) metav1.ListOptions {
-	return metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=akd," + contract.LabelNodeName + "=" + node}
+	return metav1.ListOptions{LabelSelector: contract.AKDSelector(node)}
 }
 
 // AccountUser is the user that a node's akd is in a cluster, before it acts as
