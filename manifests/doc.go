@@ -6,7 +6,7 @@
 //
 //	Values ──→ local/*.yaml  ──→ objects for the cluster that the node joins
 //	       ├─→ remote/*.yaml ──→ objects for the cluster whose kubelets run the pods
-//	       └─→ akd/*.yaml    ──→ akd, in one of the two
+//	       └─→ akd/*.yaml    ──→ akd, in one of the two; its approver, in the first
 //
 // The files are meant to be read: they are text/template over Values, with one
 // rule per comment. All values go through quote, so that none is read as YAML.

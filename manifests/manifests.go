@@ -61,6 +61,9 @@ type Values struct {
 	// those of akd's configuration. Empty means the node's name and
 	// kubernetes.io/kubelet-serving.
 	Hostname, Signer string
+	// ApproveCertificates adds an approver of the node's serving certificates, with an
+	// identity of its own. akd must run in the local cluster.
+	ApproveCertificates bool
 
 	// ReadNodes lets akd list the remote cluster's nodes to find the node's
 	// capacity. Otherwise the configuration has to give it.
@@ -143,6 +146,9 @@ func render(values Values, folder, cluster string) ([]*unstructured.Unstructured
 	}
 	if values.RunIn == cluster && values.Image != "" {
 		names = append(names, "akd/30-akd.yaml")
+		if values.ApproveCertificates {
+			names = append(names, "akd/40-approver.yaml")
+		}
 	}
 	var objects []*unstructured.Unstructured
 	for _, name := range names {
@@ -171,6 +177,10 @@ func (v *Values) complete() error {
 	}
 	if v.RunIn != RunInLocal && v.RunIn != RunInRemote {
 		return fmt.Errorf("cluster %q to run akd in: want %s or %s", v.RunIn, RunInLocal, RunInRemote)
+	}
+	if v.ApproveCertificates && v.RunIn != RunInLocal {
+		return errors.New("an approver of akd's certificates must run in the local cluster: whoever administers the remote one could " +
+			"otherwise have certificates approved that the local cluster trusts")
 	}
 	if v.Replicas < 0 {
 		return fmt.Errorf("%d replicas of akd: want 1 or more", v.Replicas)
@@ -348,4 +358,17 @@ func decode(stream io.Reader) ([]*unstructured.Unstructured, error) {
 			objects = append(objects, object)
 		}
 	}
+}
+
+// ApproverPolicy returns the name of the policy that ties a node's approver to the node,
+// and of its binding.
+func ApproverPolicy(node string) string { return "approver." + node + ".actual.vk" }
+
+// Approver returns the objects of Local that belong to a node's approver, in the order in
+// which Local applies them.
+func Approver(node string) ([]*unstructured.Unstructured, error) {
+	objects, err := Local(Values{Node: node, Image: "any", ApproveCertificates: true})
+	return slices.DeleteFunc(objects, func(object *unstructured.Unstructured) bool {
+		return object.GetLabels()["app.kubernetes.io/component"] != "approver"
+	}), err
 }

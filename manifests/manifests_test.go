@@ -28,6 +28,8 @@ func TestGolden(t *testing.T) {
 	}
 	replicas := akd
 	replicas.Replicas, replicas.MirrorServices = 2, true
+	approver := akd
+	approver.ApproveCertificates, approver.Hostname, approver.Signer = true, "vk.example.com", "example.com/serving"
 	there := akd
 	there.RunIn = manifests.RunInRemote
 	cases := map[string]struct {
@@ -36,6 +38,7 @@ func TestGolden(t *testing.T) {
 	}{
 		"local":             {reason: "akd runs in the local cluster", values: akd},
 		"local-replicas":    {reason: "two akds, one of which waits", values: replicas},
+		"local-approver":    {reason: "akd's certificate needs no person", values: approver},
 		"local-identity":    {reason: "akd runs in the remote cluster", values: there},
 		"remote-akd":        {reason: "likewise, as the remote cluster sees it", values: there},
 		"remote":            {reason: "the defaults: nothing optional", values: manifests.Values{Node: "vk-ak-example", ClusterUID: cluster}},
@@ -188,6 +191,11 @@ func TestBadValues(t *testing.T) {
 			reason: "an unknown level would allow nothing",
 			values: manifests.Values{ClusterUID: cluster, Node: "a", PodSecurity: "none"},
 			want:   "privileged, baseline, restricted",
+		},
+		"approver elsewhere": {
+			reason: "the remote administrator would have its credential",
+			values: manifests.Values{ClusterUID: cluster, Node: "a", RunIn: manifests.RunInRemote, ApproveCertificates: true},
+			want:   "must run in the local cluster",
 		},
 		"bad cluster": {
 			reason: "there are two", values: manifests.Values{ClusterUID: cluster, Node: "a", RunIn: "both"}, want: "local or remote",

@@ -65,6 +65,9 @@ become this cluster's. akd then deletes the pods in them that no local pod needs
   # Run two akds, and keep away pods that do not tolerate the node
   kubectl actual install vk-ak-example --remote-context=remote --replicas=2 --taint=actual.vk/node=true:NoSchedule
 
+  # Let nobody have to approve akd's certificate after akd has moved to another address
+  kubectl actual install vk-ak-example --remote-context=remote --approve-certificates
+
   # Check on the servers what would be installed
   kubectl actual install vk-ak-example --remote-context=remote --dry-run=server`,
 		Args: command.OneNode,
@@ -210,6 +213,11 @@ func (i *installer) connect(ctx context.Context, found *discovered) (outcome str
 	o.clusterUID = string(i.both.Local.UID)
 	if found.policies, err = checkPolicies(i.both.Remote, o.unconfined); err != nil {
 		return "", err
+	}
+	if o.approveCertificates {
+		if err := checkLocalPolicies(i.both.Local); err != nil {
+			return "", err
+		}
 	}
 	if o.readsRemoteNodes() {
 		if found.nodes, err = o.readRemoteNodes(ctx, i.both.Remote); err != nil {

@@ -74,6 +74,10 @@ func (i *installer) do(ctx context.Context, s step) (outcome string, err error) 
 		return i.markNamespaces(ctx)
 	case storeCredential:
 		return i.storeCredential(ctx)
+	case removeApprover:
+		return i.removeApprover(ctx)
+	case awaitApprover:
+		return "", i.awaitApprover(ctx)
 	case awaitAKD:
 		return "", i.awaitAKD(ctx)
 	case awaitNode:

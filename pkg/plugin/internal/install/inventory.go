@@ -69,7 +69,7 @@ func withRecord(objects []*unstructured.Unstructured, recorded []schema.GroupKin
 	account := -1
 	for i, object := range objects {
 		kinds = append(kinds, object.GroupVersionKind().GroupKind())
-		if object.GetKind() == "ServiceAccount" {
+		if object.GetKind() == "ServiceAccount" && account < 0 { // akd's comes first
 			account = i
 		}
 	}

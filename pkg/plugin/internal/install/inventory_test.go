@@ -69,6 +69,20 @@ func TestWithRecord(t *testing.T) {
 	}
 }
 
+// The approver has an account, too: the record stays on akd's.
+func TestRecordIsOnAKDsAccount(t *testing.T) {
+	objects, err := manifests.Local(manifests.Values{Node: "vk", Image: "akd", ApproveCertificates: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, object := range withRecord(objects, nil) {
+		recorded := object.GetAnnotations()[contract.AnnotationInstalledKinds] != ""
+		if want := object.GetKind() == "ServiceAccount" && object.GetName() == "vk"; recorded != want {
+			t.Errorf("%s: has a record: %t", kubeclient.Title(object), recorded)
+		}
+	}
+}
+
 // What is recorded is what is read.
 func TestReadKinds(t *testing.T) {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{

@@ -1,6 +1,7 @@
 package install
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -31,6 +32,8 @@ type nodeOptions struct {
 	podSecurity string
 	unconfined  bool
 	volumes     []string
+
+	approveCertificates bool
 
 	readNodes     bool
 	readMetrics   bool
@@ -101,6 +104,8 @@ func (o *nodeOptions) addFlags(flags *pflag.FlagSet, version string) {
 			"akd's credential then reaches every namespace of it")
 	flags.StringSliceVar(&o.volumes, "allow-volume", nil,
 		"kinds of volumes, such as nfs or csi/DRIVER, that pods may have in addition to those without an identity of the remote cluster")
+	flags.BoolVar(&o.approveCertificates, "approve-certificates", false,
+		"run an approver of akd's serving certificate in the local cluster, so that nobody has to approve it after akd has moved")
 	flags.BoolVar(&o.readNodes, "read-nodes", false, "let akd list the remote nodes and follow their capacity, labels and features")
 	flags.BoolVar(&o.readMetrics, "read-metrics", false, "let akd read the usage of its pods from the remote metrics API")
 	flags.BoolVar(&o.networkPolicy, "network-policy", false,
@@ -154,6 +159,11 @@ func (o *nodeOptions) complete(args []string) error {
 func (o *nodeOptions) validate() error {
 	if err := contract.CheckNodeName(o.node); err != nil {
 		return failure.Usage(err)
+	}
+	if o.approveCertificates && o.runIn == manifests.RunInRemote {
+		err := errors.New("--approve-certificates needs --run-in=local: in the remote cluster, its administrators would have the credential " +
+			"of an approver, and with it certificates that the local cluster trusts")
+		return failure.Usage(failure.Hintf(err, "leave it out, and run install again after akd has moved: it approves the certificate"))
 	}
 	if o.services != "" && !slices.Contains(config.ServicesMode("").Values(), o.services) {
 		return failure.Usagef("--services %q: want mirror, shared or none", o.services)
@@ -252,6 +262,10 @@ func (o *nodeOptions) values(found discovered) (manifests.Values, error) {
 	if err != nil {
 		return manifests.Values{}, err
 	}
+	if mode := cfg.KubeletAPI.Certificate.Mode; o.approveCertificates && mode != config.CertificateCSR {
+		return manifests.Values{}, failure.Usagef("--approve-certificates: akd requests no certificate, because its configuration has "+
+			"kubeletAPI.certificate.mode %s: leave out one of them", mode)
+	}
 	values := manifests.Values{
 		Node:          o.node,
 		ClusterUID:    o.clusterUID,
@@ -266,6 +280,8 @@ func (o *nodeOptions) values(found discovered) (manifests.Values, error) {
 		EndpointCIDRs: o.endpointCIDRs,
 		Volumes:       o.volumes,
 		Unconfined:    o.unconfined && !found.policies,
+
+		ApproveCertificates: o.approveCertificates,
 	}
 	rights.Configure(&values, cfg)
 	values.NamespaceMetadata.Allowed = o.namespaceKeys

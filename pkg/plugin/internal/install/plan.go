@@ -24,7 +24,9 @@ const (
 	seedRecord      action = "seed record"
 	markNamespaces  action = "mark namespaces"
 	storeCredential action = "store credential"
+	removeApprover  action = "remove approver"
 	awaitAKD        action = "await akd"
+	awaitApprover   action = "await approver"
 	awaitNode       action = "await node"
 	probeNode       action = "probe node"
 )
@@ -95,14 +97,26 @@ func planInstall(values manifests.Values, recorded map[kubeclient.Side][]schema.
 		plan.changes = append(plan.changes, step{name: "credential", action: storeCredential, side: host})
 	}
 	plan.changes = append(plan.changes, step{name: string(host) + " akd", action: applyObjects, side: host, objects: akd})
+	if !values.ApproveCertificates && !chosen.dryRun && hadApprover(recorded[kubeclient.Local]) {
+		plan.changes = append(plan.changes, step{name: "no approver of certificates", action: removeApprover, side: kubeclient.Local})
+	}
 	if chosen.wait && !chosen.dryRun {
 		plan.checks = []step{
 			{name: "akd runs", action: awaitAKD, side: host},
 			{name: "node is ready", action: awaitNode, side: kubeclient.Local},
 			{name: "probe pod runs", action: probeNode, side: kubeclient.Local},
 		}
+		if values.ApproveCertificates {
+			plan.checks = append(plan.checks, step{name: "approver runs", action: awaitApprover, side: kubeclient.Local})
+		}
 	}
 	return plan, nil
+}
+
+// hadApprover reports whether an approver has ever been installed: nothing else of a node
+// is a policy in the local cluster.
+func hadApprover(recorded []schema.GroupKind) bool {
+	return slices.ContainsFunc(recorded, func(kind schema.GroupKind) bool { return kind.Kind == "ValidatingAdmissionPolicy" })
 }
 
 // render returns the manifests of one side.

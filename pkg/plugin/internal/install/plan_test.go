@@ -1,6 +1,7 @@
 package install
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,11 +48,12 @@ func TestPlanInstall(t *testing.T) {
 		"probe pod runs | probe node local",
 	}
 	cases := map[string]struct {
-		reason  string
-		values  manifests.Values
-		chosen  choices
-		changes []string
-		checks  []string
+		reason   string
+		values   manifests.Values
+		chosen   choices
+		recorded []schema.GroupKind // in the local cluster
+		changes  []string
+		checks   []string
 	}{
 		"Local": {
 			reason: "rights come with their policies, the credential when these are in force, akd at last",
@@ -142,10 +144,41 @@ func TestPlanInstall(t *testing.T) {
 				"local akd | apply local: Deployment PodDisruptionBudget",
 			},
 		},
+		"Approver": {
+			reason: "its policy comes before its rights, and itself when all is there",
+			values: manifests.Values{Node: "vk", ClusterUID: "here", Image: "akd", ApproveCertificates: true},
+			chosen: choices{wait: true},
+			changes: []string{
+				name,
+				"remote rights | apply remote: " + remoteRights,
+				"local rights | apply local: " + localRights + " ServiceAccount ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding " +
+					"Role RoleBinding ClusterRole ClusterRoleBinding ConfigMap",
+				"remote policies in force | await policies remote",
+				"record of namespaces | seed record remote",
+				"credential | store credential local",
+				"local akd | apply local: Deployment Deployment",
+			},
+			checks: append(slices.Clone(checks), "approver runs | await approver local"),
+		},
+		"NoApprover": {
+			reason:   "what an earlier install has granted is taken back",
+			values:   manifests.Values{Node: "vk", ClusterUID: "here", Image: "akd"},
+			recorded: []schema.GroupKind{{Kind: "ValidatingAdmissionPolicy", Group: "admissionregistration.k8s.io"}},
+			changes: []string{
+				name,
+				"remote rights | apply remote: " + remoteRights,
+				"local rights | apply local: " + localRights + " ConfigMap",
+				"remote policies in force | await policies remote",
+				"record of namespaces | seed record remote",
+				"credential | store credential local",
+				"local akd | apply local: Deployment",
+				"no approver of certificates | remove approver local",
+			},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			plan, err := planInstall(tc.values, nil, tc.chosen)
+			plan, err := planInstall(tc.values, map[kubeclient.Side][]schema.GroupKind{kubeclient.Local: tc.recorded}, tc.chosen)
 			if err != nil {
 				t.Fatal(err)
 			}
