@@ -44,7 +44,7 @@ func All() []Category {
 		{"Clusters", clusterChecks()},
 		{"Rights", rightsChecks()},
 		{"Confinement of akd", confinementChecks()},
-		{"Node and akd", nodeChecks()},
+		{"Node and akd", append(nodeChecks(), certificateChecks()...)},
 		{"Pods", podChecks()},
 	}
 }

@@ -61,6 +61,13 @@ func clusterChecks() []Check {
 			examine: policiesSupported,
 		},
 		{
+			ID:      "local-policies-supported",
+			Title:   "the local cluster supports admission policies",
+			Early:   true,
+			Needs:   []string{"local-reachable"},
+			examine: localPoliciesSupported,
+		},
+		{
 			ID:    "version-skew",
 			Title: "the clusters' versions are compatible",
 			Early: true,
@@ -105,6 +112,18 @@ func policiesSupported(_ context.Context, s *Subject) Finding {
 		return failed("upgrade the remote cluster to Kubernetes 1.30 or later; "+
 			"if akd may access all of it, install with --allow-unconfined-remote",
 			"%s has no ValidatingAdmissionPolicy, which confines akd to its own namespaces", s.Remote.Version)
+	}
+	return ok("")
+}
+
+// localPoliciesSupported skips: only an approver of certificates needs them there.
+func localPoliciesSupported(_ context.Context, s *Subject) Finding {
+	has, err := s.Local.HasPolicies()
+	if err != nil {
+		return unknown(err)
+	}
+	if !has {
+		return skipped("%s has no ValidatingAdmissionPolicy, which install %s needs", s.Local.Version, approveFlag)
 	}
 	return ok("")
 }

@@ -47,6 +47,9 @@ func findNode(ctx context.Context, s *Subject) (Node, Finding) {
 	case node.Object != nil && node.Object.Labels[contract.LabelNode] == "":
 		return *node, failed(s.Commands.ActualLocal("nodes"), "node %s is not served by akd", node.Name)
 	}
+	if err := node.findApprover(ctx, s.Local); err != nil {
+		return *node, failed("", "%s", err)
+	}
 	if err := node.readInstallation(ctx, s.Clusters); err != nil {
 		return *node, failed(subject.installCommand(), "%s", err)
 	}
@@ -113,6 +116,18 @@ func (n *Node) findAKD(ctx context.Context, both kubeclient.Clusters) error {
 			n.Host, n.Peer = both.Remote, both.Local
 		}
 		return nil
+	}
+	return nil
+}
+
+// findApprover looks for the approver of the node's certificates.
+func (n *Node) findApprover(ctx context.Context, local *kubeclient.Cluster) error {
+	approver, err := local.Client.AppsV1().Deployments(contract.SystemNamespace).Get(ctx, contract.ApproverName(n.Name), metav1.GetOptions{})
+	switch {
+	case err == nil && approver.Labels[contract.LabelNodeName] == n.Name:
+		n.Approver = approver
+	case err != nil && !apierrors.IsNotFound(err):
+		return fmt.Errorf("local cluster: get the deployment of the approver: %w", err)
 	}
 	return nil
 }

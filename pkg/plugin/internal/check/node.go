@@ -1,14 +1,12 @@
 package check
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
-	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,7 +14,6 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
-	"github.com/actual-kubelets/actual-kubelets/pkg/internal/servingrequest"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/inspect"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
@@ -76,12 +73,6 @@ func nodeChecks() []Check {
 			Title:   "the local API server reaches akd's kubelet API",
 			Needs:   installed,
 			examine: kubeletAPI,
-		},
-		{
-			ID:      "serving-certificate",
-			Title:   "the certificate of the kubelet API is signed",
-			Needs:   installed,
-			examine: servingCertificate,
 		},
 		{
 			ID:      "metrics-api",
@@ -232,40 +223,6 @@ func kubeletAddress(node *corev1.Node) string {
 func (n *Node) certificateSigned() bool {
 	condition := n.condition(contract.ConditionServingCertificateSigned)
 	return condition == nil || condition.Status == corev1.ConditionTrue
-}
-
-// server is what is known of the node's kubelet API without asking akd.
-func (n *Node) server() servingrequest.Server {
-	return servingrequest.Server{
-		Node:     n.Name,
-		Hostname: cmp.Or(n.Values.Hostname, n.Name),
-		Signer:   cmp.Or(n.Values.Signer, certificatesv1.KubeletServingSignerName),
-	}
-}
-
-// servingCertificate warns: pods run without a signed certificate, and each akd at
-// another address needs one.
-func servingCertificate(ctx context.Context, s *Subject) Finding {
-	condition := s.Node.condition(contract.ConditionServingCertificateSigned)
-	if condition == nil {
-		return skipped("the node has no condition %s", contract.ConditionServingCertificateSigned)
-	}
-	if condition.Status == corev1.ConditionTrue {
-		return ok("%s", condition.Message)
-	}
-	server := s.Node.server()
-	requests, err := s.Local.Client.CertificatesV1().CertificateSigningRequests().List(ctx,
-		metav1.ListOptions{FieldSelector: "spec.signerName=" + server.Signer})
-	if err != nil {
-		return warning(s.installCommand(), "%s", condition.Message)
-	}
-	for i := range requests.Items {
-		request := &requests.Items[i]
-		if server.Awaits(request) {
-			return warning("approve it: "+s.installCommand(), "certificate signing request %s is not approved", request.Name)
-		}
-	}
-	return warning(s.installCommand(), "%s", condition.Message)
 }
 
 // metricsAPI makes the requests of kubectl top. Without a metrics server there is

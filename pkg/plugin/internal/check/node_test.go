@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -281,6 +282,52 @@ func TestAKDReachesRemote(t *testing.T) {
 	}
 }
 
+// since is a request that was made at a time.
+func since(request *certificatesv1.CertificateSigningRequest, made time.Time) *certificatesv1.CertificateSigningRequest {
+	request = request.DeepCopy()
+	request.CreationTimestamp = metav1.NewTime(made)
+	return request
+}
+
+// An approver that no policy ties to its node is worse than none.
+func TestCertificateApprover(t *testing.T) {
+	t.Parallel()
+	const install = "kubectl actual install vk --approve-certificates --remote-context=there"
+	const logs = "see why: kubectl logs deployment/vk.approver -n actual-system"
+	meta := metav1.ObjectMeta{Name: "approver.vk.actual.vk"}
+	tied := []runtime.Object{
+		&admissionregistrationv1.ValidatingAdmissionPolicy{ObjectMeta: meta},
+		&admissionregistrationv1.ValidatingAdmissionPolicyBinding{ObjectMeta: meta},
+	}
+	cases := map[string]struct {
+		reason     string
+		approver   *appsv1.Deployment
+		local      []runtime.Object
+		level      Level
+		found, fix string
+	}{
+		"None":  {reason: "nobody has asked for one", level: LevelSkipped, found: "without --approve-certificates"},
+		"Works": {reason: "as it should be", approver: replicas(1), local: tied, level: LevelOK, found: "1 of 1"},
+		"Untied": {
+			reason: "the binding is gone", approver: replicas(1), local: tied[:1],
+			level: LevelFailed, found: "every node's", fix: install,
+		},
+		"Down": {reason: "pods run", approver: replicas(0), local: tied, level: LevelWarning, found: "0 of 1", fix: logs},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := subject(tc.local, nil)
+			s.Node.Approver = tc.approver
+			expect(t, tc.reason, certificateApprover(t.Context(), s), tc.level, tc.found, tc.fix)
+		})
+	}
+}
+
+func replicas(ready int32) *appsv1.Deployment {
+	return &appsv1.Deployment{Status: appsv1.DeploymentStatus{ReadyReplicas: ready}}
+}
+
 func TestServingCertificate(t *testing.T) {
 	t.Parallel()
 	const install = "kubectl actual install vk --remote-context=there"
@@ -298,6 +345,7 @@ func TestServingCertificate(t *testing.T) {
 		reason     string
 		conditions []corev1.NodeCondition
 		signer     string
+		approver   *appsv1.Deployment
 		local      []runtime.Object
 		level      Level
 		found, fix string
@@ -333,12 +381,46 @@ func TestServingCertificate(t *testing.T) {
 			found:      "csr-2 is not approved",
 			fix:        "approve it: " + install,
 		},
+		"Left": {
+			reason:     "the approver says why in its log, and install must not remove it",
+			conditions: []corev1.NodeCondition{condition(kind, corev1.ConditionFalse, "", "self-signed")},
+			approver:   &appsv1.Deployment{},
+			local:      []runtime.Object{request},
+			level:      LevelWarning,
+			found:      "csr-1 is not approved",
+			fix: "see why its approver leaves it: kubectl logs deployment/vk.approver -n actual-system\n" +
+				"or let install judge it: kubectl actual install vk --approve-certificates --remote-context=there",
+		},
+		"Hangs": {
+			reason:     "the next certificate is not signed, or it is not akd who asks",
+			conditions: []corev1.NodeCondition{condition(kind, corev1.ConditionTrue, "", "valid")},
+			local:      []runtime.Object{since(request, now().Add(-2*requestHangs))},
+			level:      LevelWarning,
+			found:      "csr-1 is not approved",
+			fix:        "approve it: " + install,
+		},
+		"Fresh": {
+			reason:     "somebody may be about to approve it",
+			conditions: []corev1.NodeCondition{condition(kind, corev1.ConditionTrue, "", "valid")},
+			local:      []runtime.Object{since(request, now().Add(-time.Second))},
+			level:      LevelOK,
+			found:      "valid",
+		},
+		"Gone": {
+			reason: "an akd has asked that is gone",
+			conditions: []corev1.NodeCondition{
+				{Type: kind, Status: corev1.ConditionTrue, Message: "valid", LastTransitionTime: metav1.NewTime(now().Add(-requestHangs))},
+			},
+			local: []runtime.Object{since(request, now().Add(-2*requestHangs))},
+			level: LevelOK,
+			found: "valid",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := subject(tc.local, nil, tc.conditions...)
-			s.Node.Values.Signer = tc.signer
+			s.Node.Values.Signer, s.Node.Approver = tc.signer, tc.approver
 			got := servingCertificate(t.Context(), s)
 			expect(t, tc.reason, got, tc.level, tc.found, tc.fix)
 		})

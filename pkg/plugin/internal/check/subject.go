@@ -40,6 +40,8 @@ type Node struct {
 	Object *corev1.Node
 	// AKD is akd's Deployment; nil if kubectl actual did not install akd.
 	AKD *appsv1.Deployment
+	// Approver is the Deployment of the approver of its certificates; nil if there is none.
+	Approver *appsv1.Deployment
 	// Host is the cluster that akd runs in. Peer is the other one, which akd has
 	// a credential for.
 	Host, Peer *kubeclient.Cluster
@@ -70,6 +72,9 @@ func (n *Node) condition(kind corev1.NodeConditionType) *corev1.NodeCondition {
 // The commands that findings propose.
 
 func (s *Subject) installCommand(flags ...string) string {
+	if s.Node.Approver != nil {
+		flags = append([]string{approveFlag}, flags...) // without it, install removes the approver
+	}
 	return s.Commands.Actual(slices.Concat([]string{"install", cmp.Or(s.Node.Name, "NODE")}, flags)...)
 }
 
@@ -82,6 +87,10 @@ func (s *Subject) logsCommand() string {
 		return s.Commands.Actual("logs", s.Node.Name)
 	}
 	return s.Commands.ActualLocal("logs", s.Node.Name)
+}
+
+func (s *Subject) approverLogsCommand() string {
+	return s.Commands.Kubectl(kubeclient.Local, "logs", "deployment/"+contract.ApproverName(s.Node.Name), "-n", contract.SystemNamespace)
 }
 
 func (s *Subject) remotePodsCommand() string {

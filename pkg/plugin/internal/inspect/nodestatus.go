@@ -119,7 +119,11 @@ func knownNodes(ctx context.Context, local *kubeclient.Cluster, now time.Time) (
 		if known[name] == nil {
 			known[name] = &NodeStatus{Node: name, Pods: map[string]int{}, commands: local.Commands}
 		}
-		known[name].addDeployment(deployment)
+		if deployment.Name == contract.ApproverName(name) {
+			known[name].addApprover(deployment)
+		} else {
+			known[name].addDeployment(deployment)
+		}
 	}
 	return known, nil
 }
@@ -147,6 +151,9 @@ func statusOf(node *corev1.Node, now time.Time, commands kubeclient.Commands) *N
 	return n
 }
 
+const unsigned = "pods run, but kubectl logs, exec, attach, port-forward and top may fail: " +
+	"the certificate of its kubelet API is not signed, as after akd has moved to another address"
+
 // addConditions reads the node's conditions.
 func (n *NodeStatus) addConditions(status *corev1.NodeStatus) {
 	if _, ready := nodeutil.GetNodeCondition(status, corev1.NodeReady); ready != nil {
@@ -168,14 +175,29 @@ func (n *NodeStatus) addConditions(status *corev1.NodeStatus) {
 	_, signed := nodeutil.GetNodeCondition(status, contract.ConditionServingCertificateSigned)
 	if signed != nil && signed.Status != corev1.ConditionTrue {
 		n.Warnings = append(n.Warnings, Problem{
-			What: "pods run, but kubectl logs, exec, attach, port-forward and top may fail: " +
-				"the certificate of its kubelet API is not signed, as after akd has moved to another address",
-			Fix: "approve it: " + n.installCommand(),
+			What: unsigned,
+			Fix:  "approve it: " + n.installCommand(),
 		})
 	}
 	_, renewed := nodeutil.GetNodeCondition(status, contract.ConditionCredentialRenewed)
 	if renewed != nil && renewed.Status != corev1.ConditionTrue {
 		n.add("akd's credential is not renewed: "+renewed.Message, n.rotateCommand())
+	}
+}
+
+// addApprover reads what the Deployment of the approver of akd's certificates says.
+func (n *NodeStatus) addApprover(deployment *appsv1.Deployment) {
+	logs := n.commands.Kubectl(kubeclient.Local, "logs", "deployment/"+deployment.Name, "-n", deployment.Namespace)
+	for i := range n.Warnings {
+		if warning := &n.Warnings[i]; warning.What == unsigned {
+			warning.Fix = "see why its approver leaves the request: " + logs
+		}
+	}
+	if deployment.Status.ReadyReplicas == 0 {
+		n.Warnings = append(n.Warnings, Problem{
+			What: "the approver of akd's certificates is not ready: after akd has moved to another address, its certificate is not approved",
+			Fix:  logs,
+		})
 	}
 }
 

@@ -25,7 +25,7 @@ func TestStatusOf(t *testing.T) {
 	condition := func(kind corev1.NodeConditionType, status corev1.ConditionStatus) corev1.NodeCondition {
 		return corev1.NodeCondition{Type: kind, Status: status, Reason: "Why", Message: "message"}
 	}
-	unsigned := Problem{
+	unsignedProblem := Problem{
 		What: "pods run, but kubectl logs, exec, attach, port-forward and top may fail: " +
 			"the certificate of its kubelet API is not signed, as after akd has moved to another address",
 		Fix: "approve it: " + install,
@@ -64,7 +64,7 @@ func TestStatusOf(t *testing.T) {
 				{What: "akd's credential is not renewed: message", Fix: rotate},
 				{What: "akd's credential has expired", Fix: rotate},
 			},
-			warnings: []Problem{unsigned},
+			warnings: []Problem{unsignedProblem},
 		},
 		"Away": {
 			reason: "for longer than its credential was valid: the log says no more",
@@ -81,7 +81,7 @@ func TestStatusOf(t *testing.T) {
 				condition(contract.ConditionServingCertificateSigned, corev1.ConditionFalse),
 			},
 			credential: "-",
-			warnings:   []Problem{unsigned},
+			warnings:   []Problem{unsignedProblem},
 		},
 		"Silent":     {reason: "akd has no token of its own", credential: "-"},
 		"Unreadable": {reason: "as if it were missing", expires: "tomorrow", credential: "-"},
@@ -162,6 +162,43 @@ func TestAddDeployment(t *testing.T) {
 				t.Errorf("%s: shown as %q, want %q", tc.reason, n.replicas(), tc.shown)
 			}
 		})
+	}
+}
+
+// The approver's Deployment counted as akd's, whose replicas and image it replaced; and
+// install is no remedy for a request that the approver leaves.
+func TestAddApprover(t *testing.T) {
+	t.Parallel()
+	const logs = "kubectl logs deployment/vk.approver -n actual-system"
+	deployment := func(name string, ready int32, image string) *appsv1.Deployment {
+		return &appsv1.Deployment{
+			ObjectMeta: metav1.ObjectMeta{
+				Name: name, Namespace: contract.SystemNamespace, Labels: map[string]string{contract.LabelNodeName: "vk"},
+			},
+			Spec:   appsv1.DeploymentSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Image: image}}}}},
+			Status: appsv1.DeploymentStatus{ReadyReplicas: ready},
+		}
+	}
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "vk", Labels: map[string]string{contract.LabelNode: "true"}}}
+	node.Status.Conditions = []corev1.NodeCondition{{Type: contract.ConditionServingCertificateSigned, Status: corev1.ConditionFalse}}
+	local := &kubeclient.Cluster{Side: kubeclient.Local, Client: fake.NewClientset(node,
+		deployment("vk", 1, "akd:v1"), deployment("vk.approver", 0, "akd:v2"))}
+	found, err := ReadNodes(t.Context(), local, nil, time.Now())
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%d nodes, %v", len(found), err)
+	}
+	if got := found[0]; got.Image != "akd:v1" || got.replicas() != "1/1" || len(got.Problems) > 0 {
+		t.Errorf("image %s, replicas %s, problems %v", got.Image, got.replicas(), got.Problems)
+	}
+	want := []Problem{
+		{What: unsigned, Fix: "see why its approver leaves the request: " + logs},
+		{
+			What: "the approver of akd's certificates is not ready: after akd has moved to another address, its certificate is not approved",
+			Fix:  logs,
+		},
+	}
+	if diff := cmp.Diff(want, found[0].Warnings); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
 	}
 }
 

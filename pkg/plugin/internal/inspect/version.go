@@ -72,7 +72,11 @@ func serverVersions(ctx context.Context, access *kubeclient.Access) ([]component
 	for i := range deployments.Items {
 		for _, container := range deployments.Items[i].Spec.Template.Spec.Containers {
 			node := deployments.Items[i].Labels[contract.LabelNodeName]
-			found = append(found, componentVersion{"akd of " + node, container.Image})
+			what := "akd of " + node
+			if deployments.Items[i].Name == contract.ApproverName(node) {
+				what = "approver of " + node
+			}
+			found = append(found, componentVersion{what, container.Image})
 		}
 	}
 	return found, nil
