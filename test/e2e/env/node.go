@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -187,4 +189,29 @@ func withToken(config *clientcmdapi.Config, token string) *clientcmdapi.Config {
 	user := changed.Contexts[changed.CurrentContext].AuthInfo
 	changed.AuthInfos = map[string]*clientcmdapi.AuthInfo{user: {Token: token}}
 	return changed
+}
+
+// InstallApprover installs the rights of a node's approver, and returns a config with its
+// credential.
+func (e *Env) InstallApprover(t testing.TB, node string) *rest.Config {
+	t.Helper()
+	objects, err := manifests.Local(manifests.Values{Node: node, ApproveCertificates: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.applyInstalled(t, "local", slices.DeleteFunc(objects, func(object *unstructured.Unstructured) bool {
+		return object.GetKind() != "Namespace" && object.GetLabels()["app.kubernetes.io/component"] != "approver"
+	}))
+	t.Cleanup(func() {
+		selector := contract.LabelNodeName + "=" + node
+		for _, args := range [][]string{
+			{"delete", "clusterrolebindings,clusterroles,validatingadmissionpolicybindings,validatingadmissionpolicies", "-l", selector},
+			{"delete", "serviceaccounts,roles,rolebindings", "-n", contract.SystemNamespace, "-l", selector},
+		} {
+			if out, stderr, err := e.TryKubectl("local", nil, append(args, "--timeout=3m")...); err != nil {
+				t.Errorf("kubectl %v: %v\n%s%s", args, err, out, stderr)
+			}
+		}
+	})
+	return e.bearer(t, "local", newToken(t, e.Local, contract.ApproverName(node), time.Hour))
 }
