@@ -218,7 +218,10 @@ func (m *Referenced[T]) Reconcile(ctx context.Context, namespace *namespaces.Nam
 		return m.look(ctx, namespace, name, attempts)
 	case local.Object == none:
 		if gone, err := m.remove(ctx, namespace, name); err != nil || !gone {
-			return err // the watch queues the object again
+			if m.note(namespace, name, err, attempts) {
+				m.wake(namespace, name)
+			}
+			return err // the watch queues the object again, and so do pods that wait
 		}
 		if local.Used {
 			return m.look(ctx, namespace, name, attempts)

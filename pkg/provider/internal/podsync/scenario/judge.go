@@ -42,6 +42,9 @@ type judge struct {
 	// unread reports that akd has not read the local pods since: it can only know that one
 	// of them was deleted, not that a backup has it.
 	unread bool
+	// heard is when it has read them again: what it does at that moment, it may have decided
+	// before.
+	heard time.Time
 }
 
 // mostWrites is more than any history needs in an hour.
@@ -178,7 +181,9 @@ func (j *judge) sees(words []string) {
 func (j *judge) reads(list clienttesting.ListActionImpl) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.unread = j.unread && list.GetResource().Resource != "pods"
+	if j.unread && list.GetResource().Resource == "pods" {
+		j.unread, j.heard = false, time.Now()
+	}
 }
 
 // localRequest sees what akd asks of the local API server.
@@ -354,7 +359,8 @@ func (j *judge) remoteRequest(action clienttesting.Action) {
 		return
 	}
 	there, err := j.s.local.podNamed(localNamespace(pod.Namespace), pod.Name)
-	if err != nil || string(there.UID) != pod.Labels[contract.LabelUID] || j.unread {
+	if err != nil || string(there.UID) != pod.Labels[contract.LabelUID] ||
+		j.unread || time.Now().Equal(j.heard) {
 		return
 	}
 	if there.DeletionTimestamp == nil && !translate.Finished(there) {
