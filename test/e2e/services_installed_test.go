@@ -60,7 +60,7 @@ func TestServicesInstalled(t *testing.T) {
 		"warning: pods on sharing reached the local Services by the copies of node mirroring") {
 		t.Errorf("uninstall: exit code %d\n%s\nwant that it names the node that shares", code, stderr)
 	}
-	if out, stderr, code = e.Actual(t, "check", "sharing", "--remote-context=remote"); code != 1 || !strings.Contains(out,
+	if out, stderr, code = e.Actual(t, "check", "sharing", "--remote-context=remote"); code != 3 || !strings.Contains(out,
 		"no other node of this local cluster mirrors them any more") {
 		t.Errorf("check of the node that shares: exit code %d\n%s%s", code, out, stderr)
 	}
