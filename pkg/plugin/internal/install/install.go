@@ -224,7 +224,12 @@ func (i *installer) connect(ctx context.Context, found *discovered) (outcome str
 			return "", err
 		}
 	}
-	return fmt.Sprintf("local %s, remote %s", i.both.Local.Version, i.both.Remote.Version), nil
+	versions := fmt.Sprintf("local %s, remote %s", i.both.Local.Version, i.both.Remote.Version)
+	if untrue := o.untrueLabels(*found); len(untrue) > 0 {
+		return fmt.Sprintf("%s; not all remote nodes that take the pods have %s: a pod that requires it may run on one that has not, "+
+			"unless pods.nodeSelector or pods.placement.nodeLabels in --config keep it away", versions, strings.Join(untrue, ", ")), nil
+	}
+	return versions, nil
 }
 
 // localServer is the local API server's address as it is recorded in the remote

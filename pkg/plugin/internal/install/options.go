@@ -92,6 +92,19 @@ func (d discovered) labels() map[string]string {
 	return labels
 }
 
+// untrueLabels returns the labels that say what a node has, and that the user gives to this
+// one although not all remote nodes have them.
+func (o *nodeOptions) untrueLabels(found discovered) []string {
+	var untrue []string
+	for _, key := range remotenodes.SharedLabels() {
+		value, given := o.labels[key]
+		if agreed, ok := found.nodes.Labels[key]; given && found.nodes.Labels != nil && (!ok || agreed != value) {
+			untrue = append(untrue, key+"="+value)
+		}
+	}
+	return untrue
+}
+
 func (o *nodeOptions) addFlags(flags *pflag.FlagSet, version string) {
 	flags.StringVar(&o.image, "image", "ghcr.io/actual-kubelets/akd:"+version, "image of akd")
 	flags.StringVar(&o.runIn, "run-in", manifests.RunInLocal, "cluster that akd runs in: local or remote")

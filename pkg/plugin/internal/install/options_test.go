@@ -3,6 +3,7 @@ package install
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -244,5 +245,32 @@ func TestValidate(t *testing.T) {
 	}
 	if err := options(nil).validate(); err != nil {
 		t.Errorf("without any options: %v", err)
+	}
+}
+
+// Half of the pods that required a zone ran in another one: the node said that it was there.
+func TestUntrueLabels(t *testing.T) {
+	inA, untrue := map[string]string{corev1.LabelTopologyZone: "a"}, []string{"topology.kubernetes.io/zone=a"}
+	zone := func(labels map[string]string) discovered {
+		return discovered{nodes: remotenodes.Together{Labels: labels}}
+	}
+	for name, tc := range map[string]struct {
+		reason string
+		labels map[string]string
+		found  discovered
+		want   []string
+	}{
+		"Agreed":   {reason: "all are there", labels: inA, found: zone(inA)},
+		"Other":    {reason: "all are elsewhere", labels: inA, found: zone(map[string]string{corev1.LabelTopologyZone: "b"}), want: untrue},
+		"Differ":   {reason: "some are elsewhere", labels: inA, found: zone(map[string]string{}), want: untrue},
+		"Unknown":  {reason: "nobody has read them", labels: inA},
+		"OwnLabel": {reason: "it is no machine's", labels: map[string]string{"example.com/team": "blue"}, found: zone(map[string]string{})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := options(func(o *nodeOptions) { o.labels = tc.labels })
+			if got := o.untrueLabels(tc.found); !slices.Equal(got, tc.want) {
+				t.Errorf("%s: got %q, want %q", tc.reason, got, tc.want)
+			}
+		})
 	}
 }
