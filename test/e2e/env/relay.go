@@ -7,10 +7,12 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"path/filepath"
 	"sync"
 	"testing"
 
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
 // Relay is a way to a server that can be cut.
@@ -23,6 +25,7 @@ type Relay struct {
 
 	mu    sync.Mutex
 	conns []*net.TCPConn
+	lost  bool
 }
 
 // StartRelay makes the configuration's server reachable at the relay's address,
@@ -39,7 +42,36 @@ func StartRelay(t testing.TB, config *rest.Config) *Relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Relay{Address: listener.Addr().String(), listener: listener, server: server.Host}
+	return relay(t, listener, server.Host)
+}
+
+// LinkTo makes the remote API server of another pair of clusters reachable from within the
+// local cluster's network, and returns the kubeconfig of an administrator for that way.
+func (e *Env) LinkTo(t testing.TB, other *Env) (kubeconfig string, link *Relay) {
+	t.Helper()
+	server, err := url.Parse(other.RESTConfig(t, "remote").Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := e.listenLocal(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	link = relay(t, listener, server.Host)
+	config := loadKubeconfig(t, other.Kubeconfig("remote"))
+	for _, cluster := range config.Clusters {
+		cluster.Server, cluster.TLSServerName = "https://"+link.Address, server.Hostname()
+	}
+	kubeconfig = filepath.Join(t.TempDir(), "remote.kubeconfig")
+	if err := clientcmd.WriteToFile(*config, kubeconfig); err != nil {
+		t.Fatal(err)
+	}
+	return kubeconfig, link
+}
+
+func relay(t testing.TB, listener net.Listener, server string) *Relay {
+	t.Helper()
+	r := &Relay{Address: listener.Addr().String(), listener: listener, server: server}
 	done := make(chan struct{})
 	go func() { defer close(done); r.serve(t.Context()) }()
 	t.Cleanup(func() { _ = listener.Close(); <-done })
@@ -73,8 +105,12 @@ func (r *Relay) carry(ctx context.Context, accepted net.Conn) {
 		return // impossible: both were opened as TCP
 	}
 	r.mu.Lock()
+	lost := r.lost
 	r.conns = append(r.conns, client, server)
 	r.mu.Unlock()
+	if lost {
+		return
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -84,6 +120,21 @@ func (r *Relay) carry(ctx context.Context, accepted net.Conn) {
 	_, _ = io.Copy(client, server)
 	_ = client.CloseWrite()
 	<-done
+}
+
+// Lose breaks all connections, and every new one at once, until Find.
+func (r *Relay) Lose() {
+	r.setLost(true)
+	r.Cut()
+}
+
+// Find ends Lose.
+func (r *Relay) Find() { r.setLost(false) }
+
+func (r *Relay) setLost(lost bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost = lost
 }
 
 // Cut breaks all connections: half of them with a reset, half with an end.
