@@ -74,6 +74,7 @@ func TestPlacement(t *testing.T) { //nolint:tparallel // the subtests share the 
 	}
 	p.StartAKD(t, p.node, "--remote-kubeconfig", tenant.Kubeconfig, "--config", config)
 	t.Run("zones", p.choosesZones)
+	t.Run("topology labels", p.agreesOnTopology)
 	t.Run("classes", p.choosesClasses)
 	t.Run("what is left out", p.tellsWhatIsLeftOut)
 	t.Run("a large pod", p.refusesLargePods)
@@ -145,6 +146,35 @@ func (p *placed) choosesZones(t *testing.T) {
 		if on := p.remote(t, namespace, name).Spec.NodeName; on != node {
 			t.Errorf("pod %s runs on %s, want %s", name, on, node)
 		}
+	}
+}
+
+// agreesOnTopology: the remote API server labels pods with the zone of their remote node.
+// What a pod sees is what its local labels say, and both sides' labels stay.
+func (p *placed) agreesOnTopology(t *testing.T) {
+	namespace := p.Namespace(t, "topology")
+	const variables, label = `
+    env: [{name: ZONE, valueFrom: {fieldRef: {fieldPath: "metadata.labels['topology.kubernetes.io/zone']"}}}]
+    volumeMounts: [{name: about, mountPath: /about}]
+  volumes: [{name: about, downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}}]
+`, "topology.kubernetes.io/zone"
+	labelled := strings.Replace(p.pod("labelled", ""), "labels: {", "labels: {"+label+": mine, ", 1)
+	flow := `  - {name: main, image: "busybox:1.36", imagePullPolicy: Never, command: [sleep, "3600"]}`
+	block := "  - name: main\n    image: busybox:1.36\n    imagePullPolicy: Never\n    command: [sleep, \"3600\"]" + variables
+	p.Apply(t, namespace, strings.Replace(labelled, flow, block, 1))
+	p.WaitReady(t, namespace, "labelled")
+	zone := map[string]string{"remote-1": "a", "remote-2": "b"}[p.remote(t, namespace, "labelled").Spec.NodeName]
+	p.Kubectl(t, "local", "label", "pod", "labelled", "more=yes", "-n", namespace)
+	p.Env.Pod(namespace, "labelled").Eventually(t, "the labels agree", func(local *corev1.Pod) error {
+		remote := p.remote(t, namespace, "labelled")
+		if remote.Labels["more"] != "yes" || remote.Labels[label] != zone || local.Labels[label] != "mine" {
+			return fmt.Errorf("remote labels %v, local labels %v", remote.Labels, local.Labels)
+		}
+		return nil
+	})
+	out := p.Env.Pod(namespace, "labelled").Shell(t, "echo $ZONE; grep zone /about/labels")
+	if out != "mine\n"+label+"=\"mine\"\n" {
+		t.Errorf("the pod sees its zone as %q, want mine", out)
 	}
 }
 
