@@ -62,6 +62,10 @@ type Mapper struct {
 	// nodes have them, or by the configuration.
 	NodeLabels []string
 
+	// MaxUnevictable is how many pods a mirrored PodDisruptionBudget keeps from being evicted
+	// at most. The policies of the remote cluster admit no larger one.
+	MaxUnevictable int32
+
 	// These restrict every remote namespace; see Mapper.Limits.
 	ResourceQuota corev1.ResourceList
 	LimitRange    []corev1.LimitRangeItem

@@ -42,6 +42,10 @@ const (
 	ReasonMirrorPodDeleted = "MirrorPodDeleted"
 	// ReasonServiceNotMirrored is the reason of an event on a local Service.
 	ReasonServiceNotMirrored = "ServiceNotMirrored"
+	// ReasonBudgetNotMirrored and ReasonBudgetCut are reasons of events on a local
+	// PodDisruptionBudget: it does not hold in the remote cluster, or holds fewer pods.
+	ReasonBudgetNotMirrored = "DisruptionBudgetNotMirrored"
+	ReasonBudgetCut         = "DisruptionBudgetCut"
 	// ReasonUnsupportedVolume means that the remote cluster cannot provide a volume.
 	ReasonUnsupportedVolume = "UnsupportedVolume"
 	// ReasonUnsupportedResourceClaim means that the pod has dynamic resource claims.
