@@ -23,6 +23,9 @@ const (
 	TenantMetricsRole = "actual.vk:tenant-metrics"
 	// TenantServicesRole is bound in addition if the tenant may mirror Services.
 	TenantServicesRole = "actual.vk:tenant-services"
+	// TenantBudgetsRole is bound in addition if the tenant may mirror
+	// PodDisruptionBudgets.
+	TenantBudgetsRole = "actual.vk:tenant-budgets"
 )
 
 const (

@@ -92,7 +92,7 @@ func (c connector) connect(ctx context.Context) (*clients, error) {
 		nodeConfig:   asNode,
 		proxyConfig:  asProxy,
 		remoteConfig: ways.remote,
-		local:        cluster.NewLocal(made.node, made.proxy, c.cfg.NodeName),
+		local:        cluster.NewLocal(cluster.Clients{Node: made.node, Proxy: made.proxy, Own: own}, c.cfg.NodeName),
 		credential:   ways.credential,
 	}
 	if connected.facts, err = c.askBoth(ctx, connected, made.remote, ways.local); err != nil {
@@ -134,7 +134,9 @@ func (c *clients) fenced(owner contract.Owner, leads func() bool) (*served, erro
 	if err != nil {
 		return nil, err
 	}
-	return &served{local: cluster.NewLocal(made.node, made.proxy, owner.Node), remote: cluster.NewRemote(made.remote, owner)}, nil
+	// akd itself only reads, which the fence would let pass.
+	local := cluster.Clients{Node: made.node, Proxy: made.proxy, Own: c.own}
+	return &served{local: cluster.NewLocal(local, owner.Node), remote: cluster.NewRemote(made.remote, owner)}, nil
 }
 
 // warnOfNode returns a function that records an event on the node. Like a kubelet,

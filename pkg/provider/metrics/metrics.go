@@ -115,12 +115,12 @@ func (m *Metrics) CountRemotelyPending(pods func() int) {
 
 // CountMirrored registers a function that returns the number of objects that akd
 // maintains in the remote cluster by kind: Namespace, Pod, ConfigMap, Secret,
-// Service, EndpointSlice. It is called whenever metrics are read. Call
-// CountMirrored once.
+// Service, EndpointSlice, PodDisruptionBudget. It is called whenever metrics are
+// read. Call CountMirrored once.
 func (m *Metrics) CountMirrored(byKind func() map[string]int) {
 	m.registry.MustRegister(newCounts("mirrored_objects", "kind",
 		"Objects that akd maintains in the remote cluster, by kind.",
-		[]string{"Namespace", "Pod", "ConfigMap", "Secret", "Service", "EndpointSlice"}, byKind))
+		[]string{"Namespace", "Pod", "ConfigMap", "Secret", "Service", "EndpointSlice", "PodDisruptionBudget"}, byKind))
 }
 
 // WatchRemote registers a function that returns when the remote API server last

@@ -80,6 +80,7 @@ akd_mirrored_objects{kind="ConfigMap"} 0
 akd_mirrored_objects{kind="EndpointSlice"} 0
 akd_mirrored_objects{kind="Namespace"} 0
 akd_mirrored_objects{kind="Pod"} 0
+akd_mirrored_objects{kind="PodDisruptionBudget"} 0
 akd_mirrored_objects{kind="Secret"} 3
 akd_mirrored_objects{kind="Service"} 0
 # HELP akd_pods Local pods bound to the node, by phase.

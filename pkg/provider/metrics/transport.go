@@ -164,7 +164,7 @@ func object(group string, segments []string) (resource string, named bool) {
 func resources() []string {
 	return []string{
 		"certificatesigningrequests", "configmaps", "endpoints", "endpointslices", "events", "leases", "namespaces",
-		"nodes", "nodes.metrics.k8s.io", "pods", "pods.metrics.k8s.io", "rolebindings", "secrets",
+		"nodes", "nodes.metrics.k8s.io", "poddisruptionbudgets", "pods", "pods.metrics.k8s.io", "rolebindings", "secrets",
 		"selfsubjectaccessreviews", "selfsubjectreviews", "selfsubjectrulesreviews", "serviceaccounts", "services",
 		"subjectaccessreviews", "tokenreviews",
 	}

@@ -62,6 +62,15 @@ func (c *Local) APIServerService(ctx context.Context) (translate.APIServer, erro
 	return translate.APIServer{Host: service.Spec.ClusterIP, Port: service.Spec.Ports[0].Port}, nil
 }
 
+// CanFollowBudgets returns nil if akd may list the PodDisruptionBudgets of the local cluster.
+func (c *Local) CanFollowBudgets(ctx context.Context) error {
+	_, err := c.own.PolicyV1().PodDisruptionBudgets(metav1.NamespaceAll).List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return fmt.Errorf("list local poddisruptionbudgets: %w", err)
+	}
+	return nil
+}
+
 // CanFollowEndpoints returns nil if akd may list the EndpointSlices of the local
 // cluster, which mirrored Services require.
 func (c *Local) CanFollowEndpoints(ctx context.Context) error {

@@ -14,14 +14,24 @@ import (
 type Local struct {
 	client kubernetes.Interface // acts as the node
 	proxy  kubernetes.Interface // acts as kube-proxy
+	own    kubernetes.Interface // akd itself
 	node   string
 	time   *store.Timeline
 }
 
-// NewLocal returns the local cluster of a node. client has the permissions of a
-// kubelet. proxy may watch EndpointSlices and is used for nothing else.
-func NewLocal(client, proxy kubernetes.Interface, node string) *Local {
-	return &Local{client: client, proxy: proxy, node: node, time: store.NewTimeline()}
+// Clients are clients for the local cluster.
+type Clients struct {
+	// Node has the permissions of a kubelet.
+	Node kubernetes.Interface
+	// Proxy may watch EndpointSlices and is used for nothing else.
+	Proxy kubernetes.Interface
+	// Own is akd itself. It may watch PodDisruptionBudgets and is used for nothing else.
+	Own kubernetes.Interface
+}
+
+// NewLocal returns the local cluster of a node.
+func NewLocal(clients Clients, node string) *Local {
+	return &Local{client: clients.Node, proxy: clients.Proxy, own: clients.Own, node: node, time: store.NewTimeline()}
 }
 
 // NodeName returns the name of the node.
@@ -49,6 +59,12 @@ func (c *Local) EndpointSlices() store.ListWatch {
 // of pods.
 func (c *Local) Services() store.ListWatch {
 	return store.NewListWatch("local services", c.server(), c.client.CoreV1().Services(metav1.NamespaceAll), store.Everything)
+}
+
+// DisruptionBudgets selects all PodDisruptionBudgets, which a node may not read.
+func (c *Local) DisruptionBudgets() store.ListWatch {
+	server, budgets := store.Server{Client: c.own, Timeline: c.time}, c.own.PolicyV1().PodDisruptionBudgets(metav1.NamespaceAll)
+	return store.NewListWatch("local poddisruptionbudgets", server, budgets, store.Everything)
 }
 
 // ConfigMap selects one ConfigMap. A node may watch Secrets and ConfigMaps only

@@ -55,7 +55,7 @@ func TestTokenOfFreshPod(t *testing.T) {
 					}
 					return true, &authenticationv1.TokenRequest{}, nil
 				})
-				local := NewLocal(client, client, "ak")
+				local := NewLocal(Clients{Node: client}, "ak")
 				pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", UID: "u"}}
 				if _, err := local.RequestToken(t.Context(), pod, translate.Token{}, tc.known); !tc.want(err) {
 					t.Errorf("%s: after %d requests: %v", tc.reason, requests, err)

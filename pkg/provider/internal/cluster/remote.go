@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -86,6 +87,24 @@ func (c *Remote) Services(namespace string) store.ListWatch {
 // this node.
 func (c *Remote) EndpointSlices(namespace string) store.ListWatch {
 	return store.NewListWatch("remote endpointslices of "+namespace, c.server(), c.client.DiscoveryV1().EndpointSlices(namespace), c.ours)
+}
+
+// DisruptionBudgets selects the PodDisruptionBudgets of a namespace that akd created for
+// this node.
+func (c *Remote) DisruptionBudgets(namespace string) store.ListWatch {
+	budgets := c.client.PolicyV1().PodDisruptionBudgets(namespace)
+	return store.NewListWatch("remote poddisruptionbudgets of "+namespace, c.server(), budgets, c.ours)
+}
+
+// ListDisruptionBudgets lists what DisruptionBudgets selects.
+func (c *Remote) ListDisruptionBudgets(ctx context.Context, namespace string) ([]policyv1.PodDisruptionBudget, error) {
+	var opts metav1.ListOptions
+	c.ours(&opts)
+	list, err := c.client.PolicyV1().PodDisruptionBudgets(namespace).List(ctx, opts)
+	if err != nil {
+		return nil, fmt.Errorf("list remote poddisruptionbudgets of %s: %w", namespace, err)
+	}
+	return list.Items, nil
 }
 
 // Events selects the events that akd repeats; see contract.ReasonScheduled.

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
@@ -81,4 +82,14 @@ func (c *Remote) EndpointSliceWriter() Writer[*discoveryv1.EndpointSlice] {
 	return Writer[*discoveryv1.EndpointSlice]{kind: "endpointslice", in: func(namespace string) writable[*discoveryv1.EndpointSlice] {
 		return c.client.DiscoveryV1().EndpointSlices(namespace)
 	}}
+}
+
+// DisruptionBudgetWriter writes PodDisruptionBudgets.
+func (c *Remote) DisruptionBudgetWriter() Writer[*policyv1.PodDisruptionBudget] {
+	return Writer[*policyv1.PodDisruptionBudget]{
+		kind: "poddisruptionbudget",
+		in: func(namespace string) writable[*policyv1.PodDisruptionBudget] {
+			return c.client.PolicyV1().PodDisruptionBudgets(namespace)
+		},
+	}
 }

@@ -58,7 +58,7 @@ func newReferencesTest(t *testing.T) *referencesTest {
 	q := &queued{}
 	client := fake.NewClientset()
 	r := NewReferences(ReferencesConfig{
-		Local: cluster.NewLocal(client, client, "node"), Queue: q, Linger: time.Minute, Limit: 20,
+		Local: cluster.NewLocal(cluster.Clients{Node: client}, "node"), Queue: q, Linger: time.Minute, Limit: 20,
 	})
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})

@@ -75,7 +75,7 @@ func newTenant(ctx context.Context, remote *cluster.Remote, node string, logger 
 		return nil, err
 	}
 	roles := []string{contract.TenantRole}
-	for _, role := range []string{contract.TenantMetricsRole, contract.TenantServicesRole} {
+	for _, role := range []string{contract.TenantMetricsRole, contract.TenantServicesRole, contract.TenantBudgetsRole} {
 		optional, err := remote.MayBind(ctx, role)
 		if err != nil {
 			return nil, err

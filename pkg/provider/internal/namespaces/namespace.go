@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -33,6 +34,8 @@ type Namespace struct {
 	// Services and EndpointSlices are empty if none are mirrored.
 	Services       *store.Store[*corev1.Service]
 	EndpointSlices *store.Store[*discoveryv1.EndpointSlice]
+	// Budgets is empty if none are mirrored.
+	Budgets *store.Store[*policyv1.PodDisruptionBudget]
 
 	unread    atomic.Int32 // selections that have not been read yet
 	end       func()       // ends its watches
@@ -50,6 +53,7 @@ func (n *Namespace) read() bool { return n.unread.Load() == 0 }
 func (n *Namespace) refused() bool {
 	refusals := []error{
 		n.Pods.Refusal(), n.ConfigMaps.Refusal(), n.Secrets.Refusal(), n.Services.Refusal(), n.EndpointSlices.Refusal(),
+		n.Budgets.Refusal(),
 	}
 	return errors.Join(refusals...) != nil
 }
@@ -88,6 +92,13 @@ func (o *Opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *
 		},
 		Ready: o.whenRead(n),
 	})
+	n.Budgets = store.New(store.Handlers[*policyv1.PodDisruptionBudget]{
+		Changed: func(c store.Change[*policyv1.PodDisruptionBudget]) {
+			o.Queue.Add(queue.DisruptionBudget.Key(local, c.Object().Name))
+		},
+		Ready: o.whenRead(n),
+		Trim:  translate.TrimBudget,
+	})
 	return n
 }
 
@@ -102,6 +113,9 @@ func (o *Opener) selections(n *Namespace) []func(context.Context) {
 		watched = append(watched,
 			func(ctx context.Context) { n.Services.Run(ctx, o.Remote.Services(n.Name)) },
 			func(ctx context.Context) { n.EndpointSlices.Run(ctx, o.Remote.EndpointSlices(n.Name)) })
+	}
+	if o.MirrorBudgets {
+		watched = append(watched, func(ctx context.Context) { n.Budgets.Run(ctx, o.Remote.DisruptionBudgets(n.Name)) })
 	}
 	return watched
 }

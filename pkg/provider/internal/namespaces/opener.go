@@ -64,7 +64,9 @@ type OpenerConfig struct {
 	Ended func(*corev1.Pod)
 	// MirrorServices enables the watches that mirrored Services need.
 	MirrorServices bool
-	Logger         *slog.Logger
+	// MirrorBudgets does the same for PodDisruptionBudgets.
+	MirrorBudgets bool
+	Logger        *slog.Logger
 }
 
 // NewOpener returns an opener that assumes that akd is an administrator until
@@ -93,7 +95,13 @@ func (o *Opener) Restore(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(tenantWorkers)
 	for _, namespace := range left {
-		group.Go(func() error { return o.prepare(groupCtx, namespace) })
+		group.Go(func() error {
+			if err := o.prepare(groupCtx, namespace); err != nil {
+				return err
+			}
+			o.dropBudgets(groupCtx, namespace.Name)
+			return nil
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -294,6 +302,23 @@ func (o *Opener) prepare(ctx context.Context, namespace *corev1.Namespace) error
 		return err
 	}
 	return o.Remote.CreateLimits(ctx, o.Mapper.In(namespace.Name).Limits(namespace.Labels[contract.LabelNamespace]))
+}
+
+// dropBudgets deletes the PodDisruptionBudgets of an earlier akd that mirrored them: nobody
+// would follow the local ones, and they would hold pods for ever. An akd that never did has
+// no right to look for any.
+func (o *Opener) dropBudgets(ctx context.Context, namespace string) {
+	if o.MirrorBudgets {
+		return
+	}
+	left, err := o.Remote.ListDisruptionBudgets(ctx, namespace)
+	for i := range left {
+		err = errors.Join(err, o.Remote.DisruptionBudgetWriter().Delete(ctx, &left[i]))
+	}
+	if err != nil && !apierrors.IsForbidden(err) && ctx.Err() == nil {
+		o.Logger.Warn("poddisruptionbudgets of an earlier akd may be left, and keep pods from being evicted: "+
+			"delete them in the remote cluster", "namespace", namespace, "error", err)
+	}
 }
 
 // checkUsable returns nil if akd owns the namespace and it is not being

@@ -249,7 +249,7 @@ func TestNodeAdoptsConditions(t *testing.T) {
 		{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastTransitionTime: since},
 		{Type: corev1.NodeDiskPressure, Status: corev1.ConditionUnknown, LastTransitionTime: since},
 	}}}
-	n.Adopt(t.Context(), cluster.NewLocal(fake.NewClientset(left), nil, "ak"))
+	n.Adopt(t.Context(), cluster.NewLocal(cluster.Clients{Node: fake.NewClientset(left)}, "ak"))
 	times := map[corev1.NodeConditionType]metav1.Time{}
 	for _, condition := range n.Object().Status.Conditions {
 		times[condition.Type] = condition.LastTransitionTime

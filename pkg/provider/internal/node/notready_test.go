@@ -45,7 +45,7 @@ func TestMarkNotReady(t *testing.T) {
 				Status:     corev1.NodeStatus{Conditions: []corev1.NodeCondition{other, *tc.had}},
 			})
 			mark := NotReady{Reason: "Rejected", Message: "server 192.0.2.1", Now: now.Time}
-			if err := mark.Mark(t.Context(), cluster.NewLocal(client, client, "ak")); err != nil {
+			if err := mark.Mark(t.Context(), cluster.NewLocal(cluster.Clients{Node: client}, "ak")); err != nil {
 				t.Fatal(err)
 			}
 			found, err := client.CoreV1().Nodes().Get(t.Context(), "ak", metav1.GetOptions{})
@@ -60,7 +60,7 @@ func TestMarkNotReady(t *testing.T) {
 	t.Run("Not registered", func(t *testing.T) {
 		t.Parallel()
 		client := fake.NewClientset()
-		if err := (NotReady{Reason: "Rejected"}).Mark(t.Context(), cluster.NewLocal(client, client, "ak")); err != nil {
+		if err := (NotReady{Reason: "Rejected"}).Mark(t.Context(), cluster.NewLocal(cluster.Clients{Node: client}, "ak")); err != nil {
 			t.Error(err)
 		}
 	})

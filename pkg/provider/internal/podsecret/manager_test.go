@@ -85,7 +85,7 @@ func newTestManager(t *testing.T, s *tokenServer) *Manager {
 	if err != nil {
 		t.Fatal(err)
 	}
-	local := cluster.NewLocal(client, client, "node")
+	local := cluster.NewLocal(cluster.Clients{Node: client}, "node")
 	return New(Config{
 		Local:        local,
 		Remote:       cluster.NewRemote(client, contract.Owner{Node: "node", ClusterUID: "c"}),

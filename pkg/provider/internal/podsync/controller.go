@@ -46,6 +46,7 @@ type Controller struct {
 	index      *podIndex
 	admission  *admission
 	services   *mirror.Services
+	budgets    *mirror.Budgets
 	references *mirror.References
 
 	bundles      *podsecret.Bundles
@@ -64,6 +65,7 @@ type Config struct {
 	Mapper         *translate.Mapper
 	MirrorServices bool // keep copies of the local Services in the remote cluster
 	ReachServices  bool // those copies, or another node's, are there
+	MirrorBudgets  bool // keep copies of the local PodDisruptionBudgets there
 	Workers        int
 	Resync         time.Duration                // how often every pod is reconciled again; 0 for never
 	UnusedTTL      time.Duration                // how long an unused remote namespace is kept
@@ -138,6 +140,7 @@ func (c *Controller) followRemote(interner *store.Interner) {
 		Opened:         c.events.watch,
 		Ended:          c.index.keepLast,
 		MirrorServices: c.config.MirrorServices,
+		MirrorBudgets:  c.config.MirrorBudgets,
 		Logger:         c.logger,
 	})
 	c.services = mirror.NewServices(mirror.ServicesConfig{
@@ -149,6 +152,16 @@ func (c *Controller) followRemote(interner *store.Interner) {
 		Opener:   c.opener,
 		Queue:    c.queue,
 		Recorder: c.recorder,
+	})
+	c.budgets = mirror.NewBudgets(mirror.BudgetsConfig{
+		Enabled:  c.config.MirrorBudgets,
+		Local:    c.local,
+		Remote:   c.remote,
+		Opener:   c.opener,
+		Pods:     c.pods,
+		Queue:    c.queue,
+		Recorder: c.recorder,
+		Clock:    c.config.Clock,
 	})
 	c.guard = &orphanGuard{
 		local:      c.index,
@@ -180,6 +193,7 @@ func (c *Controller) newReconciler() *reconciler {
 			Count:        c.config.CountToken,
 		}),
 		services:   c.services,
+		budgets:    c.budgets,
 		references: c.references,
 		configMaps: mirror.NewConfigMaps(c.remote, c.references.ConfigMaps, c.queue),
 		secrets:    mirror.NewSecrets(c.remote, c.references.Secrets, c.queue),
@@ -200,6 +214,7 @@ func (c *Controller) localPodChanged(change store.Change[*corev1.Pod]) {
 	pod := change.Object()
 	c.index.observe(change)
 	c.admission.podChanged(change)
+	c.budgets.PodChanged(change)
 	needs := c.follow(change)
 	if len(needs.Bundles) > 0 {
 		c.bundles.Need()
@@ -251,6 +266,7 @@ func (c *Controller) keys(localNamespace string) []queue.Key {
 	}
 	opened := c.namespaces.Get(localNamespace)
 	keys = append(keys, c.services.Keys(localNamespace, opened)...)
+	keys = append(keys, c.budgets.Keys(localNamespace, opened)...)
 	if opened == nil {
 		return keys
 	}
@@ -277,6 +293,7 @@ func (c *Controller) Run(ctx context.Context, synced func()) error {
 	for _, run := range []func(context.Context){
 		func(ctx context.Context) { c.pods.Run(ctx, c.local.Pods()) },
 		c.services.Run,
+		c.budgets.Run,
 		c.events.run,
 		c.references.Run,
 		c.bundles.Run,
@@ -313,11 +330,11 @@ func (c *Controller) record(ctx context.Context) (stop func()) {
 	}
 }
 
-// waitSynced returns once the local pods and services, and the remote objects
-// of earlier akds, have been read.
+// waitSynced returns once the local pods, services and budgets, and the remote
+// objects of earlier akds, have been read.
 func (c *Controller) waitSynced(ctx context.Context) error {
 	c.events.ignoreBefore(c.lastAlive(ctx))
-	err := untilDone(ctx, func() bool { return c.pods.HasSynced() && c.services.HasSynced() })
+	err := untilDone(ctx, func() bool { return c.pods.HasSynced() && c.services.HasSynced() && c.budgets.HasSynced() })
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func TestEventsWait(t *testing.T) {
 		}
 		client := fake.NewClientset()
 		m := newEventMirror(
-			mapper, cluster.NewLocal(client, client, node), cluster.NewRemote(client, contract.Owner{Node: node}), local,
+			mapper, cluster.NewLocal(cluster.Clients{Node: client}, node), cluster.NewRemote(client, contract.Owner{Node: node}), local,
 			slog.New(slog.DiscardHandler))
 		sink := &eventSink{mirror: m, namespace: namespace}
 		done := make(chan struct{})

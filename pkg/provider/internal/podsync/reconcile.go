@@ -53,6 +53,7 @@ type reconcilerConfig struct {
 	admission  *admission
 	tokens     *podsecret.Manager
 	services   *mirror.Services
+	budgets    *mirror.Budgets
 	references *mirror.References
 	configMaps *mirror.Referenced[*corev1.ConfigMap]
 	secrets    *mirror.Referenced[*corev1.Secret]
@@ -129,6 +130,8 @@ func (r *reconciler) reconcileKind(ctx context.Context, k queue.Key, attempts in
 		return r.services.ReconcileService(ctx, k, attempts)
 	case queue.EndpointSlice:
 		return r.services.ReconcileSlice(ctx, k, attempts)
+	case queue.DisruptionBudget:
+		return r.budgets.Reconcile(ctx, k, attempts)
 	default:
 		return r.reconcilePod(ctx, k, attempts)
 	}

@@ -20,7 +20,7 @@ func (c *Controller) Reconciles() uint64 { return c.workers.Taken() }
 // CheckSynced is a readiness check: it succeeds once the content of both
 // clusters has been read.
 func (c *Controller) CheckSynced(context.Context) error {
-	if !c.pods.HasSynced() || !c.services.HasSynced() || !c.namespaces.Read() {
+	if !c.pods.HasSynced() || !c.services.HasSynced() || !c.budgets.HasSynced() || !c.namespaces.Read() {
 		return errors.New("the clusters have not been read yet")
 	}
 	return nil
@@ -37,6 +37,7 @@ func (c *Controller) CountMirrored() map[string]int {
 		counts["Secret"] += namespace.Secrets.Len()
 		counts["Service"] += namespace.Services.Len()
 		counts["EndpointSlice"] += namespace.EndpointSlices.Len()
+		counts["PodDisruptionBudget"] += namespace.Budgets.Len()
 	}
 	return counts
 }

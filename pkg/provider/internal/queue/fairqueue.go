@@ -1,15 +1,15 @@
 package queue
 
 // fairQueue orders the keys: pods and the objects that they refer to on one side,
-// Services and EndpointSlices on the other. While both sides have keys, they
-// alternate. Services arrive by the thousand when akd starts or a namespace
-// opens. A pod then waits only for as many Services as there are pods ahead of
-// it.
+// Services, EndpointSlices and PodDisruptionBudgets on the other. While both sides
+// have keys, they alternate. Services arrive by the thousand when akd starts or a
+// namespace opens. A pod then waits only for as many of them as there are pods
+// ahead of it, and a budget does not wait for a thousand pods.
 //
 // It is not safe for concurrent use: the work queue locks it.
 type fairQueue struct {
-	pods, services fifo
-	servicesNext   bool
+	pods, others fifo
+	othersNext   bool
 }
 
 // Touch implements workqueue.Queue: a waiting key keeps its place.
@@ -17,27 +17,27 @@ func (*fairQueue) Touch(Key) {}
 
 // Push implements workqueue.Queue.
 func (q *fairQueue) Push(k Key) {
-	if isService(k.Kind) {
-		q.services.push(k)
+	if isOther(k.Kind) {
+		q.others.push(k)
 		return
 	}
 	q.pods.push(k)
 }
 
 // Len implements workqueue.Queue.
-func (q *fairQueue) Len() int { return q.pods.len() + q.services.len() }
+func (q *fairQueue) Len() int { return q.pods.len() + q.others.len() }
 
 // Pop implements workqueue.Queue. It is never called on an empty queue.
 func (q *fairQueue) Pop() Key {
-	services := q.pods.len() == 0 || q.servicesNext && q.services.len() > 0
-	q.servicesNext = !services
-	if services {
-		return q.services.pop()
+	others := q.pods.len() == 0 || q.othersNext && q.others.len() > 0
+	q.othersNext = !others
+	if others {
+		return q.others.pop()
 	}
 	return q.pods.pop()
 }
 
-func isService(k Kind) bool { return k == Service || k == EndpointSlice }
+func isOther(k Kind) bool { return k == Service || k == EndpointSlice || k == DisruptionBudget }
 
 // fifo is a first-in, first-out queue. It discards popped keys once they are half
 // of its slice.

@@ -31,6 +31,10 @@ func TestFairQueue(t *testing.T) {
 			reason: "it is next", pushed: append(many(Service, 3), Key{Kind: Pod, Name: "0"}),
 			want: []string{"pod 0", "service 0", "service 1", "service 2"},
 		},
+		"a budget after pods": {
+			reason: "it is not the last one", pushed: append(many(Pod, 3), Key{Kind: DisruptionBudget, Name: "0"}),
+			want: []string{"pod 0", "poddisruptionbudget 0", "pod 1", "pod 2"},
+		},
 		"taking turns": {
 			reason: "services go on while pods come", pushed: append(many(EndpointSlice, 2), append(many(Secret, 1), many(Pod, 3)...)...),
 			want: []string{"secret 0", "endpointslice 0", "pod 0", "endpointslice 1", "pod 1", "pod 2"},

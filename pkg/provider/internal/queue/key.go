@@ -9,11 +9,12 @@ type Kind string
 
 // The kinds of keys.
 const (
-	Pod           Kind = "pod"
-	ConfigMap     Kind = "configmap"
-	Secret        Kind = "secret"
-	Service       Kind = "service"
-	EndpointSlice Kind = "endpointslice"
+	Pod              Kind = "pod"
+	ConfigMap        Kind = "configmap"
+	Secret           Kind = "secret"
+	Service          Kind = "service"
+	EndpointSlice    Kind = "endpointslice"
+	DisruptionBudget Kind = "poddisruptionbudget"
 )
 
 // Key returns the key of an object of this kind, by its local namespace and name.

@@ -10,6 +10,7 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -36,7 +37,9 @@ func (c *fakeServer) report(out io.Writer) {
 // lines describes all objects.
 func (c *fakeServer) lines() []string {
 	var lines []string
-	for _, kind := range []string{"namespaces", "rolebindings", "pods", "configmaps", "secrets", "services", "endpointslices"} {
+	for _, kind := range []string{
+		"namespaces", "rolebindings", "pods", "configmaps", "secrets", "services", "endpointslices", "poddisruptionbudgets",
+	} {
 		gvr := resourceOf(kind)
 		list, err := c.storage.List(gvr, gvr.GroupVersion().WithKind(kindOf(kind)), metav1.NamespaceAll)
 		if err != nil {
@@ -80,10 +83,41 @@ func (c *fakeServer) lines() []string {
 				found = append(found, line.String())
 			}
 		}
+		if budgets, is := list.(*policyv1.PodDisruptionBudgetList); is {
+			for _, item := range budgets.Items {
+				found = append(found, c.name+" "+describeBudget(&item))
+			}
+		}
 		slices.Sort(found)
 		lines = append(lines, found...)
 	}
 	return lines
+}
+
+// told describes the events about other objects than pods, with how often each was written.
+func (c *fakeServer) told() []string {
+	var lines []string
+	for _, object := range c.storage.in(metav1.NamespaceAll, resourceOf("events")) {
+		event, is := object.(*corev1.Event)
+		if !is || event.InvolvedObject.Kind == "Pod" {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s event %s %s/%s %dx %s: %s", c.name, strings.ToLower(event.InvolvedObject.Kind),
+			event.InvolvedObject.Namespace, event.InvolvedObject.Name, event.Count, event.Reason, event.Message))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func describeBudget(budget *policyv1.PodDisruptionBudget) string {
+	line := fmt.Sprintf("poddisruptionbudget %s/%s", budget.Namespace, budget.Name)
+	if budget.Spec.MinAvailable != nil {
+		line += " minAvailable=" + budget.Spec.MinAvailable.String()
+	}
+	if budget.Spec.MaxUnavailable != nil {
+		line += " maxUnavailable=" + budget.Spec.MaxUnavailable.String()
+	}
+	return line + " " + metav1.FormatLabelSelector(budget.Spec.Selector)
 }
 
 func describeData(data map[string][]byte) string {
@@ -106,19 +140,22 @@ func resourceOf(name string) schema.GroupVersionResource {
 		return certificatesv1.SchemeGroupVersion.WithResource(name)
 	case "endpointslices":
 		return discoveryv1.SchemeGroupVersion.WithResource(name)
+	case "poddisruptionbudgets":
+		return policyv1.SchemeGroupVersion.WithResource(name)
 	}
 	return corev1.SchemeGroupVersion.WithResource(name)
 }
 
 func kindOf(resource string) string {
 	return map[string]string{
-		"namespaces":     "Namespace",
-		"rolebindings":   "RoleBinding",
-		"pods":           "Pod",
-		"configmaps":     "ConfigMap",
-		"secrets":        "Secret",
-		"services":       "Service",
-		"endpointslices": "EndpointSlice",
+		"namespaces":           "Namespace",
+		"rolebindings":         "RoleBinding",
+		"pods":                 "Pod",
+		"configmaps":           "ConfigMap",
+		"secrets":              "Secret",
+		"services":             "Service",
+		"endpointslices":       "EndpointSlice",
+		"poddisruptionbudgets": "PodDisruptionBudget",
 	}[resource]
 }
 

@@ -178,6 +178,9 @@ func objectActs(r *rand.Rand) []weighted {
 		{1, []string{"local remove secrets conf"}},
 		{1, []string{"local remove services web"}},
 		{1, []string{"local remove endpointslices web-1"}},
+		{3, []string{"local apply " + pick(r, "budget.yaml", "budget-2.yaml", "budget-3.yaml")}},
+		{1, []string{"local remove poddisruptionbudgets web"}},
+		{1, []string{"remote remove poddisruptionbudgets web"}},
 		{1, []string{"remote remove services web"}},
 		{1, []string{"remote apply foreign.yaml"}},
 	}
@@ -186,7 +189,7 @@ func objectActs(r *rand.Rand) []weighted {
 // faults are what goes wrong, and what ends it.
 func faults(r *rand.Rand) []weighted {
 	side := pick(r, "local", "remote")
-	copied := pick(r, "configmaps", "secrets", "services", "endpointslices")
+	copied := pick(r, "configmaps", "secrets", "services", "endpointslices", "poddisruptionbudgets")
 	return []weighted{
 		{3, []string{"restart"}},
 		{2, []string{"pause"}},
@@ -248,6 +251,10 @@ func files() []txtar.File {
 			"  labels: {kubernetes.io/service-name: web}\naddressType: IPv4\nports: [{port: 80, protocol: TCP}]\n"+
 				"endpoints: [{addresses: [10.245.0.9], conditions: {ready: "+ready+"}}]\n")
 	}
+	budget := func(selector, desired string) string {
+		return object("policy/v1", "PodDisruptionBudget", metav1.NamespaceDefault, "web",
+			"spec: {minAvailable: 50%, selector: "+selector+"}\nstatus: {currentHealthy: 3, desiredHealthy: "+desired+"}\n")
+	}
 	bundle := func(content string) string {
 		return object("certificates.k8s.io/v1", "ClusterTrustBundle", "", "corp",
 			"spec: {trustBundle: \"-----BEGIN CERTIFICATE-----\\n"+content+"\\n-----END CERTIFICATE-----\\n\"}\n")
@@ -273,5 +280,8 @@ func files() []txtar.File {
 		{Name: "service-2.yaml", Data: []byte(service("10.96.0.8"))},
 		{Name: "slice.yaml", Data: []byte(slice("true"))},
 		{Name: "slice-2.yaml", Data: []byte(slice("false"))},
+		{Name: "budget.yaml", Data: []byte(budget("{}", "2"))},
+		{Name: "budget-2.yaml", Data: []byte(budget("{matchExpressions: [{key: app, operator: Exists}]}", "5"))},
+		{Name: "budget-3.yaml", Data: []byte(budget("{matchLabels: {actual.vk/uid: x}}", "1"))},
 	}
 }

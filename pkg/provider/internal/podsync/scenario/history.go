@@ -109,7 +109,7 @@ func (s *scenario) removeAll() {
 			_ = s.do([]string{"remote", "in", pod.Namespace, "delete", pod.Name, "0"})
 		}
 	}
-	for _, kind := range copies() {
+	for _, kind := range append(copies(), "poddisruptionbudgets") {
 		s.local.removeEverywhere(kind)
 	}
 	_ = s.do(strings.Fields("local in - remove clustertrustbundles corp"))

@@ -27,7 +27,7 @@ import (
 // setting is how akd is started.
 type setting struct {
 	skew   time.Duration // by which its clock is ahead
-	mirror bool          // it mirrors Services
+	mirror bool          // it mirrors Services and PodDisruptionBudgets
 	linger time.Duration // how long it keeps what the last pod referred to
 }
 
@@ -48,13 +48,14 @@ func run(t *testing.T, local, remote *link, with setting) *process {
 	ctx, cancel := context.WithCancel(t.Context())
 	mapper := mapper()
 	p := &process{local: local, remote: remote}
-	localCluster := cluster.NewLocal(local.client, local.client, Node)
+	localCluster := cluster.NewLocal(cluster.Clients{Node: local.client, Proxy: local.client, Own: local.client}, Node)
 	p.controller = podsync.New(
 		localCluster, cluster.NewRemote(remote.client, mapper.Owner),
 		podsync.Config{
 			Mapper:         mapper,
 			MirrorServices: with.mirror,
 			ReachServices:  with.mirror,
+			MirrorBudgets:  with.mirror,
 			Workers:        1, // so that UIDs come in the order of the script
 			UnusedTTL:      5 * time.Minute,
 			Linger:         with.linger,

@@ -8,8 +8,10 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -47,6 +49,41 @@ func (j *judge) atRest() {
 	}
 	for _, kind := range copies() {
 		j.copiesAtRest(resourceOf(kind), locals, remotes)
+	}
+	j.budgetsAtRest()
+}
+
+// budgetsAtRest expects that the remote PodDisruptionBudgets are those that follow from the
+// local ones and the pods.
+func (j *judge) budgetsAtRest() {
+	site, wanted := mapper().In(contract.RemoteNamespace(Node, metav1.NamespaceDefault)), map[string]string{}
+	for _, object := range j.s.local.storage.in(metav1.NamespaceDefault, resourceOf("poddisruptionbudgets")) {
+		budget, is := object.(*policyv1.PodDisruptionBudget)
+		if !is {
+			continue
+		}
+		var here int32
+		for _, pod := range j.s.local.pods() {
+			if pod.Namespace == budget.Namespace && !translate.Finished(&pod) && translate.BudgetSelector(budget).Matches(labels.Set(pod.Labels)) {
+				here++
+			}
+		}
+		if copied := site.DisruptionBudget(budget, here).Copy; copied != nil {
+			wanted[copied.Name] = describeBudget(copied)
+		}
+	}
+	for _, object := range j.s.remote.storage.in(metav1.NamespaceAll, resourceOf("poddisruptionbudgets")) {
+		budget, is := object.(*policyv1.PodDisruptionBudget)
+		if !is || budget.Labels[contract.LabelNodeName] != Node {
+			continue
+		}
+		if have := describeBudget(budget); have != wanted[budget.Name] {
+			j.complain("%s is there, want %q", have, wanted[budget.Name])
+		}
+		delete(wanted, budget.Name)
+	}
+	for name := range wanted {
+		j.complain("%s is missing", wanted[name])
 	}
 }
 

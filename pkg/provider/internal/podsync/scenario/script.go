@@ -79,6 +79,8 @@ func mapper() *translate.Mapper {
 		ClusterDomain: "cluster.local",
 		PodSecurity:   "baseline",
 		APIServer:     translate.APIServer{Host: "192.0.2.1", Port: 6443},
+
+		MaxUnevictable: 3,
 	}
 }
 
@@ -134,6 +136,11 @@ func (s *scenario) do(words []string) error {
 	case "pending":
 		_, _ = fmt.Fprintf(&s.out, "remotely pending: %d\n\n", s.akd.controller.CountRemotelyPending())
 		return nil
+	case "events":
+		for _, line := range s.local.told() {
+			_, _ = fmt.Fprintln(&s.out, line)
+		}
+		return nil
 	case "writes":
 		s.local.report(&s.out)
 		s.remote.report(&s.out)
@@ -166,7 +173,7 @@ func (s *scenario) control(words []string) error {
 		s.remote.confine()
 		s.start()
 	case "mirror":
-		s.next.mirror = true
+		s.next.mirror = len(words) == 1 // or mirror none
 	case "skew":
 		by, err := time.ParseDuration(words[1])
 		s.next.skew = by

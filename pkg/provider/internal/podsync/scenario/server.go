@@ -19,6 +19,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -43,6 +44,7 @@ type fakeServer struct {
 	uids       int
 	secretUIDs int
 	eventUIDs  int
+	budgetUIDs int
 	tokens     int
 	tells      bool                               // kubelets tell what they do by events
 	tenant     bool                               // see confine
@@ -355,13 +357,16 @@ func (c *fakeServer) stamp(obj runtime.Object) {
 	if !ok {
 		return
 	}
-	// A pod, its Secret and its events are created concurrently: their order is random.
+	// A pod, its Secret, its events and a budget for it are created concurrently: their order
+	// is random.
 	prefix, counter := c.name, &c.uids
 	switch obj.(type) {
 	case *corev1.Secret:
 		prefix, counter = c.name+"-secret", &c.secretUIDs
 	case *corev1.Event:
 		prefix, counter = c.name+"-event", &c.eventUIDs
+	case *policyv1.PodDisruptionBudget:
+		prefix, counter = c.name+"-budget", &c.budgetUIDs
 	}
 	if pod, is := obj.(*corev1.Pod); is && pod.Status.Phase == "" {
 		pod.Status.Phase = corev1.PodPending
@@ -424,6 +429,7 @@ func (c *fakeServer) applyYAML(content string) error {
 	resource := map[string]string{
 		"*v1.Pod": "pods", "*v1.ConfigMap": "configmaps", "*v1.Secret": "secrets", "*v1.Namespace": "namespaces",
 		"*v1.Service": "services", "*v1.Node": "nodes", "*v1.EndpointSlice": "endpointslices", "*v1.ClusterTrustBundle": "clustertrustbundles",
+		"*v1.PodDisruptionBudget": "poddisruptionbudgets",
 	}[fmt.Sprintf("%T", obj)]
 	meta, err := apimeta.Accessor(obj)
 	if err != nil {
