@@ -279,10 +279,25 @@ func (c connector) askBoth(ctx context.Context, connected *clients, remote kuber
 			return facts{}, err
 		}
 	}
+	if c.cfg.DisruptionBudgets == config.BudgetsMirror {
+		if err := askBudgets(ctx, connected.local); err != nil {
+			return facts{}, err
+		}
+	}
 	if found.address = c.cfg.Node.Address; found.address == "" {
 		found.address, err = ownAddress(ctx, own)
 	}
 	return found, err
+}
+
+// askBudgets checks akd's own right to follow PodDisruptionBudgets.
+func askBudgets(ctx context.Context, local *cluster.Local) error {
+	err := local.CanFollowBudgets(ctx)
+	if apierrors.IsForbidden(err) {
+		return usagef("akd may not follow the local poddisruptionbudgets, which disruptionBudgets: mirror needs: "+
+			"let its service account list and watch poddisruptionbudgets.policy, or set disruptionBudgets: none: %w", err)
+	}
+	return err
 }
 
 // askServices checks the prerequisites of reaching Services: for mirroring,

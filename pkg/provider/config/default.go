@@ -10,12 +10,13 @@ import (
 // Default returns the default configuration. It has no node name.
 func Default() *Configuration {
 	return &Configuration{
-		APIVersion: APIVersion,
-		Kind:       Kind,
-		Local:      LocalConfiguration{Identity: LocalIdentityNode},
-		Node:       NodeConfiguration{ClusterDomain: "cluster.local"},
-		Services:   ServicesNone,
-		Pods:       PodsConfiguration{PodSecurity: PodSecurityBaseline},
+		APIVersion:        APIVersion,
+		Kind:              Kind,
+		Local:             LocalConfiguration{Identity: LocalIdentityNode},
+		Node:              NodeConfiguration{ClusterDomain: "cluster.local"},
+		Services:          ServicesNone,
+		DisruptionBudgets: BudgetsNone,
+		Pods:              PodsConfiguration{PodSecurity: PodSecurityBaseline},
 		KubeletAPI: KubeletAPIConfiguration{
 			Port:           10250,
 			Certificate:    CertificateConfiguration{Mode: CertificateCSR, Signer: certificatesv1.KubeletServingSignerName},
@@ -25,11 +26,12 @@ func Default() *Configuration {
 		// No pod that anybody wrote comes near these. A Secret, which holds what a pod
 		// mounts, has room for about 900 tokens.
 		Limits: LimitsConfiguration{
-			References:         5000,
-			ReferencesPerPod:   256,
-			TokensPerPod:       100,
-			TrustBundlesPerPod: 250,
-			CertificatesPerPod: 20,
+			References:           5000,
+			ReferencesPerPod:     256,
+			TokensPerPod:         100,
+			TrustBundlesPerPod:   250,
+			CertificatesPerPod:   20,
+			UnevictablePerBudget: 10,
 		},
 		Metrics: MetricsConfiguration{Address: ":10254"},
 		Sync: SyncConfiguration{

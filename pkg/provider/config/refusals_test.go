@@ -40,6 +40,14 @@ func TestLoadRefuses(t *testing.T) {
 					`InPlacePodLevelResourcesVerticalScaling or InPlacePodVerticalScalingInitContainers`,
 			},
 		},
+		"Budgets": {
+			reason: "A budget that keeps no pod is none.",
+			text:   header + "nodeName: n1\nremote: {kubeconfig: r}\ndisruptionBudgets: some\nlimits: {unevictablePerBudget: 0}\n",
+			want: []string{
+				`akd.yaml:5: disruptionBudgets: found "some"; want none or mirror`,
+				`akd.yaml:6: limits.unevictablePerBudget: found "0"; want 1 to 2147483647`,
+			},
+		},
 		"Scalar": {
 			reason: "A file that is not even a mapping.",
 			text:   "hello\n",

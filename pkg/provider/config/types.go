@@ -41,6 +41,11 @@ type Configuration struct {
 	// node of the local cluster mirrors them there. With none, pods reach only the
 	// local API server, by its environment variables and names.
 	Services ServicesMode `json:"services" flag:"services"`
+	// How the remote cluster learns of the PodDisruptionBudgets of the local cluster. With
+	// mirror, akd keeps a copy of each that selects pods of the node, so that draining a
+	// remote node waits as draining a local one would; limits.unevictablePerBudget limits
+	// it. With none, the remote cluster evicts pods without regard to them.
+	DisruptionBudgets BudgetsMode `json:"disruptionBudgets" flag:"disruption-budgets"`
 	// Pods applies to all remote pods.
 	Pods PodsConfiguration `json:"pods"`
 	// Namespaces applies to all remote namespaces.
@@ -319,6 +324,10 @@ type LimitsConfiguration struct {
 	TrustBundlesPerPod int32 `json:"trustBundlesPerPod" flag:"max-trust-bundles-per-pod"`
 	// Maximum number of certificates of its own that one pod mounts.
 	CertificatesPerPod int32 `json:"certificatesPerPod" flag:"max-certificates-per-pod"`
+	// Maximum number of pods that one mirrored PodDisruptionBudget keeps from being evicted.
+	// A larger budget is cut to it, and an event on the budget says so. The policy that
+	// install creates admits no larger one.
+	UnevictablePerBudget int32 `json:"unevictablePerBudget" flag:"max-unevictable"`
 }
 
 // SyncConfiguration tunes how akd keeps the clusters in sync.
@@ -393,6 +402,18 @@ func (ServicesMode) Values() []string {
 
 // Reached reports whether pods reach Services of the local cluster at their addresses.
 func (m ServicesMode) Reached() bool { return m == ServicesMirror || m == ServicesShared }
+
+// BudgetsMode is how the remote cluster learns of PodDisruptionBudgets.
+type BudgetsMode string
+
+// The ways to treat PodDisruptionBudgets.
+const (
+	BudgetsNone   BudgetsMode = "none"
+	BudgetsMirror BudgetsMode = "mirror"
+)
+
+// Values implements strictyaml.Enum.
+func (BudgetsMode) Values() []string { return []string{string(BudgetsNone), string(BudgetsMirror)} }
 
 // PodSecurityLevel is a level of the Pod Security Standards.
 // https://kubernetes.io/docs/concepts/security/pod-security-standards/

@@ -46,6 +46,7 @@ func (c *Configuration) Validate() field.ErrorList {
 	all = append(all, validateDifferent(c.Local, c.Remote, field.NewPath("remote"))...)
 	all = append(all, c.Node.validate(field.NewPath("node"), c.Local.Identity)...)
 	all = append(all, oneOf(c.Services, field.NewPath("services"))...)
+	all = append(all, oneOf(c.DisruptionBudgets, field.NewPath("disruptionBudgets"))...)
 	all = append(all, c.Pods.validate(field.NewPath("pods"))...)
 	all = append(all, c.Namespaces.validate(field.NewPath("namespaces"))...)
 	all = append(all, c.KubeletAPI.validate(field.NewPath("kubeletAPI"))...)
@@ -177,6 +178,7 @@ func (l LimitsConfiguration) validate(path *field.Path) field.ErrorList {
 	}{
 		{"references", l.References}, {"tokensPerPod", l.TokensPerPod},
 		{"trustBundlesPerPod", l.TrustBundlesPerPod}, {"certificatesPerPod", l.CertificatesPerPod},
+		{"unevictablePerBudget", l.UnevictablePerBudget},
 	} {
 		all = append(all, upTo(limit.value, math.MaxInt32, path.Child(limit.name))...)
 	}

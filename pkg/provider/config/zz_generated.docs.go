@@ -38,6 +38,10 @@ var map_Configuration = map[string]string{
 		"the service range of the local cluster, which kubectl actual install creates. With shared, another " +
 		"node of the local cluster mirrors them there. With none, pods reach only the local API server, by " +
 		"its environment variables and names.",
+	"disruptionBudgets": "How the remote cluster learns of the PodDisruptionBudgets of the local cluster. With mirror, akd " +
+		"keeps a copy of each that selects pods of the node, so that draining a remote node waits as " +
+		"draining a local one would; limits.unevictablePerBudget limits it. With none, the remote cluster " +
+		"evicts pods without regard to them.",
 	"pods":       "Pods applies to all remote pods.",
 	"namespaces": "Namespaces applies to all remote namespaces.",
 	"kubeletAPI": "KubeletAPI is the HTTPS server for logs, exec, port-forward and usage.",
@@ -109,6 +113,9 @@ var map_LimitsConfiguration = map[string]string{
 	"tokensPerPod":       "Maximum number of service account tokens that one pod mounts.",
 	"trustBundlesPerPod": "Maximum number of ClusterTrustBundle sources that one pod mounts.",
 	"certificatesPerPod": "Maximum number of certificates of its own that one pod mounts.",
+	"unevictablePerBudget": "Maximum number of pods that one mirrored PodDisruptionBudget keeps from being evicted. A larger " +
+		"budget is cut to it, and an event on the budget says so. The policy that install creates admits no " +
+		"larger one.",
 }
 
 func (LimitsConfiguration) SwaggerDoc() map[string]string {
