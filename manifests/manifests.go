@@ -83,6 +83,11 @@ type Values struct {
 	EndpointCIDRs []string
 	// NamespaceMetadata are the labels and annotations of the node's namespaces.
 	NamespaceMetadata NamespaceMetadata
+	// MirrorBudgets lets akd keep copies of the local cluster's PodDisruptionBudgets in
+	// its namespaces. Each keeps at most MaxUnevictable pods from being evicted; 0 means
+	// 10.
+	MirrorBudgets  bool
+	MaxUnevictable int32
 	// Placement is where and how the remote cluster may run the node's pods.
 	Placement Placement
 	// Volumes are the kinds of volumes that pods may have in addition; see
@@ -187,6 +192,10 @@ func (v *Values) complete() error {
 	}
 	v.Replicas = max(v.Replicas, 1)
 	v.Hostname, v.Signer = cmp.Or(v.Hostname, v.Node), cmp.Or(v.Signer, certificatesv1.KubeletServingSignerName)
+	if v.MaxUnevictable < 0 {
+		return fmt.Errorf("%d pods that one disruption budget keeps: want 1 or more", v.MaxUnevictable)
+	}
+	v.MaxUnevictable = cmp.Or(v.MaxUnevictable, defaultMaxUnevictable)
 	if err := v.completeMemory(); err != nil {
 		return err
 	}
@@ -195,6 +204,9 @@ func (v *Values) complete() error {
 	}
 	return CheckVolumes(v.Volumes)
 }
+
+// defaultMaxUnevictable is also the default of akd's configuration.
+const defaultMaxUnevictable = 10
 
 // Memory of akd. Less than the smallest limit is too little to serve any pod.
 const (

@@ -27,7 +27,7 @@ func TestGolden(t *testing.T) {
 		Node: "vk-ak-example", ClusterUID: cluster, Image: "example.com/akd:v1", Config: "apiVersion: actual.vk/v1alpha1\n",
 	}
 	replicas := akd
-	replicas.Replicas, replicas.MirrorServices = 2, true
+	replicas.Replicas, replicas.MirrorServices, replicas.MirrorBudgets = 2, true, true
 	approver := akd
 	approver.ApproveCertificates, approver.Hostname, approver.Signer = true, "vk.example.com", "example.com/serving"
 	there := akd
@@ -71,6 +71,8 @@ func everything(node string) manifests.Values {
 		ReadNodes:      true,
 		ReadMetrics:    true,
 		MirrorServices: true,
+		MirrorBudgets:  true,
+		MaxUnevictable: 5,
 		ServiceCIDRs:   []string{"10.96.0.0/16", "fd96::/112"},
 		EndpointCIDRs:  []string{"10.245.0.0/16", "10.244.0.0/16", "fd44::/48", "192.0.2.10/32"},
 		Limits:         manifests.Limits{ResourceQuota: true, LimitRange: true, NetworkPolicy: true},
@@ -136,11 +138,12 @@ func TestRemoteLabels(t *testing.T) {
 		"ClusterRole actual.vk:tenant",
 		"ClusterRole actual.vk:tenant-metrics",
 		"ClusterRole actual.vk:tenant-services",
+		"ClusterRole actual.vk:tenant-budgets",
 	}
 	for _, policy := range []string{"namespaces", "rolebindings", "tokens", "objects"} {
 		want = append(want, "ValidatingAdmissionPolicy "+policy+".actual.vk", "ValidatingAdmissionPolicyBinding "+policy+".actual.vk")
 	}
-	for _, policy := range []string{"settings", "pods", "services", "endpointslices"} {
+	for _, policy := range []string{"settings", "pods", "services", "endpointslices", "budgets"} {
 		want = append(want, "ValidatingAdmissionPolicy "+policy+".actual.vk")
 	}
 	if diff := cmp.Diff(want, shared); diff != "" {
@@ -259,7 +262,10 @@ func TestBadValues(t *testing.T) {
 			values: allowing("example.com/ok", "pod-security.kubernetes.io/*"),
 			want:   `key "pod-security.kubernetes.io/*": actual.vk, kubernetes.io and k8s.io are reserved`,
 		},
-		"key of AK":    {reason: "whose is it?", values: allowing("actual.vk/node-name"), want: "are reserved"},
+		"key of AK": {reason: "whose is it?", values: allowing("actual.vk/node-name"), want: "are reserved"},
+		"bad limit": {
+			reason: "fewer than none", values: manifests.Values{ClusterUID: cluster, Node: "a", MaxUnevictable: -1}, want: "1 or more",
+		},
 		"bad replicas": {reason: "fewer than none", values: manifests.Values{ClusterUID: cluster, Node: "a", Replicas: -1}, want: "1 or more"},
 	}
 	for name, tc := range cases {

@@ -146,6 +146,9 @@ func (v *Values) Settings() map[string]string {
 	if v.MirrorServices {
 		lists[contract.SettingServiceCIDRs], lists[contract.SettingEndpointCIDRs] = v.ServiceCIDRs, v.EndpointCIDRs
 	}
+	if v.MirrorBudgets {
+		lists[contract.SettingMaxUnevictable] = []string{strconv.Itoa(int(v.MaxUnevictable))}
+	}
 	settings := map[string]string{}
 	if annotations := pairs(metadata.Annotations); len(annotations) > 0 {
 		settings[contract.SettingNamespaceAnnotations] = strings.Join(annotations, "\n")

@@ -21,6 +21,9 @@ const (
 	// ranges in the settings of the tenant.
 	PolicyServices       = "services.actual.vk"
 	PolicyEndpointSlices = "endpointslices.actual.vk"
+	// PolicyBudgets restricts mirrored PodDisruptionBudgets to the number of pods in the
+	// settings of the tenant.
+	PolicyBudgets = "budgets.actual.vk"
 )
 
 // Annotations of a tenant's ServiceAccount in the remote cluster: the settings with
@@ -66,4 +69,7 @@ const (
 	SettingServiceCIDRs = Domain + "service-cidrs"
 	// SettingEndpointCIDRs has the ranges that mirrored Services may lead to.
 	SettingEndpointCIDRs = Domain + "endpoint-cidrs"
+	// SettingMaxUnevictable has the number of pods that one mirrored PodDisruptionBudget
+	// may keep from being evicted.
+	SettingMaxUnevictable = Domain + "max-unevictable"
 )

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
@@ -18,6 +19,7 @@ func tenants(n int) []manifests.Values {
 		all[i] = manifests.Values{
 			Node:           fmt.Sprintf("node-%d", i),
 			MirrorServices: true,
+			MirrorBudgets:  true,
 			ServiceCIDRs:   []string{fmt.Sprintf("10.%d.0.0/16", i)},
 			EndpointCIDRs:  []string{"10.244.0.0/16"},
 		}
@@ -34,6 +36,7 @@ func writes() map[string]request {
 		"Pod":       {user: "other", object: admitted(&corev1.Pod{ObjectMeta: meta, Spec: one})},
 		"Service":   {user: "other", object: &corev1.Service{ObjectMeta: meta}},
 		"Namespace": {user: "other", object: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "any"}}},
+		"Budget":    {user: "other", object: &policyv1.PodDisruptionBudget{ObjectMeta: meta}},
 	}
 }
 

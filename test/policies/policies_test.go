@@ -7,9 +7,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -321,8 +323,9 @@ func TestObjects(t *testing.T) {
 		"secret": func(m metav1.ObjectMeta) runtime.Object {
 			return &corev1.Secret{ObjectMeta: m, Type: corev1.SecretTypeOpaque}
 		},
-		"resourcequota": func(m metav1.ObjectMeta) runtime.Object { return &corev1.ResourceQuota{ObjectMeta: m} },
-		"limitrange":    func(m metav1.ObjectMeta) runtime.Object { return &corev1.LimitRange{ObjectMeta: m} },
+		"resourcequota":       func(m metav1.ObjectMeta) runtime.Object { return &corev1.ResourceQuota{ObjectMeta: m} },
+		"poddisruptionbudget": func(m metav1.ObjectMeta) runtime.Object { return &policyv1.PodDisruptionBudget{ObjectMeta: m} },
+		"limitrange":          func(m metav1.ObjectMeta) runtime.Object { return &corev1.LimitRange{ObjectMeta: m} },
 	}
 	for kind, object := range kinds {
 		innocent := metav1.ObjectMeta{Namespace: namespace(thief).Name, Name: "mine", Labels: owner(thief).Labels("home", "uid")}
@@ -585,4 +588,86 @@ func TestSettingsGone(t *testing.T) {
 	const gone = "no params found"
 	expect(t, s.do(t, request{user: account(thief), object: namespace(thief)}), gone)
 	expect(t, s.do(t, request{user: account(thief), object: admitted(attacks.Pod(owner(thief), "home", "web"))}), gone)
+}
+
+// A budget holds as many pods as installed. A thief's budgets that hold more, or say so in
+// another way, are refused.
+func TestBudgets(t *testing.T) {
+	values := manifests.Values{Node: thief, MirrorBudgets: true, MaxUnevictable: 5}
+	attacked := manifests.Values{Node: victim, MirrorBudgets: true, MaxUnevictable: 50}
+	s := serve(t, values, attacked)
+	const absolute, atMost = "with an absolute minAvailable only", "at most 5 pods"
+	budget := func() *policyv1.PodDisruptionBudget {
+		return &policyv1.PodDisruptionBudget{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace(thief).Name, Name: "web", Labels: owner(thief).Labels("home", "uid")},
+			Spec: policyv1.PodDisruptionBudgetSpec{
+				MinAvailable: new(intstr.FromInt32(5)),
+				Selector:     &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}},
+			},
+		}
+	}
+	for name, attack := range map[string]attacks.Attack[*policyv1.PodDisruptionBudget]{
+		"Limit":     {Change: func(*policyv1.PodDisruptionBudget) {}},
+		"EveryPod":  {Change: func(b *policyv1.PodDisruptionBudget) { b.Spec.Selector = &metav1.LabelSelector{} }},
+		"Unhealthy": {Change: func(b *policyv1.PodDisruptionBudget) { b.Spec.UnhealthyPodEvictionPolicy = new(policyv1.AlwaysAllow) }},
+		"MoreThanLimit": {
+			Change: func(b *policyv1.PodDisruptionBudget) { b.Spec.MinAvailable = new(intstr.FromInt32(6)) }, Wants: atMost,
+		},
+		"VictimsLimit": {
+			Change: func(b *policyv1.PodDisruptionBudget) { b.Spec.MinAvailable = new(intstr.FromInt32(50)) }, Wants: atMost,
+		},
+		"Percentage": {
+			Change: func(b *policyv1.PodDisruptionBudget) { b.Spec.MinAvailable = new(intstr.FromString("5%")) }, Wants: absolute,
+		},
+		"NoneUnavailable": {
+			Change: func(b *policyv1.PodDisruptionBudget) {
+				b.Spec.MinAvailable, b.Spec.MaxUnavailable = nil, new(intstr.FromInt32(0))
+			}, Wants: absolute,
+		},
+		"Both": {
+			Change: func(b *policyv1.PodDisruptionBudget) { b.Spec.MaxUnavailable = new(intstr.FromInt32(0)) }, Wants: absolute,
+		},
+		"Neither":    {Change: func(b *policyv1.PodDisruptionBudget) { b.Spec.MinAvailable = nil }, Wants: absolute},
+		"NoSelector": {Change: func(b *policyv1.PodDisruptionBudget) { b.Spec.Selector = nil }, Wants: "with a selector only"},
+		"Annotation": {
+			Change: func(b *policyv1.PodDisruptionBudget) { b.Annotations = map[string]string{"a": "b"} }, Wants: "and not annotate it",
+		},
+		"Label":     {Change: func(b *policyv1.PodDisruptionBudget) { b.Labels["a"] = "b" }, Wants: "with its origin only"},
+		"Unlabeled": {Change: func(b *policyv1.PodDisruptionBudget) { b.Labels = nil }, Wants: "must label what it writes"},
+		"Finalizer": {Change: func(b *policyv1.PodDisruptionBudget) { b.Finalizers = []string{"example.org/stays"} }, Wants: badOwner},
+		"VictimsNamespace": {
+			Change: func(b *policyv1.PodDisruptionBudget) { b.Namespace = namespace(victim).Name }, Wants: "own",
+		},
+		"SharedNamespace": {
+			Change: func(b *policyv1.PodDisruptionBudget) { b.Namespace = "default" }, Wants: "beyond them its record alone",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			changed := budget()
+			attack.Change(changed)
+			expect(t, s.do(t, request{user: account(thief), object: changed}), attack.Wants)
+			expect(t, s.do(t, request{user: account(thief), object: changed, old: budget()}), attack.Wants)
+			expect(t, s.do(t, request{user: "admin", object: changed}), "")
+		})
+	}
+	changed := budget()
+	changed.Spec.MinAvailable = new(intstr.FromInt32(6))
+	expect(t, s.do(t, request{user: account(thief), object: changed, old: budget(), subresource: "status"}), atMost)
+	expect(t, s.do(t, request{user: account(thief), old: budget()}), "")
+}
+
+// A node that was installed with budgets once, and is not any more, may have rights left in
+// its namespaces.
+func TestBudgetsNotInstalled(t *testing.T) {
+	objects := contents(t, manifests.Values{Node: thief, MirrorBudgets: true})
+	settings, is := objects["ServiceAccount/"+thief].(*corev1.ServiceAccount)
+	if !is {
+		t.Fatal("the node has no ServiceAccount")
+	}
+	delete(settings.Annotations, contract.SettingMaxUnevictable)
+	budget := &policyv1.PodDisruptionBudget{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace(thief).Name, Name: "web", Labels: owner(thief).Labels("home", "uid")},
+		Spec:       policyv1.PodDisruptionBudgetSpec{MinAvailable: new(intstr.FromInt32(1)), Selector: &metav1.LabelSelector{}},
+	}
+	expect(t, start(t, objects).do(t, request{user: account(thief), object: budget}), "at most 0 pods")
 }

@@ -51,6 +51,12 @@ func namespace(node string) *corev1.Namespace {
 // each with a namespace.
 func serve(t testing.TB, tenants ...manifests.Values) *server {
 	t.Helper()
+	return start(t, contents(t, tenants...))
+}
+
+// contents are the objects of such a cluster.
+func contents(t testing.TB, tenants ...manifests.Values) map[string]runtime.Object {
+	t.Helper()
 	objects := map[string]runtime.Object{}
 	for _, name := range []string{"default", "kube-system", contract.SystemNamespace} {
 		objects["Namespace/"+name] = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
@@ -66,7 +72,7 @@ func serve(t testing.TB, tenants ...manifests.Values) *server {
 		}
 		objects[values.Node+"/home"] = namespace(values.Node)
 	}
-	return start(t, objects)
+	return objects
 }
 
 func start(t testing.TB, objects map[string]runtime.Object) *server {

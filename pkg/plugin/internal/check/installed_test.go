@@ -134,6 +134,8 @@ func TestFindNodeReadsInstallation(t *testing.T) {
 	t.Parallel()
 	s := subject(
 		[]runtime.Object{served("vk"), akd("vk"), configured("vk", `services: mirror
+disruptionBudgets: mirror
+limits: {unevictablePerBudget: 4}
 pods: {podSecurity: restricted}
 local: {apiServer: "192.0.2.1:6443"}
 node: {hostname: vk.example.com}
@@ -154,6 +156,8 @@ namespaces: {networkPolicy: {enabled: true}}
 		Hostname:       "vk.example.com",
 		Signer:         "example.com/serving",
 		MirrorServices: true,
+		MirrorBudgets:  true,
+		MaxUnevictable: 4,
 		ServiceCIDRs:   []string{"192.0.2.0/24"},
 		EndpointCIDRs:  []string{"198.51.100.0/24"},
 		Limits:         manifests.Limits{NetworkPolicy: true},

@@ -55,6 +55,9 @@ type nodeOptions struct {
 	serviceCIDRs  []string
 	endpointCIDRs []string
 
+	budgets        string // mirror, none, or empty: as the configuration says
+	maxUnevictable int32  // 0: as the configuration says
+
 	// clusterUID is that of the local cluster, once it is known.
 	clusterUID string
 
@@ -147,6 +150,10 @@ func (o *nodeOptions) addFlags(flags *pflag.FlagSet, version string) {
 		"ranges of the local cluster's service addresses (default: those of its ServiceCIDR objects)")
 	flags.StringSliceVar(&o.endpointCIDRs, "endpoint-cidr", nil,
 		"ranges that mirrored Services may lead to (default: the pod ranges of both clusters and the local API servers)")
+	flags.StringVar(&o.budgets, "disruption-budgets", "",
+		"what becomes of PodDisruptionBudgets when remote nodes are drained: mirror (copies in the remote cluster) or none (default: none)")
+	flags.Int32Var(&o.maxUnevictable, "max-unevictable", 0,
+		"number of pods that one mirrored PodDisruptionBudget may keep from being evicted (default: 10)")
 	for _, name := range []string{"resource-quota", "limit-range", "capacity", "label"} {
 		flags.Lookup(name).DefValue = "" // an empty map is nothing to show as a default
 	}
@@ -180,6 +187,12 @@ func (o *nodeOptions) validate() error {
 	}
 	if o.services != "" && !slices.Contains(config.ServicesMode("").Values(), o.services) {
 		return failure.Usagef("--services %q: want mirror, shared or none", o.services)
+	}
+	if o.budgets != "" && o.budgets != string(config.BudgetsMirror) && o.budgets != string(config.BudgetsNone) {
+		return failure.Usagef("--disruption-budgets %q: want mirror or none", o.budgets)
+	}
+	if o.maxUnevictable < 0 {
+		return failure.Usagef("--max-unevictable %d: want 1 or more", o.maxUnevictable)
 	}
 	if err := o.parse(); err != nil {
 		return err
@@ -326,6 +339,12 @@ func (o *nodeOptions) edit(found discovered) func(*config.Configuration) {
 			cfg.Services = config.ServicesMode(o.services)
 		} else if found.services != "" {
 			cfg.Services = config.ServicesMode(found.services)
+		}
+		if o.budgets != "" {
+			cfg.DisruptionBudgets = config.BudgetsMode(o.budgets)
+		}
+		if o.maxUnevictable > 0 {
+			cfg.Limits.UnevictablePerBudget = o.maxUnevictable
 		}
 		setAll(&cfg.Node.Capacity, found.nodes.Allocatable)
 		setAll(&cfg.Node.Capacity, o.parsed.capacity)

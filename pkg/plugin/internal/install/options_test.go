@@ -131,6 +131,7 @@ func TestValues(t *testing.T) {
 		o.configFile, o.replicas, o.readNodes, o.unconfined = "akd.yaml", 2, true, true
 		o.serviceCIDRs = []string{"10.96.0.0/16"}
 		o.namespaceLabels, o.namespaceAnnotations, o.namespaceKeys = []string{"team=a"}, []string{"note=b"}, []string{"istio.io/*"}
+		o.budgets, o.maxUnevictable = "mirror", 4
 	})
 	if err := o.parse(); err != nil {
 		t.Fatal(err)
@@ -150,6 +151,8 @@ func TestValues(t *testing.T) {
 		Signer:         "kubernetes.io/kubelet-serving",
 		ReadNodes:      true,
 		MirrorServices: true,
+		MirrorBudgets:  true,
+		MaxUnevictable: 4,
 		ServiceCIDRs:   []string{"10.96.0.0/16"},
 		Limits:         manifests.Limits{NetworkPolicy: true},
 		Unconfined:     true,
@@ -179,6 +182,16 @@ func TestValidate(t *testing.T) {
 			reason: "there are two ways",
 			change: func(o *nodeOptions) { o.services = "some" },
 			want:   `--services "some": want mirror, shared or none`,
+		},
+		"Budgets": {
+			reason: "there are two ways",
+			change: func(o *nodeOptions) { o.budgets = "some" },
+			want:   `--disruption-budgets "some": want mirror or none`,
+		},
+		"Unevictable": {
+			reason: "fewer than none",
+			change: func(o *nodeOptions) { o.maxUnevictable = -1 },
+			want:   "--max-unevictable -1: want 1 or more",
 		},
 		"ServiceCIDR": {
 			reason: "a range has a length",

@@ -132,6 +132,9 @@ func (i *installer) enter(ctx context.Context, akd kubernetes.Interface, owner c
 	if i.values.MirrorServices {
 		roles = append(roles, contract.TenantServicesRole)
 	}
+	if i.values.MirrorBudgets {
+		roles = append(roles, contract.TenantBudgetsRole)
+	}
 	for _, role := range roles {
 		binding := &rbacv1.RoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: role, Labels: owner.ObjectLabels()},

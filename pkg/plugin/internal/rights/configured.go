@@ -23,6 +23,8 @@ func Configure(values *manifests.Values, cfg *config.Configuration) {
 	values.Placement.MorePriorityClasses = slices.Collect(maps.Values(placement.PriorityClasses))
 	values.Hostname, values.Signer = cmp.Or(cfg.Node.Hostname, cfg.NodeName), cfg.KubeletAPI.Certificate.Signer
 	values.MirrorServices = cfg.Services == config.ServicesMirror
+	values.MirrorBudgets = cfg.DisruptionBudgets == config.BudgetsMirror
+	values.MaxUnevictable = cfg.Limits.UnevictablePerBudget
 	values.Limits = manifests.Limits{
 		ResourceQuota: len(cfg.Namespaces.ResourceQuota) > 0,
 		LimitRange:    len(cfg.Namespaces.LimitRange) > 0,

@@ -7,8 +7,10 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
@@ -27,9 +29,9 @@ type Trial struct {
 // anyLevel is a Pod Security level that every node may use.
 const anyLevel = "restricted"
 
-// Trials returns a trial for each policy that confines the akd of a node, including,
-// if it mirrors Services, those that confine them. Pods and Services are tried in one
-// of the node's namespaces, and left out if that is empty.
+// Trials returns a trial for each policy that confines the akd of a node, including
+// those that confine the Services and PodDisruptionBudgets that it mirrors. Pods and
+// these are tried in one of the node's namespaces, and left out if that is empty.
 func Trials(owner contract.Owner, namespace string, values *manifests.Values) []Trial {
 	trials := []Trial{
 		{contract.PolicyNamespaces, "namespaces", foreignNamespace(owner, values)},
@@ -46,6 +48,9 @@ func Trials(owner contract.Owner, namespace string, values *manifests.Values) []
 		trials = append(trials,
 			Trial{contract.PolicyServices, "services", externalService(owner, namespace)},
 			Trial{contract.PolicyEndpointSlices, "endpointslices", namedEndpoints(owner, namespace)})
+	}
+	if values.MirrorBudgets {
+		trials = append(trials, Trial{contract.PolicyBudgets, "poddisruptionbudgets", endlessBudget(owner, namespace)})
 	}
 	return trials
 }
@@ -151,6 +156,21 @@ func namedEndpoints(owner contract.Owner, namespace string) func(context.Context
 			Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"none.invalid"}}},
 		}
 		_, err := akd.DiscoveryV1().EndpointSlices(namespace).Create(ctx, slice, dryRun())
+		return err
+	}
+}
+
+// endlessBudget asks for a budget that keeps all pods from being evicted.
+func endlessBudget(owner contract.Owner, namespace string) func(context.Context, kubernetes.Interface) error {
+	return func(ctx context.Context, akd kubernetes.Interface) error {
+		budget := &policyv1.PodDisruptionBudget{
+			ObjectMeta: innocent(owner, namespace),
+			Spec: policyv1.PodDisruptionBudgetSpec{
+				MaxUnavailable: new(intstr.FromInt32(0)),
+				Selector:       &metav1.LabelSelector{MatchLabels: map[string]string{"none.invalid/none": ""}},
+			},
+		}
+		_, err := akd.PolicyV1().PodDisruptionBudgets(namespace).Create(ctx, budget, dryRun())
 		return err
 	}
 }
