@@ -55,12 +55,13 @@ func AddTo(root *cobra.Command, access *kubeclient.Access) error {
 // addToFlags adds suggestions to a command's own flags.
 func (s *suggester) addToFlags(cmd *cobra.Command) error {
 	for flag, values := range map[string][]string{
-		"output":       {"json", "yaml", "name", "wide", "jsonpath=", "go-template="},
-		"run-in":       {"local", "remote"},
-		"side":         {"local", "remote"},
-		"pod-security": {"privileged", "baseline", "restricted"},
-		"services":     {"mirror", "none"},
-		"dry-run":      {"none", "client", "server"},
+		"output":             {"json", "yaml", "name", "wide", "jsonpath=", "go-template="},
+		"run-in":             {"local", "remote"},
+		"side":               {"local", "remote"},
+		"pod-security":       {"privileged", "baseline", "restricted"},
+		"services":           {"mirror", "none"},
+		"dry-run":            {"none", "client", "server"},
+		"disruption-budgets": {"mirror", "none"},
 	} {
 		if cmd.LocalNonPersistentFlags().Lookup(flag) == nil {
 			continue

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -188,7 +189,8 @@ func TestSurvivors(t *testing.T) {
 	token := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: own.Name, Name: "forever"}, Type: corev1.SecretTypeServiceAccountToken}
 	everywhere := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "more"}, Subjects: ofAKD()}
 	others := []rbacv1.Subject{{Kind: rbacv1.GroupKind, Name: "system:authenticated"}}
-	remote := remoteOf(own, akds, thiefs, token, everywhere, binding(own.Name, "open", others), binding(own.Name, "akd", ofAKD()),
+	endless := &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: own.Name, Name: "endless"}}
+	remote := remoteOf(own, akds, thiefs, endless, token, everywhere, binding(own.Name, "open", others), binding(own.Name, "akd", ofAKD()),
 		binding("kube-system", "extra", ofAKD()))
 	got, err := survivors(t.Context(), remote, contract.Owner{Node: "vk", ClusterUID: "here"})
 	if err != nil {
@@ -197,6 +199,7 @@ func TestSurvivors(t *testing.T) {
 	want := []string{
 		"2 pods run in the node's remote namespaces",
 		"1 of them are not akd's (" + own.Name + "/miner)",
+		"1 PodDisruptionBudgets keep pods from being evicted (" + own.Name + "/endless)",
 		"1 Secrets hold tokens of service accounts (" + own.Name + "/forever)",
 		"1 role bindings give others rights in the node's namespaces (" + own.Name + "/open)",
 		"1 role bindings give akd rights elsewhere, and still do (kube-system/extra)",

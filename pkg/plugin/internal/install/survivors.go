@@ -32,7 +32,7 @@ func survivors(ctx context.Context, remote *kubeclient.Cluster, owner contract.O
 		s.own = append(s.own, namespaces.Items[n].Name)
 	}
 	var problems []error
-	for _, look := range []func(context.Context) error{s.pods, s.secrets, s.bindings, s.clusterBindings} {
+	for _, look := range []func(context.Context) error{s.pods, s.budgets, s.secrets, s.bindings, s.clusterBindings} {
 		problems = append(problems, look(ctx))
 	}
 	return s.found, errors.Join(problems...)
@@ -79,6 +79,22 @@ func (s *survey) pods(ctx context.Context) error {
 			"processes that a thief started in the others run on until you delete these pods locally", running))
 	}
 	s.add("of them are not akd's", foreign, "delete them")
+	return nil
+}
+
+// budgets looks for what keeps pods from being evicted.
+func (s *survey) budgets(ctx context.Context) error {
+	var names []string
+	for _, namespace := range s.own {
+		budgets, err := s.remote.Client.PolicyV1().PodDisruptionBudgets(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("list remote poddisruptionbudgets: %w", err)
+		}
+		for n := range budgets.Items {
+			names = append(names, namespace+"/"+budgets.Items[n].Name)
+		}
+	}
+	s.add("PodDisruptionBudgets keep pods from being evicted", names, "delete those that you do not know: akd makes its own again")
 	return nil
 }
 
