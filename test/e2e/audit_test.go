@@ -21,7 +21,7 @@ const lists = "testdata/rights/"
 func TestAuditRemote(t *testing.T) {
 	e := shared
 	everything := e.MirroringValues("audited-all")
-	everything.ReadNodes, everything.ReadMetrics = true, true
+	everything.ReadNodes, everything.ReadMetrics, everything.MirrorBudgets = true, true, true
 	everything.Limits = manifests.Limits{ResourceQuota: true, LimitRange: true, NetworkPolicy: true}
 	cases := map[string]struct {
 		values manifests.Values
@@ -31,7 +31,7 @@ func TestAuditRemote(t *testing.T) {
 		"as installed": {values: manifests.Values{Node: "audited"}, lists: []string{lists + "remote.txt"}},
 		"with every option": {
 			values: everything,
-			roles:  []string{contract.TenantMetricsRole, contract.TenantServicesRole},
+			roles:  []string{contract.TenantMetricsRole, contract.TenantServicesRole, contract.TenantBudgetsRole},
 			lists:  []string{lists + "remote.txt", lists + "remote-options.txt"},
 		},
 		"akd runs in the remote cluster": {
@@ -78,6 +78,10 @@ func TestAuditLocal(t *testing.T) {
 		"with mirrored Services": {
 			e.MirroringValues("audited-services"),
 			[]string{lists + "local.txt", lists + "local-here.txt", lists + "local-services.txt"},
+		},
+		"with mirrored PodDisruptionBudgets": {
+			manifests.Values{Node: "audited-budgets", MirrorBudgets: true},
+			[]string{lists + "local.txt", lists + "local-here.txt", lists + "local-budgets.txt"},
 		},
 	}
 	for name, tc := range cases {

@@ -40,6 +40,7 @@ func TestInstall(t *testing.T) {
 			}
 			e.MustActual(t, append(install, "--label=example.com/rack=b")...)
 			isWhatItsNodesAre(t, e, node, "example.com/rack")
+			mirrorsBudgets(t, e, node, install)
 			e.MustActual(t, "uninstall", node, "--remote-context=remote")
 			if _, err := e.Local.CoreV1().Nodes().Get(t.Context(), node, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 				t.Errorf("get node after uninstall: %v, want not found", err)
