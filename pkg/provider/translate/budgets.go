@@ -2,7 +2,6 @@ package translate
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -96,14 +95,7 @@ func requiredHere(local *policyv1.PodDisruptionBudget, here int32) (required int
 
 // notCopied returns the keys of labels that a selector looks at and remote pods do not get.
 func (m *Mapper) notCopied(selector *metav1.LabelSelector) []string {
-	if selector == nil {
-		return nil
-	}
-	keys := slices.Collect(maps.Keys(selector.MatchLabels))
-	for i := range selector.MatchExpressions {
-		keys = append(keys, selector.MatchExpressions[i].Key)
-	}
-	keys = slices.DeleteFunc(keys, m.PodLabels.Copies)
+	keys := slices.DeleteFunc(selectorKeys(selector), m.PodLabels.Copies)
 	slices.Sort(keys)
 	return slices.Compact(keys)
 }

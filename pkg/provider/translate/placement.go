@@ -449,13 +449,19 @@ func (p *placing) spread() []corev1.TopologySpreadConstraint {
 
 // copiesAll reports whether remote pods have all labels that a selector looks at.
 func (m *Mapper) copiesAll(selector *metav1.LabelSelector, keys []string) bool {
-	if selector != nil {
-		keys = slices.AppendSeq(slices.Clone(keys), maps.Keys(selector.MatchLabels))
-		for i := range selector.MatchExpressions {
-			keys = append(keys, selector.MatchExpressions[i].Key)
-		}
+	return all(slices.Concat(keys, selectorKeys(selector)), m.PodLabels.Copies)
+}
+
+// selectorKeys returns the labels that a selector looks at, some of them twice.
+func selectorKeys(selector *metav1.LabelSelector) []string {
+	if selector == nil {
+		return nil
 	}
-	return all(keys, m.PodLabels.Copies)
+	keys := slices.Collect(maps.Keys(selector.MatchLabels))
+	for i := range selector.MatchExpressions {
+		keys = append(keys, selector.MatchExpressions[i].Key)
+	}
+	return keys
 }
 
 // withoutMerged returns the keys that the local API server has not merged into the selector
