@@ -228,6 +228,12 @@ func TestPodsAsTheyChoose(t *testing.T) {
 	tolerates := func(toleration corev1.Toleration) func(*corev1.Pod) {
 		return func(p *corev1.Pod) { p.Spec.Tolerations = append(p.Spec.Tolerations, toleration) }
 	}
+	team := func(value string, effect corev1.TaintEffect) func(*corev1.Pod) {
+		return tolerates(corev1.Toleration{Key: "team", Value: value, Effect: effect})
+	}
+	selects := func(key, value string) func(*corev1.Pod) {
+		return func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{key: value} }
+	}
 	needs := func(key string) func(*corev1.Pod) {
 		return func(p *corev1.Pod) {
 			one := corev1.NodeSelectorRequirement{Key: key, Operator: corev1.NodeSelectorOpNotIn, Values: []string{"x"}}
@@ -256,12 +262,12 @@ func TestPodsAsTheyChoose(t *testing.T) {
 		wants  string
 	}{
 		"Architecture":     {change: needs(corev1.LabelArchStable), wants: always},
-		"System":           {change: func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{corev1.LabelOSStable: "linux"} }, wants: always},
+		"System":           {change: selects(corev1.LabelOSStable, "linux"), wants: always},
 		"Hosts":            {change: apart(corev1.LabelHostname), wants: always},
 		"Zones":            {change: apart(corev1.LabelTopologyZone), wants: always},
 		"Rack":             {change: needs("example.com/rack")},
 		"Racks":            {change: apart("example.com/rack")},
-		"SelectedZone":     {change: func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{corev1.LabelTopologyZone: "a"} }},
+		"SelectedZone":     {change: selects(corev1.LabelTopologyZone, "a")},
 		"Row":              {change: needs("example.com/row"), wants: "by the installed labels only"},
 		"Rows":             {change: apart("example.com/row"), wants: "over the installed labels"},
 		"Scheduler":        {change: func(p *corev1.Pod) { p.Spec.SchedulerName = "mine" }},
@@ -270,11 +276,11 @@ func TestPodsAsTheyChoose(t *testing.T) {
 		"Priority":         {change: func(p *corev1.Pod) { p.Spec.PriorityClassName, p.Spec.Priority = "high", new(int32(10)) }},
 		"Device":           {change: tolerates(corev1.Toleration{Key: "gpu", Value: "x", Effect: corev1.TaintEffectNoSchedule})},
 		"EveryDevice":      {change: tolerates(corev1.Toleration{Key: "gpu", Operator: corev1.TolerationOpExists})},
-		"Team":             {change: tolerates(corev1.Toleration{Key: "team", Value: "a", Effect: corev1.TaintEffectNoSchedule})},
-		"OtherTeam":        {change: tolerates(corev1.Toleration{Key: "team", Value: "b", Effect: corev1.TaintEffectNoSchedule}), wants: badToleration},
+		"Team":             {change: team("a", corev1.TaintEffectNoSchedule)},
+		"OtherTeam":        {change: team("b", corev1.TaintEffectNoSchedule), wants: badToleration},
 		"EveryTeam":        {change: tolerates(corev1.Toleration{Key: "team", Operator: corev1.TolerationOpExists}), wants: badToleration},
-		"TeamEvicted":      {change: tolerates(corev1.Toleration{Key: "team", Value: "a", Effect: corev1.TaintEffectNoExecute}), wants: badToleration},
-		"TeamOfEachEffect": {change: tolerates(corev1.Toleration{Key: "team", Value: "a"}), wants: badToleration},
+		"TeamEvicted":      {change: team("a", corev1.TaintEffectNoExecute), wants: badToleration},
+		"TeamOfEachEffect": {change: team("a", ""), wants: badToleration},
 		"Everything":       {change: tolerates(corev1.Toleration{Operator: corev1.TolerationOpExists}), wants: badToleration},
 	} {
 		t.Run(name, func(t *testing.T) {
