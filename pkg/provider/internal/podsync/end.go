@@ -134,8 +134,9 @@ func (r *reconciler) release(ctx context.Context, p pair) error {
 	if p.remoteNamespace == nil {
 		return r.releasePod(ctx, p)
 	}
-	if !translate.Finished(p.local) && !r.index.isUnsent(p.local.UID) {
-		// The answer to its creation may have been lost.
+	unread := p.remoteNamespace.Pods.Refusal() != nil
+	if (unread || !translate.Finished(p.local)) && !r.index.isUnsent(p.local.UID) {
+		// The answer to its creation may have been lost, or akd may not list the pods.
 		there, err := r.isThere(ctx, p)
 		if err != nil {
 			return err
