@@ -15,8 +15,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
-// daemons are an agent, which tolerates no taint, so that the local machine, which has one,
-// gets no pod of it, and a proxy, which tolerates all, with an affinity of its own.
+// daemons are an agent, which tolerates no taint, and a proxy, which tolerates all, with an
+// affinity of its own. Both keep away from the Nodes that other tests have left.
 const daemons = `
 apiVersion: apps/v1
 kind: DaemonSet
@@ -27,6 +27,7 @@ spec:
     metadata: {labels: {app: agent}}
     spec:
       terminationGracePeriodSeconds: 1
+      nodeSelector: {kubernetes.io/hostname: vk-ak-example}
       containers: [{name: main, image: "busybox:1.36", imagePullPolicy: Never, command: [sleep, "100000"]}]
 ---
 apiVersion: apps/v1
