@@ -142,8 +142,19 @@ func (o *Opener) recheckForbidden(ctx context.Context, forbidden *Namespace) err
 	case namespace.DeletionTimestamp == nil:
 		return o.prepare(ctx, namespace)
 	case forbidden.Pods.Refusal() == nil && forbidden.Pods.Len() == 0:
-		o.Lose(forbidden) // otherwise its pods end first, and akd has to let go of them
+		return o.loseIfEmpty(ctx, forbidden) // otherwise its pods end first, and akd has to let go of them
 	}
+	return nil
+}
+
+// loseIfEmpty forgets a namespace that is being deleted, unless the API server itself knows
+// pods in it, or does not say: the watch will tell of them.
+func (o *Opener) loseIfEmpty(ctx context.Context, ending *Namespace) error {
+	hasPods, err := o.Remote.HasPods(ctx, ending.Name)
+	if err != nil && !apierrors.IsForbidden(err) || hasPods {
+		return err
+	}
+	o.Lose(ending)
 	return nil
 }
 
