@@ -210,6 +210,16 @@ func (m *Budgets) endedIn(namespace string) []endedPod {
 	return left
 }
 
+// Prune forgets pods that have ended a while ago in namespaces without budgets to reconcile.
+func (m *Budgets) Prune() {
+	m.mu.Lock()
+	known := slices.Collect(maps.Keys(m.ended))
+	m.mu.Unlock()
+	for _, namespace := range known {
+		m.endedIn(namespace)
+	}
+}
+
 // tell records an event on a local PodDisruptionBudget that holds less than its owner
 // expects, once.
 func (m *Budgets) tell(k queue.Key, local *policyv1.PodDisruptionBudget, budget translate.Budget) {

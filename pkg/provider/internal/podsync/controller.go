@@ -353,6 +353,7 @@ func (c *Controller) pruneCopies() {
 	keep := func(local string) bool { return open[local] || len(c.pods.In(local)) > 0 }
 	c.reconciler.configMaps.Prune(keep)
 	c.reconciler.secrets.Prune(keep)
+	c.budgets.Prune()
 }
 
 // restoreNamespaces waits until the remote API server responds: an unreachable
