@@ -23,9 +23,7 @@ func (n NodeConfiguration) validate(path *field.Path, identity LocalIdentity) fi
 	if n.Address != "" && net.ParseIP(n.Address) == nil {
 		all = append(all, field.Invalid(path.Child("address"), n.Address, "want an IP address"))
 	}
-	if n.Hostname != "" && len(validation.IsDNS1123Subdomain(n.Hostname)) > 0 {
-		all = append(all, field.Invalid(path.Child("hostname"), n.Hostname, wantSubdomain))
-	}
+	all = append(all, validateOptionalName(n.Hostname, path.Child("hostname"))...)
 	all = append(all, validateCapacity(n.Capacity, path.Child("capacity"))...)
 	for i, feature := range n.DeclaredFeatures {
 		if !remotenodes.Serves(feature) {
@@ -43,10 +41,7 @@ func (n NodeConfiguration) validate(path *field.Path, identity LocalIdentity) fi
 			all = append(all, field.Invalid(path.Child("clusterDNS").Index(i), address, "want an IP address"))
 		}
 	}
-	if len(validation.IsDNS1123Subdomain(n.ClusterDomain)) > 0 {
-		all = append(all, field.Invalid(path.Child("clusterDomain"), n.ClusterDomain, wantSubdomain))
-	}
-	return all
+	return append(all, validateName(n.ClusterDomain, path.Child("clusterDomain"))...)
 }
 
 const wantSubdomain = "want a DNS name: lowercase letters, digits, - and ., a letter or digit first and last"

@@ -111,16 +111,26 @@ func (p PodsConfiguration) validate(path *field.Path) field.ErrorList {
 	for i, toleration := range p.Tolerations {
 		all = append(all, validateToleration(toleration, path.Child("tolerations").Index(i))...)
 	}
-	if p.RuntimeClassName != "" && len(validation.IsDNS1123Subdomain(p.RuntimeClassName)) > 0 {
-		all = append(all, field.Invalid(path.Child("runtimeClassName"), p.RuntimeClassName, wantSubdomain))
-	}
-	if p.PriorityClassName != "" && len(validation.IsDNS1123Subdomain(p.PriorityClassName)) > 0 {
-		all = append(all, field.Invalid(path.Child("priorityClassName"), p.PriorityClassName, wantSubdomain))
-	}
+	all = append(all, validateOptionalName(p.RuntimeClassName, path.Child("runtimeClassName"))...)
+	all = append(all, validateOptionalName(p.PriorityClassName, path.Child("priorityClassName"))...)
 	all = append(all, p.Placement.validate(path.Child("placement"))...)
 	all = append(all, p.Labels.validate(path.Child("labels"))...)
 	all = append(all, p.Annotations.validate(path.Child("annotations"))...)
 	return append(all, oneOf(p.PodSecurity, path.Child("podSecurity"))...)
+}
+
+func validateName(name string, path *field.Path) field.ErrorList {
+	if len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return field.ErrorList{field.Invalid(path, name, wantSubdomain)}
+	}
+	return nil
+}
+
+func validateOptionalName(name string, path *field.Path) field.ErrorList {
+	if name == "" {
+		return nil
+	}
+	return validateName(name, path)
 }
 
 func (p PlacementConfiguration) validate(path *field.Path) field.ErrorList {
@@ -144,18 +154,12 @@ func (p PlacementConfiguration) validate(path *field.Path) field.ErrorList {
 	for name, classes := range map[string]map[string]string{"runtimeClasses": p.RuntimeClasses, "priorityClasses": p.PriorityClasses} {
 		for _, local := range slices.Sorted(maps.Keys(classes)) {
 			at := path.Child(name).Key(local)
-			if len(validation.IsDNS1123Subdomain(local)) > 0 {
-				all = append(all, field.Invalid(at, local, wantSubdomain))
-			}
-			if remote := classes[local]; remote != "" && len(validation.IsDNS1123Subdomain(remote)) > 0 {
-				all = append(all, field.Invalid(at, remote, wantSubdomain))
-			}
+			all = append(all, validateName(local, at)...)
+			all = append(all, validateOptionalName(classes[local], at)...)
 		}
 	}
 	for i, name := range p.Schedulers {
-		if len(validation.IsDNS1123Subdomain(name)) > 0 {
-			all = append(all, field.Invalid(path.Child("schedulers").Index(i), name, wantSubdomain))
-		}
+		all = append(all, validateName(name, path.Child("schedulers").Index(i))...)
 	}
 	return all
 }
