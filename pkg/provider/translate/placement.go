@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -152,15 +153,9 @@ func (m *Mapper) mayTolerate(toleration *corev1.Toleration) bool {
 		return may.Key == toleration.Key &&
 			(may.Effect == "" || may.Effect == toleration.Effect) &&
 			(may.Operator == corev1.TolerationOpExists ||
-				operatorOf(&may) == operatorOf(toleration) && may.Value == toleration.Value)
+				cmp.Or(may.Operator, corev1.TolerationOpEqual) == cmp.Or(toleration.Operator, corev1.TolerationOpEqual) &&
+					may.Value == toleration.Value)
 	})
-}
-
-func operatorOf(toleration *corev1.Toleration) corev1.TolerationOperator {
-	if toleration.Operator == "" {
-		return corev1.TolerationOpEqual
-	}
-	return toleration.Operator
 }
 
 // choosesBy reports whether pods choose remote nodes by a label.
@@ -270,28 +265,28 @@ func (p *placing) affinity() *corev1.Affinity {
 	if local == nil {
 		return nil
 	}
-	remote := &corev1.Affinity{NodeAffinity: p.nodeAffinity(local.NodeAffinity)}
-	if own := local.PodAffinity; own != nil {
-		required := p.podTerms("pod affinity", own.RequiredDuringSchedulingIgnoredDuringExecution)
-		preferred := p.weightedTerms(own.PreferredDuringSchedulingIgnoredDuringExecution)
-		if len(required)+len(preferred) > 0 {
-			remote.PodAffinity = &corev1.PodAffinity{
-				RequiredDuringSchedulingIgnoredDuringExecution:  required,
-				PreferredDuringSchedulingIgnoredDuringExecution: preferred,
-			}
-		}
-	}
-	if own := local.PodAntiAffinity; own != nil {
-		required := p.podTerms("pod anti-affinity", own.RequiredDuringSchedulingIgnoredDuringExecution)
-		preferred := p.weightedTerms(own.PreferredDuringSchedulingIgnoredDuringExecution)
-		if len(required)+len(preferred) > 0 {
-			remote.PodAntiAffinity = &corev1.PodAntiAffinity{
-				RequiredDuringSchedulingIgnoredDuringExecution:  required,
-				PreferredDuringSchedulingIgnoredDuringExecution: preferred,
-			}
-		}
+	remote := &corev1.Affinity{
+		NodeAffinity:    p.nodeAffinity(local.NodeAffinity),
+		PodAffinity:     p.podAffinity("pod affinity", local.PodAffinity),
+		PodAntiAffinity: (*corev1.PodAntiAffinity)(p.podAffinity("pod anti-affinity", (*corev1.PodAffinity)(local.PodAntiAffinity))),
 	}
 	if *remote == (corev1.Affinity{}) {
+		return nil
+	}
+	return remote
+}
+
+// podAffinity returns what goes along of an affinity or anti-affinity to pods, which have the
+// same fields.
+func (p *placing) podAffinity(what string, local *corev1.PodAffinity) *corev1.PodAffinity {
+	if local == nil {
+		return nil
+	}
+	remote := &corev1.PodAffinity{
+		RequiredDuringSchedulingIgnoredDuringExecution:  p.podTerms(what, local.RequiredDuringSchedulingIgnoredDuringExecution),
+		PreferredDuringSchedulingIgnoredDuringExecution: p.weightedTerms(local.PreferredDuringSchedulingIgnoredDuringExecution),
+	}
+	if len(remote.RequiredDuringSchedulingIgnoredDuringExecution)+len(remote.PreferredDuringSchedulingIgnoredDuringExecution) == 0 {
 		return nil
 	}
 	return remote
