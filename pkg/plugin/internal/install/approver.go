@@ -45,9 +45,7 @@ func (i *installer) removeApprover(ctx context.Context) (string, error) {
 			continue
 		}
 		if err == nil {
-			options := kubeclient.Exactly(found)
-			options.PropagationPolicy = new(metav1.DeletePropagationBackground)
-			err = resource.Delete(ctx, found.GetName(), options)
+			err = deleteExactly(ctx, resource, found)
 		}
 		if err != nil && !apierrors.IsNotFound(err) {
 			return "", fmt.Errorf("remove local %s: %w", kubeclient.Title(object), err)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -102,11 +103,16 @@ func (o *nodeOptions) currentServices(ctx context.Context, both kubeclient.Clust
 	if err != nil {
 		return "", fmt.Errorf("read akd's configuration: %w", err)
 	}
-	cfg, err := config.Decode("akd.yaml", []byte(stored.Data["akd.yaml"]), nil)
+	cfg, err := configurationIn(stored)
 	if err != nil {
 		return "", nil //nolint:nilerr // install writes it anew
 	}
 	return cfg.Services, nil
+}
+
+// configurationIn returns the configuration that an installed akd reads.
+func configurationIn(stored *corev1.ConfigMap) (*config.Configuration, error) {
+	return config.Decode("akd.yaml", []byte(stored.Data["akd.yaml"]), nil)
 }
 
 // sharing returns the nodes of the same local cluster that rely on a node's copies of
@@ -127,7 +133,7 @@ func sharing(ctx context.Context, both kubeclient.Clusters, node string) []strin
 			if uid, remote := configMap.Labels[contract.LabelClusterUID]; remote && (both.Local == nil || uid != string(both.Local.UID)) {
 				continue
 			}
-			cfg, err := config.Decode("akd.yaml", []byte(configMap.Data["akd.yaml"]), nil)
+			cfg, err := configurationIn(configMap)
 			switch {
 			case err != nil:
 			case cfg.NodeName == node:

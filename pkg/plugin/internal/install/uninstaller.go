@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/internal/servingrequest"
@@ -136,12 +137,17 @@ func (u *uninstaller) remove(ctx context.Context, c *kubeclient.Cluster, object 
 	if err != nil {
 		return err
 	}
-	options := kubeclient.Exactly(object)
-	options.PropagationPolicy = new(metav1.DeletePropagationBackground)
-	if err := u.count(resource.Delete(ctx, object.GetName(), options)); err != nil {
+	if err := u.count(deleteExactly(ctx, resource, object)); err != nil {
 		return fmt.Errorf("delete %s %s: %w", c.Side, kubeclient.Title(object), err)
 	}
 	return nil
+}
+
+// deleteExactly deletes the object that was read, and lets what it owns go afterwards.
+func deleteExactly(ctx context.Context, resource dynamic.ResourceInterface, object *unstructured.Unstructured) error {
+	options := kubeclient.Exactly(object)
+	options.PropagationPolicy = new(metav1.DeletePropagationBackground)
+	return resource.Delete(ctx, object.GetName(), options)
 }
 
 // awaitRanges waits until the remote cluster has no service range of the node
