@@ -88,6 +88,9 @@ type Values struct {
 	// 10.
 	MirrorBudgets  bool
 	MaxUnevictable int32
+	// Storage lets akd provision volumes in the remote cluster, by PersistentVolumeClaims in
+	// its namespaces.
+	Storage Storage
 	// Placement is where and how the remote cluster may run the node's pods.
 	Placement Placement
 	// Volumes are the kinds of volumes that pods may have in addition; see
@@ -100,6 +103,15 @@ type Values struct {
 	// not serve them (Kubernetes before 1.30). akd's credential then gives access
 	// to every namespace of the remote cluster.
 	Unconfined bool
+}
+
+// Storage is what PersistentVolumeClaims of the node can be.
+type Storage struct {
+	// Enabled lets akd have claims in its namespaces.
+	Enabled bool
+	// Classes are the StorageClasses of the remote cluster that claims can have. At least
+	// one if Enabled.
+	Classes []string
 }
 
 // Limits are the kinds of limits that akd may create in the node's remote

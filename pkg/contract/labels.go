@@ -32,10 +32,13 @@ const (
 const LabelNode = Domain + "node"
 
 // NodeLabels returns the labels that every Node of akd has, whatever the remote nodes are.
-func NodeLabels(hostname string) map[string]string {
+func NodeLabels(name, hostname string) map[string]string {
 	return map[string]string{
 		corev1.LabelHostname: hostname,
 		LabelNode:            "true",
+		// By its own name, because the hostname can be configured: the volumes of the node
+		// are bound to it for life.
+		LabelNodeName: name,
 		// Clouds neither send traffic to this node nor delete it, because it has no machine.
 		// https://kubernetes.io/docs/reference/labels-annotations-taints/#node-kubernetes-io-exclude-from-external-load-balancers
 		corev1.LabelNodeExcludeBalancers: "true",

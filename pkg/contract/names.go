@@ -26,6 +26,9 @@ const (
 	// TenantBudgetsRole is bound in addition if the tenant may mirror
 	// PodDisruptionBudgets.
 	TenantBudgetsRole = "actual.vk:tenant-budgets"
+	// TenantStorageRole is bound in addition if the tenant may have
+	// PersistentVolumeClaims.
+	TenantStorageRole = "actual.vk:tenant-storage"
 )
 
 const (

@@ -24,6 +24,9 @@ const (
 	// PolicyBudgets restricts mirrored PodDisruptionBudgets to the number of pods in the
 	// settings of the tenant.
 	PolicyBudgets = "budgets.actual.vk"
+	// PolicyClaims restricts PersistentVolumeClaims to the StorageClasses in the settings
+	// of the tenant.
+	PolicyClaims = "claims.actual.vk"
 )
 
 // Annotations of a tenant's ServiceAccount in the remote cluster: the settings with
@@ -72,4 +75,6 @@ const (
 	// SettingMaxUnevictable has the number of pods that one mirrored PodDisruptionBudget
 	// may keep from being evicted.
 	SettingMaxUnevictable = Domain + "max-unevictable"
+	// SettingStorageClasses has the StorageClasses of PersistentVolumeClaims.
+	SettingStorageClasses = Domain + "storage-classes"
 )

@@ -16,6 +16,7 @@ func Default() *Configuration {
 		Node:              NodeConfiguration{ClusterDomain: "cluster.local"},
 		Services:          ServicesNone,
 		DisruptionBudgets: BudgetsNone,
+		Storage:           StorageConfiguration{Mode: StorageNone, Colocate: true},
 		Pods:              PodsConfiguration{PodSecurity: PodSecurityBaseline},
 		KubeletAPI: KubeletAPIConfiguration{
 			Port:           10250,

@@ -48,6 +48,19 @@ func TestLoadRefuses(t *testing.T) {
 				`akd.yaml:6: limits.unevictablePerBudget: found "0"; want 1 to 2147483647`,
 			},
 		},
+		"Storage": {
+			reason: "Without a class, no claim could ever be bound.",
+			text:   header + "nodeName: n1\nremote: {kubeconfig: r}\nstorage: {mode: claims}\n",
+			want:   []string{`akd.yaml:5: storage.classes: not set; want a StorageClass of the remote cluster, or storage.mode: none`},
+		},
+		"StorageClasses": {
+			reason: "Each class is a part of a policy's list.",
+			text:   header + "nodeName: n1\nremote: {kubeconfig: r}\nstorage:\n  mode: all\n  classes: [\"a,b\"]\n",
+			want: []string{
+				`akd.yaml:6: storage.mode: found "all"; want none or claims`,
+				`akd.yaml:7: storage.classes[0]: found "a,b"; want the name of a StorageClass of the remote cluster`,
+			},
+		},
 		"Scalar": {
 			reason: "A file that is not even a mapping.",
 			text:   "hello\n",

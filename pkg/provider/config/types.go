@@ -46,6 +46,8 @@ type Configuration struct {
 	// remote node waits as draining a local one would; limits.unevictablePerBudget limits
 	// it. With none, the remote cluster evicts pods without regard to them.
 	DisruptionBudgets BudgetsMode `json:"disruptionBudgets" flag:"disruption-budgets"`
+	// Storage says what becomes of the PersistentVolumeClaims of pods.
+	Storage StorageConfiguration `json:"storage"`
 	// Pods applies to all remote pods.
 	Pods PodsConfiguration `json:"pods"`
 	// Namespaces applies to all remote namespaces.
@@ -414,6 +416,35 @@ const (
 
 // Values implements strictyaml.Enum.
 func (BudgetsMode) Values() []string { return []string{string(BudgetsNone), string(BudgetsMirror)} }
+
+// StorageConfiguration says what becomes of the PersistentVolumeClaims of pods.
+type StorageConfiguration struct {
+	// Where the volumes of PersistentVolumeClaims are. With claims, akd provisions them in
+	// the remote cluster, for the local StorageClasses whose provisioner is actual.vk:
+	// each local claim has one remote claim. With none, pods with claims and generic
+	// ephemeral volumes are refused. Claims need the rights and policies that kubectl
+	// actual install --storage=claims creates.
+	Mode StorageMode `json:"mode" flag:"storage"`
+	// StorageClasses of the remote cluster that local ones can name. The policy that
+	// install creates admits no other ones. Claims of other classes wait, and an event
+	// says why.
+	Classes []string `json:"classes"`
+	// Run pods that share a claim with access mode ReadWriteOnce on one remote node, by a
+	// required affinity. On one machine they share it; two machines cannot mount it.
+	Colocate bool `json:"colocate"`
+}
+
+// StorageMode is where the volumes of PersistentVolumeClaims are.
+type StorageMode string
+
+// The ways to treat PersistentVolumeClaims.
+const (
+	StorageNone   StorageMode = "none"
+	StorageClaims StorageMode = "claims"
+)
+
+// Values implements strictyaml.Enum.
+func (StorageMode) Values() []string { return []string{string(StorageNone), string(StorageClaims)} }
 
 // PodSecurityLevel is a level of the Pod Security Standards.
 // https://kubernetes.io/docs/concepts/security/pod-security-standards/

@@ -47,6 +47,7 @@ func (c *Configuration) Validate() field.ErrorList {
 	all = append(all, c.Node.validate(field.NewPath("node"), c.Local.Identity)...)
 	all = append(all, oneOf(c.Services, field.NewPath("services"))...)
 	all = append(all, oneOf(c.DisruptionBudgets, field.NewPath("disruptionBudgets"))...)
+	all = append(all, c.Storage.validate(field.NewPath("storage"))...)
 	all = append(all, c.Pods.validate(field.NewPath("pods"))...)
 	all = append(all, c.Namespaces.validate(field.NewPath("namespaces"))...)
 	all = append(all, c.KubeletAPI.validate(field.NewPath("kubeletAPI"))...)
@@ -56,6 +57,19 @@ func (c *Configuration) Validate() field.ErrorList {
 	all = append(all, c.Sync.validate(field.NewPath("sync"))...)
 	all = append(all, oneOf(c.Logging.Level, field.NewPath("logging", "level"))...)
 	return append(all, oneOf(c.Logging.Format, field.NewPath("logging", "format"))...)
+}
+
+func (s StorageConfiguration) validate(path *field.Path) field.ErrorList {
+	all := oneOf(s.Mode, path.Child("mode"))
+	if s.Mode == StorageClaims && len(s.Classes) == 0 {
+		all = append(all, field.Required(path.Child("classes"), "want a StorageClass of the remote cluster, or storage.mode: none"))
+	}
+	for i, class := range s.Classes {
+		if len(validation.IsDNS1123Subdomain(class)) > 0 {
+			all = append(all, field.Invalid(path.Child("classes").Index(i), class, "want the name of a StorageClass of the remote cluster"))
+		}
+	}
+	return all
 }
 
 func validateNodeName(name string, path *field.Path) field.ErrorList {

@@ -42,6 +42,7 @@ var map_Configuration = map[string]string{
 		"keeps a copy of each that selects pods of the node, so that draining a remote node waits as " +
 		"draining a local one would; limits.unevictablePerBudget limits it. With none, the remote cluster " +
 		"evicts pods without regard to them.",
+	"storage":    "Storage says what becomes of the PersistentVolumeClaims of pods.",
 	"pods":       "Pods applies to all remote pods.",
 	"namespaces": "Namespaces applies to all remote namespaces.",
 	"kubeletAPI": "KubeletAPI is the HTTPS server for logs, exec, port-forward and usage.",
@@ -280,6 +281,22 @@ var map_RemoteConfiguration = map[string]string{
 
 func (RemoteConfiguration) SwaggerDoc() map[string]string {
 	return map_RemoteConfiguration
+}
+
+var map_StorageConfiguration = map[string]string{
+	"": "StorageConfiguration says what becomes of the PersistentVolumeClaims of pods.",
+	"mode": "Where the volumes of PersistentVolumeClaims are. With claims, akd provisions them in the remote " +
+		"cluster, for the local StorageClasses whose provisioner is actual.vk: each local claim has one " +
+		"remote claim. With none, pods with claims and generic ephemeral volumes are refused. Claims need " +
+		"the rights and policies that kubectl actual install --storage=claims creates.",
+	"classes": "StorageClasses of the remote cluster that local ones can name. The policy that install creates " +
+		"admits no other ones. Claims of other classes wait, and an event says why.",
+	"colocate": "Run pods that share a claim with access mode ReadWriteOnce on one remote node, by a required " +
+		"affinity. On one machine they share it; two machines cannot mount it.",
+}
+
+func (StorageConfiguration) SwaggerDoc() map[string]string {
+	return map_StorageConfiguration
 }
 
 var map_SyncConfiguration = map[string]string{

@@ -83,7 +83,7 @@ func (s *Subject) node(ctx context.Context) *corev1.Node {
 		return s.Node.Object
 	}
 	name := cmp.Or(s.Node.Name, anyNode)
-	labels := contract.NodeLabels(name)
+	labels := contract.NodeLabels(name, name)
 	maps.Copy(labels, s.remoteLabels(ctx))
 	maps.Copy(labels, s.Labels)
 	for _, key := range []string{corev1.LabelOSStable, corev1.LabelArchStable} {

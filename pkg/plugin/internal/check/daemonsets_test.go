@@ -54,7 +54,7 @@ func everywhere() []corev1.Toleration {
 
 // virtual is a node of akd with these taints.
 func virtual(taints ...corev1.Taint) *corev1.Node {
-	labels := contract.NodeLabels("vk")
+	labels := contract.NodeLabels("vk", "vk")
 	labels[corev1.LabelOSStable] = "linux"
 	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "vk", Labels: labels}, Spec: corev1.NodeSpec{Taints: taints}}
 }

@@ -25,6 +25,7 @@ func Configure(values *manifests.Values, cfg *config.Configuration) {
 	values.MirrorServices = cfg.Services == config.ServicesMirror
 	values.MirrorBudgets = cfg.DisruptionBudgets == config.BudgetsMirror
 	values.MaxUnevictable = cfg.Limits.UnevictablePerBudget
+	values.Storage = manifests.Storage{Enabled: cfg.Storage.Mode == config.StorageClaims, Classes: cfg.Storage.Classes}
 	values.Limits = manifests.Limits{
 		ResourceQuota: len(cfg.Namespaces.ResourceQuota) > 0,
 		LimitRange:    len(cfg.Namespaces.LimitRange) > 0,

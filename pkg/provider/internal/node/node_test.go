@@ -113,6 +113,7 @@ func TestNodeLabels(t *testing.T) {
 	t.Parallel()
 	own := map[string]string{
 		corev1.LabelHostname: "ak", contract.LabelNode: "true", corev1.LabelNodeExcludeBalancers: "true", "type": "virtual-kubelet",
+		contract.LabelNodeName: "ak",
 	}
 	with := func(more map[string]string) map[string]string {
 		labels := maps.Clone(own)

@@ -61,7 +61,7 @@ func (n *Node) Sizes() []corev1.ResourceList {
 // an operating system or architecture without a value is one that the remote nodes do not
 // share.
 func (n *Node) labelsLocked(info corev1.NodeSystemInfo) map[string]string {
-	labels := contract.NodeLabels(n.Spec.Hostname)
+	labels := contract.NodeLabels(n.Spec.Name, n.Spec.Hostname)
 	if n.remote.Labels == nil {
 		labels[corev1.LabelOSStable], labels[corev1.LabelArchStable] = info.OperatingSystem, info.Architecture
 	}
