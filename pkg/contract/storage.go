@@ -12,8 +12,8 @@ import (
 // kubelet that gets a pod with such a volume mounts nothing.
 const StorageDriver = "actual.vk"
 
-// ParameterRemoteClass, of a local StorageClass, is the name of the StorageClass of the
-// remote claims.
+// ParameterRemoteClass is the parameter of a local StorageClass that has the name of the
+// StorageClass of the remote claims.
 const ParameterRemoteClass = Domain + "remote-class"
 
 // Attributes of the source of a local PersistentVolume, which nobody can change.
@@ -25,8 +25,8 @@ const (
 	AttributeRemoteClusterUID = Domain + "remote-cluster-uid"
 )
 
-// AnnotationAdoptedUID, on a local PersistentVolume, is the UID of a remote claim that
-// replaces the one of AttributeRemoteUID. Only a person sets it.
+// AnnotationAdoptedUID is the annotation of a local PersistentVolume with the UID of a remote
+// claim that replaces the one of AttributeRemoteUID. Only a person sets it.
 const AnnotationAdoptedUID = Domain + "adopted-uid"
 
 // FinalizerRemoteClaim keeps a local PersistentVolume until akd has decided about the
@@ -42,12 +42,12 @@ const (
 	AnnotationVolume = Domain + "volume"
 )
 
-// LabelVolumePrefix, with the name of a remote claim, is the key of the label of remote
-// pods that use a claim which one machine at a time can mount; see translate.
+// LabelVolumePrefix and the name of a remote claim are the key of a label of the remote pods
+// that use the claim, if one machine at a time can mount it.
 const LabelVolumePrefix = "volume." + Domain
 
-// ConditionRemoteBound, of a local PersistentVolumeClaim, reports whether its remote claim
-// is there and has a volume.
+// ConditionRemoteBound is the condition of a local PersistentVolumeClaim that reports whether
+// its remote claim is there and has a volume.
 const ConditionRemoteBound corev1.PersistentVolumeClaimConditionType = Domain + "RemoteBound"
 
 // VolumeName returns the name of the local PersistentVolume, and of the remote
@@ -67,7 +67,9 @@ func ClaimUID(volume string) types.UID {
 const volumePrefix = "pvc-"
 
 // VolumeHandle returns the handle of a local PersistentVolume: where its remote claim is.
-func VolumeHandle(remoteNamespace, remoteClaim string) string { return remoteNamespace + "/" + remoteClaim }
+func VolumeHandle(remoteNamespace, remoteClaim string) string {
+	return remoteNamespace + "/" + remoteClaim
+}
 
 // ParseVolumeHandle is the inverse of VolumeHandle.
 func ParseVolumeHandle(handle string) (remoteNamespace, remoteClaim string, ok bool) {

@@ -39,6 +39,7 @@ const (
 type clients struct {
 	own          kubernetes.Interface // the local cluster, as akd itself
 	node         kubernetes.Interface // the local cluster, as the node or as configured
+	ownConfig    *rest.Config
 	nodeConfig   *rest.Config
 	proxyConfig  *rest.Config
 	remoteConfig *rest.Config
@@ -88,6 +89,7 @@ func (c connector) connect(ctx context.Context) (*clients, error) {
 	}
 	connected := &clients{
 		own:          own,
+		ownConfig:    ways.local,
 		node:         made.node,
 		nodeConfig:   asNode,
 		proxyConfig:  asProxy,
@@ -134,8 +136,11 @@ func (c *clients) fenced(owner contract.Owner, leads func() bool) (*served, erro
 	if err != nil {
 		return nil, err
 	}
-	// akd itself only reads, which the fence would let pass.
-	local := cluster.Clients{Node: made.node, Proxy: made.proxy, Own: c.own}
+	own, err := newClient(sideLocal, behind(c.ownConfig))
+	if err != nil {
+		return nil, err
+	}
+	local := cluster.Clients{Node: made.node, Proxy: made.proxy, Own: own}
 	return &served{local: cluster.NewLocal(local, owner.Node), remote: cluster.NewRemote(made.remote, owner)}, nil
 }
 
@@ -284,6 +289,11 @@ func (c connector) askBoth(ctx context.Context, connected *clients, remote kuber
 			return facts{}, err
 		}
 	}
+	if c.cfg.Storage.Mode == config.StorageClaims {
+		if err := askVolumes(ctx, connected.local); err != nil {
+			return facts{}, err
+		}
+	}
 	if found.address = c.cfg.Node.Address; found.address == "" {
 		found.address, err = ownAddress(ctx, own)
 	}
@@ -296,6 +306,16 @@ func askBudgets(ctx context.Context, local *cluster.Local) error {
 	if apierrors.IsForbidden(err) {
 		return usagef("akd may not follow the local poddisruptionbudgets, which disruptionBudgets: mirror needs: "+
 			"let its service account list and watch poddisruptionbudgets.policy, or set disruptionBudgets: none: %w", err)
+	}
+	return err
+}
+
+// askVolumes checks akd's own right to follow PersistentVolumes and their claims.
+func askVolumes(ctx context.Context, local *cluster.Local) error {
+	err := local.CanFollowVolumes(ctx)
+	if apierrors.IsForbidden(err) {
+		return usagef("akd may not follow the local volumes, which storage.mode: claims needs: "+
+			"kubectl actual install --storage=claims gives it the rights, or set storage.mode: none: %w", err)
 	}
 	return err
 }

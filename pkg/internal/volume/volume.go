@@ -1,6 +1,8 @@
 package volume
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -149,4 +151,9 @@ func modeOf(mode *corev1.PersistentVolumeMode) *corev1.PersistentVolumeMode {
 		return new(*mode)
 	}
 	return new(corev1.PersistentVolumeFilesystem)
+}
+
+// IsHeld reports whether akd's finalizer is on a volume.
+func IsHeld(volume *corev1.PersistentVolume) bool {
+	return slices.Contains(volume.Finalizers, contract.FinalizerRemoteClaim)
 }

@@ -22,6 +22,7 @@ import (
 //
 //	mapper.yaml      what differs from testMapper
 //	node.yaml      the local Node
+//	claims.yaml    the remote claims, by volume
 //	services.yaml  the Services of the local namespace
 //	configmap.yaml and secret.yaml, one of each
 //	remote.yaml    what differs from the remote pod that akd made
@@ -76,6 +77,7 @@ func outputs(t *testing.T, input map[string][]byte) []txtar.File {
 		context.Node = &corev1.Node{}
 		decode(t, input["node.yaml"], context.Node)
 	}
+	decode(t, input["claims.yaml"], &context.Claims)
 	configMap, secret := &corev1.ConfigMap{}, &corev1.Secret{}
 	decode(t, input["configmap.yaml"], configMap)
 	decode(t, input["secret.yaml"], secret)

@@ -213,8 +213,11 @@ func volumeFields() []Field {
 		{"volume.hostPath", Kept, "It is a path on the remote node, and subject to the Pod Security level of the remote namespace."},
 		{"volume.emptyDir", Kept, "It is created on the remote node. Later changes of the size limit of a memory-backed volume are applied."},
 		{"volume.image", Kept, "The remote kubelet pulls it, with the pull secrets of the pod."},
-		{"volume.persistentVolumeClaim", Refused, "The claim and its volume are in the local cluster, and are not mirrored yet."},
-		{"volume.ephemeral", Refused, "Its claim is created in the local cluster; claims are not mirrored yet."},
+		{"volume.persistentVolumeClaim", Translated,
+			"With storage, it becomes the remote claim of the local one, which has the name of the local volume. The pod waits until the " +
+				"claim is bound. A claim whose volume is in the local cluster or on another node is refused. Without storage, all are."},
+		{"volume.ephemeral", Translated,
+			"With storage, it becomes the remote claim of the claim that the local cluster creates for the pod. Without storage, it is refused."},
 	}
 	return slices.Concat(fields, apiVolumeFields(), storageFields())
 }

@@ -158,6 +158,8 @@ func TestLedgerIsTrue(t *testing.T) {
 	for _, change := range variants {
 		mapper, local := testMapper(), filledPod(1)
 		local.Spec.ResourceClaims = nil // refused
+		mapper.Storage = true
+		local.Spec.Volumes = append(local.Spec.Volumes, mountingPod().Spec.Volumes...)
 		mapper.Placement.RuntimeClasses = map[string]string{*local.Spec.RuntimeClassName: "sandbox"}
 		change(mapper, &local.Spec)
 		remote := translated(t, mapper, local)
@@ -188,7 +190,9 @@ func TestLedgerIsTrue(t *testing.T) {
 // the Secrets that tokens become.
 func translated(t *testing.T, mapper *Mapper, local *corev1.Pod) *corev1.Pod {
 	t.Helper()
-	remote, err := siteOf(mapper, local.Namespace).Pod(local, PodContext{})
+	remote, err := siteOf(mapper, local.Namespace).Pod(local, PodContext{Claims: map[string]MountedClaim{
+		"data": {Name: "pvc-1"}, "scratch": {Name: "pvc-2"},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

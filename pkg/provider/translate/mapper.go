@@ -62,6 +62,13 @@ type Mapper struct {
 	// nodes have them, or by the configuration.
 	NodeLabels []string
 
+	// Storage says that pods may have claims, whose data is in the remote cluster.
+	// StorageClasses are those of the remote cluster that claims can have. Colocate keeps
+	// pods that share a claim on one machine, where it needs that.
+	Storage        bool
+	StorageClasses []string
+	Colocate       bool
+
 	// MaxUnevictable is how many pods a mirrored PodDisruptionBudget keeps from being evicted
 	// at most. The policies of the remote cluster admit no larger one.
 	MaxUnevictable int32

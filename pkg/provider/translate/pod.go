@@ -135,6 +135,8 @@ type PodContext struct {
 	links serviceLinks
 	// Displaced are the ConfigMaps and Secrets whose copies have reserved names.
 	Displaced Displaced
+	// Claims are the remote claims of the pod, by volume.
+	Claims map[string]MountedClaim
 	// LocalResources are extended resources that exist in the local cluster only:
 	// no remote node offers them.
 	LocalResources []corev1.ResourceName
@@ -161,6 +163,7 @@ func (s Site) Pod(local *corev1.Pod, context PodContext) (*corev1.Pod, error) {
 	}
 	s.resolve(&spec, local.Namespace, context.Nameservers)
 	s.translateVolumes(spec.Volumes, local)
+	mountClaims(spec.Volumes, context.Claims)
 	dropResources(&spec, context.LocalResources)
 	env := &environment{mapper: s.Mapper, local: local, variables: s.variables(local, &context), context: context}
 	for i := range spec.InitContainers {
@@ -175,6 +178,7 @@ func (s Site) Pod(local *corev1.Pod, context PodContext) (*corev1.Pod, error) {
 		return nil, refusal
 	}
 	remote := &corev1.Pod{ObjectMeta: meta, Spec: spec}
+	s.colocate(remote, context.Claims)
 	if refusal := podTooLarge(remote); refusal != nil {
 		return nil, refusal
 	}

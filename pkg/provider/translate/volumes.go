@@ -28,7 +28,7 @@ func (m *Mapper) refuse(local *corev1.Pod) error {
 			local.Spec.ResourceClaims[0].Name)}
 	}
 	for i := range local.Spec.Volumes {
-		if why := unsupported(&local.Spec.Volumes[i].VolumeSource); why != "" {
+		if why := m.unsupported(&local.Spec.Volumes[i].VolumeSource); why != "" {
 			return &Refusal{ReasonUnsupportedVolume, fmt.Sprintf("Volume %q %s.", local.Spec.Volumes[i].Name, why)}
 		}
 	}
@@ -45,15 +45,15 @@ func (m *Mapper) refuse(local *corev1.Pod) error {
 
 // unsupported returns the rest of a sentence that begins with "Volume X" if the
 // remote cluster cannot provide such a volume.
-func unsupported(source *corev1.VolumeSource) string {
+func (m *Mapper) unsupported(source *corev1.VolumeSource) string {
 	switch {
-	case source.PersistentVolumeClaim != nil:
-		return fmt.Sprintf("uses PersistentVolumeClaim %q, whose volume is in the local cluster and not mirrored yet: "+
-			"use another volume type, or run the pod on another node",
-			source.PersistentVolumeClaim.ClaimName)
-	case source.Ephemeral != nil:
-		return "is a generic ephemeral volume, whose claim is in the local cluster and not mirrored yet: " +
-			"use emptyDir, or run the pod on another node"
+	case source.PersistentVolumeClaim != nil && !m.Storage:
+		return fmt.Sprintf("uses PersistentVolumeClaim %q, and this node was installed without storage: "+
+			"kubectl actual install %s --storage=claims, use another volume type, or run the pod on another node",
+			source.PersistentVolumeClaim.ClaimName, m.Node)
+	case source.Ephemeral != nil && !m.Storage:
+		return fmt.Sprintf("is a generic ephemeral volume, and this node was installed without storage: "+
+			"kubectl actual install %s --storage=claims, use emptyDir, or run the pod on another node", m.Node)
 	case source.Glusterfs != nil:
 		return fmt.Sprintf("uses Endpoints %q, which are in the local cluster: use another volume type, or run the pod on another node",
 			source.Glusterfs.EndpointsName)

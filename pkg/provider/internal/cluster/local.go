@@ -25,7 +25,8 @@ type Clients struct {
 	Node kubernetes.Interface
 	// Proxy may watch EndpointSlices and is used for nothing else.
 	Proxy kubernetes.Interface
-	// Own is akd itself. It may watch PodDisruptionBudgets and is used for nothing else.
+	// Own is akd itself. It may watch PodDisruptionBudgets, and has the rights of a
+	// provisioner of volumes. It is used for nothing else.
 	Own kubernetes.Interface
 }
 
@@ -63,8 +64,8 @@ func (c *Local) Services() store.ListWatch {
 
 // DisruptionBudgets selects all PodDisruptionBudgets, which a node may not read.
 func (c *Local) DisruptionBudgets() store.ListWatch {
-	server, budgets := store.Server{Client: c.own, Timeline: c.time}, c.own.PolicyV1().PodDisruptionBudgets(metav1.NamespaceAll)
-	return store.NewListWatch("local poddisruptionbudgets", server, budgets, store.Everything)
+	budgets := c.own.PolicyV1().PodDisruptionBudgets(metav1.NamespaceAll)
+	return store.NewListWatch("local poddisruptionbudgets", c.ofAKD(), budgets, store.Everything)
 }
 
 // ConfigMap selects one ConfigMap. A node may watch Secrets and ConfigMaps only

@@ -19,6 +19,8 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
+const kindPod = "Pod"
+
 // Remote reads and writes the cluster where the containers run.
 type Remote struct {
 	client kubernetes.Interface
@@ -107,11 +109,13 @@ func (c *Remote) ListDisruptionBudgets(ctx context.Context, namespace string) ([
 	return list.Items, nil
 }
 
-// Events selects the events that akd repeats; see contract.ReasonScheduled.
-func (c *Remote) Events(namespace string) store.ListWatch {
-	wanted := fields.AndSelectors(
-		fields.OneTermEqualSelector("involvedObject.kind", "Pod"),
-		fields.OneTermNotEqualSelector("reason", contract.ReasonScheduled))
+// Events selects the events that akd repeats; see contract.ReasonScheduled. They are about
+// pods, or about any object: one watch cannot select those about pods and claims.
+func (c *Remote) Events(namespace string, aboutAll bool) store.ListWatch {
+	wanted := fields.OneTermNotEqualSelector("reason", contract.ReasonScheduled)
+	if !aboutAll {
+		wanted = fields.AndSelectors(fields.OneTermEqualSelector("involvedObject.kind", kindPod), wanted)
+	}
 	return store.NewListWatch("remote events of "+namespace, c.server(), c.client.CoreV1().Events(namespace), func(opts *metav1.ListOptions) {
 		opts.FieldSelector = wanted.String()
 	})

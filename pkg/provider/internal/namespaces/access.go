@@ -75,7 +75,9 @@ func newTenant(ctx context.Context, remote *cluster.Remote, node string, logger 
 		return nil, err
 	}
 	roles := []string{contract.TenantRole}
-	for _, role := range []string{contract.TenantMetricsRole, contract.TenantServicesRole, contract.TenantBudgetsRole} {
+	for _, role := range []string{
+		contract.TenantMetricsRole, contract.TenantServicesRole, contract.TenantBudgetsRole, contract.TenantStorageRole,
+	} {
 		optional, err := remote.MayBind(ctx, role)
 		if err != nil {
 			return nil, err

@@ -36,6 +36,8 @@ type Namespace struct {
 	EndpointSlices *store.Store[*discoveryv1.EndpointSlice]
 	// Budgets is empty if none are mirrored.
 	Budgets *store.Store[*policyv1.PodDisruptionBudget]
+	// Claims are the PersistentVolumeClaims that akd created. It is empty without storage.
+	Claims *store.Store[*corev1.PersistentVolumeClaim]
 
 	unread    atomic.Int32 // selections that have not been read yet
 	end       func()       // ends its watches
@@ -53,7 +55,7 @@ func (n *Namespace) read() bool { return n.unread.Load() == 0 }
 func (n *Namespace) refused() bool {
 	refusals := []error{
 		n.Pods.Refusal(), n.ConfigMaps.Refusal(), n.Secrets.Refusal(), n.Services.Refusal(), n.EndpointSlices.Refusal(),
-		n.Budgets.Refusal(),
+		n.Budgets.Refusal(), n.Claims.Refusal(),
 	}
 	return errors.Join(refusals...) != nil
 }
@@ -99,6 +101,13 @@ func (o *Opener) newRemoteNamespace(namespace *corev1.Namespace, local string) *
 		Ready: o.whenRead(n),
 		Trim:  translate.TrimBudget,
 	})
+	n.Claims = store.New(store.Handlers[*corev1.PersistentVolumeClaim]{
+		Changed: func(c store.Change[*corev1.PersistentVolumeClaim]) {
+			o.Queue.Add(queue.Volume.Key(local, c.Object().Name))
+		},
+		Ready: o.whenRead(n),
+		Trim:  translate.TrimClaim,
+	})
 	return n
 }
 
@@ -116,6 +125,9 @@ func (o *Opener) selections(n *Namespace) []func(context.Context) {
 	}
 	if o.MirrorBudgets {
 		watched = append(watched, func(ctx context.Context) { n.Budgets.Run(ctx, o.Remote.DisruptionBudgets(n.Name)) })
+	}
+	if o.Storage {
+		watched = append(watched, func(ctx context.Context) { n.Claims.Run(ctx, o.Remote.Claims(n.Name)) })
 	}
 	return watched
 }

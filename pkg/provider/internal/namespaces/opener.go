@@ -66,7 +66,9 @@ type OpenerConfig struct {
 	MirrorServices bool
 	// MirrorBudgets does the same for PodDisruptionBudgets.
 	MirrorBudgets bool
-	Logger        *slog.Logger
+	// Storage does the same for PersistentVolumeClaims.
+	Storage bool
+	Logger  *slog.Logger
 }
 
 // NewOpener returns an opener that assumes that akd is an administrator until

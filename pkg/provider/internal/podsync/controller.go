@@ -21,6 +21,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/podsecret"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/storage"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/tick"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
@@ -47,6 +48,7 @@ type Controller struct {
 	admission  *admission
 	services   *mirror.Services
 	budgets    *mirror.Budgets
+	storage    *storage.Volumes
 	references *mirror.References
 
 	bundles      *podsecret.Bundles
@@ -66,17 +68,19 @@ type Config struct {
 	MirrorServices bool // keep copies of the local Services in the remote cluster
 	ReachServices  bool // those copies, or another node's, are there
 	MirrorBudgets  bool // keep copies of the local PodDisruptionBudgets there
-	Workers        int
-	Resync         time.Duration                // how often every pod is reconciled again; 0 for never
-	UnusedTTL      time.Duration                // how long an unused remote namespace is kept
-	Linger         time.Duration                // how long the objects of the last pod are kept
-	MaxReferences  int                          // how many ConfigMaps and Secrets are watched at most; 0 for any number
-	Sizes          func() []corev1.ResourceList // what the largest remote nodes can give to pods; none if not known
-	MaxOrphanShare float64                      // the share of remote pods that may be deleted at once as orphans
-	Clock          clock.WithTicker
-	QueueMetrics   workqueue.MetricsProvider
-	Observe        func(result string, took time.Duration) // called after each reconcile
-	CountToken     func(error)                             // called after each renewal of a pod's tokens
+	// RemoteClusterUID identifies the remote cluster, for volumes.
+	RemoteClusterUID types.UID
+	Workers          int
+	Resync           time.Duration                // how often every pod is reconciled again; 0 for never
+	UnusedTTL        time.Duration                // how long an unused remote namespace is kept
+	Linger           time.Duration                // how long the objects of the last pod are kept
+	MaxReferences    int                          // how many ConfigMaps and Secrets are watched at most; 0 for any number
+	Sizes            func() []corev1.ResourceList // what the largest remote nodes can give to pods; none if not known
+	MaxOrphanShare   float64                      // the share of remote pods that may be deleted at once as orphans
+	Clock            clock.WithTicker
+	QueueMetrics     workqueue.MetricsProvider
+	Observe          func(result string, took time.Duration) // called after each reconcile
+	CountToken       func(error)                             // called after each renewal of a pod's tokens
 }
 
 // New returns a Controller between the two clusters; it starts nothing.
@@ -141,6 +145,7 @@ func (c *Controller) followRemote(interner *store.Interner) {
 		Ended:          c.index.keepLast,
 		MirrorServices: c.config.MirrorServices,
 		MirrorBudgets:  c.config.MirrorBudgets,
+		Storage:        c.config.Mapper.Storage,
 		Logger:         c.logger,
 	})
 	c.services = mirror.NewServices(mirror.ServicesConfig{
@@ -163,6 +168,21 @@ func (c *Controller) followRemote(interner *store.Interner) {
 		Recorder: c.recorder,
 		Clock:    c.config.Clock,
 	})
+	c.storage = storage.New(storage.Config{
+		Enabled:          c.config.Mapper.Storage,
+		Mapper:           c.config.Mapper,
+		RemoteClusterUID: c.config.RemoteClusterUID,
+		Local:            c.local,
+		Remote:           c.remote,
+		Opener:           c.opener,
+		Pods:             c.pods,
+		Queue:            c.queue,
+		Recorder:         c.recorder,
+		Clock:            c.config.Clock,
+	})
+	if c.config.Mapper.Storage {
+		c.events.claim = c.storage.LocalClaim
+	}
 	c.guard = &orphanGuard{
 		local:      c.index,
 		namespaces: c.namespaces,
@@ -194,6 +214,7 @@ func (c *Controller) newReconciler() *reconciler {
 		}),
 		services:   c.services,
 		budgets:    c.budgets,
+		storage:    c.storage,
 		references: c.references,
 		configMaps: mirror.NewConfigMaps(c.remote, c.references.ConfigMaps, c.queue),
 		secrets:    mirror.NewSecrets(c.remote, c.references.Secrets, c.queue),
@@ -267,6 +288,7 @@ func (c *Controller) keys(localNamespace string) []queue.Key {
 	opened := c.namespaces.Get(localNamespace)
 	keys = append(keys, c.services.Keys(localNamespace, opened)...)
 	keys = append(keys, c.budgets.Keys(localNamespace, opened)...)
+	keys = append(keys, c.storage.Keys(localNamespace, opened)...)
 	if opened == nil {
 		return keys
 	}
@@ -294,6 +316,7 @@ func (c *Controller) Run(ctx context.Context, synced func()) error {
 		func(ctx context.Context) { c.pods.Run(ctx, c.local.Pods()) },
 		c.services.Run,
 		c.budgets.Run,
+		c.storage.Run,
 		c.events.run,
 		c.references.Run,
 		c.bundles.Run,
@@ -330,11 +353,13 @@ func (c *Controller) record(ctx context.Context) (stop func()) {
 	}
 }
 
-// waitSynced returns once the local pods, services and budgets, and the remote
+// waitSynced returns once the local pods, services, budgets and volumes, and the remote
 // objects of earlier akds, have been read.
 func (c *Controller) waitSynced(ctx context.Context) error {
 	c.events.ignoreBefore(c.lastAlive(ctx))
-	err := untilDone(ctx, func() bool { return c.pods.HasSynced() && c.services.HasSynced() && c.budgets.HasSynced() })
+	err := untilDone(ctx, func() bool {
+		return c.pods.HasSynced() && c.services.HasSynced() && c.budgets.HasSynced() && c.storage.HasSynced()
+	})
 	if err != nil {
 		return err
 	}
@@ -354,6 +379,7 @@ func (c *Controller) pruneCopies() {
 	c.reconciler.configMaps.Prune(keep)
 	c.reconciler.secrets.Prune(keep)
 	c.budgets.Prune()
+	c.storage.Prune()
 }
 
 // restoreNamespaces waits until the remote API server responds: an unreachable
@@ -413,7 +439,7 @@ func (c *Controller) remoteOwners() map[types.UID]bool {
 func (c *Controller) collectGarbage(ctx context.Context) {
 	interval := min(max(c.config.UnusedTTL/5, time.Second), time.Minute)
 	used := func(namespace *namespaces.Namespace) bool {
-		return len(c.pods.In(namespace.Local)) > 0 || c.services.Uses(namespace.Local)
+		return len(c.pods.In(namespace.Local)) > 0 || c.services.Uses(namespace.Local) || c.storage.Uses(namespace)
 	}
 	tick.Every(ctx, c.config.Clock, interval, func(ctx context.Context) {
 		if c.namespaces.Read() {

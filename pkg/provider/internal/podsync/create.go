@@ -32,6 +32,10 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 	if refusal := r.references.Waiting(podID(p.local)); refusal != nil {
 		return refusal
 	}
+	claims, err := r.storage.Mount(ctx, p.local, p.remoteNamespace)
+	if err != nil {
+		return err
+	}
 	inSync := r.needsInSync(p)
 	secret, ready, err := r.tokens.Prepare(ctx, p.remoteNamespace, p.local)
 	if err != nil {
@@ -47,6 +51,7 @@ func (r *reconciler) create(ctx context.Context, p pair) error {
 		return queue.ErrWaits
 	}
 	around := r.podContext(p)
+	around.Claims = claims
 	if around.LocalResources, err = r.admission.localResources(ctx, p.local); err != nil {
 		return err
 	}
@@ -83,6 +88,7 @@ func (r *reconciler) created(ctx context.Context, p pair, pod *corev1.Pod, err e
 	switch {
 	case err == nil:
 		p.remoteNamespace.Pods.Put(pod)
+		r.storage.Forget(p.local.UID)
 		r.tellWhatStaysBehind(p.local)
 		return nil
 	case apierrors.IsAlreadyExists(err):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,7 +35,8 @@ const (
 	eventDelay = 250 * time.Millisecond
 )
 
-// eventMirror mirrors the events of a remote pod to its local pod. Events are
+// eventMirror mirrors the events of a remote pod to its local pod, and those of a remote
+// claim to its local claim. Events are
 // best effort in Kubernetes, and so they are here: a write is not retried, and
 // an event that an earlier akd has mirrored is not mirrored again.
 type eventMirror struct {
@@ -42,6 +44,8 @@ type eventMirror struct {
 	local  *cluster.Local
 	remote *cluster.Remote
 	pod    func(namespace, name string) *corev1.Pod // the local pod, or nil
+	// claim returns the local claim of a remote one; it is nil without storage.
+	claim  func(*namespaces.Namespace, corev1.ObjectReference) *corev1.PersistentVolumeClaim
 	logger *slog.Logger
 
 	queue workqueue.TypedDelayingInterface[types.NamespacedName] // of remote events
@@ -55,6 +59,8 @@ type eventMirror struct {
 type mirroredEvent struct {
 	namespace *namespaces.Namespace
 	event     *corev1.Event
+	// claim is the local claim, if the event is about a claim.
+	claim *corev1.PersistentVolumeClaim
 	// local is the event's pod as of the event's arrival: it may be deleted before
 	// the event is mirrored. It is nil if the pod was not in the cache then.
 	local *corev1.Pod
@@ -89,7 +95,19 @@ func (m *eventMirror) run(ctx context.Context) {
 // events wait.
 func (m *eventMirror) add(next mirroredEvent) bool {
 	id := types.NamespacedName{Namespace: next.event.Namespace, Name: next.event.Name}
-	next.local = m.localPod(next)
+	switch next.event.InvolvedObject.Kind {
+	case "Pod":
+		next.local = m.localPod(next)
+	case "PersistentVolumeClaim":
+		if m.claim == nil || isRoutine(next.event.Reason) {
+			return true
+		}
+		if next.claim = m.claim(next.namespace, next.event.InvolvedObject); next.claim == nil {
+			return true
+		}
+	default:
+		return true
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before, waits := m.pending[id]
@@ -102,6 +120,13 @@ func (m *eventMirror) add(next mirroredEvent) bool {
 	m.pending[id] = next
 	m.queue.AddAfter(id, eventDelay)
 	return true
+}
+
+// isRoutine reports whether an event about a claim only says what the remote cluster waits
+// for. The local cluster says the same of the local claim.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/controller/volume/events/event.go
+func isRoutine(reason string) bool {
+	return slices.Contains([]string{"WaitForFirstConsumer", "WaitForPodScheduled", "ExternalProvisioning", "Provisioning"}, reason)
 }
 
 func (m *eventMirror) pop(id types.NamespacedName) mirroredEvent {
@@ -128,7 +153,7 @@ func (m *eventMirror) isOld(event *corev1.Event) bool {
 
 // watch adds the events of a remote namespace until ctx ends.
 func (m *eventMirror) watch(ctx context.Context, namespace *namespaces.Namespace) {
-	src := m.remote.Events(namespace.Name)
+	src := m.remote.Events(namespace.Name, m.claim != nil)
 	src.Each(ctx, func(ctx context.Context) {
 		lw := cache.ToListWatcherWithWatchListSemantics(
 			&cache.ListWatch{ListWithContextFunc: src.List, WatchFuncWithContext: src.Watch}, src.Client)
@@ -143,14 +168,19 @@ func (m *eventMirror) mirror(ctx context.Context, next mirroredEvent) error {
 	if next.event == nil {
 		return nil // it happened again, and was mirrored with that
 	}
-	local := next.local
-	if local == nil {
-		local = m.localPod(next)
+	var event *corev1.Event
+	if next.claim != nil {
+		event = m.mapper.ClaimEvent(next.event, next.claim)
+	} else {
+		local := next.local
+		if local == nil {
+			local = m.localPod(next)
+		}
+		if local == nil {
+			return nil
+		}
+		event = m.mapper.Event(next.event, local)
 	}
-	if local == nil {
-		return nil
-	}
-	event := m.mapper.Event(next.event, local)
 	err := m.local.CreateEvent(ctx, event)
 	if !apierrors.IsAlreadyExists(err) {
 		return err

@@ -19,6 +19,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/namespaces"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/podsecret"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/storage"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
@@ -54,6 +55,7 @@ type reconcilerConfig struct {
 	tokens     *podsecret.Manager
 	services   *mirror.Services
 	budgets    *mirror.Budgets
+	storage    *storage.Volumes
 	references *mirror.References
 	configMaps *mirror.Referenced[*corev1.ConfigMap]
 	secrets    *mirror.Referenced[*corev1.Secret]
@@ -77,6 +79,7 @@ func newReconciler(config reconcilerConfig) *reconciler {
 func (r *reconciler) forget(pod types.UID) {
 	r.debouncer.written(pod)
 	r.tokens.Forget(pod)
+	r.storage.Forget(pod)
 	r.released.end(pod)
 }
 
@@ -132,6 +135,8 @@ func (r *reconciler) reconcileKind(ctx context.Context, k queue.Key, attempts in
 		return r.services.ReconcileSlice(ctx, k, attempts)
 	case queue.DisruptionBudget:
 		return r.budgets.Reconcile(ctx, k, attempts)
+	case queue.Volume:
+		return r.storage.Reconcile(ctx, k, attempts)
 	default:
 		return r.reconcilePod(ctx, k, attempts)
 	}

@@ -15,6 +15,9 @@ const (
 	Service          Kind = "service"
 	EndpointSlice    Kind = "endpointslice"
 	DisruptionBudget Kind = "poddisruptionbudget"
+	// Volume is a local PersistentVolume, or the one that a claim will have, in the
+	// namespace of the claim. The remote claim has the same name.
+	Volume Kind = "persistentvolume"
 )
 
 // Key returns the key of an object of this kind, by its local namespace and name.
