@@ -165,10 +165,11 @@ func TestRequestPatch(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		wants, requested, has string
-		patched               bool
+		pending, patched      bool
 	}{
 		"same":       {wants: "1Gi", requested: "1Gi", has: "1Gi"},
 		"grows":      {wants: "2Gi", requested: "1Gi", has: "1Gi", patched: true},
+		"not bound":  {wants: "2Gi", requested: "1Gi", has: "1Gi", pending: true},
 		"takes back": {wants: "2Gi", requested: "5Gi", has: "1Gi", patched: true},
 		"enlarged":   {wants: "1Gi", requested: "4Gi", has: "4Gi"},
 	}
@@ -181,6 +182,9 @@ func TestRequestPatch(t *testing.T) {
 			local, remote := aClaim(boundClaim), aRemote(remotelyBound)
 			local.Spec.Resources.Requests, remote.Spec.Resources.Requests = size(test.wants), size(test.requested)
 			remote.Status.Capacity = size(test.has)
+			if test.pending {
+				remote.Status.Phase = corev1.ClaimPending
+			}
 			if patch := RequestPatch(local, remote); (patch != nil) != test.patched {
 				t.Errorf("RequestPatch = %s, want one: %v", patch, test.patched)
 			}

@@ -251,11 +251,15 @@ func (v *Volumes) commit(ctx context.Context, o *one) error {
 // mirror gives the remote claim the requested size, and the local volume and claim the true
 // one: first the volume, as every resizer does.
 func (v *Volumes) mirror(ctx context.Context, o *one) error {
+	var refused error
 	if o.Claim != nil && o.Claim.Spec.VolumeName == o.Volume.Name && o.Remote.DeletionTimestamp == nil {
-		if err := v.request(ctx, o); err != nil {
-			return err
-		}
+		refused = v.request(ctx, o)
 	}
+	return errors.Join(refused, v.mirrorUp(ctx, o))
+}
+
+// mirrorUp writes what the remote claim has to the local volume and claim.
+func (v *Volumes) mirrorUp(ctx context.Context, o *one) error {
 	if patch := translate.CapacityPatch(o.Volume, o.Remote); patch != nil {
 		patched, err := v.Local.PatchVolume(ctx, o.Volume.Name, patch)
 		if cluster.IsNotFoundOrConflict(err) {
