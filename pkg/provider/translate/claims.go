@@ -46,9 +46,10 @@ const (
 	ReasonClaimNotBound = "ClaimNotBound"
 )
 
-// Claim returns the remote claim to be created for a local one.
-func (s Site) Claim(local *corev1.PersistentVolumeClaim, remoteClass string) *corev1.PersistentVolumeClaim {
-	return &corev1.PersistentVolumeClaim{
+// Claim returns the remote claim to be created for a local one. It begins with the data of the
+// remote claim source, unless that is empty.
+func (s Site) Claim(local *corev1.PersistentVolumeClaim, remoteClass, source string) *corev1.PersistentVolumeClaim {
+	claim := &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        contract.VolumeName(local.UID),
 			Namespace:   s.name,
@@ -62,6 +63,53 @@ func (s Site) Claim(local *corev1.PersistentVolumeClaim, remoteClass string) *co
 			VolumeMode:       local.Spec.VolumeMode,
 		},
 	}
+	if source != "" {
+		claim.Spec.DataSource = &corev1.TypedLocalObjectReference{Kind: kindClaim, Name: source}
+	}
+	return claim
+}
+
+const kindClaim = "PersistentVolumeClaim"
+
+// CloneOf returns the name of the local claim with whose data a claim begins, or an empty string.
+func CloneOf(claim *corev1.PersistentVolumeClaim) string {
+	if source := claim.Spec.DataSource; source != nil && source.Kind == kindClaim {
+		return source.Name
+	}
+	return ""
+}
+
+// beginsOtherwise reports whether a claim begins with anything but nothing or the data of a claim
+// in its namespace. The API server keeps dataSource and dataSourceRef equal, unless the latter
+// names another namespace or kind.
+// https://kubernetes.io/docs/concepts/storage/persistent-volumes/#data-source-references
+func beginsOtherwise(spec *corev1.PersistentVolumeClaimSpec) bool {
+	if spec.DataSource == nil && spec.DataSourceRef == nil {
+		return false
+	}
+	ref := spec.DataSourceRef
+	return spec.DataSource == nil || spec.DataSource.Kind != kindClaim || ref != nil && (ref.Kind != kindClaim || ref.Namespace != nil)
+}
+
+// RefuseSource returns a *Refusal for a claim that is to begin with the data of another one, which
+// has no remote claim in the same remote namespace, or nil. volume is that of the other claim, or
+// nil.
+func (s Site) RefuseSource(claim *corev1.PersistentVolumeClaim, source *corev1.PersistentVolume) error {
+	refused := func(format string, args ...any) error {
+		return &Refusal{ReasonProvisioningFailed, fmt.Sprintf("The claim begins with the data of PersistentVolumeClaim %q, ", CloneOf(claim)) +
+			fmt.Sprintf(format, args...) + "."}
+	}
+	if source == nil {
+		return refused("which is not bound to a volume")
+	}
+	node, remote, ours := volume.Of(source)
+	switch {
+	case !ours:
+		return refused("whose volume %s is storage of the local cluster: the remote cluster cannot read it", source.Name)
+	case node != s.Node || remote.Namespace != s.name:
+		return refused("whose volume is on node %s, remote namespace %s: it must be in the same", node, remote.Namespace)
+	}
+	return nil
 }
 
 // Volume returns the local volume to be created for a local claim and its remote one.
@@ -110,8 +158,9 @@ func (m *Mapper) RemoteClass(claim *corev1.PersistentVolumeClaim, class *storage
 			"set them in the StorageClass of the remote cluster", class.Name)
 	case spec.Selector != nil:
 		refused = fmt.Sprintf("claims of StorageClass %q cannot have a selector: their volumes are made, not found", class.Name)
-	case spec.DataSource != nil || spec.DataSourceRef != nil:
-		refused = fmt.Sprintf("claims of StorageClass %q cannot begin with a snapshot or another claim yet: remove dataSource", class.Name)
+	case beginsOtherwise(spec):
+		refused = fmt.Sprintf("claims of StorageClass %q can begin with the data of another claim of the namespace, but of nothing else: "+
+			"change dataSource", class.Name)
 	case spec.VolumeAttributesClassName != nil && *spec.VolumeAttributesClassName != "":
 		refused = fmt.Sprintf("claims of StorageClass %q cannot have a VolumeAttributesClass yet: remove volumeAttributesClassName", class.Name)
 	}

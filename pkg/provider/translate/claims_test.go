@@ -18,7 +18,7 @@ import (
 
 func TestRemoteClaim(t *testing.T) {
 	t.Parallel()
-	remote := volumeMapper().In("ak-1").Claim(aClaim(), "standard-rwo")
+	remote := volumeMapper().In("ak-1").Claim(aClaim(), "standard-rwo", "")
 	want := map[string]string{
 		contract.LabelNodeName: "ak", contract.LabelClusterUID: "local-cluster", contract.LabelNamespace: "shop", contract.LabelUID: claimUID,
 	}
@@ -33,7 +33,7 @@ func TestRemoteClaim(t *testing.T) {
 
 func TestRemoteClassRefuses(t *testing.T) {
 	t.Parallel()
-	source := &corev1.TypedLocalObjectReference{Kind: "PersistentVolumeClaim", Name: "other"}
+	source := &corev1.TypedLocalObjectReference{Kind: "VolumeSnapshot", Name: "other"}
 	tests := map[string]struct {
 		claim func(*corev1.PersistentVolumeClaim)
 		class func(*storagev1.StorageClass)
@@ -57,7 +57,7 @@ func TestRemoteClassRefuses(t *testing.T) {
 		},
 		"data source": {
 			claim: func(claim *corev1.PersistentVolumeClaim) { claim.Spec.DataSource = source },
-			want:  "remove dataSource",
+			want:  "change dataSource",
 		},
 		"attributes class": {
 			claim: func(claim *corev1.PersistentVolumeClaim) { claim.Spec.VolumeAttributesClassName = new("fast") },
@@ -290,5 +290,37 @@ func TestPodMounts(t *testing.T) {
 	terms := remote.Spec.Affinity.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution
 	if len(terms) != 1 || terms[0].TopologyKey != corev1.LabelHostname || terms[0].LabelSelector.MatchExpressions[0].Key != label {
 		t.Errorf("terms %+v", terms)
+	}
+}
+
+// A claim may begin with the data of another one, if the remote cluster has both.
+func TestClones(t *testing.T) {
+	t.Parallel()
+	clone := aClaim(func(claim *corev1.PersistentVolumeClaim) {
+		claim.Spec.DataSource = &corev1.TypedLocalObjectReference{Kind: "PersistentVolumeClaim", Name: "first"}
+		claim.Spec.DataSourceRef = &corev1.TypedObjectReference{Kind: "PersistentVolumeClaim", Name: "first"}
+	})
+	if _, err := volumeMapper().RemoteClass(clone, aClass()); err != nil || CloneOf(clone) != "first" {
+		t.Errorf("RemoteClass: %v; CloneOf = %q", err, CloneOf(clone))
+	}
+	site := volumeMapper().In("ak-1")
+	if source := site.Claim(clone, "standard-rwo", "pvc-7").Spec.DataSource; source == nil || source.Name != "pvc-7" {
+		t.Errorf("data source %+v", source)
+	}
+	for want, volume := range map[string]*corev1.PersistentVolume{
+		"":                         aVolume(),
+		"not bound":                nil,
+		"storage of the local":     {},
+		"must be in the same":      aVolume(func(volume *corev1.PersistentVolume) { volume.Spec.CSI.VolumeHandle = "ak-2/pvc-1" }),
+		"volume is on node other,": aVolume(func(volume *corev1.PersistentVolume) { volume.Labels[contract.LabelNodeName] = "other" }),
+	} {
+		err := site.RefuseSource(clone, volume)
+		if want == "" != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("RefuseSource = %v, want %q", err, want)
+		}
+	}
+	clone.Spec.DataSourceRef.Namespace = new("other")
+	if _, err := volumeMapper().RemoteClass(clone, aClass()); err == nil {
+		t.Error("the data of another namespace is not refused")
 	}
 }

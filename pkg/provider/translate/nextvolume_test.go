@@ -63,7 +63,7 @@ func boundClaim(claim *corev1.PersistentVolumeClaim) {
 }
 
 func aRemote(change ...func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
-	remote := volumeMapper().In("ak-1").Claim(aClaim(), "standard-rwo")
+	remote := volumeMapper().In("ak-1").Claim(aClaim(), "standard-rwo", "")
 	remote.UID, remote.ResourceVersion = remoteUID, "3"
 	remote.Status.Phase = corev1.ClaimPending
 	for _, change := range change {

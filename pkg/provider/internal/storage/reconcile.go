@@ -167,7 +167,11 @@ func (v *Volumes) createRemote(ctx context.Context, o *one) error {
 	if err != nil {
 		return err
 	}
-	created, err := v.Remote.ClaimWriter().Create(ctx, o.namespace.Site.Claim(o.Claim, class))
+	source, err := v.source(o)
+	if err != nil {
+		return err
+	}
+	created, err := v.Remote.ClaimWriter().Create(ctx, o.namespace.Site.Claim(o.Claim, class, source))
 	if apierrors.IsAlreadyExists(err) {
 		return v.adopt(ctx, o)
 	}
@@ -176,6 +180,23 @@ func (v *Volumes) createRemote(ctx context.Context, o *one) error {
 	}
 	o.namespace.Claims.Put(created)
 	return v.seen(o)
+}
+
+// source returns the remote claim with whose data the one of a local claim begins, or an empty
+// string.
+func (v *Volumes) source(o *one) (string, error) {
+	name := translate.CloneOf(o.Claim)
+	if name == "" {
+		return "", nil
+	}
+	var source *corev1.PersistentVolume
+	if claim := v.claims.Get(o.Claim.Namespace, name); claim != nil && claim.Spec.VolumeName != "" {
+		source = v.volumes.Get("", claim.Spec.VolumeName)
+	}
+	if err := o.namespace.Site.RefuseSource(o.Claim, source); err != nil {
+		return "", err
+	}
+	return source.Name, nil
 }
 
 // adopt reads a remote claim that is there although the cache does not have it.

@@ -132,6 +132,16 @@ func (v *Volumes) claimChanged(c store.Change[*corev1.PersistentVolumeClaim]) {
 		}
 	}
 	v.queuePods(c.Object().Namespace, c.Object().Name)
+	v.queueClones(c.Object())
+}
+
+// queueClones queues the claims that begin with the data of a claim.
+func (v *Volumes) queueClones(source *corev1.PersistentVolumeClaim) {
+	for _, claim := range v.claims.In(source.Namespace) {
+		if claim.Spec.VolumeName == "" && translate.CloneOf(claim) == source.Name {
+			v.queue(claim.Namespace, contract.VolumeName(claim.UID))
+		}
+	}
 }
 
 func (v *Volumes) volumeChanged(c store.Change[*corev1.PersistentVolume]) {
