@@ -126,11 +126,17 @@ func isBoundToAnother(claim *corev1.PersistentVolumeClaim) bool {
 	return claim.Spec.VolumeName != "" && claim.Spec.VolumeName != contract.VolumeName(claim.UID)
 }
 
+// IsProvisioned reports whether Kubernetes has asked AK for the volume of a claim. A person may
+// have imported it instead.
+func IsProvisioned(claim *corev1.PersistentVolumeClaim) bool {
+	return claim.Annotations[annotationProvisioner] == contract.StorageDriver
+}
+
 // provisions reports whether it is up to this node to provide a volume for a claim now.
 func (m *Mapper) provisions(claim *corev1.PersistentVolumeClaim, class *storagev1.StorageClass) bool {
 	return claim != nil && class != nil && class.Provisioner == contract.StorageDriver &&
 		claim.DeletionTimestamp == nil && claim.Spec.VolumeName == "" &&
-		claim.Annotations[annotationProvisioner] == contract.StorageDriver && m.isSelected(claim, class)
+		IsProvisioned(claim) && m.isSelected(claim, class)
 }
 
 // isSelected reports whether the volume of a claim has to be on this node: a pod that uses
