@@ -248,6 +248,7 @@ func (s assembler) leadership() (leadership, error) {
 func (s assembler) watch(a *akd) {
 	s.metrics.CountPods(ofTerm(a, (*podsync.Controller).CountPhases))
 	s.metrics.CountRemotelyPending(ofTerm(a, (*podsync.Controller).CountRemotelyPending))
+	s.metrics.CountVolumes(ofTerm(a, (*podsync.Controller).CountVolumes))
 	s.metrics.CountMirrored(ofTerm(a, (*podsync.Controller).CountMirrored))
 	s.metrics.WatchRemote(a.probe.LastAnswered)
 	s.metrics.WatchLeader(a.leadership.leads)

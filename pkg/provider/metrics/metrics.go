@@ -115,12 +115,22 @@ func (m *Metrics) CountRemotelyPending(pods func() int) {
 
 // CountMirrored registers a function that returns the number of objects that akd
 // maintains in the remote cluster by kind: Namespace, Pod, ConfigMap, Secret,
-// Service, EndpointSlice, PodDisruptionBudget. It is called whenever metrics are
-// read. Call CountMirrored once.
+// Service, EndpointSlice, PodDisruptionBudget, PersistentVolumeClaim. It is called
+// whenever metrics are read. Call CountMirrored once.
 func (m *Metrics) CountMirrored(byKind func() map[string]int) {
 	m.registry.MustRegister(newCounts("mirrored_objects", "kind",
 		"Objects that akd maintains in the remote cluster, by kind.",
-		[]string{"Namespace", "Pod", "ConfigMap", "Secret", "Service", "EndpointSlice", "PodDisruptionBudget"}, byKind))
+		[]string{"Namespace", "Pod", "ConfigMap", "Secret", "Service", "EndpointSlice", "PodDisruptionBudget", "PersistentVolumeClaim"},
+		byKind))
+}
+
+// CountVolumes registers a function that returns the number of volumes of claims by state:
+// bound, waiting, kept, lost, orphan. It is called whenever metrics are read. Call
+// CountVolumes once.
+func (m *Metrics) CountVolumes(byState func() map[string]int) {
+	m.registry.MustRegister(newCounts("volumes", "state",
+		"Volumes of PersistentVolumeClaims whose data is in the remote cluster, by state.",
+		[]string{"bound", "waiting", "kept", "lost", "orphan"}, byState))
 }
 
 // WatchRemote registers a function that returns when the remote API server last

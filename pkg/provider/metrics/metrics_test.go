@@ -34,6 +34,7 @@ func exercised(t *testing.T) *Metrics {
 	m := New(Build{Version: "v1.2.3", Revision: "abc"}, clock)
 	m.CountPods(func() map[string]int { return map[string]int{"Running": 2, "Strange": 9} })
 	m.CountRemotelyPending(func() int { return 4 })
+	m.CountVolumes(func() map[string]int { return map[string]int{"bound": 2, "lost": 1} })
 	m.CountMirrored(func() map[string]int { return map[string]int{"Secret": 3} })
 	m.WatchRemote(func() time.Time { return time.Unix(1000, 250_000_000) })
 	m.WatchLeader(func() bool { return true })
@@ -79,6 +80,7 @@ func TestValues(t *testing.T) {
 akd_mirrored_objects{kind="ConfigMap"} 0
 akd_mirrored_objects{kind="EndpointSlice"} 0
 akd_mirrored_objects{kind="Namespace"} 0
+akd_mirrored_objects{kind="PersistentVolumeClaim"} 0
 akd_mirrored_objects{kind="Pod"} 0
 akd_mirrored_objects{kind="PodDisruptionBudget"} 0
 akd_mirrored_objects{kind="Secret"} 3
@@ -105,12 +107,19 @@ akd_remote_last_success_timestamp_seconds 1000.25
 # TYPE akd_token_renewals_total counter
 akd_token_renewals_total{result="error"} 0
 akd_token_renewals_total{result="success"} 1
+# HELP akd_volumes Volumes of PersistentVolumeClaims whose data is in the remote cluster, by state.
+# TYPE akd_volumes gauge
+akd_volumes{state="bound"} 2
+akd_volumes{state="kept"} 0
+akd_volumes{state="lost"} 1
+akd_volumes{state="orphan"} 0
+akd_volumes{state="waiting"} 0
 # HELP akd_workqueue_depth Keys waiting in the queue.
 # TYPE akd_workqueue_depth gauge
 akd_workqueue_depth{name="pods"} 1
 `
 	expose(t, exercised(t), want, "akd_mirrored_objects", "akd_pods", "akd_pods_remotely_pending", "akd_reconcile_total",
-		"akd_remote_last_success_timestamp_seconds", "akd_token_renewals_total", "akd_workqueue_depth")
+		"akd_remote_last_success_timestamp_seconds", "akd_token_renewals_total", "akd_volumes", "akd_workqueue_depth")
 }
 
 // expose compares the named metrics with their text.
@@ -330,6 +339,7 @@ What to watch:
     time() - akd_remote_last_success_timestamp_seconds > 40     # the remote API server does not answer; the node is not ready
     rate(akd_reconcile_total{result="error"}[5m]) > 1           # the log has the reason and the pod
     min_over_time(akd_pods_remotely_pending[10m]) > 0           # the remote cluster has no room: kubectl actual check names the pods
+    akd_volumes{state="lost"} > 0                               # remote claims with data are gone: kubectl actual volumes lists them
     increase(akd_token_renewals_total{result="error"}[10m]) > 0 # pods will lose access to the local API server
     histogram_quantile(0.99, rate(akd_workqueue_queue_duration_seconds_bucket[5m])) > 5 # a larger sync.concurrentSyncs may help
     akd_workqueue_unfinished_work_seconds > 60                  # a worker is stuck

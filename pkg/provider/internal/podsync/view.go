@@ -38,9 +38,13 @@ func (c *Controller) CountMirrored() map[string]int {
 		counts["Service"] += namespace.Services.Len()
 		counts["EndpointSlice"] += namespace.EndpointSlices.Len()
 		counts["PodDisruptionBudget"] += namespace.Budgets.Len()
+		counts["PersistentVolumeClaim"] += namespace.Claims.Len()
 	}
 	return counts
 }
+
+// CountVolumes counts the volumes of claims by state, for metrics.
+func (c *Controller) CountVolumes() map[string]int { return c.storage.CountStates() }
 
 // CountPhases counts the local pods by phase, for metrics.
 func (c *Controller) CountPhases() map[string]int {
