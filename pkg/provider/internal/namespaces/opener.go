@@ -180,10 +180,24 @@ func (o *Opener) Ensure(ctx context.Context, local string) (namespace *Namespace
 
 func (o *Opener) getOrCreateAndOpen(ctx context.Context, local string) error {
 	remote, err := o.getOrCreate(ctx, local)
-	if err != nil {
+	switch {
+	case remote != nil && errors.Is(err, errEnding):
+		return o.openEnding(ctx, remote, local, err)
+	case err != nil:
 		return err
 	}
 	return o.prepareAndOpen(ctx, remote, local)
+}
+
+// openEnding opens a namespace that is being deleted and has pods that nobody watches, as after
+// a restore of the remote cluster: it cannot end before akd has let go of them. Otherwise, it
+// returns ending, the reason to wait.
+func (o *Opener) openEnding(ctx context.Context, remote *corev1.Namespace, local string, ending error) error {
+	if hasPods, err := o.Remote.HasPods(ctx, remote.Name); err != nil || !hasPods {
+		return ending // without rights in it any more, nobody but its administrator can help
+	}
+	o.open(remote, local)
+	return nil
 }
 
 func (o *Opener) prepareAndOpen(ctx context.Context, namespace *corev1.Namespace, local string) error {
@@ -211,12 +225,12 @@ func (o *Opener) finishOpening(local string, err error) {
 }
 
 // getOrCreate returns the remote namespace of a local one, verified as akd's
-// own and recorded.
+// own and recorded. With errEnding, it returns the one that is being deleted.
 func (o *Opener) getOrCreate(ctx context.Context, local string) (*corev1.Namespace, error) {
 	access := o.currentAccess()
 	namespace, free, err := o.find(ctx, local)
 	if err != nil {
-		return nil, err
+		return namespace, err
 	}
 	if namespace != nil {
 		if o.Namespaces.mayVanish(namespace.UID) {
