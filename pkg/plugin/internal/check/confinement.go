@@ -168,7 +168,8 @@ func akdRights(
 		for name := range s.Node.Namespaces {
 			wanted = append(wanted,
 				rights.Right{Verb: "create", Resource: "pods", Namespace: name},
-				rights.Right{Verb: "watch", Resource: "pods", Namespace: name})
+				rights.Right{Verb: "watch", Resource: "pods", Namespace: name},
+				rights.Right{Verb: "list", Resource: "persistentvolumeclaims", Namespace: name})
 		}
 	}
 	answers, err := rights.ReviewAKD(ctx, c, s.Node.Name, wanted)

@@ -99,7 +99,10 @@ func TestAKDRights(t *testing.T) {
 	expect(t, "all of them", akdRights(t.Context(), s, s.Remote, manifests.Remote), LevelOK, "rights", "")
 	s.Remote.Client = reviewing(inNamespace, nil)
 	expect(t, "a role binding is gone", akdRights(t.Context(), s, s.Remote, manifests.Remote), LevelFailed,
-		"missing: create,watch pods in vk-shop", install)
+		"missing: create,watch pods in vk-shop; list persistentvolumeclaims in vk-shop", install)
+	s.Remote.Client = reviewing(func(r *authorizationv1.ResourceAttributes) bool { return r.Resource != "persistentvolumeclaims" }, nil)
+	expect(t, "akd is newer than its installation", akdRights(t.Context(), s, s.Remote, manifests.Remote), LevelFailed,
+		"missing: list persistentvolumeclaims in vk-shop", install)
 }
 
 func TestLeastRights(t *testing.T) {
