@@ -340,7 +340,7 @@ type SyncConfiguration struct {
 	// Number of pods that are reconciled concurrently.
 	ConcurrentSyncs int32 `json:"concurrentSyncs" flag:"concurrent-syncs"`
 	// How long akd keeps a remote namespace without pods while the local namespace
-	// exists.
+	// exists. One that holds PersistentVolumeClaims stays.
 	UnusedNamespaceTTL metav1.Duration `json:"unusedNamespaceTTL" flag:"unused-namespace-ttl"`
 	// How long the remote API server may not answer before the node becomes not
 	// ready. At least 10s.

@@ -303,9 +303,10 @@ var map_SyncConfiguration = map[string]string{
 	"": "SyncConfiguration tunes how akd keeps the clusters in sync.",
 	"resyncPeriod": "Interval at which akd reconciles every pod, even without a change. It writes nothing for pods that " +
 		"are in sync. At least 10s; 0s disables it.",
-	"concurrentSyncs":    "Number of pods that are reconciled concurrently.",
-	"unusedNamespaceTTL": "How long akd keeps a remote namespace without pods while the local namespace exists.",
-	"remoteGracePeriod":  "How long the remote API server may not answer before the node becomes not ready. At least 10s.",
+	"concurrentSyncs": "Number of pods that are reconciled concurrently.",
+	"unusedNamespaceTTL": "How long akd keeps a remote namespace without pods while the local namespace exists. One that holds " +
+		"PersistentVolumeClaims stays.",
+	"remoteGracePeriod": "How long the remote API server may not answer before the node becomes not ready. At least 10s.",
 }
 
 func (SyncConfiguration) SwaggerDoc() map[string]string {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
@@ -216,6 +217,18 @@ func (c *Remote) HasPods(ctx context.Context, namespace string) (bool, error) {
 		return false, fmt.Errorf("list pods in remote namespace %s: %w", namespace, err)
 	}
 	return len(pods.Items) > 0, nil
+}
+
+// CountClaims returns how many PersistentVolumeClaims, of whomever, a namespace has by what
+// the API server itself knows now. It reads one of them, and trusts the server with the
+// number of the others, which may be zero if the server does not count them.
+// https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks
+func (c *Remote) CountClaims(ctx context.Context, namespace string) (int64, error) {
+	claims, err := c.client.CoreV1().PersistentVolumeClaims(namespace).List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return 0, fmt.Errorf("list persistentvolumeclaims in remote namespace %s: %w", namespace, err)
+	}
+	return int64(len(claims.Items)) + ptr.Deref(claims.RemainingItemCount, 0), nil
 }
 
 // CreatePod creates a pod and returns it as stored.

@@ -39,6 +39,10 @@ const (
 // errEnding means that a namespace is being deleted: it will be made again.
 var errEnding = errors.New("is still being deleted")
 
+// errMayVanish means that a namespace may be deleted by a request that had no answer.
+var errMayVanish = fmt.Errorf("may hold volumes, and may still be deleted by a request of akd that had no answer: "+
+	"it is used again %s after that", answerTime)
+
 // Opener opens remote namespaces and closes unused ones. It verifies that akd
 // owns a namespace before it watches or writes anything in it.
 type Opener struct {
@@ -234,8 +238,8 @@ func (o *Opener) getOrCreate(ctx context.Context, local string) (*corev1.Namespa
 	}
 	if namespace != nil {
 		if o.Namespaces.mayVanish(namespace.UID) {
-			if err := o.delete(ctx, namespace.Name, namespace.UID); !cluster.HasRefused(err) {
-				return nil, cmp.Or(err, fmt.Errorf("remote namespace %s %w", namespace.Name, errEnding))
+			if err := o.settleDeletion(ctx, namespace); err != nil {
+				return nil, err
 			}
 		}
 		return namespace, access.record(ctx, namespace.Name, local)

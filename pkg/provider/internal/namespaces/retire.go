@@ -1,8 +1,10 @@
 package namespaces
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -10,38 +12,132 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 )
 
-// DeleteUnused deletes the remote namespaces that no pod has used for ttl. A
-// node may not read namespaces, so only its pods show that a local namespace is
-// gone. used reports whether the namespace has, or may get, a local pod. It requests
-// again what has failed before, and looks for what was created without an answer.
+// DeleteUnused deletes the remote namespaces that no pod has used for ttl and that hold no
+// claims. A node may not read namespaces, so only its pods show that a local namespace is
+// gone. used reports whether the namespace has, or may get, a local pod or anything else
+// that needs it. It requests again what has failed before, and looks for what was created
+// without an answer.
 func (o *Opener) DeleteUnused(ctx context.Context, now time.Time, ttl time.Duration, used func(*Namespace) bool) error {
 	o.Namespaces.prune(now)
 	var failed []error
 	for uid, name := range o.Namespaces.undeleted() {
-		failed = append(failed, o.delete(ctx, name, uid))
+		failed = append(failed, o.deleteAgain(ctx, name, uid))
 	}
 	for _, local := range o.Namespaces.unclearOnes() {
 		failed = append(failed, o.openUnclear(ctx, local))
 	}
 	for _, namespace := range o.Namespaces.All() {
-		if !o.Namespaces.expired(namespace, now, ttl, used(namespace)) {
-			continue
+		if o.Namespaces.expired(namespace, now, ttl, used(namespace)) {
+			failed = append(failed, o.deleteExpired(ctx, namespace, used))
 		}
-		if hasPods, err := o.Remote.HasPods(ctx, namespace.Name); err != nil || hasPods {
-			if apierrors.IsForbidden(err) {
-				err = o.recheckForbidden(ctx, namespace)
-			}
-			failed = append(failed, err)
-			continue // the watch will tell of its pods
-		}
-		o.Logger.Info("delete a remote namespace that no pod uses", "namespace", namespace.Name, "localNamespace", namespace.Local)
-		o.Namespaces.beginDeletion(namespace.UID, namespace.Name) // before anybody looks for it again
-		o.Namespaces.Forget(namespace)
-		failed = append(failed, o.delete(ctx, namespace.Name, namespace.UID))
 	}
 	return errors.Join(failed...)
+}
+
+// deleteExpired deletes an open namespace that no pod has used for long enough, unless the
+// API server itself knows of pods or claims in it. Nobody opens it meanwhile.
+func (o *Opener) deleteExpired(ctx context.Context, namespace *Namespace, used func(*Namespace) bool) error {
+	if hasPods, err := o.Remote.HasPods(ctx, namespace.Name); err != nil || hasPods {
+		if apierrors.IsForbidden(err) {
+			err = o.recheckForbidden(ctx, namespace)
+		}
+		return err // the watch will tell of its pods
+	}
+	if empty, err := o.holdsNoClaims(ctx, namespace.Name, namespace.UID); err != nil || !empty {
+		return err
+	}
+	if !o.Namespaces.close(namespace) {
+		return nil
+	}
+	defer o.finishOpening(namespace.Local, nil)
+	if used(namespace) {
+		return nil // since a moment ago: a worker may be writing in it
+	}
+	o.Logger.Info("delete a remote namespace that no pod uses", "namespace", namespace.Name, "localNamespace", namespace.Local)
+	return o.delete(ctx, namespace.Name, namespace.UID)
+}
+
+// holdsNoClaims asks the API server itself whether a namespace holds no
+// PersistentVolumeClaim, whoever made it: with the namespace its data would be gone for
+// good. Without an answer there may be one. What keeps a namespace is told once.
+func (o *Opener) holdsNoClaims(ctx context.Context, name string, uid types.UID) (bool, error) {
+	claims, err := o.Remote.CountClaims(ctx, name)
+	switch {
+	case apierrors.IsForbidden(err):
+		if o.Namespaces.mayNotList() {
+			o.Logger.Warn("remote namespaces that no pod uses stay, because akd may not list the PersistentVolumeClaims in them: "+
+				"run kubectl actual install again, which grants that", "namespace", name, "error", err)
+		}
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	if o.Namespaces.keep(uid, claims > 0) {
+		o.Logger.Warn("a remote namespace that no pod uses stays because of the PersistentVolumeClaims in it: "+
+			"it is deleted when they are", "namespace", name, "claims", claims)
+	}
+	return claims == 0, nil
+}
+
+// deleteAgain requests once more what has failed before. A namespace that holds claims by
+// now is opened instead, as soon as the former request can do no harm any more.
+func (o *Opener) deleteAgain(ctx context.Context, name string, uid types.UID) error {
+	namespace, err := o.Remote.GetNamespace(ctx, name)
+	if apierrors.IsNotFound(err) {
+		namespace, err = &corev1.Namespace{}, nil
+	}
+	if err != nil {
+		return err
+	}
+	if namespace.UID != uid || namespace.DeletionTimestamp != nil {
+		o.Namespaces.endDeletion(uid, nil)
+		return nil
+	}
+	empty, err := o.holdsNoClaims(ctx, name, uid)
+	switch {
+	case err != nil:
+		return err
+	case empty:
+		return o.delete(ctx, name, uid)
+	case o.Namespaces.mayVanish(uid):
+		return nil
+	}
+	return o.openKept(ctx, namespace)
+}
+
+// openKept opens a namespace whose deletion has failed, and that is not to be deleted any
+// more for now.
+func (o *Opener) openKept(ctx context.Context, namespace *corev1.Namespace) error {
+	local := namespace.Labels[contract.LabelNamespace]
+	if o.checkUsable(namespace, local) != nil {
+		return nil
+	}
+	if claimed, _ := o.Namespaces.startOpening(local); !claimed {
+		return nil // another goroutine is opening it, or it is too early
+	}
+	err := o.prepareAndOpen(ctx, namespace, local)
+	o.finishOpening(local, err)
+	return err
+}
+
+// settleDeletion finds out what becomes of a namespace that is needed again, and whose
+// deletion had no answer: a request that is late would delete what is in it. It requests
+// the deletion once more, unless it holds claims, and returns nil if the namespace stays.
+func (o *Opener) settleDeletion(ctx context.Context, namespace *corev1.Namespace) error {
+	empty, err := o.holdsNoClaims(ctx, namespace.Name, namespace.UID)
+	if err != nil {
+		return err
+	}
+	if !empty {
+		return fmt.Errorf("remote namespace %s %w", namespace.Name, errMayVanish)
+	}
+	if err = o.delete(ctx, namespace.Name, namespace.UID); cluster.HasRefused(err) {
+		return nil
+	}
+	return cmp.Or(err, fmt.Errorf("remote namespace %s %w", namespace.Name, errEnding))
 }
 
 // openUnclear opens a remote namespace that was created without an answer. Nobody may
@@ -62,9 +158,9 @@ func (o *Opener) openUnclear(ctx context.Context, local string) error {
 	return err
 }
 
-// delete deletes a remote namespace that is not open. If it fails, DeleteUnused tries
-// again, unless the namespace is opened first. Without an answer it is not: a request
-// that is late would delete the pods in it.
+// delete deletes a remote namespace that is not open, and of which holdsNoClaims has just
+// said so. If it fails, DeleteUnused tries again, unless the namespace is opened first.
+// Without an answer it is not: a request that is late would delete the pods in it.
 func (o *Opener) delete(ctx context.Context, name string, uid types.UID) error {
 	o.Namespaces.beginDeletion(uid, name)
 	err := o.Remote.DeleteNamespace(ctx, name, uid)

@@ -29,6 +29,9 @@ type Set struct {
 	unclear map[string]time.Time
 	// seen is when the remote namespace of a local one that is not open was seen last.
 	seen map[string]time.Time
+
+	kept     map[types.UID]bool // namespaces that hold claims, as was told
+	unlisted bool               // likewise, that akd may not list claims
 }
 
 // answerTime is longer than an API server works on a request.
@@ -38,8 +41,9 @@ const answerTime = 2 * time.Minute
 type deletion struct {
 	name string
 	// doubtful means that there is no answer yet: the namespace may be deleted at any
-	// time.
+	// time, until answerTime after it was asked for.
 	doubtful bool
+	asked    time.Time
 }
 
 // opening is the attempt to open a namespace, or what became of the last one.
@@ -65,7 +69,7 @@ func NewSet(clock clock.PassiveClock) *Set {
 		clock:   clock,
 		backoff: workqueue.NewTypedItemExponentialFailureRateLimiter[string](reopenFirst, reopenLongest),
 		open:    map[string]*Namespace{}, opening: map[string]*opening{}, deleting: map[types.UID]deletion{},
-		unclear: map[string]time.Time{}, seen: map[string]time.Time{},
+		unclear: map[string]time.Time{}, seen: map[string]time.Time{}, kept: map[types.UID]bool{},
 	}
 }
 
@@ -121,8 +125,48 @@ func (n *Set) Forget(gone *Namespace) {
 	if n.open[gone.Local] == gone {
 		delete(n.open, gone.Local)
 	}
+	delete(n.kept, gone.UID)
 	n.mu.Unlock()
 	gone.end()
+}
+
+// close closes a namespace that is about to be deleted: from here on nobody gets it, and
+// nobody opens it before finishOpening. It returns false if it is not open any more.
+func (n *Set) close(unused *Namespace) bool {
+	n.mu.Lock()
+	open := n.open[unused.Local] == unused
+	if open {
+		delete(n.open, unused.Local)
+		n.opening[unused.Local] = &opening{claimed: true}
+	}
+	n.mu.Unlock()
+	if open {
+		unused.end()
+	}
+	return open
+}
+
+// keep notes that a namespace holds claims, or that it holds none. It reports whether the
+// former is news.
+func (n *Set) keep(uid types.UID, claims bool) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !claims {
+		delete(n.kept, uid)
+		return false
+	}
+	news := !n.kept[uid]
+	n.kept[uid] = true
+	return news
+}
+
+// mayNotList notes that akd may not list claims, and reports whether that is news.
+func (n *Set) mayNotList() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	news := !n.unlisted
+	n.unlisted = true
+	return news
 }
 
 func (n *Set) add(opened *Namespace) {
@@ -161,7 +205,7 @@ func (n *Set) missing(local string) {
 func (n *Set) beginDeletion(uid types.UID, name string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.deleting[uid] = deletion{name: name, doubtful: true}
+	n.deleting[uid] = deletion{name: name, doubtful: true, asked: n.clock.Now()}
 }
 
 // endDeletion notes the answer.
@@ -170,17 +214,18 @@ func (n *Set) endDeletion(uid types.UID, err error) {
 	defer n.mu.Unlock()
 	if err == nil {
 		delete(n.deleting, uid)
+		delete(n.kept, uid)
 	} else if cluster.HasRefused(err) {
 		n.deleting[uid] = deletion{name: n.deleting[uid].name}
 	}
 }
 
 // mayVanish reports whether a namespace may be deleted at any time, because akd has
-// requested it and has no answer.
+// requested it a moment ago and has no answer.
 func (n *Set) mayVanish(uid types.UID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.deleting[uid].doubtful
+	return n.deleting[uid].doubtful && n.clock.Since(n.deleting[uid].asked) <= answerTime
 }
 
 // undeleted returns the names of the namespaces whose deletion did not succeed, by UID.

@@ -13,6 +13,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/ptr"
 
@@ -39,6 +40,7 @@ func (c *fakeServer) lines() []string {
 	var lines []string
 	for _, kind := range []string{
 		"namespaces", "rolebindings", "pods", "configmaps", "secrets", "services", "endpointslices", "poddisruptionbudgets",
+		"persistentvolumeclaims",
 	} {
 		gvr := resourceOf(kind)
 		list, err := c.storage.List(gvr, gvr.GroupVersion().WithKind(kindOf(kind)), metav1.NamespaceAll)
@@ -83,13 +85,25 @@ func (c *fakeServer) lines() []string {
 				found = append(found, line.String())
 			}
 		}
-		if budgets, is := list.(*policyv1.PodDisruptionBudgetList); is {
-			for _, item := range budgets.Items {
-				found = append(found, c.name+" "+describeBudget(&item))
-			}
-		}
+		found = append(found, c.moreLines(list)...)
 		slices.Sort(found)
 		lines = append(lines, found...)
+	}
+	return lines
+}
+
+// moreLines describes budgets and claims.
+func (c *fakeServer) moreLines(list runtime.Object) []string {
+	var lines []string
+	switch list := list.(type) {
+	case *corev1.PersistentVolumeClaimList:
+		for _, item := range list.Items {
+			lines = append(lines, fmt.Sprintf("%s persistentvolumeclaim %s/%s", c.name, item.Namespace, item.Name))
+		}
+	case *policyv1.PodDisruptionBudgetList:
+		for _, item := range list.Items {
+			lines = append(lines, c.name+" "+describeBudget(&item))
+		}
 	}
 	return lines
 }
@@ -148,14 +162,15 @@ func resourceOf(name string) schema.GroupVersionResource {
 
 func kindOf(resource string) string {
 	return map[string]string{
-		"namespaces":           "Namespace",
-		"rolebindings":         "RoleBinding",
-		"pods":                 "Pod",
-		"configmaps":           "ConfigMap",
-		"secrets":              "Secret",
-		"services":             "Service",
-		"endpointslices":       "EndpointSlice",
-		"poddisruptionbudgets": "PodDisruptionBudget",
+		"namespaces":             "Namespace",
+		"rolebindings":           "RoleBinding",
+		"pods":                   "Pod",
+		"configmaps":             "ConfigMap",
+		"secrets":                "Secret",
+		"services":               "Service",
+		"endpointslices":         "EndpointSlice",
+		"poddisruptionbudgets":   "PodDisruptionBudget",
+		"persistentvolumeclaims": "PersistentVolumeClaim",
 	}[resource]
 }
 

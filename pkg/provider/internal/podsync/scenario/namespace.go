@@ -15,7 +15,9 @@ import (
 func copies() []string { return []string{"configmaps", "secrets", "services", "endpointslices"} }
 
 // contents are the kinds that a namespace's end removes at once; its pods end first.
-func contents() []string { return append(copies(), "poddisruptionbudgets", "rolebindings", "events") }
+func contents() []string {
+	return append(copies(), "poddisruptionbudgets", "rolebindings", "events", "persistentvolumeclaims")
+}
 
 // end deletes a namespace, as the namespace controller does since Kubernetes 1.33: its pods
 // go first, then what else is in it, then the namespace itself. Local namespaces have no

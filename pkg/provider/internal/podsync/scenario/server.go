@@ -429,7 +429,7 @@ func (c *fakeServer) applyYAML(content string) error {
 	resource := map[string]string{
 		"*v1.Pod": "pods", "*v1.ConfigMap": "configmaps", "*v1.Secret": "secrets", "*v1.Namespace": "namespaces",
 		"*v1.Service": "services", "*v1.Node": "nodes", "*v1.EndpointSlice": "endpointslices", "*v1.ClusterTrustBundle": "clustertrustbundles",
-		"*v1.PodDisruptionBudget": "poddisruptionbudgets",
+		"*v1.PodDisruptionBudget": "poddisruptionbudgets", "*v1.PersistentVolumeClaim": "persistentvolumeclaims",
 	}[fmt.Sprintf("%T", obj)]
 	meta, err := apimeta.Accessor(obj)
 	if err != nil {
