@@ -73,18 +73,23 @@ func unclaimed(account *unstructured.Unstructured) *unstructured.Unstructured {
 	return created
 }
 
+// claimKind is the kind of the objects that hold data.
+const claimKind = "PersistentVolumeClaim"
+
 // takenKinds are those of which akd creates objects in remote namespaces.
 func takenKinds() []schema.GroupKind {
 	return []schema.GroupKind{
 		{Kind: "Pod"},
 		{Kind: "ConfigMap"},
 		{Kind: "Secret"},
+		{Kind: claimKind},
 		{Kind: "Service"},
 		{Kind: "EndpointSlice", Group: "discovery.k8s.io"},
 		{Kind: "RoleBinding", Group: "rbac.authorization.k8s.io"},
 		{Kind: "ResourceQuota"},
 		{Kind: "LimitRange"},
 		{Kind: "NetworkPolicy", Group: "networking.k8s.io"},
+		{Kind: "PodDisruptionBudget", Group: "policy"},
 	}
 }
 

@@ -103,15 +103,16 @@ func TestTakeOver(t *testing.T) {
 	namespace.Namespace, namespace.Name = "", contract.RemoteNamespace("vk", "shop")
 	pod := &corev1.Pod{ObjectMeta: labelled("elsewhere")}
 	pod.Namespace = namespace.Name
+	volume := &corev1.PersistentVolumeClaim{ObjectMeta: *pod.ObjectMeta.DeepCopy()}
 	foreign := pod.DeepCopy()
 	foreign.Name, foreign.Labels = "foreign", map[string]string{contract.LabelNodeName: "other", contract.LabelClusterUID: "elsewhere"}
-	remote := remoteOf(&corev1.ServiceAccount{ObjectMeta: labelled("elsewhere")}, namespace, pod, foreign)
+	remote := remoteOf(&corev1.ServiceAccount{ObjectMeta: labelled("elsewhere")}, namespace, pod, volume, foreign)
 	i := installing(remote)
 	var err error
 	if i.claims, err = owner.Find(t.Context(), remote, i.both.Owner("vk")); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := i.takeOver(t.Context()); err != nil || got != "3 objects taken over" {
+	if got, err := i.takeOver(t.Context()); err != nil || got != "4 objects taken over" {
 		t.Errorf("got %q, %v", got, err)
 	}
 	got := map[string]string{}
@@ -119,6 +120,7 @@ func TestTakeOver(t *testing.T) {
 		stored("ServiceAccount", contract.SystemNamespace, "vk"),
 		stored("Namespace", "", namespace.Name),
 		stored("Pod", namespace.Name, "vk"),
+		stored(claimKind, namespace.Name, "vk"),
 		stored("Pod", namespace.Name, "foreign"),
 	} {
 		client, err := remote.Resource(object)
@@ -133,10 +135,11 @@ func TestTakeOver(t *testing.T) {
 		got[kubeclient.Title(object)] = string(owner.ClusterOf(found))
 	}
 	want := map[string]string{
-		"ServiceAccount actual-system/vk":    "gone",
-		"Namespace " + namespace.Name:        "here",
-		"Pod " + namespace.Name + "/vk":      "here",
-		"Pod " + namespace.Name + "/foreign": "elsewhere",
+		"ServiceAccount actual-system/vk":                 "gone",
+		"Namespace " + namespace.Name:                     "here",
+		"Pod " + namespace.Name + "/vk":                   "here",
+		"PersistentVolumeClaim " + namespace.Name + "/vk": "here",
+		"Pod " + namespace.Name + "/foreign":              "elsewhere",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
