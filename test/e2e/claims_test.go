@@ -114,3 +114,46 @@ func waitNamespaceGone(t *testing.T, e *env.Env, name string) {
 		return errors.Join(errors.New("it still exists"), err)
 	})
 }
+
+// uninstall deleted all remote namespaces of the node, and the volumes in them. It refuses,
+// keeps them for the node that is installed again, or is told to give them up.
+func TestUninstallVolumes(t *testing.T) {
+	env.SkipUnlessSlow(t)
+	e, node := shared, "storing"
+	install := []string{"install", node, "--remote-context=remote", "--services=none", "--image=" + e.AKDImage(t)}
+	uninstall := []string{"uninstall", node, "--remote-context=remote"}
+	t.Cleanup(func() { e.Actual(t, append(uninstall, "--force", "--delete-volumes")...) })
+	e.MustActual(t, install...)
+	namespace := e.Namespace(t, "storing")
+	remote := contract.RemoteNamespace(node, namespace)
+	runOnce(t, e, node, namespace, func() { makeClaim(t, e, remote) })
+
+	const holds = "1 volume, 1Gi, in remote namespace "
+	before := takeSnapshot(t, e)
+	if out, stderr, code := e.Actual(t, uninstall...); code != 1 || !strings.Contains(stderr, "node storing holds "+holds+remote) {
+		t.Errorf("uninstall: exit code %d, want 1 and the volume\n%s%s", code, out, stderr)
+	}
+	before.compare(t, e, "a refused uninstall")
+
+	stays := holds + remote + ", stay until node storing is installed again"
+	if out := e.MustActual(t, append(uninstall, "--keep-volumes")...); !strings.Contains(out, stays) {
+		t.Errorf("uninstall --keep-volumes: %s", out)
+	}
+	uid := func() string {
+		return e.Kubectl(t, "remote", "get", "pvc", "somebodys", "-n", remote, "-o", "jsonpath={.metadata.uid}")
+	}
+	claim := uid()
+	for _, kind := range []string{"pods", "secrets", "rolebindings"} {
+		left := e.Kubectl(t, "remote", "get", kind, "-n", remote, "-l", contract.LabelNodeName+"="+node, "-o", "name")
+		if left != "" {
+			t.Errorf("%s are left beside the volume: %s", kind, left)
+		}
+	}
+	e.MustActual(t, install...)
+	runOnce(t, e, node, namespace, func() {})
+	if again := uid(); again != claim {
+		t.Errorf("the claim's UID was %s, and is %s", claim, again)
+	}
+	e.MustActual(t, append(uninstall, "--delete-volumes")...)
+	waitNamespaceGone(t, e, remote)
+}

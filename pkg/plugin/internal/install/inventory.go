@@ -136,6 +136,35 @@ func listInstalled(ctx context.Context, c *kubeclient.Cluster, kinds []schema.Gr
 	return all, nil
 }
 
+// sharedKinds are those of objects in the local cluster that nodes with storage share: the
+// last node to go may have been installed without.
+func sharedKinds() []schema.GroupKind {
+	const admission = "admissionregistration.k8s.io"
+	return []schema.GroupKind{
+		{Kind: "ValidatingAdmissionPolicyBinding", Group: admission},
+		{Kind: "ValidatingAdmissionPolicy", Group: admission},
+		{Kind: "CSIDriver", Group: "storage.k8s.io"},
+	}
+}
+
+// withShared adds to what is installed of some kinds what is of the sharedKinds, as far as
+// the user may list them.
+func withShared(
+	ctx context.Context, c *kubeclient.Cluster, kinds []schema.GroupKind, installed []*unstructured.Unstructured,
+) ([]*unstructured.Unstructured, error) {
+	for _, kind := range sharedKinds() {
+		if slices.Contains(kinds, kind) {
+			continue
+		}
+		more, err := listInstalled(ctx, c, []schema.GroupKind{kind})
+		if err != nil && !apierrors.IsForbidden(err) {
+			return nil, err
+		}
+		installed = append(installed, more...)
+	}
+	return installed, nil
+}
+
 // removal is what goes with a node: the objects that are ours and, with the last
 // node, those that all nodes share, in the order in which they are to be removed.
 // Another local cluster's node of the same name is another node.

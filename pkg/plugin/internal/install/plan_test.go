@@ -216,6 +216,7 @@ func TestPlanUninstall(t *testing.T) {
 				"remote objects | remove objects remote: Secret",
 				"remote service range | await ranges remote",
 				"local node | remove node local",
+				"local storage | remove storage local",
 				"local objects | remove objects local: Secret Widget",
 			},
 		},
@@ -225,6 +226,7 @@ func TestPlanUninstall(t *testing.T) {
 			want: []string{
 				"local akd | stop akd local",
 				"local node | remove node local",
+				"local storage | remove storage local",
 				"local objects | remove objects local: Secret Widget",
 			},
 		},
@@ -245,8 +247,21 @@ func TestPlanUninstall(t *testing.T) {
 			want: []string{
 				"local akd | stop akd local",
 				"local node | remove node local",
+				"local storage | remove storage local",
 				"local objects | remove objects local: ConfigMap Namespace Secret ServiceAccount ValidatingAdmissionPolicy " +
 					"ValidatingAdmissionPolicyBinding Deployment Lease ServiceCIDR PodDisruptionBudget ClusterRole ClusterRoleBinding Role RoleBinding",
+			},
+		},
+		"Classes": {
+			reason: "a class may be for other nodes, too: its step decides",
+			recorded: map[kubeclient.Side][]schema.GroupKind{
+				kubeclient.Local: {{Kind: "StorageClass", Group: "storage.k8s.io"}, {Kind: "Secret"}},
+			},
+			want: []string{
+				"local akd | stop akd local",
+				"local node | remove node local",
+				"local storage | remove storage local",
+				"local objects | remove objects local: Secret",
 			},
 		},
 		"Running": {
@@ -258,7 +273,12 @@ func TestPlanUninstall(t *testing.T) {
 			running:  []string{"shop/web-0"},
 			force:    true,
 			recorded: map[kubeclient.Side][]schema.GroupKind{kubeclient.Local: kinds[:1]},
-			want:     []string{"local akd | stop akd local", "local node | remove node local", "local objects | remove objects local: Secret"},
+			want: []string{
+				"local akd | stop akd local",
+				"local node | remove node local",
+				"local storage | remove storage local",
+				"local objects | remove objects local: Secret",
+			},
 		},
 	}
 	for name, tc := range cases {

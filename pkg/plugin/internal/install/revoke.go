@@ -83,7 +83,8 @@ func isAccount(node string) func(rbacv1.Subject) bool {
 }
 
 // removeNamespaces deletes the node's namespaces, also those that appear meanwhile,
-// until there are none. The pods in them wait for an akd that is not there any more.
+// until there are none but those that stay for their volumes. The pods in them wait for an
+// akd that is not there any more.
 func (u *uninstaller) removeNamespaces(ctx context.Context, remote *kubeclient.Cluster) error {
 	client := remote.Client.CoreV1().Namespaces()
 	err := kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
@@ -91,19 +92,28 @@ func (u *uninstaller) removeNamespaces(ctx context.Context, remote *kubeclient.C
 		if err != nil {
 			return false, "", fmt.Errorf("list the node's remote namespaces: %w", err)
 		}
+		var ending []corev1.Namespace
+		emptied := true
+		u.kept = volumes{}
 		for n := range left.Items {
 			namespace := &left.Items[n]
-			if namespace.DeletionTimestamp != nil {
-				continue
+			stays, done, err := u.removeNamespace(ctx, remote, namespace)
+			if err != nil {
+				return false, "", err
 			}
-			if err := u.count(client.Delete(ctx, namespace.Name, kubeclient.Exactly(namespace))); err != nil {
-				return false, "", fmt.Errorf("delete remote namespace %s: %w", namespace.Name, err)
+			if !stays {
+				ending = append(ending, *namespace)
 			}
+			emptied = emptied && done
 		}
 		if err := u.letGo(ctx, remote, left.Items); err != nil {
 			return false, "", err
 		}
-		return len(left.Items) == 0, terminating(left.Items), nil
+		seen := terminating(ending)
+		if seen == "" && !emptied {
+			seen = "pods and copies beside the volumes are still terminating"
+		}
+		return seen == "", seen, nil
 	})
 	if err != nil && ctx.Err() != nil {
 		return failure.Hintf(err, "akd has no rights in the remote cluster any more; remove what holds the namespaces up, "+

@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,13 +23,15 @@ import (
 
 // uninstallOptions are those of kubectl actual uninstall.
 type uninstallOptions struct {
-	env        *command.Env
-	node       string
-	force      bool
-	keepRemote bool
-	clusterUID string
-	quiet      bool
-	timeout    time.Duration
+	env           *command.Env
+	node          string
+	force         bool
+	keepRemote    bool
+	keepVolumes   bool
+	deleteVolumes bool
+	clusterUID    string
+	quiet         bool
+	timeout       time.Duration
 }
 
 // NewUninstall returns the command uninstall.
@@ -41,10 +44,17 @@ func NewUninstall(env *command.Env) *cobra.Command {
 all nodes share goes with the last one.
 
 akd's rights and tokens in the remote cluster go first, then the node's namespaces,
-and the policies at last. A rerun resumes an uninstall that was interrupted.`,
+and the policies at last. A rerun resumes an uninstall that was interrupted.
+
+If the node's remote namespaces hold PersistentVolumeClaims, whoever made them, nothing
+is removed: delete the claims, or say with --keep-volumes or --delete-volumes what
+becomes of the data. Local PersistentVolumes and claims are never deleted.`,
 		Example: `  # Move the node's pods elsewhere, and remove the node
   kubectl drain vk-ak-example --ignore-daemonsets --delete-emptydir-data
   kubectl actual uninstall vk-ak-example --remote-context=remote
+
+  # Remove a node, and keep its volumes in the remote cluster until it is installed again
+  kubectl actual uninstall vk-ak-example --remote-context=remote --keep-volumes
 
   # Remove a node whose remote cluster is gone
   kubectl actual uninstall vk-ak-example --keep-remote --force
@@ -63,6 +73,9 @@ and the policies at last. A rerun resumes an uninstall that was interrupted.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&o.force, "force", false, "remove the node even if pods run on it; the pods end")
 	flags.BoolVar(&o.keepRemote, "keep-remote", false, "leave the remote cluster as it is, for example because it is gone")
+	flags.BoolVar(&o.keepVolumes, "keep-volumes", false,
+		"leave the remote namespaces that hold volumes, without pods; the node finds them if it is installed again")
+	flags.BoolVar(&o.deleteVolumes, "delete-volumes", false, "delete the volumes in the node's remote namespaces; their data is gone for good")
 	flags.StringVar(&o.clusterUID, "cluster-uid", "",
 		"remove what belongs to the local cluster with this UID, which is gone, and contact the remote cluster only")
 	flags.DurationVar(&o.timeout, "timeout", 3*time.Minute, "how long to wait")
@@ -74,6 +87,12 @@ and the policies at last. A rerun resumes an uninstall that was interrupted.`,
 func (o *uninstallOptions) Validate() error {
 	if o.keepRemote && o.clusterUID != "" {
 		return failure.Usagef("--keep-remote and --cluster-uid leave nothing to uninstall")
+	}
+	if o.keepRemote && o.deleteVolumes {
+		return failure.Usagef("--keep-remote keeps the volumes, which --delete-volumes deletes: choose one of them")
+	}
+	if o.keepVolumes && o.deleteVolumes {
+		return failure.Usagef("--keep-volumes and --delete-volumes exclude each other: choose one of them")
 	}
 	return failure.Usage(contract.CheckNodeName(o.node))
 }
@@ -98,13 +117,19 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := o.checkVolumes(ctx, both.Remote, who); err != nil {
+		return err
+	}
 	sharing := sharing(ctx, both, o.node)
-	u := &uninstaller{owner: who, both: both}
+	u := &uninstaller{owner: who, both: both, keepVolumes: o.keepVolumes, deleteVolumes: o.deleteVolumes}
 	steps := output.NewSteps(o.env.ErrOut(), o.quiet)
 	for _, s := range plan {
 		if err := steps.Do(ctx, s.name, func(ctx context.Context) (string, error) { return u.do(ctx, s) }); err != nil {
 			return err
 		}
+	}
+	if u.kept.claims > 0 {
+		left += fmt.Sprintf("; %s, stay until node %s is installed again", &u.kept, o.node)
 	}
 	o.env.Out().Printf("node/%s uninstalled: %d objects removed%s\n", o.node, u.removed, left)
 	if len(sharing) > 0 {
@@ -232,6 +257,7 @@ const (
 	removeObjects    action = "remove objects"
 	awaitRanges      action = "await ranges"
 	removeNode       action = "remove node"
+	removeStorage    action = "remove storage"
 )
 
 // removalStep is one line of what a user sees of an uninstall.
@@ -256,7 +282,8 @@ func planUninstall(node string, recorded map[kubeclient.Side][]schema.GroupKind,
 		if len(recorded[side]) == 0 {
 			return unrecordedKinds()
 		}
-		return recorded[side]
+		// Which of the node's classes go is for removeStorage to say.
+		return slices.DeleteFunc(slices.Clone(recorded[side]), func(kind schema.GroupKind) bool { return kind.Kind == "StorageClass" })
 	}
 	_, local := recorded[kubeclient.Local]
 	_, remote := recorded[kubeclient.Remote]
@@ -276,6 +303,7 @@ func planUninstall(node string, recorded map[kubeclient.Side][]schema.GroupKind,
 	if local {
 		steps = append(steps,
 			removalStep{name: "local node", action: removeNode, side: kubeclient.Local},
+			removalStep{name: "local storage", action: removeStorage, side: kubeclient.Local},
 			removalStep{name: "local objects", action: removeObjects, side: kubeclient.Local, kinds: kinds(kubeclient.Local)},
 		)
 	}

@@ -7,9 +7,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta/testrestmapper"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/kubernetes/scheme"
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -69,7 +72,9 @@ func TestRemoveObjectsNamesObstacles(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	local := &kubeclient.Cluster{
-		Side: kubeclient.Local,
+		Side:    kubeclient.Local,
+		Dynamic: dynamicfake.NewSimpleDynamicClient(scheme.Scheme),
+		Mapper:  testrestmapper.TestOnlyStaticRESTMapper(scheme.Scheme),
 		Client: fake.NewClientset(&corev1.Namespace{
 			ObjectMeta: metav1.ObjectMeta{Name: contract.SystemNamespace},
 			Status: corev1.NamespaceStatus{Conditions: []corev1.NamespaceCondition{{

@@ -23,6 +23,9 @@ type uninstaller struct {
 	owner   contract.Owner
 	both    kubeclient.Clusters
 	removed int
+
+	keepVolumes, deleteVolumes bool
+	kept                       volumes // in the namespaces that stay
 }
 
 // do does one step.
@@ -45,6 +48,8 @@ func (u *uninstaller) do(ctx context.Context, s removalStep) (outcome string, er
 		return u.awaitRanges(ctx, c)
 	case removeNode:
 		err = u.removeNode(ctx, c)
+	case removeStorage:
+		return u.removeStorage(ctx, c)
 	default:
 		panic("no such action: " + s.action) // any test of a plan says so
 	}
@@ -99,6 +104,9 @@ func (u *uninstaller) stopAKD(ctx context.Context, c *kubeclient.Cluster) error 
 func (u *uninstaller) removeObjects(ctx context.Context, c *kubeclient.Cluster, s removalStep) error {
 	for _, shared := range []bool{false, true} {
 		installed, err := listInstalled(ctx, c, s.kinds)
+		if err == nil && shared && c.Side == kubeclient.Local {
+			installed, err = withShared(ctx, c, s.kinds, installed)
+		}
 		if err != nil {
 			return err
 		}
@@ -136,6 +144,11 @@ func (u *uninstaller) remove(ctx context.Context, c *kubeclient.Cluster, object 
 	resource, err := c.Resource(object)
 	if err != nil {
 		return err
+	}
+	if object.GetKind() == "Namespace" {
+		if err := refuseClaims(ctx, c, object.GetName()); err != nil {
+			return err
+		}
 	}
 	if err := u.count(deleteExactly(ctx, resource, object)); err != nil {
 		return fmt.Errorf("delete %s %s: %w", c.Side, kubeclient.Title(object), err)
