@@ -15,7 +15,7 @@ import (
 )
 
 // Whatever nodes and local namespaces are called, the policy of a node lets it
-// make its own remote namespaces and none of another node's.
+// make its own remote namespaces and volumes, and none of another node's.
 func FuzzNamespaceNames(f *testing.F) {
 	f.Add("a", "a-b", "default")
 	f.Add("a-b", "a", "default")
@@ -27,12 +27,17 @@ func FuzzNamespaceNames(f *testing.F) {
 			t.Skip("no such names")
 		}
 		own, others := ownNamespaces(t, node), ownNamespaces(t, other)
+		ownVolume, othersVolume := ownVolumes(t, node), ownVolumes(t, other)
 		for _, name := range contract.RemoteNamespaces(node, local) {
 			if !own(name) {
 				t.Errorf("node %s may not make %s, which is its own", node, name)
 			}
 			if other != node && others(name) {
 				t.Errorf("node %s may make %s, which is node %s's", other, name, node)
+			}
+			handle := contract.VolumeHandle(name, contract.VolumeName("uid"))
+			if !ownVolume(handle) || other != node && othersVolume(handle) {
+				t.Errorf("the volume %s is node %s's, and node %s may make it, or its own may not", handle, node, other)
 			}
 		}
 	})
@@ -46,6 +51,21 @@ func ownNamespaces(t *testing.T, node string) func(name string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return ownNames(t, node, objects)
+}
+
+// ownVolumes is what the policies ask of the handle of a node's volume.
+func ownVolumes(t *testing.T, node string) func(handle string) bool {
+	t.Helper()
+	objects, err := manifests.Local(manifests.Values{Node: node, Storage: manifests.Storage{Enabled: true, Classes: []string{"any"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ownNames(t, node, objects)
+}
+
+func ownNames(t *testing.T, node string, objects []*unstructured.Unstructured) func(name string) bool {
+	t.Helper()
 	asked := regexp.MustCompile(
 		`([a-z.]+)\.startsWith\(variables\.node \+ '-'\) && ([a-z.]+)\.substring\(size\(variables\.node\) \+ 1\)\.matches\('([^']*)'\)`)
 	patterns := map[string]bool{}

@@ -17,6 +17,7 @@ import (
 	"text/template"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -112,6 +113,21 @@ type Storage struct {
 	// Classes are the StorageClasses of the remote cluster that claims can have. At least
 	// one if Enabled.
 	Classes []string
+	// Local are the StorageClasses that the local cluster gets. Whoever applies them must
+	// not change those that exist.
+	Local []StorageClass
+}
+
+// StorageClass is a class of the local cluster whose volumes are in the remote one.
+type StorageClass struct {
+	// Name is that in the local cluster, Remote that of its class in the remote one.
+	Name, Remote string
+	// Default makes it the class of claims that name none.
+	Default bool
+	// ReclaimPolicy and AllowVolumeExpansion are those of the remote class. An empty policy
+	// means Delete, as in the API.
+	ReclaimPolicy        corev1.PersistentVolumeReclaimPolicy
+	AllowVolumeExpansion bool
 }
 
 // Limits are the kinds of limits that akd may create in the node's remote
@@ -214,7 +230,43 @@ func (v *Values) complete() error {
 	if err := CheckNamespaceKeys(v.NamespaceMetadata.Allowed); err != nil {
 		return err
 	}
+	if err := v.completeStorage(); err != nil {
+		return err
+	}
 	return CheckVolumes(v.Volumes)
+}
+
+// completeStorage says what is wrong with the classes of claims.
+func (v *Values) completeStorage() error {
+	storage := &v.Storage
+	if !storage.Enabled {
+		return nil
+	}
+	if v.Unconfined {
+		return errors.New("storage needs the admission policies of the remote cluster: without them, akd's credential would give access to " +
+			"every free volume of it")
+	}
+	if len(storage.Classes) == 0 {
+		return errors.New("storage needs a StorageClass of the remote cluster")
+	}
+	storage.Classes = distinct(slices.Clone(storage.Classes))
+	storage.Local = slices.Clone(storage.Local)
+	names := slices.Clone(storage.Classes)
+	for i := range storage.Local {
+		class := &storage.Local[i]
+		class.ReclaimPolicy = cmp.Or(class.ReclaimPolicy, corev1.PersistentVolumeReclaimDelete)
+		if !slices.Contains(storage.Classes, class.Remote) {
+			return fmt.Errorf("storage class %q: its remote class %q is not one of %s", class.Name, class.Remote,
+				strings.Join(storage.Classes, ", "))
+		}
+		names = append(names, class.Name)
+	}
+	for _, name := range names {
+		if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
+			return fmt.Errorf("storage class %q: %s", name, strings.Join(problems, "; "))
+		}
+	}
+	return nil
 }
 
 // defaultMaxUnevictable is also the default of akd's configuration.

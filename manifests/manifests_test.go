@@ -10,10 +10,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
 var update = flag.Bool("update", false, "write what came out into testdata; then read the difference")
@@ -28,6 +30,15 @@ func TestGolden(t *testing.T) {
 	}
 	replicas := akd
 	replicas.Replicas, replicas.MirrorServices, replicas.MirrorBudgets = 2, true, true
+	storage := akd
+	storage.Storage = manifests.Storage{
+		Enabled: true,
+		Classes: []string{"standard-rwo", "fast"},
+		Local: []manifests.StorageClass{
+			{Name: "standard", Remote: "standard-rwo", Default: true, AllowVolumeExpansion: true},
+			{Name: "vk-ak-example-fast", Remote: "fast", ReclaimPolicy: corev1.PersistentVolumeReclaimRetain},
+		},
+	}
 	approver := akd
 	approver.ApproveCertificates, approver.Hostname, approver.Signer = true, "vk.example.com", "example.com/serving"
 	there := akd
@@ -39,6 +50,7 @@ func TestGolden(t *testing.T) {
 		"local":             {reason: "akd runs in the local cluster", values: akd},
 		"local-replicas":    {reason: "two akds, one of which waits", values: replicas},
 		"local-approver":    {reason: "akd's certificate needs no person", values: approver},
+		"local-storage":     {reason: "claims have volumes in the remote cluster", values: storage},
 		"local-identity":    {reason: "akd runs in the remote cluster", values: there},
 		"remote-akd":        {reason: "likewise, as the remote cluster sees it", values: there},
 		"remote":            {reason: "the defaults: nothing optional", values: manifests.Values{Node: "vk-ak-example", ClusterUID: cluster}},
@@ -73,6 +85,7 @@ func everything(node string) manifests.Values {
 		MirrorServices: true,
 		MirrorBudgets:  true,
 		MaxUnevictable: 5,
+		Storage:        manifests.Storage{Enabled: true, Classes: []string{"standard-rwo", "fast"}},
 		ServiceCIDRs:   []string{"10.96.0.0/16", "fd96::/112"},
 		EndpointCIDRs:  []string{"10.245.0.0/16", "10.244.0.0/16", "fd44::/48", "192.0.2.10/32"},
 		Limits:         manifests.Limits{ResourceQuota: true, LimitRange: true, NetworkPolicy: true},
@@ -139,11 +152,12 @@ func TestRemoteLabels(t *testing.T) {
 		"ClusterRole actual.vk:tenant-metrics",
 		"ClusterRole actual.vk:tenant-services",
 		"ClusterRole actual.vk:tenant-budgets",
+		"ClusterRole actual.vk:tenant-storage",
 	}
 	for _, policy := range []string{"namespaces", "rolebindings", "tokens", "objects"} {
 		want = append(want, "ValidatingAdmissionPolicy "+policy+".actual.vk", "ValidatingAdmissionPolicyBinding "+policy+".actual.vk")
 	}
-	for _, policy := range []string{"settings", "pods", "services", "endpointslices", "budgets"} {
+	for _, policy := range []string{"settings", "pods", "services", "endpointslices", "budgets", "claims"} {
 		want = append(want, "ValidatingAdmissionPolicy "+policy+".actual.vk")
 	}
 	if diff := cmp.Diff(want, shared); diff != "" {
@@ -157,6 +171,34 @@ func TestRemoteLabels(t *testing.T) {
 	}
 	if index("ValidatingAdmissionPolicyBinding") > index("ClusterRoleBinding") {
 		t.Error("rights come before the policy that confines them")
+	}
+}
+
+// What all nodes share in the local cluster has no label of a node, and policies come
+// before the rights that they confine.
+func TestLocalStorage(t *testing.T) {
+	storage := manifests.Storage{Enabled: true, Classes: []string{"a"}, Local: []manifests.StorageClass{{Name: "a", Remote: "a"}}}
+	objects, err := manifests.Local(storing(storage))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shared []string
+	for _, object := range objects {
+		if object.GetLabels()["actual.vk/node-name"] == "" {
+			shared = append(shared, object.GetKind()+" "+object.GetName())
+		}
+	}
+	want := []string{"Namespace actual-system"}
+	for _, policy := range []string{contract.PolicyVolumes, contract.PolicyClaimStatus} {
+		want = append(want, "ValidatingAdmissionPolicy "+policy, "ValidatingAdmissionPolicyBinding "+policy)
+	}
+	want = append(want, "CSIDriver "+contract.StorageDriver)
+	if diff := cmp.Diff(want, shared); diff != "" {
+		t.Errorf("shared (-want +got):\n%s", diff)
+	}
+	last := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetName() == contract.StorageDriver })
+	if first := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "ClusterRole" }); first < last {
+		t.Error("rights come before the policies that confine them")
 	}
 }
 
@@ -266,6 +308,28 @@ func TestBadValues(t *testing.T) {
 		"bad limit": {
 			reason: "fewer than none", values: manifests.Values{ClusterUID: cluster, Node: "a", MaxUnevictable: -1}, want: "1 or more",
 		},
+		"no storage class": {
+			reason: "no claim could be made", values: storing(manifests.Storage{Enabled: true}), want: "needs a StorageClass of the remote",
+		},
+		"bad storage class": {
+			reason: "the list has commas",
+			values: storing(manifests.Storage{Enabled: true, Classes: []string{"a,b"}}),
+			want:   `storage class "a,b"`,
+		},
+		"foreign storage class": {
+			reason: "claims of it would wait for ever",
+			values: storing(manifests.Storage{
+				Enabled: true, Classes: []string{"a"}, Local: []manifests.StorageClass{{Name: "b", Remote: "b"}},
+			}),
+			want: `its remote class "b" is not one of a`,
+		},
+		"unconfined storage": {
+			reason: "every free volume could be taken",
+			values: manifests.Values{
+				Node: "a", ClusterUID: cluster, Unconfined: true, Storage: manifests.Storage{Enabled: true, Classes: []string{"a"}},
+			},
+			want: "storage needs the admission policies",
+		},
 		"bad replicas": {reason: "fewer than none", values: manifests.Values{ClusterUID: cluster, Node: "a", Replicas: -1}, want: "1 or more"},
 	}
 	for name, tc := range cases {
@@ -280,6 +344,10 @@ func TestBadValues(t *testing.T) {
 
 func allowing(keys ...string) manifests.Values {
 	return manifests.Values{Node: "a", ClusterUID: cluster, NamespaceMetadata: manifests.NamespaceMetadata{Allowed: keys}}
+}
+
+func storing(storage manifests.Storage) manifests.Values {
+	return manifests.Values{Node: "a", ClusterUID: cluster, Storage: storage}
 }
 
 func mirroring(services []string, endpoints ...string) manifests.Values {

@@ -149,6 +149,9 @@ func (v *Values) Settings() map[string]string {
 	if v.MirrorBudgets {
 		lists[contract.SettingMaxUnevictable] = []string{strconv.Itoa(int(v.MaxUnevictable))}
 	}
+	if v.Storage.Enabled {
+		lists[contract.SettingStorageClasses] = v.Storage.Classes
+	}
 	settings := map[string]string{}
 	if annotations := pairs(metadata.Annotations); len(annotations) > 0 {
 		settings[contract.SettingNamespaceAnnotations] = strings.Join(annotations, "\n")

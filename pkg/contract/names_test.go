@@ -93,6 +93,7 @@ func TestCheckNodeName(t *testing.T) {
 		},
 		"TenantServices": {reason: "Likewise.", node: "tenant-services", wants: "reserved"},
 		"TenantBudgets":  {reason: "Likewise.", node: "tenant-budgets", wants: "reserved"},
+		"TenantStorage":  {reason: "Likewise.", node: "tenant-storage", wants: "reserved"},
 		"Tenants":        {reason: "There is no such object.", node: "tenants"},
 		"Capitals":       {reason: "DNS labels are in lower case.", node: "Node", wants: "DNS label"},
 	}

@@ -29,6 +29,17 @@ const (
 	PolicyClaims = "claims.actual.vk"
 )
 
+// Names of the ValidatingAdmissionPolicies that confine akd in the local cluster, where it
+// provisions volumes. All nodes share them.
+const (
+	// PolicyVolumes restricts PersistentVolumes to those of the node that no machine can
+	// mount.
+	PolicyVolumes = "volumes.actual.vk"
+	// PolicyClaimStatus restricts the status of PersistentVolumeClaims to sizes and
+	// conditions, of claims whose volume is of the node.
+	PolicyClaimStatus = "claimstatus.actual.vk"
+)
+
 // Annotations of a tenant's ServiceAccount in the remote cluster: the settings with
 // which its node was installed, which are the parameter of the policies. Each is a
 // list with commas, unless it says otherwise. The tenant cannot change them.

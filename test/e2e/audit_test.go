@@ -10,6 +10,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/test/attacks"
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/audit"
 )
 
@@ -22,6 +23,7 @@ func TestAuditRemote(t *testing.T) {
 	e := shared
 	everything := e.MirroringValues("audited-all")
 	everything.ReadNodes, everything.ReadMetrics, everything.MirrorBudgets = true, true, true
+	everything.Storage = manifests.Storage{Enabled: true, Classes: []string{attacks.StorageClass}}
 	everything.Limits = manifests.Limits{ResourceQuota: true, LimitRange: true, NetworkPolicy: true}
 	cases := map[string]struct {
 		values manifests.Values
@@ -31,7 +33,7 @@ func TestAuditRemote(t *testing.T) {
 		"as installed": {values: manifests.Values{Node: "audited"}, lists: []string{lists + "remote.txt"}},
 		"with every option": {
 			values: everything,
-			roles:  []string{contract.TenantMetricsRole, contract.TenantServicesRole, contract.TenantBudgetsRole},
+			roles:  []string{contract.TenantMetricsRole, contract.TenantServicesRole, contract.TenantBudgetsRole, contract.TenantStorageRole},
 			lists:  []string{lists + "remote.txt", lists + "remote-options.txt"},
 		},
 		"akd runs in the remote cluster": {
@@ -82,6 +84,10 @@ func TestAuditLocal(t *testing.T) {
 		"with mirrored PodDisruptionBudgets": {
 			manifests.Values{Node: "audited-budgets", MirrorBudgets: true},
 			[]string{lists + "local.txt", lists + "local-here.txt", lists + "local-budgets.txt"},
+		},
+		"with storage": {
+			manifests.Values{Node: "audited-storage", Storage: manifests.Storage{Enabled: true, Classes: []string{attacks.StorageClass}}},
+			[]string{lists + "local.txt", lists + "local-here.txt", lists + "local-storage.txt"},
 		},
 	}
 	for name, tc := range cases {

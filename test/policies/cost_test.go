@@ -20,6 +20,7 @@ func tenants(n int) []manifests.Values {
 			Node:           fmt.Sprintf("node-%d", i),
 			MirrorServices: true,
 			MirrorBudgets:  true,
+			Storage:        manifests.Storage{Enabled: true, Classes: []string{"standard"}},
 			ServiceCIDRs:   []string{fmt.Sprintf("10.%d.0.0/16", i)},
 			EndpointCIDRs:  []string{"10.244.0.0/16"},
 		}
@@ -36,6 +37,7 @@ func writes() map[string]request {
 		"Pod":       {user: "other", object: admitted(&corev1.Pod{ObjectMeta: meta, Spec: one})},
 		"Service":   {user: "other", object: &corev1.Service{ObjectMeta: meta}},
 		"Namespace": {user: "other", object: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "any"}}},
+		"Claim":     {user: "other", object: &corev1.PersistentVolumeClaim{ObjectMeta: meta}},
 		"Budget":    {user: "other", object: &policyv1.PodDisruptionBudget{ObjectMeta: meta}},
 	}
 }

@@ -332,6 +332,7 @@ func TestObjects(t *testing.T) {
 		"resourcequota":       func(m metav1.ObjectMeta) runtime.Object { return &corev1.ResourceQuota{ObjectMeta: m} },
 		"poddisruptionbudget": func(m metav1.ObjectMeta) runtime.Object { return &policyv1.PodDisruptionBudget{ObjectMeta: m} },
 		"limitrange":          func(m metav1.ObjectMeta) runtime.Object { return &corev1.LimitRange{ObjectMeta: m} },
+		"claim":               func(m metav1.ObjectMeta) runtime.Object { return &corev1.PersistentVolumeClaim{ObjectMeta: m} },
 	}
 	for kind, object := range kinds {
 		innocent := metav1.ObjectMeta{Namespace: namespace(thief).Name, Name: "mine", Labels: owner(thief).Labels("home", "uid")}

@@ -65,6 +65,7 @@ func installable(owner contract.Owner) ([]*unstructured.Unstructured, error) {
 		RunIn:          manifests.RunInRemote,
 		Replicas:       2, // with a PodDisruptionBudget
 		MirrorBudgets:  true,
+		Storage:        manifests.Storage{Enabled: true, Classes: []string{"any"}},
 		MirrorServices: true,
 		ServiceCIDRs:   []string{"192.0.2.0/24"},    // some range, for the object's name
 		EndpointCIDRs:  []string{"198.51.100.0/24"}, // likewise

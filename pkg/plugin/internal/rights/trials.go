@@ -9,6 +9,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
@@ -30,8 +31,9 @@ type Trial struct {
 const anyLevel = "restricted"
 
 // Trials returns a trial for each policy that confines the akd of a node, including
-// those that confine the Services and PodDisruptionBudgets that it mirrors. Pods and
-// these are tried in one of the node's namespaces, and left out if that is empty.
+// those that confine the Services and PodDisruptionBudgets that it mirrors, and its
+// claims. Pods and these are tried in one of the node's namespaces, and left out if that
+// is empty.
 func Trials(owner contract.Owner, namespace string, values *manifests.Values) []Trial {
 	trials := []Trial{
 		{contract.PolicyNamespaces, "namespaces", foreignNamespace(owner, values)},
@@ -52,7 +54,20 @@ func Trials(owner contract.Owner, namespace string, values *manifests.Values) []
 	if values.MirrorBudgets {
 		trials = append(trials, Trial{contract.PolicyBudgets, "poddisruptionbudgets", endlessBudget(owner, namespace)})
 	}
+	if values.Storage.Enabled {
+		trials = append(trials, Trial{contract.PolicyClaims, "persistentvolumeclaims", takenVolume(owner, namespace)})
+	}
 	return trials
+}
+
+// LocalTrials returns a trial for the policy that confines the volumes of a node's akd in
+// the local cluster. The policy of claims cannot be tried without a claim; it is applied
+// together with the first.
+func LocalTrials(node string, values *manifests.Values) []Trial {
+	if !values.Storage.Enabled {
+		return nil
+	}
+	return []Trial{{contract.PolicyVolumes, "persistentvolumes", machinesVolume(node)}}
 }
 
 func dryRun() metav1.CreateOptions { return metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}} }
@@ -173,4 +188,46 @@ func endlessBudget(owner contract.Owner, namespace string) func(context.Context,
 		_, err := akd.PolicyV1().PodDisruptionBudgets(namespace).Create(ctx, budget, dryRun())
 		return err
 	}
+}
+
+// takenVolume asks for a volume of the remote cluster by its name, as a claim without a
+// class can.
+func takenVolume(owner contract.Owner, namespace string) func(context.Context, kubernetes.Interface) error {
+	return func(ctx context.Context, akd kubernetes.Interface) error {
+		claim := &corev1.PersistentVolumeClaim{
+			ObjectMeta: innocent(owner, namespace),
+			Spec: corev1.PersistentVolumeClaimSpec{
+				AccessModes:      []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+				StorageClassName: new(""),
+				VolumeName:       "not-a-tenants",
+				Resources:        corev1.VolumeResourceRequirements{Requests: smallest()},
+			},
+		}
+		_, err := akd.CoreV1().PersistentVolumeClaims(namespace).Create(ctx, claim, dryRun())
+		return err
+	}
+}
+
+// machinesVolume asks for a volume that is a directory of a real node, and the node's in
+// all else.
+func machinesVolume(node string) func(context.Context, kubernetes.Interface) error {
+	return func(ctx context.Context, akd kubernetes.Interface) error {
+		volume := &corev1.PersistentVolume{
+			ObjectMeta: metav1.ObjectMeta{GenerateName: "not-a-nodes-", Labels: map[string]string{contract.LabelNodeName: node}},
+			Spec: corev1.PersistentVolumeSpec{
+				AccessModes:                   []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+				Capacity:                      smallest(),
+				PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
+				PersistentVolumeSource: corev1.PersistentVolumeSource{
+					HostPath: &corev1.HostPathVolumeSource{Path: "/not-a-nodes"},
+				},
+			},
+		}
+		_, err := akd.CoreV1().PersistentVolumes().Create(ctx, volume, dryRun())
+		return err
+	}
+}
+
+func smallest() corev1.ResourceList {
+	return corev1.ResourceList{corev1.ResourceStorage: *resource.NewQuantity(1, resource.BinarySI)}
 }
