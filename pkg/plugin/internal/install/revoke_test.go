@@ -190,8 +190,12 @@ func TestSurvivors(t *testing.T) {
 	everywhere := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "more"}, Subjects: ofAKD()}
 	others := []rbacv1.Subject{{Kind: rbacv1.GroupKind, Name: "system:authenticated"}}
 	endless := &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: own.Name, Name: "endless"}}
-	remote := remoteOf(own, akds, thiefs, endless, token, everywhere, binding(own.Name, "open", others), binding(own.Name, "akd", ofAKD()),
-		binding("kube-system", "extra", ofAKD()))
+	hoard := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: own.Name, Name: "pvc-hoard"}}
+	used := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
+		Namespace: own.Name, Name: "pvc-1", Annotations: map[string]string{contract.AnnotationVolume: "1"},
+	}}
+	remote := remoteOf(own, akds, thiefs, endless, hoard, used, token, everywhere,
+		binding(own.Name, "open", others), binding(own.Name, "akd", ofAKD()), binding("kube-system", "extra", ofAKD()))
 	got, err := survivors(t.Context(), remote, contract.Owner{Node: "vk", ClusterUID: "here"})
 	if err != nil {
 		t.Fatal(err)
@@ -200,6 +204,7 @@ func TestSurvivors(t *testing.T) {
 		"2 pods run in the node's remote namespaces",
 		"1 of them are not akd's (" + own.Name + "/miner)",
 		"1 PodDisruptionBudgets keep pods from being evicted (" + own.Name + "/endless)",
+		"1 PersistentVolumeClaims have no local volume (" + own.Name + "/pvc-hoard)",
 		"1 Secrets hold tokens of service accounts (" + own.Name + "/forever)",
 		"1 role bindings give others rights in the node's namespaces (" + own.Name + "/open)",
 		"1 role bindings give akd rights elsewhere, and still do (kube-system/extra)",

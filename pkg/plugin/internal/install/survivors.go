@@ -32,7 +32,7 @@ func survivors(ctx context.Context, remote *kubeclient.Cluster, owner contract.O
 		s.own = append(s.own, namespaces.Items[n].Name)
 	}
 	var problems []error
-	for _, look := range []func(context.Context) error{s.pods, s.budgets, s.secrets, s.bindings, s.clusterBindings} {
+	for _, look := range []func(context.Context) error{s.pods, s.budgets, s.claims, s.secrets, s.bindings, s.clusterBindings} {
 		problems = append(problems, look(ctx))
 	}
 	return s.found, errors.Join(problems...)
@@ -95,6 +95,24 @@ func (s *survey) budgets(ctx context.Context) error {
 		}
 	}
 	s.add("PodDisruptionBudgets keep pods from being evicted", names, "delete those that you do not know: akd makes its own again")
+	return nil
+}
+
+// claims looks for volumes that no local volume stands for.
+func (s *survey) claims(ctx context.Context) error {
+	var names []string
+	for _, namespace := range s.own {
+		claims, err := s.remote.Client.CoreV1().PersistentVolumeClaims(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("list remote persistentvolumeclaims: %w", err)
+		}
+		for n := range claims.Items {
+			if claims.Items[n].Annotations[contract.AnnotationVolume] == "" {
+				names = append(names, namespace+"/"+claims.Items[n].Name)
+			}
+		}
+	}
+	s.add("PersistentVolumeClaims have no local volume", names, "delete those that you do not know: akd has not used them yet")
 	return nil
 }
 
