@@ -62,6 +62,7 @@ func (s *suggester) addToFlags(cmd *cobra.Command) error {
 		"services":           {"mirror", "none"},
 		"dry-run":            {"none", "client", "server"},
 		"disruption-budgets": {"mirror", "none"},
+		"storage":            {"claims", "none"},
 	} {
 		if cmd.LocalNonPersistentFlags().Lookup(flag) == nil {
 			continue

@@ -27,6 +27,20 @@ func checkLocalPolicies(local *kubeclient.Cluster) error {
 		"it approves the certificate")
 }
 
+// hasApprover reports whether the node has an approver. Its account is the last that
+// removeApprover deletes.
+func (i *installer) hasApprover(ctx context.Context) (bool, error) {
+	_, err := i.both.Local.Client.CoreV1().ServiceAccounts(contract.SystemNamespace).Get(ctx,
+		contract.ApproverName(i.options.node), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for an approver of certificates: %w", err)
+	}
+	return true, nil
+}
+
 // removeApprover deletes what an earlier install with --approve-certificates has
 // created: the approver first, and its policy after its rights.
 func (i *installer) removeApprover(ctx context.Context) (string, error) {

@@ -65,8 +65,8 @@ become this cluster's. akd then deletes the pods in them that no local pod needs
   # Run two akds, and keep away pods that do not tolerate the node
   kubectl actual install vk-ak-example --remote-context=remote --replicas=2 --taint=actual.vk/node=true:NoSchedule
 
-  # Let nobody have to approve akd's certificate after akd has moved to another address
-  kubectl actual install vk-ak-example --remote-context=remote --approve-certificates
+  # Give claims volumes of the remote cluster's default StorageClass
+  kubectl actual install vk-ak-example --remote-context=remote --storage=claims
 
   # Check on the servers what would be installed
   kubectl actual install vk-ak-example --remote-context=remote --dry-run=server`,
@@ -137,6 +137,9 @@ func (o *installOptions) print(ctx context.Context) error {
 	if err := o.findCluster(ctx, o.env.Access); err != nil {
 		return err
 	}
+	if err := o.needClasses(); err != nil {
+		return err
+	}
 	values, err := o.values(discovered{})
 	if err != nil {
 		return err
@@ -176,6 +179,7 @@ func (i *installer) prepare(ctx context.Context, steps *output.Steps) (plan inst
 		}},
 		{"akd's route", i.findRoute},
 		{"services", func(ctx context.Context) (string, error) { return o.discoverServices(ctx, i.both, &found) }},
+		{"storage", func(ctx context.Context) (string, error) { return o.discoverStorage(ctx, i.both, &found) }},
 		{"your rights", review},
 		{"placement of pods", func(ctx context.Context) (string, error) {
 			if err := o.checkRoom(found); err != nil {
@@ -196,7 +200,12 @@ func (i *installer) prepare(ctx context.Context, steps *output.Steps) (plan inst
 	if err != nil {
 		return installPlan{}, err
 	}
+	approver, err := i.hasApprover(ctx)
+	if err != nil {
+		return installPlan{}, err
+	}
 	return planInstall(values, recorded, choices{
+		approver: approver,
 		dryRun:   o.dryRun == dryRunServer,
 		wait:     o.wait,
 		takeOver: o.takeOver,

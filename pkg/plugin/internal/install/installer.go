@@ -74,6 +74,10 @@ func (i *installer) do(ctx context.Context, s step) (outcome string, err error) 
 		return i.markNamespaces(ctx)
 	case storeCredential:
 		return i.storeCredential(ctx)
+	case awaitVolumes:
+		return i.awaitLocalPolicies(ctx)
+	case createClasses:
+		return i.createClasses(ctx, s.objects)
 	case removeApprover:
 		return i.removeApprover(ctx)
 	case awaitApprover:

@@ -75,6 +75,9 @@ func (o *manifestsOptions) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := o.needClasses(); err != nil {
+		return err
+	}
 	values, err := o.values(discovered{})
 	if err != nil {
 		return err

@@ -58,6 +58,10 @@ type nodeOptions struct {
 	budgets        string // mirror, none, or empty: as the configuration says
 	maxUnevictable int32  // 0: as the configuration says
 
+	storage        string   // claims, none, or empty: as the configuration says, or as it is installed
+	storageClasses []string // REMOTE[=LOCAL]
+	defaultClass   string   // the local one, firstClass, or empty
+
 	// clusterUID is that of the local cluster, once it is known.
 	clusterUID string
 
@@ -69,6 +73,7 @@ type nodeOptions struct {
 		quota    corev1.ResourceList
 		limits   corev1.ResourceList
 		taints   []corev1.Taint
+		classes  []givenClass
 
 		namespaceLabels, namespaceAnnotations map[string]string
 	}
@@ -81,6 +86,7 @@ type discovered struct {
 	services  string
 	ranges    []string
 	endpoints []string
+	storage   storageChoice
 }
 
 // labels returns the labels of the node for what the remote nodes are. An operating system
@@ -154,9 +160,23 @@ func (o *nodeOptions) addFlags(flags *pflag.FlagSet, version string) {
 		"what becomes of PodDisruptionBudgets when remote nodes are drained: mirror (copies in the remote cluster) or none (default: none)")
 	flags.Int32Var(&o.maxUnevictable, "max-unevictable", 0,
 		"number of pods that one mirrored PodDisruptionBudget may keep from being evicted (default: 10)")
+	o.addStorageFlags(flags)
 	for _, name := range []string{"resource-quota", "limit-range", "capacity", "label"} {
 		flags.Lookup(name).DefValue = "" // an empty map is nothing to show as a default
 	}
+}
+
+func (o *nodeOptions) addStorageFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&o.storage, "storage", "",
+		"where the volumes of PersistentVolumeClaims are: claims (each local claim has one in the remote cluster) or none "+
+			"(pods with claims are refused) (default: as the node is installed, otherwise none)")
+	flags.StringArrayVar(&o.storageClasses, "storage-class", nil,
+		"REMOTE[=LOCAL], a StorageClass of the remote cluster that claims can have in addition, and the name of the local StorageClass "+
+			"that is created for it; can be repeated (default: the default one of the remote cluster, under its own name if that is free)")
+	flags.StringVar(&o.defaultClass, "default-storage-class", "",
+		"create the first of these local StorageClasses, or the one named so, as the default of the local cluster "+
+			"(default: only if the local cluster has no StorageClass)")
+	flags.Lookup("default-storage-class").NoOptDefVal = firstClass
 }
 
 // complete takes the arguments and reads what the flags name.
@@ -194,10 +214,13 @@ func (o *nodeOptions) validate() error {
 	if o.maxUnevictable < 0 {
 		return failure.Usagef("--max-unevictable %d: want 1 or more", o.maxUnevictable)
 	}
+	if err := o.validateStorage(); err != nil {
+		return err
+	}
 	if err := o.parse(); err != nil {
 		return err
 	}
-	_, err := o.values(discovered{})
+	_, err := o.values(discovered{policies: true}) // it may have them
 	return err
 }
 
@@ -221,6 +244,9 @@ func (o *nodeOptions) parse() (err error) {
 		return err
 	}
 	if o.parsed.namespaceAnnotations, err = pairs("--namespace-annotation", o.namespaceAnnotations); err != nil {
+		return err
+	}
+	if o.parsed.classes, err = parseClasses(o.storageClasses); err != nil {
 		return err
 	}
 	o.parsed.taints = nil
@@ -311,6 +337,12 @@ func (o *nodeOptions) values(found discovered) (manifests.Values, error) {
 	}
 	rights.Configure(&values, cfg)
 	values.NamespaceMetadata.Allowed = o.namespaceKeys
+	values.Storage.Local = found.storage.create
+	if found.storage.mode == "" && values.Storage.Enabled {
+		if values.Storage.Local, err = o.unseenClasses(values.Storage.Classes); err != nil {
+			return manifests.Values{}, err
+		}
+	}
 	if len(found.ranges) > 0 {
 		values.ServiceCIDRs, values.EndpointCIDRs = found.ranges, found.endpoints
 	}
@@ -346,6 +378,7 @@ func (o *nodeOptions) edit(found discovered) func(*config.Configuration) {
 		if o.maxUnevictable > 0 {
 			cfg.Limits.UnevictablePerBudget = o.maxUnevictable
 		}
+		o.editStorage(cfg, &found.storage)
 		setAll(&cfg.Node.Capacity, found.nodes.Allocatable)
 		setAll(&cfg.Node.Capacity, o.parsed.capacity)
 		cfg.Node.DeclaredFeatures = found.nodes.Features

@@ -86,6 +86,20 @@ func TestConfiguration(t *testing.T) {
 			want: header + "namespaces:\n  limitRange:\n  - default:\n      cpu: 500m\n    type: Container\n  networkPolicy:\n    enabled: true\n" +
 				"  resourceQuota:\n    pods: \"10\"\nnodeName: vk\npods:\n  podSecurity: baseline\nremote:\n  secret: actual-system/vk\n",
 		},
+		"Storage": {
+			reason: "flags, where no cluster is asked, add to the file's classes",
+			file:   "storage:\n  mode: claims\n  classes: [standard]\n  colocate: false\n",
+			change: func(o *nodeOptions) { o.storageClasses = []string{"premium=fast"} },
+			want: header + "nodeName: vk\npods:\n  podSecurity: baseline\nremote:\n  secret: actual-system/vk\n" +
+				"storage:\n  classes:\n  - standard\n  - premium\n  colocate: false\n  mode: claims\n",
+		},
+		"StorageFound": {
+			reason: "what install finds in the remote cluster is written down",
+			change: func(o *nodeOptions) { o.storage = "claims" },
+			found:  discovered{policies: true, storage: storageChoice{mode: "claims", classes: []string{"standard"}}},
+			want: header + "nodeName: vk\npods:\n  podSecurity: baseline\nremote:\n  secret: actual-system/vk\n" +
+				"storage:\n  classes:\n  - standard\n  mode: claims\n",
+		},
 		"NamespaceMetadata": {
 			reason: "labels of remote namespaces, in addition to those of the file; annotations have commas",
 			file:   "namespaces:\n  labels: {stage: test, team: none}\n",
@@ -192,6 +206,21 @@ func TestValidate(t *testing.T) {
 			reason: "fewer than none",
 			change: func(o *nodeOptions) { o.maxUnevictable = -1 },
 			want:   "--max-unevictable -1: want 1 or more",
+		},
+		"Storage": {
+			reason: "there are two ways",
+			change: func(o *nodeOptions) { o.storage = "some" },
+			want:   `--storage "some": want claims or none`,
+		},
+		"StorageNone": {
+			reason: "a class without storage has no claims",
+			change: func(o *nodeOptions) { o.storage, o.storageClasses = "none", []string{"a"} },
+			want:   "--storage=none has no storage classes",
+		},
+		"StorageClass": {
+			reason: "a class has a name",
+			change: func(o *nodeOptions) { o.storageClasses = []string{"a="} },
+			want:   `--storage-class "a=": want REMOTE or REMOTE=LOCAL`,
 		},
 		"ServiceCIDR": {
 			reason: "a range has a length",

@@ -21,7 +21,9 @@ const (
 	claimName       action = "claim name"
 	applyObjects    action = "apply"
 	awaitPolicies   action = "await policies"
+	awaitVolumes    action = "await policies of volumes"
 	seedRecord      action = "seed record"
+	createClasses   action = "create classes"
 	markNamespaces  action = "mark namespaces"
 	storeCredential action = "store credential"
 	removeApprover  action = "remove approver"
@@ -44,6 +46,7 @@ type choices struct {
 	dryRun   bool // the servers'
 	wait     bool
 	takeOver bool
+	approver bool   // there is one
 	server   string // the local API server's address, to be recorded
 }
 
@@ -69,6 +72,8 @@ func planInstall(values manifests.Values, recorded map[kubeclient.Side][]schema.
 		}
 		objects[side] = withRecord(rendered, recorded[side])
 	}
+	rest, classes := withoutClasses(objects[kubeclient.Local])
+	objects[kubeclient.Local] = rest
 	annotate(objects[kubeclient.Remote], contract.AnnotationLocalServer, chosen.server)
 	var plan installPlan
 	if !chosen.dryRun {
@@ -90,14 +95,21 @@ func planInstall(values manifests.Values, recorded map[kubeclient.Side][]schema.
 			step{name: "remote policies in force", action: awaitPolicies, side: kubeclient.Remote},
 			step{name: "record of namespaces", action: seedRecord, side: kubeclient.Remote},
 		)
+		if values.Storage.Enabled {
+			plan.changes = append(plan.changes, step{name: "local policies in force", action: awaitVolumes, side: kubeclient.Local})
+		}
 		if metadata := &values.NamespaceMetadata; len(metadata.Labels)+len(metadata.Annotations) > 0 {
 			plan.changes = append(plan.changes,
 				step{name: "labels and annotations of namespaces", action: markNamespaces, side: kubeclient.Remote})
 		}
 		plan.changes = append(plan.changes, step{name: "credential", action: storeCredential, side: host})
 	}
+	if len(classes) > 0 {
+		plan.changes = append(plan.changes,
+			step{name: "local storage classes", action: createClasses, side: kubeclient.Local, objects: classes})
+	}
 	plan.changes = append(plan.changes, step{name: string(host) + " akd", action: applyObjects, side: host, objects: akd})
-	if !values.ApproveCertificates && !chosen.dryRun && hadApprover(recorded[kubeclient.Local]) {
+	if !values.ApproveCertificates && !chosen.dryRun && chosen.approver {
 		plan.changes = append(plan.changes, step{name: "no approver of certificates", action: removeApprover, side: kubeclient.Local})
 	}
 	if chosen.wait && !chosen.dryRun {
@@ -113,10 +125,16 @@ func planInstall(values manifests.Values, recorded map[kubeclient.Side][]schema.
 	return plan, nil
 }
 
-// hadApprover reports whether an approver has ever been installed: nothing else of a node
-// is a policy in the local cluster.
-func hadApprover(recorded []schema.GroupKind) bool {
-	return slices.ContainsFunc(recorded, func(kind schema.GroupKind) bool { return kind.Kind == "ValidatingAdmissionPolicy" })
+// withoutClasses takes out the StorageClasses, which are created and never changed.
+func withoutClasses(objects []*unstructured.Unstructured) (rest, classes []*unstructured.Unstructured) {
+	for _, object := range objects {
+		if object.GetKind() == "StorageClass" {
+			classes = append(classes, object)
+		} else {
+			rest = append(rest, object)
+		}
+	}
+	return rest, classes
 }
 
 // render returns the manifests of one side.

@@ -48,12 +48,11 @@ func TestPlanInstall(t *testing.T) {
 		"probe pod runs | probe node local",
 	}
 	cases := map[string]struct {
-		reason   string
-		values   manifests.Values
-		chosen   choices
-		recorded []schema.GroupKind // in the local cluster
-		changes  []string
-		checks   []string
+		reason  string
+		values  manifests.Values
+		chosen  choices
+		changes []string
+		checks  []string
 	}{
 		"Local": {
 			reason: "rights come with their policies, the credential when these are in force, akd at last",
@@ -160,10 +159,31 @@ func TestPlanInstall(t *testing.T) {
 			},
 			checks: append(slices.Clone(checks), "approver runs | await approver local"),
 		},
+		"Storage": {
+			reason: "policies come before rights, and are in force before akd starts; classes are created, and not applied",
+			values: manifests.Values{
+				Node: "vk", ClusterUID: "here", Image: "akd",
+				Storage: manifests.Storage{Enabled: true, Classes: []string{"a"}, Local: []manifests.StorageClass{{Name: "a", Remote: "a"}}},
+			},
+			changes: []string{
+				name,
+				"remote rights | apply remote: ClusterRole " + strings.Replace(remoteRights, remoteTenant,
+					"ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding "+remoteTenant, 1),
+				"local rights | apply local: Namespace ServiceAccount ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding " +
+					"ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding CSIDriver" +
+					strings.TrimPrefix(localRights, "Namespace ServiceAccount") + " ConfigMap",
+				"remote policies in force | await policies remote",
+				"record of namespaces | seed record remote",
+				"local policies in force | await policies of volumes local",
+				"credential | store credential local",
+				"local storage classes | create classes local: StorageClass",
+				"local akd | apply local: Deployment",
+			},
+		},
 		"NoApprover": {
-			reason:   "what an earlier install has granted is taken back",
-			values:   manifests.Values{Node: "vk", ClusterUID: "here", Image: "akd"},
-			recorded: []schema.GroupKind{{Kind: "ValidatingAdmissionPolicy", Group: "admissionregistration.k8s.io"}},
+			reason: "what an earlier install has granted is taken back",
+			values: manifests.Values{Node: "vk", ClusterUID: "here", Image: "akd"},
+			chosen: choices{approver: true},
 			changes: []string{
 				name,
 				"remote rights | apply remote: " + remoteRights,
@@ -178,7 +198,7 @@ func TestPlanInstall(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			plan, err := planInstall(tc.values, map[kubeclient.Side][]schema.GroupKind{kubeclient.Local: tc.recorded}, tc.chosen)
+			plan, err := planInstall(tc.values, nil, tc.chosen)
 			if err != nil {
 				t.Fatal(err)
 			}

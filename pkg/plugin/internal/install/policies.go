@@ -30,20 +30,27 @@ func (i *installer) awaitPolicies(ctx context.Context) (string, error) {
 	if i.values.Unconfined {
 		return "none: the remote cluster is not protected from akd's credential", nil
 	}
+	return i.awaitConfinement(ctx, i.both.Remote, i.checkPolicies)
+}
+
+// awaitConfinement waits until check says that akd is confined in a cluster, on each of its
+// API servers a number of times.
+func (i *installer) awaitConfinement(
+	ctx context.Context, c *kubeclient.Cluster, check func(ctx context.Context, servers []*kubeclient.Cluster, rounds int) error,
+) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, i.options.timeout)
 	defer cancel()
-	remote := i.both.Remote
-	servers, err := remote.Servers(ctx)
+	servers, err := c.Servers(ctx)
 	if err != nil {
 		return "", err
 	}
 	rounds, outcome := roundsDirect, fmt.Sprintf("on each of %d API servers", len(servers))
 	if len(servers) == 0 {
-		servers, rounds, outcome = []*kubeclient.Cluster{remote}, roundsBalanced, fmt.Sprintf("%d times in a row", roundsBalanced)
+		servers, rounds, outcome = []*kubeclient.Cluster{c}, roundsBalanced, fmt.Sprintf("%d times in a row", roundsBalanced)
 	}
 	var last error
 	err = kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
-		last = i.checkPolicies(ctx, servers, rounds)
+		last = check(ctx, servers, rounds)
 		switch {
 		case errors.Is(last, kubeclient.ErrMayNotActAsAKD):
 			return false, "", last
@@ -61,27 +68,36 @@ func (i *installer) awaitPolicies(ctx context.Context) (string, error) {
 // checkPolicies returns nil if each policy refuses akd what is not its own, a number of
 // times on each API server, and if akd gets a namespace.
 func (i *installer) checkPolicies(ctx context.Context, servers []*kubeclient.Cluster, rounds int) error {
-	const onForbidden = "ask an administrator of the remote cluster for that right: install tests with it whether akd is confined"
 	trials, err := i.trials(ctx)
 	if err != nil {
 		return err
 	}
-	for range rounds {
-		for _, server := range servers {
-			err := rights.CheckConfinement(ctx, server, i.options.node, trials)
-			if errors.Is(err, kubeclient.ErrMayNotActAsAKD) {
-				return failure.Hintf(err, onForbidden)
-			}
-			if err != nil {
-				return err
-			}
-		}
+	if err := i.tryAll(ctx, servers, rounds, trials); err != nil {
+		return err
 	}
 	// The one in which pods are tried may be older than the policies, and than what the
 	// remote cluster demands.
 	err = rights.TryNamespace(ctx, i.both.Remote, i.both.Owner(i.options.node), &i.values)
 	if rights.IsDenied(err) {
 		return failure.Hintf(fmt.Errorf("open a namespace as akd: %w", err), "%s", rights.OnRefusedNamespace)
+	}
+	return nil
+}
+
+// tryAll returns nil if each trial is refused by its policy, a number of times on each API
+// server.
+func (i *installer) tryAll(ctx context.Context, servers []*kubeclient.Cluster, rounds int, trials []rights.Trial) error {
+	for range rounds {
+		for _, server := range servers {
+			err := rights.CheckConfinement(ctx, server, i.options.node, trials)
+			if errors.Is(err, kubeclient.ErrMayNotActAsAKD) {
+				return failure.Hintf(err, "ask an administrator of the %s cluster for that right: install tests with it whether akd is confined",
+					server.Side)
+			}
+			if err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -134,6 +150,9 @@ func (i *installer) enter(ctx context.Context, akd kubernetes.Interface, owner c
 	}
 	if i.values.MirrorBudgets {
 		roles = append(roles, contract.TenantBudgetsRole)
+	}
+	if i.values.Storage.Enabled {
+		roles = append(roles, contract.TenantStorageRole)
 	}
 	for _, role := range roles {
 		binding := &rbacv1.RoleBinding{

@@ -31,7 +31,7 @@ func ReviewInstall(ctx context.Context, c *kubeclient.Cluster, values manifests.
 		return Answers{}, err
 	}
 	wanted := append(ToInstall(c.Side, values, objects), more...)
-	if c.Side == kubeclient.Remote {
+	if c.Side == kubeclient.Remote || values.Storage.Enabled {
 		wanted = append(wanted, ToActAsAKD(c)) // install tests as akd whether it is confined
 	}
 	answers, err := Review(ctx, c, wanted)
@@ -61,6 +61,9 @@ func ToInstall(side kubeclient.Side, values manifests.Values, objects []*unstruc
 		wanted = append(wanted, Right{Verb: "list", Resource: "pods", Namespace: contract.SystemNamespace})
 	} else {
 		wanted = append(wanted, Right{Verb: "create", Resource: "serviceaccounts", Subresource: "token", Namespace: contract.SystemNamespace})
+	}
+	if values.Storage.Enabled {
+		wanted = append(wanted, Right{Verb: "list", Group: "storage.k8s.io", Resource: "storageclasses"})
 	}
 	if side == kubeclient.Remote {
 		return append(append(wanted, toConfine(values)...), Right{Verb: "list", Resource: "namespaces"}) // for akd's record
