@@ -24,8 +24,11 @@ func TestTerms(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := assembler{
-		cfg:     config.Default(),
-		clients: &clients{own: made.node, node: made.node, nodeConfig: nowhere, proxyConfig: nowhere, remoteConfig: nowhere},
+		cfg: config.Default(),
+		clients: &clients{
+			own: made.node, node: made.node,
+			ownConfig: nowhere, nodeConfig: nowhere, proxyConfig: nowhere, remoteConfig: nowhere,
+		},
 		metrics: metrics.New(metrics.Build{}, clock.RealClock{}),
 		clock:   clock.RealClock{},
 		logger:  slog.New(slog.DiscardHandler),
