@@ -8,6 +8,7 @@
 //	Main ─→ New ─→ command.Env ──┬→ install     (install, uninstall, token, manifests)
 //	                             ├→ check       (check)
 //	                             ├→ inspect     (where, status, nodes, logs, version)
+//	                             ├→ storage     (volumes, and what where, status and check say of them)
 //	                             ├→ report      (report)
 //	                             └→ completion  (completion)
 //	                                  ├→ rights      what an installation needs and grants

@@ -25,6 +25,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/output"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/report"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/storage"
 )
 
 // Exit codes of kubectl actual.
@@ -100,6 +101,7 @@ func New(streams genericiooptions.IOStreams, build Build) *cobra.Command {
 		inspect.NewStatus(env),
 		check.NewCommand(env),
 		inspect.NewNodes(env),
+		storage.NewCommand(env),
 		report.NewCommand(env),
 		completion.NewCommand(env),
 		inspect.NewLogs(env),

@@ -14,7 +14,7 @@ import (
 
 // written recognizes a command in a text. Words such as "kubectl logs, exec and
 // attach fail" are none.
-var written = regexp.MustCompile(`kubectl (actual )?(install|uninstall|check|token|status|where|nodes|report|manifests|` +
+var written = regexp.MustCompile(`kubectl (actual )?(install|uninstall|check|token|status|where|nodes|volumes|report|manifests|` +
 	`get|describe|label|scale|rollout|delete|uncordon|drain|cluster-info|config|api-resources)\b`)
 
 // A suggested command is pasted: it has to lead to the clusters of the command that

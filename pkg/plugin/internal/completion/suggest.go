@@ -28,10 +28,12 @@ func AddTo(root *cobra.Command, access *kubeclient.Access) error {
 	s := &suggester{access: access}
 	for _, cmd := range allCommands(root) {
 		switch cmd.Name() {
-		case "status", "check", "logs", "report", "uninstall", "rotate", "install", "manifests":
+		case "status", "check", "logs", "report", "uninstall", "rotate", "install", "manifests", "volumes":
 			cmd.ValidArgsFunction = s.nodes
 		case "where":
 			cmd.ValidArgsFunction = s.pods
+		case "adopt":
+			cmd.ValidArgsFunction = s.volumes
 		default:
 			if cmd.ValidArgsFunction == nil {
 				cmd.ValidArgsFunction = cobra.NoFileCompletions
@@ -120,6 +122,24 @@ func (s *suggester) pods(cmd *cobra.Command, _ []string, _ string) ([]string, co
 		}
 		for i := range pods.Items {
 			names = append(names, pods.Items[i].Name)
+		}
+		return names, nil
+	})
+}
+
+// volumes suggests PersistentVolumes whose data is in the remote cluster.
+func (s *suggester) volumes(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return s.names(cmd.Context(), func(ctx context.Context, local *kubeclient.Cluster) (names []string, err error) {
+		options := metav1.ListOptions{LabelSelector: contract.LabelNodeName, Limit: maxNames}
+		volumes, err := local.Client.CoreV1().PersistentVolumes().List(ctx, options)
+		if err != nil {
+			return nil, err
+		}
+		for i := range volumes.Items {
+			names = append(names, volumes.Items[i].Name)
 		}
 		return names, nil
 	})

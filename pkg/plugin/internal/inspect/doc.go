@@ -6,6 +6,7 @@
 // Lease and its metrics; no message is parsed.
 //
 //	arguments ─→ pods ─→ Locate ─→ Location ─→ where
+//	claims ─→ storage.OfClaim ─→ storage.Volume ─→ where
 //	Node, Deployment, Lease, metrics ─→ ReadNodes ─→ NodeStatus ─→ status, nodes
 //	Lease, pods of akd ─→ logs, version
 package inspect

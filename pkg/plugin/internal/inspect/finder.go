@@ -21,34 +21,40 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
 
-// finder finds the pods that arguments and files name, as kubectl reads them.
+// finder finds the pods and claims that arguments and files name, as kubectl reads them.
 type finder struct {
 	flags     *genericclioptions.ConfigFlags
 	cluster   *kubeclient.Cluster
 	namespace string
 }
 
-// find returns the pods that are named, or belong to what is named. missing says
-// what does not exist; a mistake in the arguments is an error.
-func (f *finder) find(ctx context.Context, args, files []string) (pods []corev1.Pod, missing, err error) {
+// found is what was asked for.
+type found struct {
+	pods   []corev1.Pod
+	claims []corev1.PersistentVolumeClaim
+}
+
+// find returns the pods that are named, or belong to what is named, and the claims that
+// are named. missing says what does not exist; a mistake in the arguments is an error.
+func (f *finder) find(ctx context.Context, args, files []string) (all found, missing, err error) {
 	infos, problems := f.named(args, files)
 	for _, info := range infos {
-		more, err := f.podsOf(ctx, info)
+		more, err := f.of(ctx, info)
 		switch {
 		case apierrors.IsNotFound(err):
 			problems = append(problems, err)
 		case err != nil:
-			return nil, nil, err
+			return found{}, nil, err
 		default:
-			pods = append(pods, more...)
+			all.pods, all.claims = append(all.pods, more.pods...), append(all.claims, more.claims...)
 		}
 	}
 	for _, problem := range problems {
 		if failure.IsUsage(problem) {
-			return nil, nil, problem
+			return found{}, nil, problem
 		}
 	}
-	return pods, errors.Join(problems...), nil
+	return all, errors.Join(problems...), nil
 }
 
 // named returns the objects that the arguments or files name, and what keeps
@@ -112,6 +118,20 @@ func (f *finder) builder() *resource.Builder {
 	return resource.NewBuilder(f.flags).Unstructured().NamespaceParam(f.namespace).DefaultNamespace().ContinueOnError().Flatten()
 }
 
+// of returns the pods that an object is or owns, or the claim that it is.
+func (f *finder) of(ctx context.Context, info *resource.Info) (found, error) {
+	object, ok := info.Object.(*unstructured.Unstructured)
+	if ok && object.GroupVersionKind().GroupKind() == corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim").GroupKind() {
+		claim, err := f.cluster.Client.CoreV1().PersistentVolumeClaims(info.Namespace).Get(ctx, info.Name, metav1.GetOptions{})
+		if err != nil {
+			return found{}, err
+		}
+		return found{claims: []corev1.PersistentVolumeClaim{*claim}}, nil
+	}
+	pods, err := f.podsOf(ctx, info)
+	return found{pods: pods}, err
+}
+
 // podsOf returns the pods that an object is or owns.
 func (f *finder) podsOf(ctx context.Context, info *resource.Info) ([]corev1.Pod, error) {
 	object, ok := info.Object.(*unstructured.Unstructured)
@@ -134,8 +154,8 @@ func (f *finder) podsOf(ctx context.Context, info *resource.Info) ([]corev1.Pod,
 		}
 		return listPods(ctx, f.cluster, info.Namespace, metav1.ListOptions{LabelSelector: selector})
 	default:
-		err := failure.Usagef("%s/%s is neither a pod nor a workload", strings.ToLower(kind), info.Name)
-		return nil, failure.Hintf(err, "give a pod, a workload such as deploy/%s, or a namespace as ns/NAME", info.Name)
+		err := failure.Usagef("%s/%s is neither a pod, a workload nor a claim", strings.ToLower(kind), info.Name)
+		return nil, failure.Hintf(err, "give a pod, a workload such as deploy/%s, a claim as pvc/NAME, or a namespace as ns/NAME", info.Name)
 	}
 }
 

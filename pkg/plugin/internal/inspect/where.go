@@ -16,6 +16,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/output"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/storage"
 )
 
 type whereOptions struct {
@@ -35,17 +36,22 @@ func NewWhere(env *command.Env) *cobra.Command {
 	o := &whereOptions{env: env}
 	cmd := &cobra.Command{
 		Use:   "where [POD | TYPE/NAME ...]",
-		Short: "Show where pods run",
-		Long: `Show the remote namespace, pod and node that local pods run as.
+		Short: "Show where pods run, and where claims have their data",
+		Long: `Show the remote namespace, pod and node that local pods run as, or the remote claims
+that have the data of local PersistentVolumeClaims.
 
 An argument is a pod, a workload such as deploy/web, or a namespace such as
-ns/shop. The answer comes from the local pods alone. With --remote-context, it
-adds what the remote cluster says about its pods.`,
+ns/shop, for their pods; or a claim such as pvc/data-web-0. The answer comes from
+the local objects alone. With --remote-context, it adds what the remote cluster says
+about its pods, or about its claims and the pods that use them.`,
 		Example: `  # Show where a pod runs
   kubectl actual where web-0
 
   # Show where the pods of a deployment and of a namespace run
   kubectl actual where deploy/web ns/shop
+
+  # Show where the data of a claim is
+  kubectl actual where pvc/data-web-0
 
   # Show which local pod runs as a remote one
   kubectl actual where --reverse vk-ak-example-d05fe343c4951ecb/web-0`,
@@ -62,7 +68,7 @@ adds what the remote cluster says about its pods.`,
 	flags.BoolVarP(&o.allNamespaces, "all-namespaces", "A", false, "list pods across all local namespaces")
 	flags.StringVarP(&o.selector, "selector", "l", "", "label query of the pods, such as app=web")
 	flags.StringSliceVarP(&o.files, "filename", "f", nil, "files that contain the pods or workloads")
-	flags.BoolVar(&o.reverse, "reverse", false, "find local pods: arguments are remote, NAMESPACE or NAMESPACE/POD")
+	flags.BoolVar(&o.reverse, "reverse", false, "find local pods or claims: arguments are remote, NAMESPACE, NAMESPACE/POD or NAMESPACE/CLAIM")
 	return cmd
 }
 
@@ -100,10 +106,27 @@ func (o *whereOptions) run(ctx context.Context) error {
 			return err
 		}
 	}
-	pods, missing, err := o.pods(ctx, both.Local)
+	all, missing, err := o.find(ctx, both)
 	if err != nil {
 		return err
 	}
+	if len(all.volumes) > 0 {
+		if len(all.pods) > 0 {
+			return failure.Usagef("pods and claims are shown in different tables: ask for them one after the other")
+		}
+		if err := o.printer.Print(o.env.Out(), storage.LocationList(all.volumes, both.Remote != nil)); err != nil {
+			return err
+		}
+		return missing
+	}
+	if err := o.showPods(ctx, both, all.pods, missing); err != nil {
+		return err
+	}
+	return missing
+}
+
+// showPods shows where pods run. Nothing is said of none if missing has been.
+func (o *whereOptions) showPods(ctx context.Context, both kubeclient.Clusters, pods []corev1.Pod, missing error) error {
 	served := servedNodes(ctx, both.Local)
 	locations := make([]Location, 0, len(pods))
 	for i := range pods {
@@ -121,50 +144,84 @@ func (o *whereOptions) run(ctx context.Context) error {
 		o.env.ErrOut().Printf("No pods found.\n")
 		return nil
 	}
-	if err := o.printer.Print(o.env.Out(), locationList(locations, both.Remote != nil)); err != nil {
-		return err
-	}
-	return missing
+	return o.printer.Print(o.env.Out(), locationList(locations, both.Remote != nil))
 }
 
-// pods returns the pods that the command line asks for. missing says which of the
-// arguments lead to none.
-func (o *whereOptions) pods(ctx context.Context, local *kubeclient.Cluster) (pods []corev1.Pod, missing, err error) {
-	switch {
-	case o.reverse:
-		return o.reversed(ctx, local)
-	case len(o.args) > 0 || len(o.files) > 0:
-		finder := &finder{flags: o.env.Access.Local, cluster: local, namespace: o.namespace}
-		return finder.find(ctx, o.args, o.files)
+// located is what the command line asks for: pods, and volumes of claims.
+type located struct {
+	pods    []corev1.Pod
+	volumes []storage.Volume
+}
+
+// find returns what the command line asks for. missing says which of the arguments lead
+// to nothing.
+func (o *whereOptions) find(ctx context.Context, both kubeclient.Clusters) (all located, missing, err error) {
+	if o.reverse {
+		return o.reversed(ctx, both)
 	}
+	if len(o.args) == 0 && len(o.files) == 0 {
+		all.pods, err = o.listed(ctx, both.Local)
+		return all, nil, err
+	}
+	finder := &finder{flags: o.env.Access.Local, cluster: both.Local, namespace: o.namespace}
+	found, missing, err := finder.find(ctx, o.args, o.files)
+	if err != nil {
+		return located{}, nil, err
+	}
+	all.pods = found.pods
+	for i := range found.claims {
+		volume, err := storage.OfClaim(ctx, both, &found.claims[i])
+		if err != nil {
+			return located{}, nil, err
+		}
+		all.volumes = append(all.volumes, volume)
+	}
+	return all, missing, nil
+}
+
+// listed returns the pods of a namespace, or of all.
+func (o *whereOptions) listed(ctx context.Context, local *kubeclient.Cluster) ([]corev1.Pod, error) {
 	namespace := o.namespace
 	if o.allNamespaces {
 		namespace = metav1.NamespaceAll
 	}
-	pods, err = listPods(ctx, local, namespace, metav1.ListOptions{LabelSelector: o.selector})
-	return pods, nil, err
+	return listPods(ctx, local, namespace, metav1.ListOptions{LabelSelector: o.selector})
 }
 
-// reversed returns the local pods that run in remote namespaces, or as remote pods.
-func (o *whereOptions) reversed(ctx context.Context, local *kubeclient.Cluster) (pods []corev1.Pod, missing, err error) {
-	all, err := listPods(ctx, local, metav1.NamespaceAll, metav1.ListOptions{LabelSelector: o.selector})
+// reversed returns the local pods that run in remote namespaces, or as remote pods, and
+// the local claims whose data is in remote claims.
+func (o *whereOptions) reversed(ctx context.Context, both kubeclient.Clusters) (all located, missing, err error) {
+	pods, err := listPods(ctx, both.Local, metav1.NamespaceAll, metav1.ListOptions{LabelSelector: o.selector})
 	if err != nil {
-		return nil, nil, err
+		return located{}, nil, err
 	}
-	served := servedNodes(ctx, local)
+	served := servedNodes(ctx, both.Local)
 	var unknown []error
 	for _, arg := range o.args {
 		namespace, name, named := strings.Cut(arg, "/")
-		before := len(pods)
-		for i := range all {
-			started := all[i].Annotations[contract.AnnotationRemoteNamespace] != ""
-			if started && Locate(&all[i], served).RemoteNamespace == namespace && (!named || all[i].Name == name) {
-				pods = append(pods, all[i])
+		before := len(all.pods)
+		for i := range pods {
+			started := pods[i].Annotations[contract.AnnotationRemoteNamespace] != ""
+			if started && Locate(&pods[i], served).RemoteNamespace == namespace && (!named || pods[i].Name == name) {
+				all.pods = append(all.pods, pods[i])
 			}
 		}
-		if len(pods) == before {
+		if len(all.pods) > before {
+			continue
+		}
+		if contract.ClaimUID(name) == "" { // no remote claim has such a name
 			unknown = append(unknown, fmt.Errorf("no local pod runs in remote %s", arg))
+			continue
+		}
+		volume, found, err := storage.OfRemote(ctx, both, arg)
+		switch {
+		case err != nil:
+			return located{}, nil, err
+		case found:
+			all.volumes = append(all.volumes, volume)
+		default:
+			unknown = append(unknown, fmt.Errorf("no local pod or claim belongs to remote %s", arg))
 		}
 	}
-	return pods, errors.Join(unknown...), nil
+	return all, errors.Join(unknown...), nil
 }
