@@ -18,6 +18,7 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
+	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/storage"
 )
 
 // NodeStatus is the state of a node: an item of a NodeStatusList.
@@ -39,10 +40,13 @@ type NodeStatus struct {
 	Pods              map[string]int `json:"pods"` // by phase
 	// RemotelyPending is the number of pods for which the remote scheduler finds no node,
 	// and OldestPending for how long it has found none for one of them.
-	RemotelyPending int       `json:"remotelyPending"`
-	OldestPending   *int      `json:"secondsRemotelyPending,omitempty"`
-	Capacity        int64     `json:"podCapacity"`
-	Problems        []Problem `json:"problems,omitempty"`
+	RemotelyPending int   `json:"remotelyPending"`
+	OldestPending   *int  `json:"secondsRemotelyPending,omitempty"`
+	Capacity        int64 `json:"podCapacity"`
+	// Volumes are the numbers of the node's volumes by state, if the user may list them.
+	// Orphans are only counted if the remote cluster was named.
+	Volumes  storage.Counts `json:"volumes,omitempty"`
+	Problems []Problem      `json:"problems,omitempty"`
 	// Warnings are problems that leave the node usable.
 	Warnings []Problem `json:"warnings,omitempty"`
 

@@ -3,6 +3,7 @@ package inspect
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +42,8 @@ func NewStatus(env *command.Env) *cobra.Command {
 them. Without NODE, it shows all of them.
 
 PODS has the number of pods for which the remote scheduler finds no node, and for
-how long it has found none for one of them.
+how long it has found none for one of them. VOLUMES, if there are any, has their
+states: see kubectl actual volumes. With --remote-context, orphans are counted as well.
 
 The exit code is 3 if there are problems. Warnings do not change it: the node
 works, but not all of it.`,
@@ -79,10 +81,14 @@ func (o *statusOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	volumes := &volumeReader{access: o.env.Access, local: both.Local, warn: o.env.ErrOut()}
 	deadline := o.clock.Now().Add(o.timeout)
 	for shown := ""; ; {
 		nodes, err := ReadNodes(ctx, both.Local, o.nodes, o.clock.Now())
 		if err != nil {
+			return err
+		}
+		if err := volumes.addTo(ctx, nodes); err != nil {
 			return err
 		}
 		unhealthy := unhealthy(nodes)
@@ -167,10 +173,16 @@ func statusList(nodes []NodeStatus, now time.Time) *output.List {
 		},
 		Narrow: 6,
 	}
+	const afterPods = 4
+	stored := slices.ContainsFunc(nodes, func(n NodeStatus) bool { return len(n.Volumes) > 0 })
+	if stored {
+		list.Head = slices.Insert(list.Head, afterPods, "VOLUMES")
+		list.Narrow++
+	}
 	for i := range nodes {
 		n := &nodes[i]
 		list.Names = append(list.Names, "node/"+n.Node)
-		list.Rows = append(list.Rows, []string{
+		row := []string{
 			n.Node,
 			n.readiness(),
 			n.replicas(),
@@ -182,7 +194,11 @@ func statusList(nodes []NodeStatus, now time.Time) *output.List {
 			n.Address,
 			n.Leader,
 			n.Image,
-		})
+		}
+		if stored {
+			row = slices.Insert(row, afterPods, n.Volumes.String())
+		}
+		list.Rows = append(list.Rows, row)
 	}
 	return list
 }
