@@ -46,6 +46,7 @@ func All() []Category {
 		{"Confinement of akd", confinementChecks()},
 		{"Node and akd", append(nodeChecks(), certificateChecks()...)},
 		{"Pods", podChecks()},
+		{"Storage", storageChecks()},
 	}
 }
 

@@ -7,7 +7,7 @@
 // examine; no other check changes the Subject. docs/checks.md has a section for
 // every check.
 //
-//	All, Early: Clusters, Rights, Confinement, Node, Pods
+//	All, Early: Clusters, Rights, Confinement, Node, Pods, Storage
 //	     │
 //	     ▼             ┌─ a need did not pass ─→ skipped ─┐
 //	    Run ── Check ──┤                                  ├─→ Result ─→ text, CheckList
