@@ -134,18 +134,31 @@ func (b *Builder) download(ctx context.Context, r recipe, dir string) (downloade
 	return result, err
 }
 
-// replacements are lines of a go.mod. Kubernetes' own requires its staging
-// modules at v0.0.0, which only replacements in the main module can resolve.
+// replacements are lines of a go.mod: those of the module's own that name a version,
+// which count in the main module only.
+//
+// Kubernetes' own requires its staging modules at v0.0.0 and replaces them by
+// folders, for which others have to give versions.
 // https://github.com/kubernetes/kubernetes/issues/79384
 func (b *Builder) replacements(ctx context.Context, r recipe, origin downloaded) (string, error) {
-	if r.staging == "" {
-		return "", nil
-	}
 	var parsed struct {
 		Require []struct{ Path, Version string }
+		Replace []struct {
+			Old, New struct{ Path, Version string }
+		}
 	}
 	if err := b.goJSON(ctx, r, origin.Dir, &parsed, "mod", "edit", "-json", origin.GoMod); err != nil {
 		return "", err
+	}
+	if r.staging == "" {
+		var lines strings.Builder
+		for _, replaced := range parsed.Replace {
+			if replaced.New.Version != "" {
+				fmt.Fprintf(&lines, "\nreplace %s => %s %s\n",
+					strings.TrimSpace(replaced.Old.Path+" "+replaced.Old.Version), replaced.New.Path, replaced.New.Version)
+			}
+		}
+		return lines.String(), nil
 	}
 	var paths []string
 	for _, required := range parsed.Require {

@@ -80,6 +80,33 @@ func TestEnsureModule(t *testing.T) {
 	wantOnly(t, b, 2)
 }
 
+// A module is built from what its authors build it from, which its replacements
+// say too.
+func TestEnsureReplacements(t *testing.T) {
+	api := func(version string) map[string]string {
+		return map[string]string{"go.mod": "module k8s.io/api\n", "api.go": "package api\n\nconst Version = \"" + version + "\"\n"}
+	}
+	proxy := moduleProxy(t, map[string]map[string]string{
+		"example.org/sidecar@v1.0.0": {
+			"go.mod": "module example.org/sidecar\n\ngo 1.26.0\n\nrequire k8s.io/api v0.1.0\n\n" +
+				"replace k8s.io/api => k8s.io/api v0.2.0\n\nreplace example.org/unused => ../unused\n",
+			"cmd/sidecar/main.go": "package main\n\nimport \"k8s.io/api\"\n\nfunc main() { println(api.Version) }\n",
+		},
+		"k8s.io/api@v0.1.0": api("0.1.0"),
+		"k8s.io/api@v0.2.0": api("0.2.0"),
+	})
+	b := &Builder{Cache: t.TempDir(), Env: moduleEnv(t, proxy)}
+	files, err := b.ensure(t.Context(), []recipe{{
+		name: "sidecar", files: []string{"sidecar"}, packages: []string{"example.org/sidecar/cmd/sidecar"}, module: "example.org/sidecar@v1.0.0",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("0.2.0", say(t, files["sidecar"])); diff != "" {
+		t.Errorf("-want, +got:\n%s", diff)
+	}
+}
+
 // moduleEnv is an environment whose go command knows only the proxy's modules.
 func moduleEnv(t *testing.T, proxy string) []string {
 	t.Helper()
