@@ -64,6 +64,12 @@ func (b *Builder) Programs(ctx context.Context, version string, simulated bool) 
 	return b.ensure(ctx, recipes)
 }
 
+// Sidecars returns, as Programs does, the files of the programs that call a storage
+// driver for a cluster.
+func (b *Builder) Sidecars(ctx context.Context) (map[string]string, error) {
+	return b.ensure(ctx, sidecars())
+}
+
 // Tests returns, as Programs does, the files of Kubernetes' own end-to-end tests
 // of that version, of their runner, and of the kubectl that they call.
 func (b *Builder) Tests(ctx context.Context, version string) (map[string]string, error) {

@@ -27,6 +27,10 @@ const (
 	CoreDNSVersion = "v1.14.7"
 	// KwokVersion is https://github.com/kubernetes-sigs/kwok/releases.
 	KwokVersion = "v0.7.0"
+	// The Kubernetes CSI project's own, https://kubernetes-csi.github.io/docs/sidecar-containers.html.
+	provisionerVersion = "v6.4.0"
+	attacherVersion    = "v4.13.0"
+	resizerVersion     = "v2.3.0"
 
 	// DefaultKubernetes is the default version of the clusters.
 	DefaultKubernetes = "1.37.1"
@@ -249,4 +253,24 @@ func nodeRecipes() []recipe {
 	coredns := installed("coredns", "github.com/coredns/coredns", CoreDNSVersion, ".")
 	coredns.space = space{programs: 160, packages: 1700, modules: 900}
 	return []recipe{containerd, runc, cni, coredns, pause(), nonewprivs()}
+}
+
+// sidecars call a storage driver for a cluster.
+func sidecars() []recipe {
+	sidecar := func(program, module, version string) recipe {
+		return recipe{
+			name:     program + "-" + version,
+			files:    []string{program},
+			packages: []string{module + "/cmd/" + program},
+			module:   module + "@" + version,
+			ldflags:  "-X main.version=" + version,
+			space:    space{programs: 60, packages: 500, modules: 300},
+		}
+	}
+	const at = "github.com/kubernetes-csi/"
+	return []recipe{
+		sidecar("csi-provisioner", at+"external-provisioner/v6", provisionerVersion),
+		sidecar("csi-attacher", at+"external-attacher/v4", attacherVersion),
+		sidecar("csi-resizer", at+"external-resizer/v2", resizerVersion),
+	}
 }

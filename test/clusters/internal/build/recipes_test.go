@@ -45,12 +45,14 @@ func TestRecipesMakeAll(t *testing.T) {
 		t.Skip("real nodes need Linux")
 	}
 	var got []string
-	for _, r := range append(nodeRecipes(), kubernetes("1.37.1"), kubernetesTests("1.37.1"), etcd(), kwok()) {
+	for _, r := range slices.Concat(nodeRecipes(), sidecars(),
+		[]recipe{kubernetes("1.37.1"), kubernetesTests("1.37.1"), etcd(), kwok()}) {
 		got = append(got, r.names()...)
 	}
 	slices.Sort(got)
 	want := []string{
-		"agnhost", "bridge", "containerd", "containerd-shim-runc-v2", "coredns", "ctr", TestProgram, "etcd", TestRunner, "host-local", ImageNames,
+		"agnhost", "bridge", "containerd", "containerd-shim-runc-v2", "coredns",
+		"csi-attacher", "csi-provisioner", "csi-resizer", "ctr", TestProgram, "etcd", TestRunner, "host-local", ImageNames,
 		"kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet", "kubernetes", "kwok",
 		LocalhostCert, LocalhostKey, "loopback", "nnp", "pause", "portmap", "runc",
 	}

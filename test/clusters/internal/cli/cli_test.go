@@ -29,6 +29,7 @@ func TestMistakes(t *testing.T) {
 		"NotAVersion":      {"a word is no version", []string{"up", "--remote-version", "latest"}, "latest"},
 		"NoRemoteNode":     {"nothing could run", []string{"up", "--remote-nodes", "0"}, "1 to 100"},
 		"TooManyNodes":     {"addresses end", []string{"up", "--simulated=true", "--local-nodes", "100000"}, "0 to 5000"},
+		"SimulatedVolumes": {"nothing mounts them", []string{"up", "--simulated=true", "--csi"}, "--csi"},
 		"OnePortTwice":     {"two servers, two ports", []string{"up", "--local-port", "7000", "--remote-port", "7000"}, "both 7000"},
 		"PortTooBig":       {"there is none", []string{"up", "--local-port", "70000"}, "0 to 65535"},
 		"LinkNothing":      {"it would do nothing", []string{"link"}, "one of"},

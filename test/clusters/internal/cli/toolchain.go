@@ -37,6 +37,11 @@ func (t *toolchain) Programs(ctx context.Context, version string, simulated bool
 	return t.builder.Programs(ctx, version, simulated)
 }
 
+// Sidecars implements lab.Toolchain.
+func (t *toolchain) Sidecars(ctx context.Context) (map[string]string, error) {
+	return t.builder.Sidecars(ctx)
+}
+
 // Images implements lab.Toolchain.
 func (t *toolchain) Images(ctx context.Context, programs map[string]string) (lab.Images, error) {
 	cache, err := build.DefaultCache()

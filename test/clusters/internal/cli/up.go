@@ -49,6 +49,7 @@ func (a *app) up() *cobra.Command {
 	flags.IntVar(&plan.LocalPort, "local-port", 0, "`port` of the local API server on 127.0.0.1; 0 picks a free one")
 	flags.IntVar(&plan.RemotePort, "remote-port", 0, "`port` of the remote API server on 127.0.0.1; 0 picks a free one")
 	flags.BoolVar(&plan.Audit, "audit", false, "log who writes what, in DIR/logs/local-audit.log and remote-audit.log")
+	flags.BoolVar(&plan.CSI, "csi", false, "serve volumes in the remote cluster, with the storage classes csi, csi-immediate and csi-anywhere")
 	flags.BoolVar(&plan.Simulated, "simulated", !lab.Possible(), "simulate the nodes with kwok: containers do not really run")
 	return cmd
 }
@@ -85,6 +86,9 @@ func choose(cmd *cobra.Command, l *lab.Lab, plan lab.Plan, version string) (lab.
 		if !given("audit") {
 			plan.Audit = state.Plan.Audit
 		}
+		if !given("csi") {
+			plan.CSI = state.Plan.CSI
+		}
 	}
 	return plan, check(plan)
 }
@@ -103,6 +107,8 @@ func check(plan lab.Plan) error {
 	switch {
 	case !plan.Simulated && !lab.Possible():
 		return usageError{errors.New("real nodes need root on Linux: run as root, or remove --simulated=false")}
+	case plan.Simulated && plan.CSI:
+		return usageError{errors.New("--csi: simulated nodes mount no volumes: remove --csi, or run as root on Linux")}
 	case plan.LocalNodes < 0 || plan.LocalNodes > limit:
 		return usageError{fmt.Errorf("--local-nodes %d: give a number from 0 to %d", plan.LocalNodes, limit)}
 	case plan.RemoteNodes < 1 || plan.RemoteNodes > limit:

@@ -28,6 +28,8 @@ type Cluster struct {
 	RuntimeDirs []string
 	// Simulated means that the nodes are kwok's and everything is on loopback.
 	Simulated bool
+	// Driver is the program with the storage driver; empty for none.
+	Driver string
 	// AuditLog is the file in which the API server logs who writes what; empty for none.
 	AuditLog string
 	// Enter is where the control plane runs.

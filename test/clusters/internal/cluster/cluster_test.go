@@ -178,6 +178,31 @@ func TestManifests(t *testing.T) {
 	}
 }
 
+// The storage driver of a node shares the mounts of its kubelet, and its classes are
+// there only if it is.
+func TestStorage(t *testing.T) {
+	c := sample(t, "remote", 1)
+	c.Driver = "/programs/clusters"
+	data, err := c.Manifests()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := kinds(t, data)
+	if diff := cmp.Diff([]string{"CSIDriver", "StorageClass", "StorageClass", "StorageClass"}, found[len(found)-4:]); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff(c.Kubelet(c.Nodes[0], 42).Enter, c.CSINode(c.Nodes[0], 42).Enter); diff != "" {
+		t.Errorf("-kubelet +driver:\n%s", diff)
+	}
+	names := map[string]bool{}
+	for _, spec := range append(c.CSIController(), c.CSINode(c.Nodes[0], 42)) {
+		if spec.Path == "" || names[spec.Name] {
+			t.Errorf("%s has the program %q, or a name that another one has", spec.Name, spec.Path)
+		}
+		names[spec.Name] = true
+	}
+}
+
 func kinds(t *testing.T, data []byte) []string {
 	t.Helper()
 	var found []string

@@ -14,7 +14,8 @@ var manifests string
 var auditPolicy []byte
 
 // Manifests returns, as YAML documents, the objects that make the cluster
-// usable: rights for the API server at kubelets, and DNS where a node can run it.
+// usable: rights for the API server at kubelets, DNS where a node can run it, and
+// the classes of the storage driver where there is one.
 func (c Cluster) Manifests() ([]byte, error) {
 	parsed, err := template.New("manifests").Parse(manifests)
 	if err != nil {
@@ -32,5 +33,6 @@ func (c Cluster) Manifests() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("render manifests: %w", err)
 	}
-	return out.Bytes(), nil
+	storage, err := c.csiManifests()
+	return append(out.Bytes(), storage...), err
 }

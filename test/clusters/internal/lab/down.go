@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/cluster"
+	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/csi"
 	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/netns"
 )
 
@@ -62,6 +64,9 @@ func (l *Lab) remove(ctx context.Context) error {
 		if err := netns.Delete(l.id + "-"); err != nil {
 			return err
 		}
+	}
+	if err := csi.Release(cluster.Cluster{Dir: l.path(Remote)}.VolumesDir()); err != nil {
+		return fmt.Errorf("free loop devices: %w", err)
 	}
 	l.env.Report("removing files")
 	for _, entry := range entries {

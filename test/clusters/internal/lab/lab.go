@@ -48,6 +48,8 @@ type Toolchain interface {
 	// Programs returns the files of all programs of a Kubernetes version by
 	// name. An unknown version is a Mistake.
 	Programs(ctx context.Context, version string, simulated bool) (map[string]string, error)
+	// Sidecars returns, as Programs does, the programs beside a storage driver.
+	Sidecars(ctx context.Context) (map[string]string, error)
 	// Images returns the image archives that every node gets, made of programs.
 	Images(ctx context.Context, programs map[string]string) (Images, error)
 }

@@ -145,5 +145,5 @@ func (l *Lab) components(c cluster.Cluster) []string {
 	for _, node := range c.Nodes {
 		names = append(names, node.Component("containerd"), node.Component("kubelet"))
 	}
-	return names
+	return append(names, storageComponents(c)...)
 }

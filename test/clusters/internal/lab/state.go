@@ -29,6 +29,8 @@ type Plan struct {
 	RemotePort int `json:"remotePort"`
 	// Audit is whether the API servers log who writes what.
 	Audit bool `json:"audit"`
+	// CSI is whether the remote cluster has a storage driver.
+	CSI bool `json:"csi"`
 }
 
 func (p Plan) version(name string) string {
@@ -240,6 +242,9 @@ func (l *Lab) cluster(state State, name string) (cluster.Cluster, error) {
 	}
 	if c.Simulated {
 		return c, nil
+	}
+	if state.Plan.CSI && name == Remote {
+		c.Driver = l.env.Self
 	}
 	c.Net.Address = address(name, apiHost)
 	c.Net.Extra = []string{address(Local, linkHost).String()}

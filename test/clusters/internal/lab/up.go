@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -136,6 +137,9 @@ func (p Plan) String() string {
 	if p.Audit {
 		text += ", audited"
 	}
+	if p.CSI {
+		text += ", with a storage driver"
+	}
 	if p.Simulated {
 		text += " (" + SimulatedNotice + ")"
 	}
@@ -152,6 +156,13 @@ func (l *Lab) equip(ctx context.Context, state *State) error {
 	}
 	if state.Plan.Simulated {
 		return nil
+	}
+	if state.Plan.CSI {
+		sidecars, err := l.env.Toolchain.Sidecars(ctx)
+		if err != nil {
+			return fmt.Errorf("get the programs beside the storage driver: %w", err)
+		}
+		maps.Copy(state.Clusters[Remote].Programs, sidecars)
 	}
 	images, err := l.env.Toolchain.Images(ctx, state.Clusters[Remote].Programs)
 	if err != nil {
@@ -269,7 +280,10 @@ func (l *Lab) raise(ctx context.Context, state State, c cluster.Cluster) error {
 	if err := errors.Join(err, nodesErr); err != nil {
 		return err
 	}
-	return l.startNodes(ctx, state, c)
+	if err := l.startNodes(ctx, state, c); err != nil {
+		return err
+	}
+	return l.startStorage(ctx, c)
 }
 
 func (l *Lab) startControllers(ctx context.Context, c cluster.Cluster) error {
