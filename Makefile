@@ -138,10 +138,10 @@ network-tools: ## Install dig and nc for Kubernetes' DNS and UDP tests, if missi
 	  tools/install-packages "Kubernetes' tests of DNS and UDP need dig and OpenBSD's nc" bind9-dnsutils netcat-openbsd
 
 .PHONY: conformance
-conformance: akd clusters network-tools ## Run Kubernetes' tests through AK, and directly if they fail: SUITE=node|slice|full FOCUS= SKIP= PROCS= REPEAT= BOTH=1 RESUME=1
+conformance: akd clusters network-tools ## Run Kubernetes' tests through AK, and directly if they fail: SUITE=node|slice|full|storage FOCUS= SKIP= PROCS= REPEAT= BOTH=1 DIRECT=1 RESUME=1
 	go build -o bin/conformance ./test/conformance
 	bin/conformance $(if $(SUITE),--suite $(SUITE)) $(if $(FOCUS),--focus '$(FOCUS)') $(if $(SKIP),--skip '$(SKIP)') \
-	  $(if $(PROCS),--procs $(PROCS)) $(if $(REPEAT),--repeat $(REPEAT)) $(if $(BOTH),--both) $(if $(RESUME),--resume)
+	  $(if $(PROCS),--procs $(PROCS)) $(if $(REPEAT),--repeat $(REPEAT)) $(if $(BOTH),--both) $(if $(DIRECT),--direct) $(if $(RESUME),--resume)
 
 .PHONY: skew
 skew: build akd-race ## Run a short end-to-end test between different Kubernetes versions: SKEW=all for every pair

@@ -12,12 +12,13 @@ const (
 	excepted      verdict = "failed only through AK, as exceptions.yaml says"
 	failedDirect  verdict = "failed only directly"
 	failedBoth    verdict = "failed both"
+	onlyDirect    verdict = "tried directly only"
 	notRun        verdict = "skipped itself, or has not run"
 )
 
 // verdicts are all of them, in the order of the reports.
 func verdicts() []verdict {
-	return []verdict{passedBoth, passedThrough, failedThrough, excepted, failedDirect, failedBoth, notRun}
+	return []verdict{passedBoth, passedThrough, failedThrough, excepted, failedDirect, failedBoth, onlyDirect, notRun}
 }
 
 // row is one spec in the table.
@@ -82,8 +83,10 @@ func judge(direct, through state) verdict {
 	switch {
 	case direct == "" && through == passed:
 		return passedThrough
-	case direct == "" || through == "":
+	case direct == "":
 		return notRun
+	case through == "":
+		return onlyDirect
 	case direct == passed && through == passed:
 		return passedBoth
 	case direct == passed:

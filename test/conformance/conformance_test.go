@@ -63,6 +63,19 @@ func TestChoose(t *testing.T) {
 			specs:    []spec{node, inSig("sig-node", lease)},
 			together: []string{"[sig-node] " + lease},
 		},
+		"Storage": {
+			reason: "specs of any driver, and those that use claims; not those that stop a kubelet or need a feature that is off",
+			suite:  selection{suite: suiteStorage},
+			specs: []spec{
+				inSig("sig-storage", "External Storage [Driver: csi] a", "Slow"),
+				inSig("sig-storage", "External Storage [Driver: csi] b", "Disruptive"),
+				inSig("sig-storage", "External Storage [Driver: csi] c", "Feature:Windows"), inSig("sig-storage", "PVC Protection d"),
+				inSig("sig-storage", "CSI Volumes e"), inSig("sig-apps", "StatefulSet f"), inSig("sig-apps", "Job"),
+			},
+			together: []string{
+				"[sig-apps] StatefulSet f", "[sig-storage] External Storage [Driver: csi] a", "[sig-storage] PVC Protection d",
+			},
+		},
 		"Focus": {
 			reason:   "expressions narrow the suite",
 			suite:    selection{suite: suiteAny, focus: regexp.MustCompile("[ab]$"), skip: regexp.MustCompile("b")},
@@ -155,7 +168,7 @@ func TestCompare(t *testing.T) {
 		"EnvironmentSkips": {reason: "the same", direct: states{skipped}, through: states{skipped}, want: notRun},
 		"Direct":           {reason: "worth a look as well", direct: states{failed}, through: states{passed}, want: failedDirect},
 		"Quick":            {reason: "a pass through AK needs no comparison", through: states{passed}, want: passedThrough},
-		"Interrupted":      {reason: "half a comparison is none", direct: states{passed}, want: notRun},
+		"Interrupted":      {reason: "half a comparison is none", direct: states{passed}, want: onlyDirect},
 		"Second": {
 			reason: "the second attempt counts",
 			direct: states{passed, passed}, through: states{failed, passed},

@@ -40,7 +40,11 @@ func start(ctx context.Context, o *options, progress io.Writer) (_ *environment,
 			err = errors.Join(err, env.stop(context.WithoutCancel(ctx)))
 		}
 	}()
-	if _, err := env.command(ctx, "up"); err != nil {
+	up := []string{"up"}
+	if o.suite == suiteStorage {
+		up = append(up, "--csi")
+	}
+	if _, err := env.command(ctx, up...); err != nil {
 		return nil, err
 	}
 	status, err := env.status(ctx)
@@ -65,6 +69,14 @@ func start(ctx context.Context, o *options, progress io.Writer) (_ *environment,
 		if err := env.addServiceRange(ctx, local.Services); err != nil {
 			return nil, err
 		}
+	}
+	if o.suite == suiteStorage {
+		if err := env.offerStorage(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if o.direct {
+		return env, nil
 	}
 	if err := env.startAKD(ctx, status.AKDAddress); err != nil {
 		return nil, err
@@ -136,11 +148,19 @@ func (env *environment) startAKD(ctx context.Context, address string) error {
 	if err != nil {
 		return fmt.Errorf("akd's log: %w", err)
 	}
-	cmd := exec.Command(env.clusters, "--dir", env.dir, "exec", "local", "--", program, //nolint:noctx // a signal stops it, not a context
+	args := []string{"--dir", env.dir, "exec", "local", "--", program,
 		"--node-name", node, "--pod-security", "privileged", "--services", env.services,
 		"--local-kubeconfig", filepath.Join(env.dir, "akd-local.kubeconfig"),
 		"--remote-kubeconfig", filepath.Join(env.dir, "akd-remote.kubeconfig"),
-		"--node-address", address, "--kubelet-api-address", address)
+		"--node-address", address, "--kubelet-api-address", address}
+	if env.suite == suiteStorage {
+		file, err := env.storageFile("akd.yaml")
+		if err != nil {
+			return err
+		}
+		args = append(args, "--config", file)
+	}
+	cmd := exec.Command(env.clusters, args...) //nolint:noctx // a signal stops it, not a context
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start akd: %w", err)
@@ -197,7 +217,11 @@ func (env *environment) tests(ctx context.Context) (tests, error) {
 			files[name] = file
 		}
 	}
-	return tests{program: files["e2e.test"], runner: files["ginkgo"], kubectl: files["kubectl"]}, nil
+	found := tests{program: files["e2e.test"], runner: files["ginkgo"], kubectl: files["kubectl"]}
+	if env.suite == suiteStorage {
+		found.driver, err = env.storageFile("driver.yaml")
+	}
+	return found, err
 }
 
 // kubeconfig is that of the API server that a side's specs use.

@@ -53,12 +53,22 @@ type tests struct {
 	program string // e2e.test
 	runner  string // ginkgo
 	kubectl string
+	driver  string // the file that describes a storage driver; empty for none
+}
+
+// flags are those that decide which specs the program has.
+func (t tests) flags() []string {
+	if t.driver == "" {
+		return nil
+	}
+	return []string{"--storage.testdriver=" + t.driver}
 }
 
 // all lists the specs that the program has, without running any.
 func (t tests) all(ctx context.Context, folder string) ([]spec, error) {
 	report := filepath.Join(folder, "specs.json")
-	cmd := exec.CommandContext(ctx, t.program, "--ginkgo.dry-run", "--ginkgo.json-report="+report, "--ginkgo.silence-skips")
+	args := append([]string{"--ginkgo.dry-run", "--ginkgo.json-report=" + report, "--ginkgo.silence-skips"}, t.flags()...)
+	cmd := exec.CommandContext(ctx, t.program, args...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("list specs: %w: %s", err, lastLines(string(out)))
 	}
@@ -86,14 +96,15 @@ func (t tests) run(ctx context.Context, p pass) ([]result, error) {
 		return nil, fmt.Errorf("run %s: %w", p.name, err)
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.CommandContext(ctx, t.runner,
-		"--procs="+strconv.Itoa(p.procs), "--no-color", "--timeout=24h", "--silence-skips",
-		"--output-dir="+p.folder, "--json-report="+report, "--focus="+exactly(p.specs), t.program, "--",
-		"--kubeconfig="+p.kubeconfig, "--kubectl-path="+t.kubectl, "--provider=skeleton",
+	args := append([]string{
+		"--procs=" + strconv.Itoa(p.procs), "--no-color", "--timeout=24h", "--silence-skips",
+		"--output-dir=" + p.folder, "--json-report=" + report, "--focus=" + exactly(p.specs), t.program, "--",
+		"--kubeconfig=" + p.kubeconfig, "--kubectl-path=" + t.kubectl, "--provider=skeleton",
 		// One node has a taint that repels ordinary pods: do not wait for it.
 		"--allowed-not-ready-nodes=-1", "--system-pods-startup-timeout=1s",
 		"--disable-log-dump", "--report-complete-ginkgo=false",
-	)
+	}, t.flags()...)
+	cmd := exec.CommandContext(ctx, t.runner, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	// Interrupted specs clean up after themselves. Ginkgo expects a terminal to
 	// signal its processes as well: they are in its process group.

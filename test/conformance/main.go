@@ -54,6 +54,7 @@ type options struct {
 	repeat int  // how often each spec runs
 	resume bool // keep the results of an earlier run
 	both   bool // run directly also the specs that pass through AK
+	direct bool // run directly only
 	keep   bool // leave the clusters running
 }
 
@@ -94,7 +95,8 @@ func command() *cobra.Command {
 	flags.StringVar(&o.out, "out", "dist/conformance", "folder of results and reports")
 	flags.StringVar(&o.services, "services", "mirror", "akd's --services: mirror or none")
 	flags.StringVar(&o.suite, "suite", suiteNode,
-		"specs to choose from: node (what a kubelet does), slice (a selection), full (all of Conformance) or any (the default with --focus)")
+		"specs to choose from: node (what a kubelet does), slice (a selection), full (all of Conformance), storage (volumes and claims) "+
+			"or any (the default with --focus)")
 	flags.StringVar(&focus, "focus", "", "regular expression of the specs to run")
 	flags.StringVar(&skip, "skip", "", "regular expression of the specs to skip")
 	flags.IntVar(&o.procs, "procs", 32, "number of specs that run at the same time")
@@ -102,6 +104,7 @@ func command() *cobra.Command {
 	flags.IntVar(&o.repeat, "repeat", 1, "number of times that each spec runs; it has to pass every time")
 	flags.BoolVar(&o.resume, "resume", false, "continue an earlier run: keep its results for the same Kubernetes and akd")
 	flags.BoolVar(&o.both, "both", false, "run directly also the specs that pass through AK, as --repeat does")
+	flags.BoolVar(&o.direct, "direct", false, "run directly only, to see what the clusters can, without AK")
 	flags.BoolVar(&o.keep, "keep", false, "leave the clusters running")
 	flags.StringVar(&page, "write-page", "", "write the page of the manual to this `file`, and run nothing")
 	return root

@@ -58,7 +58,7 @@ func junit(rows []row) ([]byte, error) {
 		case passedBoth, passedThrough, failedDirect:
 		case failedThrough:
 			one.Failure = &message{rows[i].Through.Message}
-		case excepted, failedBoth, notRun:
+		case excepted, failedBoth, onlyDirect, notRun:
 			one.Skipped = &message{string(rows[i].Verdict)}
 		}
 		suite.Cases = append(suite.Cases, one)
@@ -78,7 +78,7 @@ func markdown(rows []row) string {
 		fmt.Fprintf(&b, "| %s | %d |\n", v, counts[v])
 	}
 	for _, v := range verdicts() {
-		if counts[v] == 0 || v == passedBoth || v == passedThrough {
+		if counts[v] == 0 || v == passedBoth || v == passedThrough || v == onlyDirect {
 			continue
 		}
 		fmt.Fprintf(&b, "\n## %s\n\n", strings.ToUpper(string(v[:1]))+string(v[1:]))

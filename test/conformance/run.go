@@ -98,6 +98,9 @@ func (c *conformance) runAll(ctx context.Context) ([]string, error) {
 // compareBatch runs a batch through AK, and directly what did not pass there; with
 // --both or --repeat, all of it both ways.
 func (c *conformance) compareBatch(ctx context.Context, batch []string, procs int) error {
+	if c.direct {
+		return c.pass(ctx, direct, c.results.missing(direct, batch, 1), procs)
+	}
 	if !c.both && c.repeat == 1 {
 		if err := c.pass(ctx, through, c.results.missing(through, batch, 1), procs); err != nil {
 			return err

@@ -14,7 +14,9 @@ const (
 	suiteFull = "full"
 	// suiteSlice takes a few minutes, and is part of make test.
 	suiteSlice = "slice"
-	suiteAny   = "any"
+	// suiteStorage is what Kubernetes tests of any driver, and of claims.
+	suiteStorage = "storage"
+	suiteAny     = "any"
 )
 
 //go:embed slice.txt
@@ -34,7 +36,7 @@ type selection struct {
 
 // check returns an error if there is no such suite.
 func (s selection) check() error {
-	if suites := []string{suiteNode, suiteSlice, suiteFull, suiteAny}; !slices.Contains(suites, s.suite) {
+	if suites := []string{suiteNode, suiteSlice, suiteFull, suiteStorage, suiteAny}; !slices.Contains(suites, s.suite) {
 		return fmt.Errorf("unknown suite %q: choose one of %s", s.suite, strings.Join(suites, ", "))
 	}
 	return nil
@@ -61,6 +63,11 @@ func (s selection) choose(specs []spec) (together, alone []string) {
 // storage are the volumes of sig-storage that a kubelet makes on its own.
 var storage = regexp.MustCompile(`\[sig-storage\] (ConfigMap|Secrets|Projected|Downward API|EmptyDir)`)
 
+// claims are the specs beside those of a driver that use claims, most of them of the
+// default class.
+var claims = regexp.MustCompile(`External Storage \[Driver: |^\[sig-apps\] StatefulSet |` +
+	`^\[sig-storage\] (Dynamic Provisioning|PVC Protection|PersistentVolumes .*\[Conformance\])`)
+
 // inSuite reports whether the spec is in the suite. The label Feature also marks
 // specs that need a feature gate which is off by default.
 func (s selection) inSuite(spec *spec) bool {
@@ -73,6 +80,8 @@ func (s selection) inSuite(spec *spec) bool {
 		return conformance
 	case suiteSlice:
 		return inSlice(name)
+	case suiteStorage:
+		return claims.MatchString(name) && !slices.ContainsFunc([]string{"Disruptive", "Flaky", "Feature"}, spec.has)
 	case suiteNode:
 		if slices.ContainsFunc([]string{"Serial", "Slow", "Disruptive", "Flaky", "Feature"}, spec.has) {
 			return false
