@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -59,7 +60,7 @@ func status(t *testing.T, dir string) lab.Status {
 func needRealClusters(t *testing.T) {
 	t.Helper()
 	if os.Getenv("CLUSTERS_REAL") == "" {
-		t.Skip("set CLUSTERS_REAL=1 to start real clusters; it takes two minutes")
+		t.Skip("set CLUSTERS_REAL=1 to start real clusters; it takes minutes")
 	}
 	if !lab.Possible() {
 		t.Skip("real nodes need root on Linux")
@@ -166,6 +167,89 @@ func checkNoTrace(t *testing.T, dir, namespace string) {
 		if err == nil && strings.Contains(string(command), dir) {
 			t.Errorf("left running: %s", strings.ReplaceAll(string(command), "\x00", " "))
 		}
+	}
+}
+
+// starts writes a line into a volume at each start of its pod.
+const starts = `
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      topologySpreadConstraints:
+      - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: db}}}
+      containers:
+      - name: db
+        image: busybox:1.36
+        imagePullPolicy: Never
+        command: [sh, -c, 'echo $HOSTNAME started >> /data/log; sleep 3600']
+        volumeMounts: [{name: data, mountPath: /data}]
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
+`
+
+// Volumes of the default class outlive their pods, on each node, and end with their claims.
+// All of their files are in the run folder.
+func TestVolumes(t *testing.T) {
+	needRealClusters(t)
+	dir := filepath.Join(t.TempDir(), "run")
+	t.Cleanup(func() { _ = clusters(context.Background(), dir, "down").Run() })
+	run(t, dir, "up", "--local-nodes", "0", "--remote-nodes", "2", "--local-path")
+	namespace := filepath.Base(status(t, dir).Clusters["local"].NetworkNamespace)
+	manifest := filepath.Join(t.TempDir(), "starts.yaml")
+	if err := os.WriteFile(manifest, []byte(starts), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kubectl(t, dir, "apply", "-f", manifest)
+	kubectl(t, dir, "rollout", "status", "statefulset/db", "--timeout=3m")
+	kubectl(t, dir, "delete", "pods", "-l", "app=db")
+	kubectl(t, dir, "rollout", "status", "statefulset/db", "--timeout=3m")
+	nodes := strings.Fields(kubectl(t, dir, "get", "pods", "-o", "jsonpath={.items[*].spec.nodeName}"))
+	if slices.Sort(nodes); !slices.Equal(nodes, []string{"remote-1", "remote-2"}) {
+		t.Errorf("the pods are on %q, want one on each node", nodes)
+	}
+	for _, pod := range []string{"db-0", "db-1"} {
+		if got, want := kubectl(t, dir, "exec", pod, "--", "cat", "/data/log"), strings.Repeat(pod+" started\n", 2); got != want {
+			t.Errorf("the volume of %s contains %q, want %q", pod, got, want)
+		}
+	}
+	wantVolumes(t, dir, 2)
+	kubectl(t, dir, "delete", "statefulset,persistentvolumeclaims", "--all", "--timeout=3m")
+	kubectl(t, dir, "wait", "--for=delete", "persistentvolumes", "--all", "--timeout=3m")
+	wantVolumes(t, dir, 0)
+
+	run(t, dir, "down")
+	checkNoTrace(t, dir, namespace)
+	if _, err := os.Stat("/var/lib/local-path"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a folder of the machine itself: %v", err)
+	}
+}
+
+// kubectl calls that of the remote cluster.
+func kubectl(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	cmd := clusters(t.Context(), dir, "kubectl")
+	cmd.Args = append([]string{cmd.Args[0], "kubectl", "--dir", dir, "remote"}, args...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// wantVolumes checks how many folders the remote nodes have for volumes.
+func wantVolumes(t *testing.T, dir string, want int) {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, "remote", "nodes", "*", "local-path", "*"))
+	if err != nil || len(found) != want {
+		t.Errorf("folders %v (%v), want %d", found, err, want)
 	}
 }
 

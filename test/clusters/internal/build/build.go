@@ -79,6 +79,13 @@ func (b *Builder) Tests(ctx context.Context, version string) (map[string]string,
 	return b.ensure(ctx, []recipe{kubernetes(version), kubernetesTests(version)})
 }
 
+// LocalPath returns, as Programs does, the file of rancher/local-path-provisioner.
+func (b *Builder) LocalPath(ctx context.Context) (string, error) {
+	r := localPath()
+	files, err := b.ensure(ctx, []recipe{r})
+	return files[r.files[0]], err
+}
+
 func (b *Builder) ensure(ctx context.Context, recipes []recipe) (map[string]string, error) {
 	cache, err := b.cache()
 	if err != nil {

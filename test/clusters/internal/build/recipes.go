@@ -25,6 +25,8 @@ const (
 	CNIVersion = "v1.9.1"
 	// CoreDNSVersion is https://github.com/coredns/coredns/releases.
 	CoreDNSVersion = "v1.14.7"
+	// LocalPathVersion is https://github.com/rancher/local-path-provisioner/releases.
+	LocalPathVersion = "v0.0.30"
 	// KwokVersion is https://github.com/kubernetes-sigs/kwok/releases.
 	KwokVersion = "v0.7.0"
 	// The Kubernetes CSI project's own, https://kubernetes-csi.github.io/docs/sidecar-containers.html.
@@ -231,6 +233,18 @@ func kwok() recipe {
 	r.ldflags = "-X sigs.k8s.io/kwok/pkg/consts.Version=" + KwokVersion
 	r.space = space{programs: 90, packages: 400, modules: 200}
 	return r
+}
+
+func localPath() recipe {
+	const module = "github.com/rancher/local-path-provisioner"
+	return recipe{
+		name:     "local-path-provisioner-" + LocalPathVersion,
+		files:    []string{"local-path-provisioner"},
+		packages: []string{module},
+		module:   module + "@" + LocalPathVersion,
+		ldflags:  "-X main.VERSION=" + LocalPathVersion,
+		space:    space{programs: 50, packages: 400, modules: 300},
+	}
 }
 
 // nodeRecipes build what a real node runs besides Kubernetes' own programs.

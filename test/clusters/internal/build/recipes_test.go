@@ -49,11 +49,13 @@ func TestRecipesMakeAll(t *testing.T) {
 		[]recipe{kubernetes("1.37.1"), kubernetesTests("1.37.1"), etcd(), kwok()}) {
 		got = append(got, r.names()...)
 	}
+	got = append(got, localPath().names()...)
 	slices.Sort(got)
 	want := []string{
 		"agnhost", "bridge", "containerd", "containerd-shim-runc-v2", "coredns",
 		"csi-attacher", "csi-provisioner", "csi-resizer", "ctr", TestProgram, "etcd", TestRunner, "host-local", ImageNames,
 		"kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet", "kubernetes", "kwok",
+		"local-path-provisioner",
 		LocalhostCert, LocalhostKey, "loopback", "nnp", "pause", "portmap", "runc",
 	}
 	slices.Sort(want)

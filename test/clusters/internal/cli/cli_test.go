@@ -32,6 +32,7 @@ func TestMistakes(t *testing.T) {
 		"SimulatedVolumes": {"nothing mounts them", []string{"up", "--simulated=true", "--csi"}, "--csi"},
 		"OnePortTwice":     {"two servers, two ports", []string{"up", "--local-port", "7000", "--remote-port", "7000"}, "both 7000"},
 		"PortTooBig":       {"there is none", []string{"up", "--local-port", "70000"}, "0 to 65535"},
+		"NoFolders":        {"kwok has no files", []string{"up", "--simulated=true", "--local-path"}, "--local-path needs real nodes"},
 		"LinkNothing":      {"it would do nothing", []string{"link"}, "one of"},
 		"LinkEverything":   {"which one?", []string{"link", "--cut", "--restore"}, "one of"},
 		"LinkBackInTime":   {"not possible yet", []string{"link", "--latency=-1s"}, "negative"},

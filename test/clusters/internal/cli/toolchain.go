@@ -60,3 +60,6 @@ func (t *toolchain) Images(ctx context.Context, programs map[string]string) (lab
 		Busybox:  images.BusyboxName,
 	}, nil
 }
+
+// LocalPath implements lab.Toolchain.
+func (t *toolchain) LocalPath(ctx context.Context) (string, error) { return t.builder.LocalPath(ctx) }

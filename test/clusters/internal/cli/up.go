@@ -21,7 +21,8 @@ func (a *app) up() *cobra.Command {
 		Short: "Bring both clusters up, or repair them, and wait until they are usable",
 		Example: `  clusters up
   clusters up --local-version 1.36.3 --remote-version 1.35.6
-  clusters up --remote-nodes 3`,
+  clusters up --remote-nodes 3
+  clusters up --local-path`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := a.lab()
 			if err != nil {
@@ -48,6 +49,7 @@ func (a *app) up() *cobra.Command {
 	flags.IntVar(&plan.RemoteNodes, "remote-nodes", 1, "nodes of the remote cluster")
 	flags.IntVar(&plan.LocalPort, "local-port", 0, "`port` of the local API server on 127.0.0.1; 0 picks a free one")
 	flags.IntVar(&plan.RemotePort, "remote-port", 0, "`port` of the remote API server on 127.0.0.1; 0 picks a free one")
+	flags.BoolVar(&plan.LocalPath, "local-path", false, "give the remote cluster a StorageClass standard, by rancher/local-path-provisioner")
 	flags.BoolVar(&plan.Audit, "audit", false, "log who writes what, in DIR/logs/local-audit.log and remote-audit.log")
 	flags.BoolVar(&plan.CSI, "csi", false, "serve volumes in the remote cluster, with the storage classes csi, csi-immediate and csi-anywhere")
 	flags.BoolVar(&plan.Simulated, "simulated", !lab.Possible(), "simulate the nodes with kwok: containers do not really run")
@@ -83,6 +85,9 @@ func choose(cmd *cobra.Command, l *lab.Lab, plan lab.Plan, version string) (lab.
 		if !given("simulated") {
 			plan.Simulated = state.Plan.Simulated
 		}
+		if !given("local-path") {
+			plan.LocalPath = state.Plan.LocalPath
+		}
 		if !given("audit") {
 			plan.Audit = state.Plan.Audit
 		}
@@ -117,6 +122,8 @@ func check(plan lab.Plan) error {
 		return usageError{fmt.Errorf("--local-port %d, --remote-port %d: give ports from 0 to 65535", plan.LocalPort, plan.RemotePort)}
 	case plan.LocalPort != 0 && plan.LocalPort == plan.RemotePort:
 		return usageError{fmt.Errorf("--local-port and --remote-port are both %d: give different ports", plan.LocalPort)}
+	case plan.LocalPath && plan.Simulated:
+		return usageError{errors.New("--local-path needs real nodes, which have the folders of volumes: remove it, or --simulated")}
 	}
 	return nil
 }

@@ -32,6 +32,8 @@ type Cluster struct {
 	Driver string
 	// AuditLog is the file in which the API server logs who writes what; empty for none.
 	AuditLog string
+	// LocalPath gives the cluster a StorageClass; see LocalPathProvisioner.
+	LocalPath bool
 	// Enter is where the control plane runs.
 	Enter process.Enter
 	// Cgroup is the run's control group name, without slash.
@@ -43,7 +45,7 @@ type Cluster struct {
 
 // Images are the references that the cluster's own pods use.
 type Images struct {
-	Pause, CoreDNS string
+	Pause, CoreDNS, Busybox string
 }
 
 // Network holds the addresses of a cluster.

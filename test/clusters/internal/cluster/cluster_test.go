@@ -31,7 +31,7 @@ func sample(t *testing.T, name string, nodes int) Cluster {
 		BinDir:      "/programs",
 		RuntimeDirs: []string{"/programs"},
 		Cgroup:      "ak-test",
-		Images:      Images{Pause: "pause:1", CoreDNS: "coredns:1"},
+		Images:      Images{Pause: "pause:1", CoreDNS: "coredns:1", Busybox: "busybox:1"},
 		Net: Network{
 			Address:  netip.MustParseAddr("172.18.2.1"),
 			Ports:    StandardPorts(),

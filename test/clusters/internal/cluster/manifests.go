@@ -17,7 +17,11 @@ var auditPolicy []byte
 // usable: rights for the API server at kubelets, DNS where a node can run it, and
 // the classes of the storage driver where there is one.
 func (c Cluster) Manifests() ([]byte, error) {
-	parsed, err := template.New("manifests").Parse(manifests)
+	text := manifests
+	if c.LocalPath {
+		text += localPathManifests
+	}
+	parsed, err := template.New("manifests").Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("parse manifests: %w", err)
 	}
@@ -29,6 +33,8 @@ func (c Cluster) Manifests() ([]byte, error) {
 		"DNSImage":      c.Images.CoreDNS,
 		"Infra":         InfraTaint,
 		"OnInfra":       c.Name == "local",
+		"LocalPathDir":  localPathDir,
+		"HelperImage":   c.Images.Busybox,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("render manifests: %w", err)

@@ -45,6 +45,7 @@ func (c Cluster) Containerd(node Node) process.Spec {
 		{Kind: process.Bind, Source: node.file("containerd"), Target: "/var/lib/containerd"},
 		{Kind: process.Bind, Source: node.file("kubelet"), Target: "/var/lib/kubelet"},
 		{Kind: process.Bind, Source: node.file("log"), Target: "/var/log"},
+		{Kind: process.Bind, Source: node.file("local-path"), Target: localPathDir},
 		// A missing image then fails at once: nothing listens there, and the
 		// name of no registry resolves.
 		{Kind: process.Content, Source: "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n", Target: "/etc/resolv.conf"},
@@ -136,7 +137,7 @@ func (c Cluster) WriteFiles() error {
 }
 
 func (c Cluster) writeNode(node Node) error {
-	for _, dir := range []string{"containerd/tmp", "kubelet", "log", "cni", "cni-state"} {
+	for _, dir := range []string{"containerd/tmp", "kubelet", "log", "local-path", "cni", "cni-state"} {
 		if err := os.MkdirAll(node.file(dir), 0o755); err != nil {
 			return err
 		}

@@ -34,6 +34,9 @@ func (c Cluster) issues() []issue {
 		{"etcd", "etcd-ca", certs.Leaf{User: "etcd", Hosts: []string{loopback}}},
 		{"etcd-client", "etcd-ca", certs.Leaf{User: "kube-apiserver"}},
 	}
+	if c.LocalPath {
+		list = append(list, issue{LocalPathProgram, "ca", certs.Leaf{User: LocalPathProgram}})
+	}
 	for _, node := range c.Nodes {
 		list = append(list,
 			issue{node.Name, "ca", certs.Leaf{User: "system:node:" + node.Name, Groups: []string{"system:nodes"}}},
@@ -113,6 +116,9 @@ func (c Cluster) writeKubeconfigs() error {
 		"controller-manager": c.file("controller-manager.kubeconfig"),
 		"scheduler":          c.file("scheduler.kubeconfig"),
 		"kube-proxy":         c.file("kube-proxy.kubeconfig"),
+	}
+	if c.LocalPath {
+		files[LocalPathProgram] = c.file(LocalPathProgram + ".kubeconfig")
 	}
 	for _, node := range c.Nodes {
 		files[node.Name] = filepath.Join(node.Dir, "kubelet.kubeconfig")

@@ -52,6 +52,8 @@ type Toolchain interface {
 	Sidecars(ctx context.Context) (map[string]string, error)
 	// Images returns the image archives that every node gets, made of programs.
 	Images(ctx context.Context, programs map[string]string) (Images, error)
+	// LocalPath returns the file of rancher/local-path-provisioner.
+	LocalPath(ctx context.Context) (string, error)
 }
 
 // Images are the archives for every node, and the names of images in them.

@@ -31,6 +31,8 @@ func (noTools) Programs(context.Context, string, bool) (map[string]string, error
 	return nil, errors.New("no tools here")
 }
 
+func (noTools) LocalPath(context.Context) (string, error) { return "", errors.New("no tools here") }
+
 func (noTools) Images(context.Context, map[string]string) (Images, error) {
 	return Images{}, errors.New("no images here")
 }

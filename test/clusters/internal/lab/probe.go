@@ -142,6 +142,9 @@ func (l *Lab) components(c cluster.Cluster) []string {
 	if len(c.Nodes) > 0 {
 		names = append(names, c.Component("kube-proxy"))
 	}
+	if c.LocalPath {
+		names = append(names, c.Component(cluster.LocalPathProgram))
+	}
 	for _, node := range c.Nodes {
 		names = append(names, node.Component("containerd"), node.Component("kubelet"))
 	}

@@ -27,6 +27,8 @@ type Plan struct {
 	// free one.
 	LocalPort  int `json:"localPort"`
 	RemotePort int `json:"remotePort"`
+	// LocalPath is whether the remote cluster has a StorageClass.
+	LocalPath bool `json:"localPath"`
 	// Audit is whether the API servers log who writes what.
 	Audit bool `json:"audit"`
 	// CSI is whether the remote cluster has a storage driver.
@@ -229,7 +231,8 @@ func (l *Lab) cluster(state State, name string) (cluster.Cluster, error) {
 		Tool:      func(program string) string { return site.Programs[program] },
 		Simulated: state.Plan.Simulated,
 		Cgroup:    l.id,
-		Images:    cluster.Images{Pause: state.Images.Pause, CoreDNS: state.Images.CoreDNS},
+		Images:    cluster.Images{Pause: state.Images.Pause, CoreDNS: state.Images.CoreDNS, Busybox: state.Images.Busybox},
+		LocalPath: state.Plan.LocalPath && name == Remote,
 		Net: cluster.Network{
 			Address:  netip.AddrFrom4([4]byte{127, 0, 0, 1}),
 			Ports:    site.Ports,

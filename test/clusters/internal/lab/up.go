@@ -143,6 +143,9 @@ func (p Plan) String() string {
 	if p.Simulated {
 		text += " (" + SimulatedNotice + ")"
 	}
+	if p.LocalPath {
+		text += ", with --local-path"
+	}
 	return text
 }
 
@@ -169,6 +172,14 @@ func (l *Lab) equip(ctx context.Context, state *State) error {
 		return fmt.Errorf("get images: %w", err)
 	}
 	state.Images = images
+	if !state.Plan.LocalPath {
+		return nil
+	}
+	program, err := l.env.Toolchain.LocalPath(ctx)
+	if err != nil {
+		return fmt.Errorf("get the provisioner of volumes: %w", err)
+	}
+	state.Clusters[Remote].Programs[cluster.LocalPathProgram] = program
 	return nil
 }
 
@@ -295,7 +306,10 @@ func (l *Lab) startControllers(ctx context.Context, c cluster.Cluster) error {
 			return err
 		}
 	}
-	return l.applyManifests(ctx, c)
+	if err := l.applyManifests(ctx, c); err != nil || !c.LocalPath {
+		return err
+	}
+	return l.ensure(c.LocalPathProvisioner())
 }
 
 // whole reports whether every program that was started still runs.
