@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M, keep bool) (code int, err error) {
-	shared, err = env.Up(cmp.Or(os.Getenv("E2E_CLUSTERS_DIR"), filepath.Join("..", "..", ".clusters-e2e")))
+	shared, err = env.Up(cmp.Or(os.Getenv("E2E_CLUSTERS_DIR"), filepath.Join("..", "..", ".clusters-e2e")), "--local-path")
 	if err != nil {
 		return 1, err
 	}

@@ -14,6 +14,8 @@
 //	             ├── StartAKD ────────────────► AKD     (a process in the local cluster's network)
 //	             ├── InstallTenant ───────────► Tenant  (a node's rights in the remote cluster)
 //	             ├── InstallNode ─────────────► Node    (a node's rights in both)
+//	             ├── StartStorage, … ─────────► a node with storage
+//	             ├── Claim ───────────────────► Claim, Volume (waits for what becomes of both)
 //	             ├── Administrator, … ────────► Caller  (of akd's kubelet API)
 //	             └── Pod ─────────────────────► Pod     (waits for what becomes of one pod)
 //
