@@ -17,7 +17,8 @@ const uid = "0e7d4c1a-5f6b-4c3d-9a8b-7c6d5e4f3a2b"
 
 const (
 	badClass      = "of the installed storage classes only"
-	badClaim      = "without the name of a volume, a selector, a source and other fields that it never sets"
+	badClaim      = "without the name of a volume, a selector and other fields that it never sets"
+	badClone      = "with the data of another claim of its own, or with none, only"
 	badAnnotation = "may annotate a claim with its local claim and volume only"
 	badOrigin     = "may label a claim with its origin only"
 	badChange     = "may change the size of claims, and nothing else of their specification"
@@ -65,19 +66,26 @@ func Claims() map[string]Attack[*corev1.PersistentVolumeClaim] {
 		"that selects a volume": func(s *corev1.PersistentVolumeClaimSpec) {
 			s.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"team": "victim"}}
 		},
-		"that selects any volume": func(s *corev1.PersistentVolumeClaimSpec) { s.Selector = &metav1.LabelSelector{} },
+		"that selects any volume":  func(s *corev1.PersistentVolumeClaimSpec) { s.Selector = &metav1.LabelSelector{} },
+		"of a class of attributes": func(s *corev1.PersistentVolumeClaimSpec) { s.VolumeAttributesClassName = new("gold") },
+	} {
+		all[name] = Attack[*corev1.PersistentVolumeClaim]{func(c *corev1.PersistentVolumeClaim) { change(&c.Spec) }, badClaim}
+	}
+	for name, change := range map[string]func(*corev1.PersistentVolumeClaimSpec){
 		"that copies a snapshot": func(s *corev1.PersistentVolumeClaimSpec) {
 			s.DataSource = &corev1.TypedLocalObjectReference{APIGroup: &snapshots, Kind: "VolumeSnapshot", Name: "mine"}
 		},
 		"that copies a claim": func(s *corev1.PersistentVolumeClaimSpec) {
-			s.DataSource = &corev1.TypedLocalObjectReference{APIGroup: &claims, Kind: "PersistentVolumeClaim", Name: "mine"}
+			s.DataSource = &corev1.TypedLocalObjectReference{APIGroup: &claims, Kind: "PersistentVolumeClaim", Name: "others"}
 		},
 		"that is filled by a populator": func(s *corev1.PersistentVolumeClaimSpec) {
 			s.DataSourceRef = &corev1.TypedObjectReference{APIGroup: new("example.com"), Kind: "Image", Name: "mine"}
 		},
-		"of a class of attributes": func(s *corev1.PersistentVolumeClaimSpec) { s.VolumeAttributesClassName = new("gold") },
+		"that copies a claim elsewhere": func(s *corev1.PersistentVolumeClaimSpec) {
+			s.DataSourceRef = &corev1.TypedObjectReference{Kind: "PersistentVolumeClaim", Name: "pvc-1", Namespace: new("victim")}
+		},
 	} {
-		all[name] = Attack[*corev1.PersistentVolumeClaim]{func(c *corev1.PersistentVolumeClaim) { change(&c.Spec) }, badClaim}
+		all[name] = Attack[*corev1.PersistentVolumeClaim]{func(c *corev1.PersistentVolumeClaim) { change(&c.Spec) }, badClone}
 	}
 	for key, value := range map[string]string{
 		"volume.beta.kubernetes.io/storage-class":       "fast",

@@ -44,6 +44,8 @@ func TestGoldensAreAccepted(t *testing.T) {
 		RuntimeClass:  "gvisor",
 		PriorityClass: "tenants",
 	}
+	storing := unplaced
+	storing.Node, storing.Storage = "goldens-storing", manifests.Storage{Enabled: true, Classes: []string{"standard"}}
 	choosing := unplaced
 	choosing.Node = "goldens-choosing"
 	choosing.Placement = manifests.Placement{
@@ -59,6 +61,7 @@ func TestGoldensAreAccepted(t *testing.T) {
 		"":                 e.InstallTenant(t, unplaced),
 		"RuntimeClassName": e.InstallTenant(t, placed),
 		"Placement":        e.InstallTenant(t, choosing),
+		"storage":          e.InstallTenant(t, storing),
 	}
 	for _, tn := range tenants {
 		namespace := env.RemoteNamespace(tn.Owner, goldens)

@@ -22,6 +22,7 @@ const node = "n1"
 // installation.
 func installed() manifests.Values {
 	values := manifests.Values{Node: node, PodSecurity: "privileged", Volumes: append(manifests.VolumeKinds(), "csi/csi.example.org")}
+	values.Storage = manifests.Storage{Enabled: true, Classes: []string{"standard"}}
 	values.Placement.DefaultPriorityClass = "tenants"
 	values.Placement.RuntimeScheduling = []nodev1.Scheduling{{NodeSelector: map[string]string{"pool": "tenants"}}}
 	values.Placement.NodeLabels = []string{corev1.LabelTopologyZone, "example.com/rack"}

@@ -49,6 +49,10 @@ func TestClaims(t *testing.T) {
 	protected := innocent.DeepCopy()
 	protected.Finalizers = []string{"kubernetes.io/pvc-protection"} // by admission
 	expect(t, s.do(t, request{user: account(thief), object: protected}), "")
+	clone := innocent.DeepCopy()
+	clone.Spec.DataSource = &corev1.TypedLocalObjectReference{Kind: "PersistentVolumeClaim", Name: "pvc-1"}
+	clone.Spec.DataSourceRef = &corev1.TypedObjectReference{Kind: "PersistentVolumeClaim", Name: "pvc-1"} // by the API server
+	expect(t, s.do(t, request{user: account(thief), object: clone}), "")
 	for name, attack := range attacks.Claims() {
 		t.Run("create "+name, func(t *testing.T) {
 			claim := innocent.DeepCopy()
