@@ -91,14 +91,7 @@ func Volumes(node, victim string) map[string]Attack[*corev1.PersistentVolume] {
 			func(v *corev1.PersistentVolume) { v.Spec.PersistentVolumeSource = source }, badNode,
 		}
 	}
-	secret := &corev1.SecretReference{Namespace: metav1.NamespaceSystem, Name: "any"}
-	for name, change := range map[string]func(*corev1.CSIPersistentVolumeSource){
-		"controllerPublishSecretRef": func(s *corev1.CSIPersistentVolumeSource) { s.ControllerPublishSecretRef = secret },
-		"nodeStageSecretRef":         func(s *corev1.CSIPersistentVolumeSource) { s.NodeStageSecretRef = secret },
-		"nodePublishSecretRef":       func(s *corev1.CSIPersistentVolumeSource) { s.NodePublishSecretRef = secret },
-		"controllerExpandSecretRef":  func(s *corev1.CSIPersistentVolumeSource) { s.ControllerExpandSecretRef = secret },
-		"nodeExpandSecretRef":        func(s *corev1.CSIPersistentVolumeSource) { s.NodeExpandSecretRef = secret },
-	} {
+	for name, change := range secretRefs() {
 		all["with "+name] = Attack[*corev1.PersistentVolume]{func(v *corev1.PersistentVolume) { change(v.Spec.CSI) }, badSecret}
 	}
 	for name, affinity := range volumeAffinities(node, victim) {
@@ -114,7 +107,6 @@ func Volumes(node, victim string) map[string]Attack[*corev1.PersistentVolume] {
 		"pv.kubernetes.io/bound-by-controller":                  "yes",
 		"pv.kubernetes.io/provisioned-by":                       "csi.example.com",
 		"volume.kubernetes.io/provisioner-deletion-secret-name": "any",
-		"volume.beta.kubernetes.io/mount-options":               "suid",
 		"volume.alpha.kubernetes.io/node-affinity":              "{}",
 		"pv.beta.kubernetes.io/gid":                             "0",
 		"pv.kubernetes.io/migrated-to":                          "csi.example.com",
@@ -127,6 +119,18 @@ func Volumes(node, victim string) map[string]Attack[*corev1.PersistentVolume] {
 		}
 	}
 	return all
+}
+
+// secretRefs open a Secret to the nodes of pods.
+func secretRefs() map[string]func(*corev1.CSIPersistentVolumeSource) {
+	secret := &corev1.SecretReference{Namespace: metav1.NamespaceSystem, Name: "any"}
+	return map[string]func(*corev1.CSIPersistentVolumeSource){
+		"controllerPublishSecretRef": func(s *corev1.CSIPersistentVolumeSource) { s.ControllerPublishSecretRef = secret },
+		"nodeStageSecretRef":         func(s *corev1.CSIPersistentVolumeSource) { s.NodeStageSecretRef = secret },
+		"nodePublishSecretRef":       func(s *corev1.CSIPersistentVolumeSource) { s.NodePublishSecretRef = secret },
+		"controllerExpandSecretRef":  func(s *corev1.CSIPersistentVolumeSource) { s.ControllerExpandSecretRef = secret },
+		"nodeExpandSecretRef":        func(s *corev1.CSIPersistentVolumeSource) { s.NodeExpandSecretRef = secret },
+	}
 }
 
 // volumesSources are root on the node that mounts them, or lead a node elsewhere.

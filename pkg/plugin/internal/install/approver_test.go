@@ -7,12 +7,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta/testrestmapper"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
+	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/kubernetes/scheme"
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
@@ -31,6 +34,18 @@ func TestApproverNeedsPolicies(t *testing.T) {
 	local.Mapper = testrestmapper.TestOnlyStaticRESTMapper(scheme.Scheme)
 	if err := checkLocalPolicies(local); err != nil {
 		t.Errorf("with policies: %v", err)
+	}
+}
+
+// A policy in the local cluster was the sign of an approver, until storage had some as well.
+func TestHasApprover(t *testing.T) {
+	i := &installer{options: &installOptions{nodeOptions: nodeOptions{node: "vk"}}}
+	for account, want := range map[string]bool{"vk.approver": true, "other.approver": false} {
+		i.both.Local = &kubeclient.Cluster{Side: kubeclient.Local, Client: fake.NewClientset(
+			&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: contract.SystemNamespace, Name: account}})}
+		if got, err := i.hasApprover(t.Context()); err != nil || got != want {
+			t.Errorf("with %s: %t (%v), want %t", account, got, err, want)
+		}
 	}
 }
 

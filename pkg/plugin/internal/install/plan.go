@@ -113,16 +113,22 @@ func planInstall(values manifests.Values, recorded map[kubeclient.Side][]schema.
 		plan.changes = append(plan.changes, step{name: "no approver of certificates", action: removeApprover, side: kubeclient.Local})
 	}
 	if chosen.wait && !chosen.dryRun {
-		plan.checks = []step{
-			{name: "akd runs", action: awaitAKD, side: host},
-			{name: "node is ready", action: awaitNode, side: kubeclient.Local},
-			{name: "probe pod runs", action: probeNode, side: kubeclient.Local},
-		}
-		if values.ApproveCertificates {
-			plan.checks = append(plan.checks, step{name: "approver runs", action: awaitApprover, side: kubeclient.Local})
-		}
+		plan.checks = planChecks(values, host)
 	}
 	return plan, nil
+}
+
+// planChecks are what shows that an installation works.
+func planChecks(values manifests.Values, host kubeclient.Side) []step {
+	checks := []step{
+		{name: "akd runs", action: awaitAKD, side: host},
+		{name: "node is ready", action: awaitNode, side: kubeclient.Local},
+		{name: "probe pod runs", action: probeNode, side: kubeclient.Local},
+	}
+	if values.ApproveCertificates {
+		checks = append(checks, step{name: "approver runs", action: awaitApprover, side: kubeclient.Local})
+	}
+	return checks
 }
 
 // withoutClasses takes out the StorageClasses, which are created and never changed.

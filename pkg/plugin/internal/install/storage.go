@@ -192,15 +192,15 @@ func (c *storageChoice) String() string {
 	default:
 		return "none: --storage=claims gives claims volumes in the remote cluster"
 	}
-	text := "claims of the remote classes " + strings.Join(c.classes, ", ")
+	texts := []string{"claims of the remote classes " + strings.Join(c.classes, ", ")}
 	for i := range c.create {
-		class := &c.create[i]
-		text += fmt.Sprintf("; new local class %s", class.Name)
-		if class.Default {
+		text := "new local class " + c.create[i].Name
+		if c.create[i].Default {
 			text += " (default)"
 		}
+		texts = append(texts, text)
 	}
-	return strings.Join(append([]string{text}, c.notes...), "; ")
+	return strings.Join(append(texts, c.notes...), "; ")
 }
 
 // chooseStorage decides which remote classes claims can have, and which local classes are
