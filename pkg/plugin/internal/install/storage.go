@@ -345,8 +345,11 @@ func (o *nodeOptions) discoverStorage(ctx context.Context, both kubeclient.Clust
 	}
 	requested := o.requestedStorage()
 	if requested == config.StorageNone {
+		if err := refuseVolumes(ctx, both, o.node); err != nil {
+			return "", err
+		}
 		found.storage.mode = requested
-		return found.storage.String(), refuseVolumes(ctx, both, o.node)
+		return found.storage.String(), nil
 	}
 	decides := storageFound{configured: configured}
 	if requested == "" && len(decides.configured) == 0 {

@@ -295,8 +295,8 @@ func TestDiscoverStorage(t *testing.T) {
 			found := discovered{policies: !tc.oldRemote}
 			says, err := o.discoverStorage(t.Context(), both, &found)
 			if tc.fails != "" {
-				if err == nil || !strings.Contains(err.Error(), tc.fails) || len(failure.Hints(err)) == 0 {
-					t.Errorf("%s: error %v, want one with %q and a hint", tc.reason, err, tc.fails)
+				if err == nil || !strings.Contains(err.Error(), tc.fails) || len(failure.Hints(err)) == 0 || says != "" {
+					t.Errorf("%s: %q, error %v, want one with %q and a hint", tc.reason, says, err, tc.fails)
 				}
 				return
 			}
