@@ -31,6 +31,10 @@ func (noTools) Programs(context.Context, string, bool) (map[string]string, error
 	return nil, errors.New("no tools here")
 }
 
+func (noTools) Sidecars(context.Context) (map[string]string, error) {
+	return nil, errors.New("no tools here")
+}
+
 func (noTools) LocalPath(context.Context) (string, error) { return "", errors.New("no tools here") }
 
 func (noTools) Images(context.Context, map[string]string) (Images, error) {
