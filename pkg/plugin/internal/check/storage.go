@@ -60,7 +60,8 @@ func storageDriver(ctx context.Context, s *Subject) Finding {
 	driver, err := s.Local.Client.StorageV1().CSIDrivers().Get(ctx, contract.StorageDriver, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return failed(s.installCommand(), "there is no CSIDriver %s: pods with volumes wait for an attachment that nobody makes", contract.StorageDriver)
+		return failed(s.installCommand(),
+			"there is no CSIDriver %s: pods with volumes wait for an attachment that nobody makes", contract.StorageDriver)
 	case err != nil:
 		return unknown(err)
 	case ptr.Deref(driver.Spec.AttachRequired, true):
@@ -194,7 +195,8 @@ func (s *Subject) volumes(ctx context.Context) ([]storage.Volume, *Finding) {
 		return nil, new(noStorage())
 	case !s.Node.Values.Storage.Enabled && s.Node.AKD != nil:
 		return nil, new(warning(s.installCommand("--storage=claims"),
-			"the node has volumes (%s), and akd is configured with storage.mode: none: pods that use them are refused", storage.Count(all, s.Node.Name)))
+			"the node has volumes (%s), and akd is configured with storage.mode: none: pods that use them are refused",
+			storage.Count(all, s.Node.Name)))
 	}
 	return all, nil
 }
