@@ -12,6 +12,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -39,8 +40,7 @@ func (c *fakeServer) report(out io.Writer) {
 func (c *fakeServer) lines() []string {
 	var lines []string
 	for _, kind := range []string{
-		"namespaces", "rolebindings", "pods", "configmaps", "secrets", "services", "endpointslices", "poddisruptionbudgets",
-		"persistentvolumeclaims",
+		"namespaces", "rolebindings", "pods", "configmaps", "secrets", "services", "endpointslices", "poddisruptionbudgets", claims, volumes,
 	} {
 		gvr := resourceOf(kind)
 		list, err := c.storage.List(gvr, gvr.GroupVersion().WithKind(kindOf(kind)), metav1.NamespaceAll)
@@ -92,20 +92,23 @@ func (c *fakeServer) lines() []string {
 	return lines
 }
 
-// moreLines describes budgets and claims.
-func (c *fakeServer) moreLines(list runtime.Object) []string {
-	var lines []string
+// moreLines describes the objects of a list, if they are budgets, claims or volumes.
+func (c *fakeServer) moreLines(list runtime.Object) (found []string) {
 	switch list := list.(type) {
-	case *corev1.PersistentVolumeClaimList:
-		for _, item := range list.Items {
-			lines = append(lines, fmt.Sprintf("%s persistentvolumeclaim %s/%s", c.name, item.Namespace, item.Name))
-		}
 	case *policyv1.PodDisruptionBudgetList:
 		for _, item := range list.Items {
-			lines = append(lines, c.name+" "+describeBudget(&item))
+			found = append(found, c.name+" "+describeBudget(&item))
+		}
+	case *corev1.PersistentVolumeClaimList:
+		for _, item := range list.Items {
+			found = append(found, c.name+" "+describeClaim(&item))
+		}
+	case *corev1.PersistentVolumeList:
+		for _, item := range list.Items {
+			found = append(found, c.name+" "+describeVolume(&item))
 		}
 	}
-	return lines
+	return found
 }
 
 // told describes the events about other objects than pods, with how often each was written.
@@ -134,6 +137,52 @@ func describeBudget(budget *policyv1.PodDisruptionBudget) string {
 	return line + " " + metav1.FormatLabelSelector(budget.Spec.Selector)
 }
 
+func describeClaim(claim *corev1.PersistentVolumeClaim) string {
+	var line strings.Builder
+	requested, capacity := sizeOf(&claim.Spec), claim.Status.Capacity[corev1.ResourceStorage]
+	fmt.Fprintf(&line, "persistentvolumeclaim %s/%s uid=%s %s %s of %s class=%s", claim.Namespace, claim.Name, claim.UID, claim.Status.Phase,
+		capacity.String(), requested.String(), ptr.Deref(claim.Spec.StorageClassName, ""))
+	if claim.Spec.VolumeName != "" {
+		line.WriteString(" volume=" + claim.Spec.VolumeName)
+	}
+	if committed := claim.Annotations[contract.AnnotationVolume]; committed != "" {
+		line.WriteString(" committed=" + committed)
+	}
+	if claim.DeletionTimestamp != nil {
+		line.WriteString(" terminating")
+	}
+	for _, condition := range claim.Status.Conditions {
+		if condition.Type == conditionUnused {
+			continue
+		}
+		fmt.Fprintf(&line, " %s=%s", condition.Type, condition.Status)
+		if condition.Reason != "" {
+			line.WriteString("(" + condition.Reason + ")")
+		}
+	}
+	return line.String()
+}
+
+func describeVolume(volume *corev1.PersistentVolume) string {
+	var line strings.Builder
+	capacity := volume.Spec.Capacity[corev1.ResourceStorage]
+	fmt.Fprintf(&line, "persistentvolume %s uid=%s %s %s %s", volume.Name, volume.UID, volume.Status.Phase, capacity.String(),
+		volume.Spec.PersistentVolumeReclaimPolicy)
+	if ref := volume.Spec.ClaimRef; ref != nil {
+		fmt.Fprintf(&line, " claim=%s/%s(%s)", ref.Namespace, ref.Name, ref.UID)
+	}
+	if source := volume.Spec.CSI; source != nil {
+		fmt.Fprintf(&line, " remote=%s(%s)", source.VolumeHandle, source.VolumeAttributes[contract.AttributeRemoteUID])
+	}
+	if adopted := volume.Annotations[contract.AnnotationAdoptedUID]; adopted != "" {
+		line.WriteString(" adopted=" + adopted)
+	}
+	if volume.DeletionTimestamp != nil {
+		line.WriteString(" terminating")
+	}
+	return line.String()
+}
+
 func describeData(data map[string][]byte) string {
 	var values []string
 	for _, name := range slices.Sorted(maps.Keys(data)) {
@@ -150,6 +199,8 @@ func resourceOf(name string) schema.GroupVersionResource {
 	switch name {
 	case "rolebindings":
 		return rbacv1.SchemeGroupVersion.WithResource(name)
+	case classes:
+		return storagev1.SchemeGroupVersion.WithResource(name)
 	case "clustertrustbundles", "podcertificaterequests":
 		return certificatesv1.SchemeGroupVersion.WithResource(name)
 	case "endpointslices":
@@ -162,15 +213,17 @@ func resourceOf(name string) schema.GroupVersionResource {
 
 func kindOf(resource string) string {
 	return map[string]string{
-		"namespaces":             "Namespace",
-		"rolebindings":           "RoleBinding",
-		"pods":                   "Pod",
-		"configmaps":             "ConfigMap",
-		"secrets":                "Secret",
-		"services":               "Service",
-		"endpointslices":         "EndpointSlice",
-		"poddisruptionbudgets":   "PodDisruptionBudget",
-		"persistentvolumeclaims": "PersistentVolumeClaim",
+		"namespaces":           "Namespace",
+		"rolebindings":         "RoleBinding",
+		"pods":                 "Pod",
+		"configmaps":           "ConfigMap",
+		"secrets":              "Secret",
+		"services":             "Service",
+		"endpointslices":       "EndpointSlice",
+		"poddisruptionbudgets": "PodDisruptionBudget",
+		claims:                 "PersistentVolumeClaim",
+		volumes:                "PersistentVolume",
+		classes:                "StorageClass",
 	}[resource]
 }
 

@@ -17,9 +17,12 @@ func Generate(seed uint64, length int) []string {
 	if seed%2 == 1 {
 		lines = append(lines, "tenant")
 	}
+	if hasStorage(seed) {
+		lines = append(lines, "storage")
+	}
 	lines = append(lines, "local apply node.yaml", "local apply account.yaml", "local in other apply account-2.yaml")
 	for len(lines) < length {
-		lines = append(lines, act(r)...)
+		lines = append(lines, act(r, hasStorage(seed))...)
 	}
 	return lines
 }
@@ -34,8 +37,11 @@ type weighted struct {
 }
 
 // act returns something that happens: plausible, or nasty.
-func act(r *rand.Rand) []string {
+func act(r *rand.Rand, storage bool) []string {
 	acts := slices.Concat(podActs(r), objectActs(r), faults(r), themes(r))
+	if storage {
+		acts = slices.Concat(acts, claimActs(r), claimFaults(r), claimThemes(r))
+	}
 	total := 0
 	for _, act := range acts {
 		total += act.weight

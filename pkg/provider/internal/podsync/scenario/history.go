@@ -46,12 +46,16 @@ func live(t *testing.T, history []string) lived {
 				l.before = s.state()
 			}
 			words := strings.Fields(line)
+			hadClasses := s.hasClasses()
 			j.sees(words)
 			// What cannot be, such as the deletion of a pod that is not there, is not.
 			if err := s.do(words); errors.Is(err, errUnknown) {
 				t.Errorf("%s: %v", line, err)
 			}
 			synctest.Wait()
+			if s.hasClasses() && !hadClasses {
+				fresh = whatIsHeld(s.akd.controller) // which knows the classes
+			}
 		}
 		l.after = s.state()
 		s.heal()
@@ -75,9 +79,14 @@ func live(t *testing.T, history []string) lived {
 func (s *scenario) heal() {
 	s.resume()
 	for _, server := range []*fakeServer{s.local, s.remote} {
+		server.controllers.halt(false)
+		server.jam(false)
 		server.accept()
 		server.arrive()
 		server.storage.catchUp()
+	}
+	if !s.next.storage && s.hasClasses() {
+		_ = s.do(strings.Fields("storage"))
 	}
 	if s.akd.ended.Load() || s.akd.local.mayDie() {
 		_ = s.do(strings.Fields("restart"))
@@ -114,6 +123,7 @@ func (s *scenario) removeAll() {
 	}
 	_ = s.do(strings.Fields("local in - remove clustertrustbundles corp"))
 	s.pass("0")
+	s.removeClaims()
 	s.local.removeEverywhere("podcertificaterequests") // as the API server's cleaner does
 	_ = s.do(strings.Fields("wait 10m"))
 }

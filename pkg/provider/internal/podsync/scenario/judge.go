@@ -27,6 +27,10 @@ type judge struct {
 	wrong []string
 	lives map[types.UID]*life // by the UID of the local pod
 
+	claims   map[string]*claimLife                  // by the name of the remote claim
+	volumes  map[types.UID]*corev1.PersistentVolume // the last states of the local volumes
+	abandons bool                                   // a person deletes volumes whose data is kept
+
 	away    bool // akd does not run, or not for long
 	deaf    bool // akd may not be able to read what happens
 	writes  int  // of akd, in the hour that began at hour
@@ -65,7 +69,10 @@ type life struct {
 }
 
 func newJudge(s *scenario) *judge {
-	j := &judge{s: s, lives: map[types.UID]*life{}, recent: map[string][]time.Time{}}
+	j := &judge{
+		s: s, lives: map[types.UID]*life{}, recent: map[string][]time.Time{},
+		claims: map[string]*claimLife{}, volumes: map[types.UID]*corev1.PersistentVolume{},
+	}
 	s.started = j.forgets
 	s.local.hear = func(action clienttesting.Action) { j.hears("local", action) }
 	s.remote.hear = func(action clienttesting.Action) { j.hears("remote", action) }
@@ -73,6 +80,8 @@ func newJudge(s *scenario) *judge {
 	s.remote.audit = j.remoteRequest
 	s.local.storage.changed = j.localChanged
 	s.remote.storage.changed = j.remoteChanged
+	s.local.storage.volumed = j.localVolumeChanged
+	s.remote.storage.claimed = j.remoteClaimChanged
 	return j
 }
 
@@ -124,6 +133,7 @@ func (j *judge) remoteChanged(pod *corev1.Pod) {
 		if len(l.ran) > 1 && runsOnce(pod) && !j.restored && !l.unheard && !l.again {
 			j.complain("local pod %s ran as %d remote pods", uid, len(l.ran))
 		}
+		j.runsAlone(pod)
 	}
 	if _, known := exitCode(pod); known && l.exited[pod.UID].IsZero() {
 		l.exited[pod.UID] = time.Now()
@@ -164,6 +174,7 @@ func (j *judge) sees(words []string) {
 	case "accept":
 		j.deaf = false
 	case "delete", "end", "finalize":
+		j.abandons = j.abandons || len(words) > 1 && words[1] == "volume"
 		for _, pod := range server.pods() {
 			uid := types.UID(pod.Labels[contract.LabelUID])
 			if uid == "" || pod.Namespace != namespace || len(words) > 1 && pod.Name != words[1] {
@@ -189,6 +200,7 @@ func (j *judge) reads(list clienttesting.ListActionImpl) {
 // localRequest sees what akd asks of the local API server.
 func (j *judge) localRequest(action clienttesting.Action) {
 	j.countWrite(action)
+	j.requestsStored(j.s.local, action)
 	switch action := action.(type) {
 	case clienttesting.ListActionImpl:
 		j.reads(action)
@@ -317,7 +329,8 @@ func (j *judge) countWrite(action clienttesting.Action) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.resting && !slices.Contains([]string{"serviceaccounts", "podcertificaterequests"}, resource) &&
-		action.GetVerb()+" "+resource != "update secrets" { // tokens and certificates are renewed
+		action.GetVerb()+" "+resource != "update secrets" && // tokens and certificates are renewed
+		!j.isRepeated(action) {
 		j.complain("akd writes at rest: %s %s", action.GetVerb(), resource)
 	}
 	if now := time.Now(); now.Sub(j.hour) > time.Hour && j.writes < mostWrites {
@@ -334,6 +347,11 @@ func (j *judge) countWrite(action clienttesting.Action) {
 // remoteRequest sees what akd asks of the remote API server.
 func (j *judge) remoteRequest(action clienttesting.Action) {
 	j.countWrite(action)
+	j.requestsStored(j.s.remote, action)
+	j.deletesNamespace(action)
+	if created, creates := action.(clienttesting.CreateActionImpl); creates {
+		j.createsPod(created)
+	}
 	if !slices.Contains([]string{"update", "patch", "delete"}, action.GetVerb()) {
 		return
 	}

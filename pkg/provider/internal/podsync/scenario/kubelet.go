@@ -45,6 +45,8 @@ func (c *fakeServer) kubelet(ctx context.Context, namespace, name, code string) 
 		return report(ended)
 	case deleted && ptr.Deref(pod.DeletionGracePeriodSeconds, 0) > 0:
 		return c.deletePod(namespace, name, []string{"0"})
+	case !deleted && pending(pod) && !c.canMount(pod):
+		return nil
 	case !deleted && pending(pod):
 		return report(corev1.PodRunning)
 	case code == keepRunning:

@@ -20,9 +20,9 @@ func whatIsHeld(object any) held {
 	return h
 }
 
-// bounded are the fields that have a bound of their own: a number of texts, and one of
-// kinds.
-var bounded = regexp.MustCompile(`\.(Interner\.known|time\.versions)$`)
+// bounded are the fields that have a bound of their own: a number of texts, one of kinds,
+// and one of remote StorageClasses.
+var bounded = regexp.MustCompile(`\.(Interner\.known|time\.versions|remote\.known)$`)
 
 // beyond describes what is held that others do not hold.
 func (h held) beyond(others held) []string {

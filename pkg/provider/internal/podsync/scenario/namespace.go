@@ -15,9 +15,7 @@ import (
 func copies() []string { return []string{"configmaps", "secrets", "services", "endpointslices"} }
 
 // contents are the kinds that a namespace's end removes at once; its pods end first.
-func contents() []string {
-	return append(copies(), "poddisruptionbudgets", "rolebindings", "events", "persistentvolumeclaims")
-}
+func contents() []string { return append(copies(), "poddisruptionbudgets", "rolebindings", "events") }
 
 // end deletes a namespace, as the namespace controller does since Kubernetes 1.33: its pods
 // go first, then what else is in it, then the namespace itself. Local namespaces have no
@@ -45,6 +43,13 @@ func (c *fakeServer) end(namespace string) error {
 			}
 		}
 	}
+	if c.schedules { // and has no object for the namespace
+		for _, claim := range c.storage.in(namespace, resourceOf(claims)) {
+			if err := c.deleteStored(resourceOf(claims), namespace, nameOf(claim)); err != nil {
+				return err
+			}
+		}
+	}
 	c.finishNamespaces()
 	return nil
 }
@@ -57,7 +62,7 @@ func (c *fakeServer) finishNamespaces() {
 			len(c.storage.in(meta.GetName(), resourceOf("pods"))) > 0 {
 			continue
 		}
-		for _, kind := range contents() {
+		for _, kind := range append(contents(), claims) { // which no pod uses any more
 			c.storage.removeAll(resourceOf(kind), meta.GetName())
 		}
 		_ = c.storage.Delete(resourceOf("namespaces"), "", meta.GetName())

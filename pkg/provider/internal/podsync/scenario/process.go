@@ -26,9 +26,10 @@ import (
 
 // setting is how akd is started.
 type setting struct {
-	skew   time.Duration // by which its clock is ahead
-	mirror bool          // it mirrors Services and PodDisruptionBudgets
-	linger time.Duration // how long it keeps what the last pod referred to
+	skew    time.Duration // by which its clock is ahead
+	mirror  bool          // it mirrors Services and PodDisruptionBudgets
+	storage bool          // it makes the volumes of claims
+	linger  time.Duration // how long it keeps what the last pod referred to
 }
 
 // maxReferences is how many ConfigMaps and Secrets akd follows.
@@ -47,24 +48,26 @@ func run(t *testing.T, local, remote *link, with setting) *process {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	mapper := mapper()
+	mapper.Storage, mapper.Colocate, mapper.StorageClasses = with.storage, with.storage, installed()
 	p := &process{local: local, remote: remote}
 	localCluster := cluster.NewLocal(cluster.Clients{Node: local.client, Proxy: local.client, Own: local.client}, Node)
 	p.controller = podsync.New(
 		localCluster, cluster.NewRemote(remote.client, mapper.Owner),
 		podsync.Config{
-			Mapper:         mapper,
-			MirrorServices: with.mirror,
-			ReachServices:  with.mirror,
-			MirrorBudgets:  with.mirror,
-			Workers:        1, // so that UIDs come in the order of the script
-			UnusedTTL:      5 * time.Minute,
-			Linger:         with.linger,
-			MaxReferences:  maxReferences,
-			Sizes:          func() []corev1.ResourceList { return nil },
-			MaxOrphanShare: podsync.MaxOrphanShare,
-			Clock:          skewedClock{by: with.skew},
-			Observe:        func(string, time.Duration) {},
-			CountToken:     func(error) {},
+			Mapper:           mapper,
+			MirrorServices:   with.mirror,
+			ReachServices:    with.mirror,
+			MirrorBudgets:    with.mirror,
+			RemoteClusterUID: "remote-cluster",
+			Workers:          1, // so that UIDs come in the order of the script
+			UnusedTTL:        5 * time.Minute,
+			Linger:           with.linger,
+			MaxReferences:    maxReferences,
+			Sizes:            func() []corev1.ResourceList { return nil },
+			MaxOrphanShare:   podsync.MaxOrphanShare,
+			Clock:            skewedClock{by: with.skew},
+			Observe:          func(string, time.Duration) {},
+			CountToken:       func(error) {},
 		}, slog.New(slog.DiscardHandler))
 	node := store.New(store.Handlers[*corev1.Node]{
 		Changed: func(change store.Change[*corev1.Node]) { p.controller.NodeChanged(change.New) },

@@ -51,6 +51,7 @@ func (j *judge) atRest() {
 		j.copiesAtRest(resourceOf(kind), locals, remotes)
 	}
 	j.budgetsAtRest()
+	j.claimsAtRest()
 }
 
 // budgetsAtRest expects that the remote PodDisruptionBudgets are those that follow from the
@@ -64,7 +65,8 @@ func (j *judge) budgetsAtRest() {
 		}
 		var here int32
 		for _, pod := range j.s.local.pods() {
-			if pod.Namespace == budget.Namespace && !translate.Finished(&pod) && translate.BudgetSelector(budget).Matches(labels.Set(pod.Labels)) {
+			counts := pod.Namespace == budget.Namespace && pod.Spec.NodeName == Node && !translate.Finished(&pod)
+			if counts && translate.BudgetSelector(budget).Matches(labels.Set(pod.Labels)) {
 				here++
 			}
 		}
@@ -104,6 +106,7 @@ func (j *judge) leavesNothing(fresh held) {
 			}
 		}
 	}
+	j.storedAreGone()
 	for _, more := range whatIsHeld(j.s.akd.controller).beyond(fresh) {
 		j.complain("akd holds more: %s", more)
 	}
@@ -204,7 +207,8 @@ func (j *judge) localAtRest(local, remote *corev1.Pod, inTheWay bool) {
 		j.complain("local pod %s cannot be deleted", local.UID)
 	case local.DeletionTimestamp != nil || translate.Finished(local):
 	case inTheWay && remote == nil:
-	case remote == nil && j.waitsForRoom(local):
+	case local.Spec.NodeName == "": // the scheduler keeps it
+	case remote == nil && (j.waitsForRoom(local) || j.waitsForClaim(local)):
 	case remote == nil:
 		j.complain("local pod %s has no remote pod", local.UID)
 	case j.lacks(local, remote) != "":
@@ -225,7 +229,7 @@ func mutable(pod *corev1.Pod) string {
 // lacks returns what the Secret of a remote pod lacks of what is projected into its
 // volumes, or an empty string.
 func (j *judge) lacks(local, remote *corev1.Pod) string {
-	if len(remote.Spec.Volumes) == 0 {
+	if !slices.ContainsFunc(local.Spec.Volumes, isProjected) {
 		return ""
 	}
 	found, err := j.s.remote.storage.Get(resourceOf("secrets"), remote.Namespace, contract.TokenSecretName(local.UID))
@@ -235,6 +239,9 @@ func (j *judge) lacks(local, remote *corev1.Pod) string {
 	}
 	for i := range local.Spec.Volumes {
 		volume := &local.Spec.Volumes[i]
+		if !isProjected(*volume) {
+			continue
+		}
 		var texts strings.Builder
 		for key, text := range secret.Data {
 			if strings.HasPrefix(key, volume.Name+".") {
@@ -247,6 +254,8 @@ func (j *judge) lacks(local, remote *corev1.Pod) string {
 	}
 	return ""
 }
+
+func isProjected(volume corev1.Volume) bool { return volume.Projected != nil }
 
 // wanted is what the files of a projected volume have to contain.
 func (j *judge) wanted(local *corev1.Pod, volume *corev1.Volume) string {

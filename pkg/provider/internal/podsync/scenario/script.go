@@ -62,7 +62,10 @@ func Play(t *testing.T, archive *txtar.Archive) string {
 
 func newScenario(t *testing.T, archive *txtar.Archive) *scenario {
 	t.Helper()
-	return &scenario{t: t, archive: archive, local: newFakeServer("local"), remote: newFakeServer("remote"), started: func() {}}
+	s := &scenario{t: t, archive: archive, local: newFakeServer("local"), remote: newFakeServer("remote"), started: func() {}}
+	s.local.schedule()
+	s.remote.provide()
+	return s
 }
 
 // start runs akd as a new process.
@@ -172,6 +175,11 @@ func (s *scenario) control(words []string) error {
 		s.akd.end()
 		s.remote.confine()
 		s.start()
+	case "storage": // or storage none
+		s.akd.end()
+		s.next.storage = len(words) == 1
+		s.makeClasses()
+		s.start()
 	case "mirror":
 		s.next.mirror = len(words) == 1 // or mirror none
 	case "skew":
@@ -186,7 +194,7 @@ func (s *scenario) control(words []string) error {
 
 // takesTime reports whether time passes while a line is played.
 func takesTime(words []string) bool {
-	return slices.Contains([]string{"settle", "wait", "restart", "tenant", "stop", "start", "pause", "resume"}, words[0])
+	return slices.Contains([]string{"settle", "wait", "restart", "tenant", "storage", "stop", "start", "pause", "resume"}, words[0])
 }
 
 // addressed returns the API server and the namespace to which a command is addressed, and
@@ -219,6 +227,9 @@ func (s *scenario) act(c *fakeServer, namespace string, words []string) error {
 	case "apply":
 		return c.applyYAML(Section(s.archive, name))
 	case "delete":
+		if len(words) > 2 && (name == "claim" || name == "volume") {
+			return s.deleteStored(c, namespace, words[1:])
+		}
 		return c.deletePod(namespace, name, words[2:])
 	case "remove":
 		return c.storage.Delete(resourceOf(name), namespace, words[2])
@@ -248,6 +259,9 @@ func (s *scenario) act(c *fakeServer, namespace string, words []string) error {
 	case "end":
 		return c.end(namespace)
 	}
+	if known, err := s.actOnClaims(c, namespace, words); known {
+		return err
+	}
 	return c.behave(words)
 }
 
@@ -264,6 +278,10 @@ func (c *fakeServer) behave(words []string) error {
 		c.reject(words[1], strings.Join(words[2:], " "))
 	case "fail":
 		return c.fail(words[1], words[2], words[3])
+	case "controllers":
+		c.controllers.halt(words[1] == "stop")
+	case "provisioner":
+		c.jam(words[1] == "fails")
 	case "authorize":
 		c.authorizeLate(words[1] == "late")
 	case "accept":
@@ -295,8 +313,9 @@ func (c *fakeServer) behave(words []string) error {
 // pod returns a new pod. The options are a restart policy; held, for a finalizer; mirror,
 // for a static pod's annotation; owned, for a controller; cpu, for a request; port, for one
 // of the node; uses, for a ConfigMap and a Secret of the name conf; many, for several
-// ConfigMaps of its own; and tokens, bundle and certificate, for what is projected into
-// volumes.
+// ConfigMaps of its own; tokens, bundle and certificate, for what is projected into
+// volumes; claim=NAME, for a claim, and ephemeral, for one of the pod's own, with which the
+// scheduler binds the pod; and bound, for a pod that no scheduler binds.
 func (s *scenario) pod(namespace, name string, options []string) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Generation: 1},
@@ -307,6 +326,9 @@ func (s *scenario) pod(namespace, name string, options []string) *corev1.Pod {
 		Status: corev1.PodStatus{Phase: corev1.PodPending},
 	}
 	for _, option := range options {
+		if s.useClaim(pod, option) {
+			continue
+		}
 		switch option {
 		case "held":
 			pod.Finalizers = []string{"example.org/hold"}

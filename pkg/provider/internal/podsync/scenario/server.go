@@ -37,15 +37,20 @@ import (
 // the lifecycle depends on: it assigns UIDs, deletes pods gracefully, and can refuse,
 // lose and delay requests. Its storage has the rest.
 type fakeServer struct {
-	name    string
-	storage *storage
+	name        string
+	storage     *storage
+	controllers *controllers
+	schedules   bool // it has a scheduler
 
 	mu         sync.Mutex
 	uids       int
 	secretUIDs int
 	eventUIDs  int
 	budgetUIDs int
+	claimUIDs  int
+	volumeUIDs int
 	tokens     int
+	fails      bool                               // the provisioner
 	tells      bool                               // kubelets tell what they do by events
 	tenant     bool                               // see confine
 	late       bool                               // see authorizeLate
@@ -66,11 +71,13 @@ type fakeServer struct {
 const anyName = "NAME"
 
 func newFakeServer(name string) *fakeServer {
-	return &fakeServer{
-		name: name, storage: newStorage(),
+	c := &fakeServer{
+		name: name, storage: newStorage(), controllers: &controllers{},
 		refusals: map[string]error{}, writes: map[string]int{}, refused: map[string]int{},
 		arrived: map[string]bool{}, born: map[types.NamespacedName]time.Time{},
 	}
+	c.storage.noticed = c.controllers.notice
+	return c
 }
 
 // react counts and refuses requests, and does what the storage does not.
@@ -132,6 +139,10 @@ func (c *fakeServer) serve(action clienttesting.Action, resource string) (bool, 
 		case "namespaces":
 			return true, nil, c.end(action.Name)
 		}
+	}
+	_, creates := action.(clienttesting.CreateActionImpl)
+	if isStored(action.GetResource().Resource) && !creates && isWrite(action.GetVerb()) {
+		return c.serveStored(action)
 	}
 	return false, nil, nil
 }
@@ -367,7 +378,12 @@ func (c *fakeServer) stamp(obj runtime.Object) {
 		prefix, counter = c.name+"-event", &c.eventUIDs
 	case *policyv1.PodDisruptionBudget:
 		prefix, counter = c.name+"-budget", &c.budgetUIDs
+	case *corev1.PersistentVolumeClaim:
+		prefix, counter = c.name+"-claim", &c.claimUIDs
+	case *corev1.PersistentVolume:
+		prefix, counter = c.name+"-volume", &c.volumeUIDs
 	}
+	protect(obj)
 	if pod, is := obj.(*corev1.Pod); is && pod.Status.Phase == "" {
 		pod.Status.Phase = corev1.PodPending
 	}
@@ -386,6 +402,9 @@ func (c *fakeServer) deleteGracefully(action clienttesting.DeleteActionImpl) err
 		return err
 	}
 	grace := ptr.Deref(action.DeleteOptions.GracePeriodSeconds, 30)
+	if c.awaitsNode(pod) {
+		grace = 0 // nobody runs it
+	}
 	if pod.DeletionGracePeriodSeconds == nil || *pod.DeletionGracePeriodSeconds > grace {
 		pod.DeletionTimestamp = new(in(time.Duration(grace) * time.Second))
 		pod.DeletionGracePeriodSeconds = &grace
@@ -429,7 +448,7 @@ func (c *fakeServer) applyYAML(content string) error {
 	resource := map[string]string{
 		"*v1.Pod": "pods", "*v1.ConfigMap": "configmaps", "*v1.Secret": "secrets", "*v1.Namespace": "namespaces",
 		"*v1.Service": "services", "*v1.Node": "nodes", "*v1.EndpointSlice": "endpointslices", "*v1.ClusterTrustBundle": "clustertrustbundles",
-		"*v1.PodDisruptionBudget": "poddisruptionbudgets", "*v1.PersistentVolumeClaim": "persistentvolumeclaims",
+		"*v1.PodDisruptionBudget": "poddisruptionbudgets", "*v1.StorageClass": classes, "*v1.PersistentVolumeClaim": claims,
 	}[fmt.Sprintf("%T", obj)]
 	meta, err := apimeta.Accessor(obj)
 	if err != nil {

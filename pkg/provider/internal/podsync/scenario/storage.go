@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -31,7 +32,10 @@ import (
 // tracker has no versions, and its watches report only what happens after they began.
 // https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
 type storage struct {
-	changed func(*corev1.Pod) // sees each new state of a pod
+	changed func(*corev1.Pod)                   // sees each new state of a pod
+	claimed func(*corev1.PersistentVolumeClaim) // sees each new state of a claim
+	volumed func(*corev1.PersistentVolume)      // sees each new state of a volume
+	noticed func(runtime.Object)                // hears of each change; nil is for all that may have changed
 
 	mu        sync.Mutex
 	version   int
@@ -126,8 +130,11 @@ func (s *storage) write(resource schema.GroupVersionResource, obj runtime.Object
 	if err != nil {
 		return err
 	}
-	if pod, is := obj.(*corev1.Pod); is && kind == watch.Modified && isReleased(pod) {
-		return s.Delete(resource, namespace, pod.Name)
+	if kind == watch.Modified && isReleased(obj, meta) {
+		if volume, is := obj.(*corev1.PersistentVolume); is && s.volumed != nil {
+			s.volumed(volume.DeepCopy())
+		}
+		return s.Delete(resource, namespace, meta.GetName())
 	}
 	return s.put(objectKey{resource, namespace, meta.GetName()}, obj, meta, kind)
 }
@@ -137,16 +144,31 @@ func (s *storage) put(key objectKey, obj runtime.Object, meta metav1.Object, kin
 	if err := s.set(key, obj, meta, kind); err != nil {
 		return err
 	}
-	if pod, is := obj.(*corev1.Pod); is && s.changed != nil {
-		s.changed(pod.DeepCopy())
+	switch obj := obj.(type) {
+	case *corev1.Pod:
+		if s.changed != nil {
+			s.changed(obj.DeepCopy())
+		}
+	case *corev1.PersistentVolumeClaim:
+		if s.claimed != nil {
+			s.claimed(obj.DeepCopy())
+		}
+	case *corev1.PersistentVolume:
+		if s.volumed != nil {
+			s.volumed(obj.DeepCopy())
+		}
 	}
 	return nil
 }
 
-// isReleased reports whether nothing keeps a deleted pod any more. An API server does not
-// write such a state: the watches report the one before it.
-func isReleased(pod *corev1.Pod) bool {
-	return pod.DeletionTimestamp != nil && ptr.Deref(pod.DeletionGracePeriodSeconds, 0) == 0 && len(pod.Finalizers) == 0
+// isReleased reports whether nothing keeps a deleted pod, claim or volume any more. An API
+// server does not write such a state: the watches report the one before it.
+func isReleased(obj runtime.Object, meta metav1.Object) bool {
+	switch obj.(type) {
+	case *corev1.Pod, *corev1.PersistentVolumeClaim, *corev1.PersistentVolume:
+		return meta.GetDeletionTimestamp() != nil && ptr.Deref(meta.GetDeletionGracePeriodSeconds(), 0) == 0 && len(meta.GetFinalizers()) == 0
+	}
+	return false
 }
 
 // mark writes that a pod is being deleted, also if it will not be there any more then.
@@ -212,6 +234,9 @@ func (s *storage) Delete(resource schema.GroupVersionResource, namespace, name s
 func (s *storage) record(event change) {
 	event.version = s.version
 	s.events = append(s.events, event)
+	if s.noticed != nil {
+		s.noticed(event.object)
+	}
 	s.wake()
 }
 
@@ -247,8 +272,14 @@ func (s *storage) List(
 		}
 	}
 	var found []runtime.Object
+	node := ""
+	if len(options) > 0 {
+		node = nodeIn(options[0])
+	}
 	for _, object := range s.at(version, resource, namespace) {
-		found = append(found, object.DeepCopyObject())
+		if isOn(object, node) {
+			found = append(found, object.DeepCopyObject())
+		}
 	}
 	if err := apimeta.SetList(list, found); err != nil {
 		return nil, err
@@ -335,12 +366,18 @@ func (s *storage) watch(
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := &watcher{resource: resource, namespace: namespace, selector: selector, paused: paused, cuts: s.cuts, events: make(chan watch.Event)}
+	w := &watcher{
+		resource: resource, namespace: namespace, selector: selector, node: nodeIn(wanted),
+		paused: paused, cuts: s.cuts, events: make(chan watch.Event),
+	}
 	w.ends = time.Now().Add(time.Duration(ptr.Deref(wanted.TimeoutSeconds, 0)) * time.Second)
 	switch wanted.ResourceVersion {
 	case "", "0":
 		w.version = s.visible()
 		for _, object := range s.at(w.version, resource, namespace) {
+			if !isOn(object, w.node) {
+				continue
+			}
 			w.initial = append(w.initial, watch.Event{Type: watch.Added, Object: object.DeepCopyObject()})
 		}
 	default:
@@ -361,6 +398,7 @@ type watcher struct {
 	resource  schema.GroupVersionResource
 	namespace string
 	selector  labels.Selector
+	node      string // of pods, if it is not empty
 	paused    func() bool
 	initial   []watch.Event
 	version   int       // which it has reached
@@ -447,7 +485,24 @@ func (w *watcher) selects(object runtime.Object) bool {
 		return false
 	}
 	meta, err := apimeta.Accessor(object)
-	return err == nil && w.selector.Matches(labels.Set(meta.GetLabels()))
+	return err == nil && w.selector.Matches(labels.Set(meta.GetLabels())) && isOn(object, w.node)
+}
+
+// nodeIn returns the node whose pods are selected, or an empty string. It is the only field
+// by which the fake servers select: for all others, those who ask must look themselves.
+func nodeIn(options metav1.ListOptions) string {
+	selector, err := fields.ParseSelector(options.FieldSelector)
+	if err != nil {
+		return ""
+	}
+	node, _ := selector.RequiresExactMatch("spec.nodeName")
+	return node
+}
+
+// isOn reports whether an object is on a node, if it is a pod and one is given.
+func isOn(object runtime.Object, node string) bool {
+	pod, is := object.(*corev1.Pod)
+	return !is || node == "" || pod.Spec.NodeName == node
 }
 
 // in returns the objects of a resource in a namespace, or in all of them. They are
@@ -557,4 +612,7 @@ func (s *storage) restore() {
 	}
 	s.mu.Unlock()
 	s.cut()
+	if s.noticed != nil {
+		s.noticed(nil)
+	}
 }
