@@ -30,10 +30,10 @@ const quiet = time.Second
 // Play makes the requests of a script, one per line, and returns the answers. A line is
 // one of
 //
-//	create pods|secrets|namespaces NAME [finalizer]
-//	get pods|secrets NAME
-//	delete pods|secrets|namespaces NAME [grace=SECONDS] [uid=UID] [version=VERSION]
-//	patch pods NAME PATCH [status]
+//	create pods|secrets|namespaces|claims|volumes NAME [finalizer]
+//	get pods|secrets|claims|volumes NAME
+//	delete pods|secrets|namespaces|claims|volumes NAME [grace=SECONDS] [uid=UID] [version=VERSION]
+//	patch pods|claims|volumes NAME PATCH [status]
 //	update secrets NAME VALUE [uid=UID] [version=VERSION]
 //	list pods [version=VERSION]
 //	token ACCOUNT pod=NAME [uid=UID]
@@ -119,6 +119,12 @@ func (p *player) play(ctx context.Context, words []string) (string, error) {
 		return p.token(ctx, words[1], parse(words[2:]))
 	case "delete":
 		return p.delete(ctx, words[1], words[2], parse(words[3:]))
+	}
+	switch words[1] {
+	case "claims":
+		return p.writeClaim(ctx, words[0], words[2], words[3:])
+	case "volumes":
+		return p.writeVolume(ctx, words[0], words[2], words[3:])
 	}
 	return p.write(ctx, words[0]+" "+words[1], words[2], words[3:])
 }
@@ -219,6 +225,10 @@ func (p *player) delete(ctx context.Context, kind, name string, set options) (st
 		err = p.client.CoreV1().Secrets(Namespace).Delete(ctx, name, demanded)
 	case "namespaces":
 		err = p.client.CoreV1().Namespaces().Delete(ctx, name, demanded)
+	case "claims":
+		err = p.client.CoreV1().PersistentVolumeClaims(Namespace).Delete(ctx, name, demanded)
+	case "volumes":
+		err = p.client.CoreV1().PersistentVolumes().Delete(ctx, name, demanded)
 	default:
 		err = fmt.Errorf("unknown kind %q", kind)
 	}
@@ -285,6 +295,9 @@ func (p *player) describe(kind string, object metav1.Object, err error) (string,
 		last = &known{uid: object.GetUID()}
 		p.known[key] = last
 	}
+	if kind == "volumes" || isStored(object) && object.GetDeletionTimestamp() != nil {
+		return p.lines(object), nil // a controller writes it as well
+	}
 	version := "same version"
 	if last.version != object.GetResourceVersion() {
 		version = "new version"
@@ -305,12 +318,16 @@ func (p *player) lines(object metav1.Object) string {
 			text += fmt.Sprintf(" with grace period %d", *grace)
 		}
 	}
-	if finalizers := object.GetFinalizers(); len(finalizers) > 0 {
+	if finalizers := object.GetFinalizers(); len(finalizers) > 0 && !isStored(object) {
 		text += ", finalizers " + strings.Join(finalizers, " ")
 	}
 	switch object := object.(type) {
 	case *corev1.Pod:
 		text += ", " + string(object.Status.Phase)
+	case *corev1.PersistentVolumeClaim:
+		text += describeClaim(object)
+	case *corev1.PersistentVolume:
+		text += describeVolume(object)
 	case *corev1.Secret:
 		text += fmt.Sprintf(", %q", object.Data) // sorted by key
 	}
