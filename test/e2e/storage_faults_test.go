@@ -166,10 +166,10 @@ func TestStorageStorm(t *testing.T) {
 	used := map[string]bool{}
 	for round := range rounds {
 		s.Apply(t, namespace, env.ClaimOf(s.node, "data"))
-		if rand.IntN(4) > 0 { // some claims are never used
+		if rand.IntN(4) > 0 { //nolint:gosec // some claims are never used
 			s.Apply(t, namespace, env.Mounting("db", "data", fmt.Sprintf("echo %d >> /data/marker; cp /data/marker /dev/termination-log", round)))
 		}
-		if rand.IntN(4) > 0 { // and some not for long enough
+		if rand.IntN(4) > 0 { //nolint:gosec // and some not for long enough
 			used[s.marked(t, namespace, round)] = true
 		}
 		s.Kubectl(t, "local", "delete", "pod", "db", "-n", namespace, "--ignore-not-found", "--timeout=5m")
@@ -217,7 +217,7 @@ func (s stored) killAgainAndAgain(t *testing.T, akd *env.AKD) (stop func() int) 
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(time.Duration(rand.IntN(10_000)) * time.Millisecond):
+			case <-time.After(time.Duration(rand.IntN(10_000)) * time.Millisecond): //nolint:gosec // no secret
 			}
 			akd.Stop(t, syscall.SIGKILL)
 			akd.Start(t)

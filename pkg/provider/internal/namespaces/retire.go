@@ -112,7 +112,7 @@ func (o *Opener) deleteAgain(ctx context.Context, name string, uid types.UID) er
 // more for now.
 func (o *Opener) openKept(ctx context.Context, namespace *corev1.Namespace) error {
 	local := namespace.Labels[contract.LabelNamespace]
-	if o.checkUsable(namespace, local) != nil {
+	if usable := o.checkUsable(namespace, local) == nil; !usable {
 		return nil
 	}
 	if claimed, _ := o.Namespaces.startOpening(local); !claimed {
