@@ -109,6 +109,8 @@ func claimThemes(r *rand.Rand) []weighted {
 		with(claim, side+" save", create, settle, kubelet, settle, side+" restore", settle),
 		after(side+" save", remove, settle, kubelet, kubelet, removeClaim, "wait 35s", side+" restore", settle, create),
 		after("local save", "local grow data 9Gi", settle, side+" restore", settle),
+		lives("remote save", "remote delete claim data", settle, "remote fail list "+claims+" 503", "remote fail get "+claims+" 503",
+			"remote restore", removeClaim, settle),
 		// A volume grows, or cannot.
 		after("local grow data 9Gi", settle, pick(r, settle, "remote provisioner fails"), settle,
 			"local grow data"+pick(r, " 5Gi", " 2Gi", " 13Gi")),
