@@ -86,13 +86,26 @@ spec:
 `, replicas, retention, env.Started, s.node)
 }
 
-// wantLog checks what a volume has seen of its pods.
+// wantLog waits until a volume has seen these starts of pods, and no others.
 func (s stored) wantLog(t *testing.T, namespace, pod string, starts ...string) {
 	t.Helper()
-	want := strings.Join(starts, " started\n") + " started\n"
-	if got := s.Pod(namespace, pod).Shell(t, "cat /data/log"); got != want {
-		t.Errorf("the volume of pod %s contains %q, want %q", pod, got, want)
-	}
+	s.wantFile(t, namespace, pod, "/data/log", strings.Join(starts, " started\n")+" started\n")
+}
+
+// wantFile waits until a pod sees that content in a file: its containers are ready before
+// they have written it.
+func (s stored) wantFile(t *testing.T, namespace, pod, file, want string) {
+	t.Helper()
+	env.Eventually(t, "pod "+pod+" has the file "+file, func(context.Context) error {
+		got, stderr, err := s.TryKubectl("local", nil, "exec", "-n", namespace, pod, "--", "cat", file)
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, stderr)
+		}
+		if got != want {
+			return fmt.Errorf("it contains %q, not %q", got, want)
+		}
+		return nil
+	})
 }
 
 // statefulSet: each pod finds its own data again. A bound local claim has a remote one, to
@@ -213,7 +226,7 @@ func (s stored) ephemeral(t *testing.T) {
 	volume.WaitDeleted(t)
 }
 
-// mounts: one claim is mounted by parts of it, and read-only.
+// mounts: a pod has parts of a claim, and another one can only read it.
 func (s stored) mounts(t *testing.T) {
 	namespace := s.Namespace(t, "stored-mounts")
 	s.Apply(t, namespace, env.ClaimOf(s.node, "data"))
@@ -232,23 +245,17 @@ spec:
     - {name: data, mountPath: /data, subPath: logs}
     - {name: data, mountPath: /whole}
     - {name: data, mountPath: /expanded, subPathExpr: of-$(POD)}
-    - {name: frozen, mountPath: /frozen}
     env: [{name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
-  volumes:
-  - {name: data, persistentVolumeClaim: {claimName: data}}
-  - {name: frozen, persistentVolumeClaim: {claimName: data, readOnly: true}}
-`, env.Started))
-	s.WaitReady(t, namespace, "parts")
-	pod := s.Pod(namespace, "parts")
-	for file, want := range map[string]string{"/whole/logs/log": "parts started\n", "/frozen/logs/log": "parts started\n"} {
-		if got := pod.Shell(t, "cat "+file); got != want {
-			t.Errorf("%s contains %q, want %q", file, got, want)
-		}
-	}
-	if got := pod.Shell(t, "ls /whole"); got != "logs\nof-parts\n" {
+  volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]
+`, env.Started)+strings.Replace(env.Mounting("reader", "data", "sleep 3600"), "{claimName: data}", "{claimName: data, readOnly: true}", 1))
+	s.WaitReady(t, namespace, "parts", "reader")
+	s.wantFile(t, namespace, "parts", "/data/log", "parts started\n")
+	s.wantFile(t, namespace, "parts", "/whole/logs/log", "parts started\n")
+	s.wantFile(t, namespace, "reader", "/data/logs/log", "parts started\n")
+	if got := s.Pod(namespace, "parts").Shell(t, "ls /whole"); got != "logs\nof-parts\n" {
 		t.Errorf("the volume contains %q, want the folders of both parts", got)
 	}
-	if got := pod.Shell(t, "touch /frozen/x 2>&1 || true"); !strings.Contains(got, "Read-only file system") {
+	if got := s.Pod(namespace, "reader").Shell(t, "touch /data/x 2>&1 || true"); !strings.Contains(got, "Read-only file system") {
 		t.Errorf("writing to the read-only volume: %q", got)
 	}
 }
