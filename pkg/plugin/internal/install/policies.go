@@ -50,7 +50,9 @@ func (i *installer) awaitConfinement(
 	}
 	var last error
 	err = kubeclient.Until(ctx, func(ctx context.Context) (bool, string, error) {
-		last = check(ctx, servers, rounds)
+		if found := check(ctx, servers, rounds); last == nil || ctx.Err() == nil {
+			last = found // one that time cuts short says nothing new
+		}
 		switch {
 		case errors.Is(last, kubeclient.ErrMayNotActAsAKD):
 			return false, "", last
