@@ -115,7 +115,7 @@ func attachFree(file *os.File) (string, error) {
 		return "", err
 	}
 	defer device.Close()
-	err = unix.IoctlLoopConfigure(int(device.Fd()), &unix.LoopConfig{Fd: uint32(file.Fd())})
+	err = unix.IoctlLoopConfigure(int(device.Fd()), &unix.LoopConfig{Fd: uint32(file.Fd())}) //nolint:gosec // descriptors are small
 	if err != nil {
 		return "", fmt.Errorf("give %s the loop device %s: %w", file.Name(), path, err)
 	}

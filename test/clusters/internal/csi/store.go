@@ -123,7 +123,7 @@ func (s store) fill(v volume, data string) error {
 			return err
 		}
 		// Holes stay holes; owners, links and times stay what they are.
-		out, err := exec.Command("cp", "--archive", "--sparse=always", s.data(source), data).CombinedOutput() //nolint:noctx // it is short
+		out, err := exec.Command("cp", "--archive", "--sparse=always", s.data(source), data).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("copy %s: %w: %s", v.Source, err, out)
 		}
