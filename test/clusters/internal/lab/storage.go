@@ -28,16 +28,20 @@ func (l *Lab) startStorage(ctx context.Context, c cluster.Cluster) error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
-	defer cancel()
-	return eachNode(c, func(node cluster.Node) error {
+	// All of them, before one waits: none may be dead then.
+	err = eachNode(c, func(node cluster.Node) error {
 		pid, err := l.runtimePID(node)
 		if err != nil {
 			return err
 		}
-		if err := l.ensure(c.CSINode(node, pid)); err != nil {
-			return err
-		}
+		return l.ensure(c.CSINode(node, pid))
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	return eachNode(c, func(node cluster.Node) error {
 		return l.blame(node.Component(cluster.DriverCommand), l.waitDriver(ctx, c, node, client))
 	})
 }
