@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,6 +28,10 @@ func play(h *history, version int, step string) {
 	for _, word := range words {
 		gone = gone || word == "gone"
 		describe(pod, word)
+	}
+	if slices.Contains(words, "missed") {
+		h.missed(from, pod)
+		return
 	}
 	h.saw(from, pod, gone)
 }
@@ -127,6 +132,18 @@ func TestVerdict(t *testing.T) {
 			"It was released without an end.",
 			[]string{"remote 1 a running", "remote 1 a exited:0 deleting gone", "local 1 running deleting gone"},
 			excuses{}, []breach{ended},
+		},
+		"EndMissed": {
+			"The recorder was away when the remote pod ended, and the API server has forgotten how.",
+			[]string{"remote 1 a running", "local 1 exited:0 deleting gone", "remote 1 a running missed"}, excuses{}, nil,
+		},
+		"LocalEndMissed": {
+			"Likewise on the other side.",
+			[]string{"local 1 running", "remote 1 a exited:3 deleting gone", "local 1 running deleting missed"}, excuses{}, nil,
+		},
+		"EndSeen": {
+			"An end that the API server has told is one that akd has to know.",
+			[]string{"remote 1 a running", "local 1 exited:0 deleting gone", "remote 1 a running deleting gone"}, excuses{}, []breach{ended},
 		},
 		"UnknownNever": {
 			"Somebody awaits it.",

@@ -123,7 +123,8 @@ func (r *recorder) list(ctx context.Context) error {
 	}
 	for uid, pod := range r.alive {
 		if !there[uid] {
-			r.take(watch.Deleted, pod)
+			delete(r.alive, uid)
+			r.history.missed(r.side, pod)
 		}
 	}
 	r.version = list.ResourceVersion

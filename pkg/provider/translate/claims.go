@@ -183,8 +183,9 @@ func LetGoPatch(local *corev1.PersistentVolume) []byte {
 }
 
 // RequestPatch gives the remote claim the size that the local one requests, or is nil if nothing
-// is to be done. A claim that is not bound yet cannot be changed. A smaller size takes back a request that the remote cluster has not met, which
-// is allowed as long as it is larger than what is there.
+// is to be done. A claim that is not bound yet cannot be changed. A smaller size takes back a
+// request that the remote cluster has not met, which is allowed as long as it is larger than
+// what is there.
 // https://github.com/kubernetes/enhancements/tree/master/keps/sig-storage/1790-recover-resize-failure
 func RequestPatch(local, remote *corev1.PersistentVolumeClaim) []byte {
 	want, have := local.Spec.Resources.Requests[corev1.ResourceStorage], remote.Spec.Resources.Requests[corev1.ResourceStorage]
