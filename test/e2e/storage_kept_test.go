@@ -3,8 +3,10 @@
 package e2e
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,9 +41,12 @@ func TestStorageKept(t *testing.T) {
 	s.Kubectl(t, "local", "delete", "pod", "kept", "deleted", "-n", namespace)
 	s.Kubectl(t, "local", "delete", "persistentvolumeclaim", "kept", "deleted", "-n", namespace)
 	deleted.WaitDeleted(t)
-	if _, err := os.Stat(gone); !os.IsNotExist(err) {
-		t.Errorf("the folder of the deleted volume: %v", err)
-	}
+	env.Eventually(t, "the folder of the deleted volume has gone", func(context.Context) error {
+		if _, err := os.Stat(gone); !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("it is there: %w", err)
+		}
+		return nil
+	})
 	kept.WaitPhase(t, corev1.VolumeReleased)
 	s.wantState(t, kept, "kept")
 	s.Kubectl(t, "local", "delete", "namespace", namespace, "--timeout=3m")

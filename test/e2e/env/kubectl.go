@@ -97,7 +97,8 @@ func (e *Env) Namespace(t testing.TB, name string) string {
 			out, _, _ := e.TryKubectl("local", nil, "get", "pods,events", "-n", name, "-o", "wide")
 			t.Log(out)
 		}
-		if out, stderr, err := e.TryKubectl("local", nil, "delete", "namespace", name, "--wait=true", "--timeout=3m"); err != nil {
+		out, stderr, err := e.TryKubectl("local", nil, "delete", "namespace", name, "--ignore-not-found", "--wait=true", "--timeout=3m")
+		if err != nil {
 			t.Errorf("delete namespace %s: %v\n%s%s", name, err, out, stderr)
 		}
 	})
