@@ -66,14 +66,38 @@ spec:
 EOF
 }
 
+database() {
+  cat <<EOF
+apiVersion: apps/v1
+kind: StatefulSet
+metadata:
+  name: db
+  namespace: $namespace
+spec:
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: db
+        image: busybox:1.36
+        command: [sh, -c, 'trap exit TERM; while :; do sleep 1 & wait; done']
+        volumeMounts: [{name: data, mountPath: /data}]
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {storageClassName: standard, accessModes: [ReadWriteOnce], resources: {requests: {storage: 100Mi}}}
+EOF
+}
+
 say "Two real clusters: a local one for users, and a remote one with the kubelets."
-clusters up
+clusters up --local-path
 on local get nodes
 on remote get nodes
 
 say "akd joins the local cluster as the node $node."
 clusters load-image dist/akd-image.tar
-actual install "$node" --remote-context=remote --image="$image"
+actual install "$node" --remote-context=remote --image="$image" --storage=claims
 on local get nodes -o wide
 
 say "A Deployment in the local namespace $namespace is scheduled to that node."
@@ -101,6 +125,19 @@ names='{range .items[*]}{.metadata.name}{"\n"}{end}'
   fail "the local and the remote pods differ"
 nodes=$(clusters kubectl remote get pods -n "$remote_namespace" -o 'jsonpath={.items[*].spec.nodeName}')
 case " $nodes " in *" $node "* | "  ") fail "the remote pods are not on real nodes: $nodes" ;; esac
+
+say "A StatefulSet has its data in the remote cluster, and finds it again after its pod was deleted."
+database
+database | clusters kubectl local apply -f - || fail "the StatefulSet was not accepted"
+on local rollout status -n "$namespace" statefulset/db --timeout=120s
+on local exec -n "$namespace" db-0 -- sh -c 'echo "written by a former pod" > /data/note'
+on local delete pod -n "$namespace" db-0
+on local rollout status -n "$namespace" statefulset/db --timeout=120s
+on local exec -n "$namespace" db-0 -- cat /data/note
+[ "$(clusters kubectl local exec -n "$namespace" db-0 -- cat /data/note)" = "written by a former pod" ] || fail "the data is lost"
+on local get persistentvolumeclaims -n "$namespace"
+on remote get persistentvolumeclaims -n "$remote_namespace"
+actual where -n "$namespace" pvc/data-db-0
 
 say "The plugin shows where the pods run, and the state of the node."
 actual where -n "$namespace" -l app=hello
