@@ -81,9 +81,6 @@ func Claims() map[string]Attack[*corev1.PersistentVolumeClaim] {
 		"that is filled by a populator": func(s *corev1.PersistentVolumeClaimSpec) {
 			s.DataSourceRef = &corev1.TypedObjectReference{APIGroup: new("example.com"), Kind: "Image", Name: "mine"}
 		},
-		"that copies a claim elsewhere": func(s *corev1.PersistentVolumeClaimSpec) {
-			s.DataSourceRef = &corev1.TypedObjectReference{Kind: "PersistentVolumeClaim", Name: "pvc-1", Namespace: new("victim")}
-		},
 	} {
 		all[name] = Attack[*corev1.PersistentVolumeClaim]{func(c *corev1.PersistentVolumeClaim) { change(&c.Spec) }, badClone}
 	}
