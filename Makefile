@@ -83,7 +83,7 @@ demo: build image ## Show the main features on two real clusters
 
 .PHONY: up
 up: clusters ## Start two real clusters (root on Linux; simulated nodes on other systems)
-	bin/clusters --dir "$(CLUSTERS_DIR)" up
+	bin/clusters --dir "$(CLUSTERS_DIR)" up $(if $(filter 0Linux,$(shell id -u)$(shell uname)),--local-path)
 
 .PHONY: down
 down: clusters ## Remove the clusters of `make up` and `make demo` completely
