@@ -55,9 +55,9 @@ func Claims() map[string]Attack[*corev1.PersistentVolumeClaim] {
 			func(c *corev1.PersistentVolumeClaim) { c.Labels["velero.io/exclude-from-backup"] = "true" }, badOrigin,
 		},
 	}
-	for name, class := range map[string]*string{"without a class": nil, "of the empty class": new(""), "of another class": new("fast")} {
+	for name, class := range map[string]string{"of the empty class": "", "of another class": "fast"} {
 		all[name] = Attack[*corev1.PersistentVolumeClaim]{
-			func(c *corev1.PersistentVolumeClaim) { c.Spec.StorageClassName = class }, badClass,
+			func(c *corev1.PersistentVolumeClaim) { c.Spec.StorageClassName = &class }, badClass,
 		}
 	}
 	snapshots, claims := "snapshot.storage.k8s.io", ""

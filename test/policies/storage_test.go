@@ -53,6 +53,10 @@ func TestClaims(t *testing.T) {
 	clone.Spec.DataSource = &corev1.TypedLocalObjectReference{Kind: "PersistentVolumeClaim", Name: "pvc-1"}
 	clone.Spec.DataSourceRef = &corev1.TypedObjectReference{Kind: "PersistentVolumeClaim", Name: "pvc-1"} // by the API server
 	expect(t, s.do(t, request{user: account(thief), object: clone}), "")
+	// A cluster with a default class gives it to such a claim before policies see it.
+	classless := innocent.DeepCopy()
+	classless.Spec.StorageClassName = nil
+	expect(t, s.do(t, request{user: account(thief), object: classless}), "of the installed storage classes only")
 	// Kubernetes drops the namespace as long as it has the feature as an alpha.
 	clone.Spec.DataSourceRef.Namespace = new("victim")
 	expect(t, s.do(t, request{user: account(thief), object: clone}), "with the data of another claim of its own, or with none, only")
