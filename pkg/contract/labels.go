@@ -75,8 +75,10 @@ const FinalizerLastState = Domain + "last-state"
 
 // WithoutLastState returns the strategic merge patch that takes FinalizerLastState off
 // the remote pod of that UID, and off no other. It leaves the finalizers of others.
-func WithoutLastState(uid types.UID) []byte {
-	return fmt.Appendf(nil, `{"metadata":{"uid":%q,"$deleteFromPrimitiveList/finalizers":[%q]}}`, uid, FinalizerLastState)
+func WithoutLastState(uid types.UID) []byte { return withoutFinalizer(uid, FinalizerLastState) }
+
+func withoutFinalizer(uid types.UID, finalizer string) []byte {
+	return fmt.Appendf(nil, `{"metadata":{"uid":%q,"$deleteFromPrimitiveList/finalizers":[%q]}}`, uid, finalizer)
 }
 
 // Annotations of local pods. They locate the remote pod without a request to the

@@ -33,6 +33,10 @@ const AnnotationAdoptedUID = Domain + "adopted-uid"
 // remote claim.
 const FinalizerRemoteClaim = Domain + "remote-claim"
 
+// WithoutRemoteClaim returns the strategic merge patch that takes FinalizerRemoteClaim off the
+// local PersistentVolume of that UID, and off no other. It leaves the finalizers of others.
+func WithoutRemoteClaim(uid types.UID) []byte { return withoutFinalizer(uid, FinalizerRemoteClaim) }
+
 // Annotations of remote PersistentVolumeClaims.
 const (
 	// AnnotationClaim is the name of the local claim. A label has no room for it.

@@ -126,3 +126,15 @@ func TestOfOthers(t *testing.T) {
 		})
 	}
 }
+
+func TestSize(t *testing.T) {
+	claim := &corev1.PersistentVolumeClaim{}
+	claim.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
+	claim.Status.Capacity = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("4Gi")}
+	for phase, want := range map[corev1.PersistentVolumeClaimPhase]string{corev1.ClaimPending: "1Gi", corev1.ClaimBound: "4Gi"} {
+		claim.Status.Phase = phase
+		if size := volume.Size(claim); size.String() != want {
+			t.Errorf("%s: size %s, want %s", phase, size.String(), want)
+		}
+	}
+}

@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/component-helpers/storage/ephemeral"
@@ -123,21 +122,13 @@ func (s Site) Volume(
 		Class:       class.Name,
 		AccessModes: local.Spec.AccessModes,
 		Mode:        local.Spec.VolumeMode,
-		Capacity:    sizeOf(remote),
+		Capacity:    volume.Size(remote),
 		Reclaim:     corev1.PersistentVolumeReclaimDelete, // the default of a class
 	}
 	if class.ReclaimPolicy != nil {
 		spec.Reclaim = *class.ReclaimPolicy
 	}
 	return volume.New(spec)
-}
-
-// sizeOf returns what a claim has or, until it is bound, what it asks for.
-func sizeOf(claim *corev1.PersistentVolumeClaim) resource.Quantity {
-	if size, ok := claim.Status.Capacity[corev1.ResourceStorage]; ok && claim.Status.Phase == corev1.ClaimBound {
-		return size
-	}
-	return claim.Spec.Resources.Requests[corev1.ResourceStorage]
 }
 
 // RemoteClass returns the remote StorageClass of a local one, or a *Refusal if the node has no
@@ -200,7 +191,7 @@ func RequestPatch(local, remote *corev1.PersistentVolumeClaim) []byte {
 // CapacityPatch gives the local volume the size of the bound remote claim, or is nil if it has
 // it.
 func CapacityPatch(local *corev1.PersistentVolume, remote *corev1.PersistentVolumeClaim) []byte {
-	want, have := sizeOf(remote), local.Spec.Capacity[corev1.ResourceStorage]
+	want, have := volume.Size(remote), local.Spec.Capacity[corev1.ResourceStorage]
 	if remote.Status.Phase != corev1.ClaimBound || want.Cmp(have) == 0 {
 		return nil
 	}
@@ -326,7 +317,7 @@ func boundCondition(local *corev1.PersistentVolumeClaim, bound RemoteBound, now 
 	if bound.Reason == ReasonRemoteClaimBound {
 		want.Status = corev1.ConditionTrue
 	}
-	have := claimCondition(local, want.Type)
+	have := volume.Condition(local, want.Type)
 	switch {
 	case have == nil:
 		return want
@@ -342,7 +333,7 @@ func boundCondition(local *corev1.PersistentVolumeClaim, bound RemoteBound, now 
 func (m *Mapper) resizeConditions(local, remote *corev1.PersistentVolumeClaim) []map[string]any {
 	var changed []map[string]any
 	for _, kind := range resizing() {
-		have, want := claimCondition(local, kind), claimCondition(remote, kind)
+		have, want := volume.Condition(local, kind), volume.Condition(remote, kind)
 		switch {
 		case want == nil && have == nil:
 		case want == nil:
@@ -367,17 +358,6 @@ func conditionFields(condition *corev1.PersistentVolumeClaimCondition) map[strin
 		fields["lastProbeTime"] = condition.LastProbeTime
 	}
 	return fields
-}
-
-func claimCondition(
-	claim *corev1.PersistentVolumeClaim, kind corev1.PersistentVolumeClaimConditionType,
-) *corev1.PersistentVolumeClaimCondition {
-	for i := range claim.Status.Conditions {
-		if claim.Status.Conditions[i].Type == kind {
-			return &claim.Status.Conditions[i]
-		}
-	}
-	return nil
 }
 
 // ClaimText returns what local users may read of an error about the remote claim of a local

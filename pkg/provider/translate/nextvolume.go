@@ -31,15 +31,6 @@ const (
 	VolumeEnding       VolumeAction = "Ending"       // somebody deletes the remote claim: tell, while its data is there
 )
 
-// Annotations that Kubernetes sets on a claim.
-const (
-	// annotationProvisioner names who provisions the claim, and is set when it is time to.
-	// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/controller/volume/persistentvolume/pv_controller.go (setClaimProvisioner)
-	annotationProvisioner = "volume.kubernetes.io/storage-provisioner"
-	// annotationSelectedNode is the node of the first pod that uses the claim.
-	annotationSelectedNode = "volume.kubernetes.io/selected-node"
-)
-
 // VolumeState is what is known of one volume. Every part but the class may be nil.
 type VolumeState struct {
 	// Claim is the local claim that the volume is for, by UID.
@@ -126,23 +117,17 @@ func isBoundToAnother(claim *corev1.PersistentVolumeClaim) bool {
 	return claim.Spec.VolumeName != "" && claim.Spec.VolumeName != contract.VolumeName(claim.UID)
 }
 
-// IsProvisioned reports whether Kubernetes has asked AK for the volume of a claim. A person may
-// have imported it instead.
-func IsProvisioned(claim *corev1.PersistentVolumeClaim) bool {
-	return claim.Annotations[annotationProvisioner] == contract.StorageDriver
-}
-
 // provisions reports whether it is up to this node to provide a volume for a claim now.
 func (m *Mapper) provisions(claim *corev1.PersistentVolumeClaim, class *storagev1.StorageClass) bool {
 	return claim != nil && class != nil && class.Provisioner == contract.StorageDriver &&
 		claim.DeletionTimestamp == nil && claim.Spec.VolumeName == "" &&
-		IsProvisioned(claim) && m.isSelected(claim, class)
+		volume.IsProvisioned(claim) && m.isSelected(claim, class)
 }
 
 // isSelected reports whether the volume of a claim has to be on this node: a pod that uses
 // it was scheduled to the node, or the class has volumes on no other.
 func (m *Mapper) isSelected(claim *corev1.PersistentVolumeClaim, class *storagev1.StorageClass) bool {
-	if selected := claim.Annotations[annotationSelectedNode]; selected != "" {
+	if selected := claim.Annotations[volume.AnnotationSelectedNode]; selected != "" {
 		return selected == m.Node
 	}
 	late := class.VolumeBindingMode != nil && *class.VolumeBindingMode == storagev1.VolumeBindingWaitForFirstConsumer

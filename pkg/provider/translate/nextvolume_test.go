@@ -41,7 +41,7 @@ func aClaim(change ...func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVol
 	claim := &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "shop", Name: "data", UID: claimUID, ResourceVersion: "7",
-			Annotations: map[string]string{annotationProvisioner: contract.StorageDriver, annotationSelectedNode: "ak"},
+			Annotations: map[string]string{volume.AnnotationProvisioner: contract.StorageDriver, volume.AnnotationSelectedNode: "ak"},
 		},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			StorageClassName: new("standard"),
@@ -120,14 +120,14 @@ func TestNextVolume(t *testing.T) {
 		"of another node": {
 			reason: "its first pod was scheduled elsewhere",
 			state: VolumeState{Class: aClass(), Claim: aClaim(func(claim *corev1.PersistentVolumeClaim) {
-				claim.Annotations[annotationSelectedNode] = "other"
+				claim.Annotations[volume.AnnotationSelectedNode] = "other"
 			})},
 			want: VolumeNone,
 		},
 		"without a pod": {
 			reason: "the class waits for the first pod",
 			state: VolumeState{Class: aClass(), Claim: aClaim(func(claim *corev1.PersistentVolumeClaim) {
-				delete(claim.Annotations, annotationSelectedNode)
+				delete(claim.Annotations, volume.AnnotationSelectedNode)
 			})},
 			want: VolumeNone,
 		},
@@ -142,14 +142,14 @@ func TestNextVolume(t *testing.T) {
 					}}}
 					return class
 				}(),
-				Claim: aClaim(func(claim *corev1.PersistentVolumeClaim) { delete(claim.Annotations, annotationSelectedNode) }),
+				Claim: aClaim(func(claim *corev1.PersistentVolumeClaim) { delete(claim.Annotations, volume.AnnotationSelectedNode) }),
 			},
 			want: VolumeCreateRemote,
 		},
 		"not yet ours": {
 			reason: "Kubernetes says when it is time to provide a volume",
 			state: VolumeState{Class: aClass(), Claim: aClaim(func(claim *corev1.PersistentVolumeClaim) {
-				delete(claim.Annotations, annotationProvisioner)
+				delete(claim.Annotations, volume.AnnotationProvisioner)
 			})},
 			want: VolumeNone,
 		},

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/volume"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
 )
@@ -244,22 +245,20 @@ func (u *uninstaller) releaseVolumes(ctx context.Context, local *kubeclient.Clus
 		return 0, fmt.Errorf("list the node's PersistentVolumes: %w", err)
 	}
 	for n := range found.Items {
-		volume := &found.Items[n]
-		if !slices.Contains(volume.Finalizers, contract.FinalizerRemoteClaim) {
+		pv := &found.Items[n]
+		if !volume.IsHeld(pv) {
 			continue
 		}
-		gone, err := u.hasLostClaim(ctx, volume)
+		gone, err := u.hasLostClaim(ctx, pv)
 		if err != nil {
 			return released, err
 		}
 		if !gone {
 			continue
 		}
-		patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"$deleteFromPrimitiveList/finalizers":[%q]}}`,
-			volume.UID, contract.FinalizerRemoteClaim)
-		_, err = client.Patch(ctx, volume.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
+		_, err = client.Patch(ctx, pv.Name, types.StrategicMergePatchType, contract.WithoutRemoteClaim(pv.UID), metav1.PatchOptions{})
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // another volume of its name
-			return released, fmt.Errorf("take the finalizer %s off PersistentVolume %s: %w", contract.FinalizerRemoteClaim, volume.Name, err)
+			return released, fmt.Errorf("take the finalizer %s off PersistentVolume %s: %w", contract.FinalizerRemoteClaim, pv.Name, err)
 		}
 		released++
 	}
@@ -268,22 +267,17 @@ func (u *uninstaller) releaseVolumes(ctx context.Context, local *kubeclient.Clus
 
 // hasLostClaim reports whether the remote cluster itself says that the claim of a volume is
 // not there. It cannot say so of a volume that is in another remote cluster.
-func (u *uninstaller) hasLostClaim(ctx context.Context, volume *corev1.PersistentVolume) (bool, error) {
-	source := volume.Spec.CSI
-	if source == nil || source.Driver != contract.StorageDriver ||
-		source.VolumeAttributes[contract.AttributeRemoteClusterUID] != string(u.both.Remote.UID) {
+func (u *uninstaller) hasLostClaim(ctx context.Context, pv *corev1.PersistentVolume) (bool, error) {
+	_, place, ours := volume.Of(pv)
+	if !ours || place.ClusterUID != u.both.Remote.UID {
 		return false, nil
 	}
-	namespace, claim, ok := contract.ParseVolumeHandle(source.VolumeHandle)
-	if !ok {
-		return false, nil
-	}
-	_, err := u.both.Remote.Client.CoreV1().PersistentVolumeClaims(namespace).Get(ctx, claim, metav1.GetOptions{})
+	_, err := u.both.Remote.Client.CoreV1().PersistentVolumeClaims(place.Namespace).Get(ctx, place.Claim, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return true, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("look for remote claim %s: %w", source.VolumeHandle, err)
+		return false, fmt.Errorf("look for remote claim %s: %w", contract.VolumeHandle(place.Namespace, place.Claim), err)
 	}
 	return false, nil
 }

@@ -80,7 +80,7 @@ func adopt(ctx context.Context, to *output.Console, both kubeclient.Clusters, na
 	if err := t.commit(ctx, both.Remote, pv, ""); err != nil {
 		return err
 	}
-	capacity := capacityOf(t.claim)
+	capacity := volume.Size(t.claim)
 	to.Printf("persistentvolume/%s adopted the remote claim %s with UID %s, of %s, created at %s; before, it was UID %s\n",
 		name, t.remoteName, t.claim.UID, capacity.String(), t.claim.CreationTimestamp.UTC().Format(time.RFC3339), former)
 	return nil

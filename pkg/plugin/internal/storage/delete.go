@@ -197,7 +197,7 @@ func (d *doomed) describe(ctx context.Context, remote *kubeclient.Cluster) []str
 	if d.claim == nil {
 		lines = append(lines, fmt.Sprintf("remote claim %s: gone already", d.remoteName))
 	} else {
-		capacity := capacityOf(d.claim)
+		capacity := volume.Size(d.claim)
 		lines = append(lines,
 			fmt.Sprintf("remote claim %s, UID %s, %s, created at %s, with its data",
 				d.remoteName, d.claim.UID, capacity.String(), d.claim.CreationTimestamp.UTC().Format(time.RFC3339)),
@@ -265,8 +265,8 @@ func (d *doomed) deleteLocal(ctx context.Context, local *kubeclient.Cluster) err
 	if err != nil {
 		return fmt.Errorf("delete the local PersistentVolume %s: %w", d.pv.Name, err)
 	}
-	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"$deleteFromPrimitiveList/finalizers":[%q]}}`, d.pv.UID, contract.FinalizerRemoteClaim)
-	_, err = client.Patch(ctx, d.pv.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: kubeclient.FieldManager})
+	_, err = client.Patch(ctx, d.pv.Name, types.StrategicMergePatchType, contract.WithoutRemoteClaim(d.pv.UID),
+		metav1.PatchOptions{FieldManager: kubeclient.FieldManager})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("release the local PersistentVolume %s: %w", d.pv.Name, err)
 	}

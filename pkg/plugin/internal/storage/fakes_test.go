@@ -79,8 +79,8 @@ func localClaim(uid types.UID, bound string, conditions ...corev1.PersistentVolu
 			Name:      "data",
 			UID:       uid,
 			Annotations: map[string]string{
-				annotationProvisioner:  contract.StorageDriver,
-				annotationSelectedNode: node,
+				volume.AnnotationProvisioner:  contract.StorageDriver,
+				volume.AnnotationSelectedNode: node,
 			},
 		},
 		Spec: corev1.PersistentVolumeClaimSpec{

@@ -226,7 +226,7 @@ func (o *importOptions) create(
 		Class:       class,
 		AccessModes: t.claim.Spec.AccessModes,
 		Mode:        t.claim.Spec.VolumeMode,
-		Capacity:    capacityOf(t.claim),
+		Capacity:    volume.Size(t.claim),
 		Reclaim:     corev1.PersistentVolumeReclaimRetain,
 	})
 	options := metav1.CreateOptions{FieldManager: kubeclient.FieldManager}
@@ -293,7 +293,7 @@ func claimFor(pv *corev1.PersistentVolume) map[string]any {
 		"metadata": map[string]any{
 			"namespace":   pv.Spec.ClaimRef.Namespace,
 			"name":        pv.Spec.ClaimRef.Name,
-			"annotations": map[string]string{annotationProvisioner: contract.StorageDriver},
+			"annotations": map[string]string{volume.AnnotationProvisioner: contract.StorageDriver},
 		},
 		"spec": map[string]any{
 			"accessModes":      pv.Spec.AccessModes,

@@ -6,22 +6,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/internal/volume"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/kubeclient"
-)
-
-// Annotations of local claims that Kubernetes sets.
-// https://kubernetes.io/docs/reference/labels-annotations-taints/#volume-kubernetes-io-storage-provisioner
-const (
-	// annotationProvisioner says who is to provision the claim.
-	annotationProvisioner = "volume.kubernetes.io/storage-provisioner"
-	// annotationSelectedNode is the node that the scheduler has chosen for the first pod.
-	annotationSelectedNode = "volume.kubernetes.io/selected-node"
 )
 
 // pageSize is how many objects a list request asks for, as kubectl get does.
@@ -52,7 +42,7 @@ func List(ctx context.Context, both kubeclient.Clusters, node string) ([]Volume,
 		volumes = append(volumes, ofVolume(&pvs[i], local.boundTo(&pvs[i]), answer))
 	}
 	for _, claim := range local {
-		if !isPending(claim) || node != "" && claim.Annotations[annotationSelectedNode] != node {
+		if !isPending(claim) || node != "" && claim.Annotations[volume.AnnotationSelectedNode] != node {
 			continue
 		}
 		volumes = append(volumes, ofPending(claim, remote.listed(claim)))
@@ -98,7 +88,7 @@ func ofClaim(ctx context.Context, both kubeclient.Clusters, claim *corev1.Persis
 // ofUnread describes a claim whose PersistentVolume is gone, or cannot be read: its name
 // is that of the remote claim, and the scheduler has noted the node.
 func ofUnread(claim *corev1.PersistentVolumeClaim, gone bool) Volume {
-	if claim.Annotations[annotationProvisioner] != contract.StorageDriver {
+	if !volume.IsProvisioned(claim) {
 		return Volume{Namespace: claim.Namespace, Claim: claim.Name}
 	}
 	v := ofPending(claim, answer{})
@@ -227,7 +217,7 @@ func claimKey(pv *corev1.PersistentVolume) types.NamespacedName {
 
 // isPending reports whether akd is to provision a claim, and has not done so.
 func isPending(claim *corev1.PersistentVolumeClaim) bool {
-	return claim.Spec.VolumeName == "" && claim.Annotations[annotationProvisioner] == contract.StorageDriver
+	return claim.Spec.VolumeName == "" && volume.IsProvisioned(claim)
 }
 
 // hasOurClass reports whether the class of a claim is one of AK. A claim that waits for
@@ -243,7 +233,7 @@ func hasOurClass(ctx context.Context, local *kubeclient.Cluster, claim *corev1.P
 
 // placeOf is where akd makes the remote claim of a pending one.
 func placeOf(claim *corev1.PersistentVolumeClaim) volume.Remote {
-	node := claim.Annotations[annotationSelectedNode]
+	node := claim.Annotations[volume.AnnotationSelectedNode]
 	return volume.Remote{Namespace: contract.RemoteNamespace(node, claim.Namespace), Claim: contract.VolumeName(claim.UID)}
 }
 
@@ -252,12 +242,4 @@ func classOf(claim *corev1.PersistentVolumeClaim) string {
 		return ""
 	}
 	return *claim.Spec.StorageClassName
-}
-
-// capacityOf is what a claim has, or what it asks for until it is bound.
-func capacityOf(claim *corev1.PersistentVolumeClaim) resource.Quantity {
-	if has, bound := claim.Status.Capacity[corev1.ResourceStorage]; bound && claim.Status.Phase == corev1.ClaimBound {
-		return has
-	}
-	return claim.Spec.Resources.Requests[corev1.ResourceStorage]
 }

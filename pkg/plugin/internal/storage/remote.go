@@ -107,7 +107,7 @@ func (r *remoteClaims) ask(ctx context.Context, place volume.Remote) (answer, er
 // askPending returns what the remote cluster says of the remote claim of a local one
 // without PersistentVolume. It can be that akd has not made it yet.
 func (r *remoteClaims) askPending(ctx context.Context, claim *corev1.PersistentVolumeClaim) (answer, error) {
-	if r == nil || claim.Annotations[annotationSelectedNode] == "" {
+	if r == nil || claim.Annotations[volume.AnnotationSelectedNode] == "" {
 		return answer{}, nil
 	}
 	place := placeOf(claim)

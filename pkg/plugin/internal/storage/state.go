@@ -133,7 +133,7 @@ func stateOfBound(claim *corev1.PersistentVolumeClaim, remote answer) (state Sta
 		return Bound, "", ""
 	case remote.known:
 		state, reason = Waiting, reasonPending
-	case claim != nil && condition == nil && claim.Annotations[annotationProvisioner] == contract.StorageDriver:
+	case claim != nil && condition == nil && volume.IsProvisioned(claim):
 		return Waiting, reasonPending, ""
 	}
 	if condition == nil || condition.Status != corev1.ConditionFalse || remote.known && condition.Reason == reasonLost {
@@ -159,10 +159,5 @@ func remoteBound(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeCl
 	if claim == nil {
 		return nil
 	}
-	for i := range claim.Status.Conditions {
-		if claim.Status.Conditions[i].Type == contract.ConditionRemoteBound {
-			return &claim.Status.Conditions[i]
-		}
-	}
-	return nil
+	return volume.Condition(claim, contract.ConditionRemoteBound)
 }

@@ -79,7 +79,7 @@ func ofPending(claim *corev1.PersistentVolumeClaim, remote answer) Volume {
 	v := Volume{
 		Namespace: claim.Namespace,
 		Claim:     claim.Name,
-		Node:      claim.Annotations[annotationSelectedNode],
+		Node:      claim.Annotations[volume.AnnotationSelectedNode],
 		Actual:    true,
 		Class:     classOf(claim),
 		Capacity:  claim.Spec.Resources.Requests.Storage().String(),
@@ -95,7 +95,7 @@ func ofPending(claim *corev1.PersistentVolumeClaim, remote answer) Volume {
 
 // ofRemote describes a remote claim that no local PersistentVolume leads to.
 func ofRemote(node, namespace string, claim *corev1.PersistentVolumeClaim) Volume {
-	capacity := capacityOf(claim)
+	capacity := volume.Size(claim)
 	v := Volume{
 		Namespace:       namespace,
 		Claim:           claim.Annotations[contract.AnnotationClaim],

@@ -327,7 +327,7 @@ func (v *Volumes) tell(ctx context.Context, o *one, bound translate.RemoteBound)
 		return err
 	}
 	patched, err := v.Local.PatchClaimStatus(ctx, claim.Namespace, claim.Name, patch)
-	if cluster.IsNotFoundOrConflict(err) || apierrors.IsForbidden(err) && !translate.IsProvisioned(claim) {
+	if cluster.IsNotFoundOrConflict(err) || apierrors.IsForbidden(err) && !volume.IsProvisioned(claim) {
 		return nil // of a claim whose volume was imported, the policies let akd change nothing
 	}
 	if err != nil {

@@ -1,0 +1,43 @@
+package volume
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+)
+
+// Annotations that Kubernetes sets on a local claim.
+const (
+	// AnnotationProvisioner names who provisions the claim, and is set when it is time to.
+	// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/controller/volume/persistentvolume/pv_controller.go (setClaimProvisioner)
+	AnnotationProvisioner = "volume.kubernetes.io/storage-provisioner"
+	// AnnotationSelectedNode is the node of the first pod that uses the claim.
+	AnnotationSelectedNode = "volume.kubernetes.io/selected-node"
+)
+
+// IsProvisioned reports whether Kubernetes has asked AK for the volume of a local claim. A
+// person may have imported it instead.
+func IsProvisioned(claim *corev1.PersistentVolumeClaim) bool {
+	return claim.Annotations[AnnotationProvisioner] == contract.StorageDriver
+}
+
+// Size returns what a claim has or, until it is bound, what it asks for.
+func Size(claim *corev1.PersistentVolumeClaim) resource.Quantity {
+	if size, ok := claim.Status.Capacity[corev1.ResourceStorage]; ok && claim.Status.Phase == corev1.ClaimBound {
+		return size
+	}
+	return claim.Spec.Resources.Requests[corev1.ResourceStorage]
+}
+
+// Condition returns the condition of a claim of that type, or nil.
+func Condition(
+	claim *corev1.PersistentVolumeClaim, kind corev1.PersistentVolumeClaimConditionType,
+) *corev1.PersistentVolumeClaimCondition {
+	for i := range claim.Status.Conditions {
+		if claim.Status.Conditions[i].Type == kind {
+			return &claim.Status.Conditions[i]
+		}
+	}
+	return nil
+}
