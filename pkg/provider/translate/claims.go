@@ -367,38 +367,11 @@ func (m *Mapper) ClaimText(local *corev1.PersistentVolumeClaim, text string) str
 }
 
 func (m *Mapper) claimText(local, remote *corev1.PersistentVolumeClaim, text string) string {
-	pairs := names{}
-	for _, namespace := range contract.RemoteNamespaces(m.Node, local.Namespace) {
-		pairs = append(pairs, [2]string{namespace, local.Namespace})
-	}
-	pairs = append(pairs, [2]string{contract.VolumeName(local.UID), local.Name})
+	pairs := append(m.namespaceNames(local.Namespace), [2]string{contract.VolumeName(local.UID), local.Name})
 	if remote != nil {
 		pairs = append(pairs, [2]string{remote.Name, local.Name})
 	}
 	return disclosure.Text(pairs.translate(text))
-}
-
-// ClaimEvent returns the local copy of an event about the remote claim of a local one; see
-// Event.
-func (m *Mapper) ClaimEvent(remote *corev1.Event, local *corev1.PersistentVolumeClaim) *corev1.Event {
-	event := remote.DeepCopy()
-	event.TypeMeta = metav1.TypeMeta{}
-	event.ObjectMeta = metav1.ObjectMeta{
-		Name:      contract.EventName(local.Name, remote.Namespace+"/"+remote.Name),
-		Namespace: local.Namespace,
-	}
-	event.InvolvedObject = corev1.ObjectReference{
-		APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: local.Namespace, Name: local.Name, UID: local.UID,
-	}
-	event.Message = shorten(m.claimText(local, nil, remote.Message), maxEventMessage)
-	event.Related = nil // an object of the remote cluster
-	if event.Source.Host != "" {
-		event.Source.Host = m.Node
-	}
-	if event.ReportingInstance != "" {
-		event.ReportingInstance = m.Node
-	}
-	return event
 }
 
 // MountedClaim is the remote claim of a volume of a pod.

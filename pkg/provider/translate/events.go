@@ -29,21 +29,38 @@ func shorten(text string, limit int) string {
 // update the copy. Count and times are kept.
 func (m *Mapper) Event(remote *corev1.Event, local *corev1.Pod) *corev1.Event {
 	text := m.names(local, remote.InvolvedObject.UID)
-	event := remote.DeepCopy()
-	event.TypeMeta = metav1.TypeMeta{}
-	event.ObjectMeta = metav1.ObjectMeta{
-		Name:      contract.EventName(local.Name, remote.Namespace+"/"+remote.Name),
-		Namespace: local.Namespace,
-	}
-	event.InvolvedObject = corev1.ObjectReference{
+	return m.repeated(remote, text.translate(remote.Message), corev1.ObjectReference{
 		APIVersion: "v1",
 		Kind:       "Pod",
 		Namespace:  local.Namespace,
 		Name:       local.Name,
 		UID:        local.UID,
 		FieldPath:  remote.InvolvedObject.FieldPath,
+	})
+}
+
+// ClaimEvent returns the local copy of an event about the remote claim of a local one; see
+// Event.
+func (m *Mapper) ClaimEvent(remote *corev1.Event, local *corev1.PersistentVolumeClaim) *corev1.Event {
+	return m.repeated(remote, m.claimText(local, nil, remote.Message), corev1.ObjectReference{
+		APIVersion: "v1",
+		Kind:       kindClaim,
+		Namespace:  local.Namespace,
+		Name:       local.Name,
+		UID:        local.UID,
+	})
+}
+
+// repeated returns the copy of a remote event about a local object.
+func (m *Mapper) repeated(remote *corev1.Event, message string, about corev1.ObjectReference) *corev1.Event {
+	event := remote.DeepCopy()
+	event.TypeMeta = metav1.TypeMeta{}
+	event.ObjectMeta = metav1.ObjectMeta{
+		Name:      contract.EventName(about.Name, remote.Namespace+"/"+remote.Name),
+		Namespace: about.Namespace,
 	}
-	event.Message = shorten(text.translate(remote.Message), maxEventMessage)
+	event.InvolvedObject = about
+	event.Message = shorten(message, maxEventMessage)
 	event.Related = nil // an object of the remote cluster
 	if event.Source.Host != "" {
 		event.Source.Host = m.Node

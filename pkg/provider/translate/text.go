@@ -22,12 +22,19 @@ type names [][2]string
 // names returns the names to replace in messages of the remote cluster about a
 // local pod. remoteUID may be empty.
 func (m *Mapper) names(local *corev1.Pod, remoteUID types.UID) names {
-	pairs := make(names, 0, 3)
-	for _, remote := range contract.RemoteNamespaces(m.Node, local.Namespace) {
-		pairs = append(pairs, [2]string{remote, local.Namespace})
-	}
+	pairs := m.namespaceNames(local.Namespace)
 	if remoteUID != "" {
 		pairs = append(pairs, [2]string{string(remoteUID), string(local.UID)})
+	}
+	return pairs
+}
+
+// namespaceNames returns the names that the remote namespace of a local one can have, with room
+// for another pair.
+func (m *Mapper) namespaceNames(local string) names {
+	pairs := make(names, 0, 3)
+	for _, remote := range contract.RemoteNamespaces(m.Node, local) {
+		pairs = append(pairs, [2]string{remote, local})
 	}
 	return pairs
 }
