@@ -93,6 +93,14 @@ func deleteExactly(uid types.UID) metav1.DeleteOptions {
 	return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}
 }
 
+// deleteUnchanged returns the options to delete an object in the state that is given, and no
+// other.
+func deleteUnchanged(object metav1.Object) metav1.DeleteOptions {
+	options := deleteExactly(object.GetUID())
+	options.Preconditions.ResourceVersion = new(object.GetResourceVersion())
+	return options
+}
+
 // IsNotFoundOrConflict reports whether a write found no object, or another object
 // of the same name. A failed UID precondition is a conflict; in a patch, the UID is a
 // field that cannot be changed.

@@ -90,9 +90,7 @@ func (c *Local) PatchVolume(ctx context.Context, name string, patch []byte) (*co
 // DeleteVolume deletes the PersistentVolume in the state that is given, and no other. It
 // returns nil if it is gone or has changed.
 func (c *Local) DeleteVolume(ctx context.Context, volume *corev1.PersistentVolume) error {
-	options := deleteExactly(volume.UID)
-	options.Preconditions.ResourceVersion = new(volume.ResourceVersion)
-	err := c.own.CoreV1().PersistentVolumes().Delete(ctx, volume.Name, options)
+	err := c.own.CoreV1().PersistentVolumes().Delete(ctx, volume.Name, deleteUnchanged(volume))
 	if err != nil && !IsNotFoundOrConflict(err) {
 		return localError{fmt.Errorf("delete local persistentvolume %s: %w", volume.Name, err)}
 	}

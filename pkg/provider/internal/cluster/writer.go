@@ -47,9 +47,7 @@ func (w Writer[T]) Update(ctx context.Context, want T) (T, error) {
 // Delete deletes the object in the state that is given, and no other: somebody else may
 // have taken it over. It returns nil if it is gone or has changed, which the watch reports.
 func (w Writer[T]) Delete(ctx context.Context, have T) error {
-	options := deleteExactly(have.GetUID())
-	options.Preconditions.ResourceVersion = new(have.GetResourceVersion())
-	err := w.in(have.GetNamespace()).Delete(ctx, have.GetName(), options)
+	err := w.in(have.GetNamespace()).Delete(ctx, have.GetName(), deleteUnchanged(have))
 	if err != nil && !IsNotFoundOrConflict(err) {
 		return fmt.Errorf("delete remote %s %s/%s: %w", w.kind, have.GetNamespace(), have.GetName(), err)
 	}

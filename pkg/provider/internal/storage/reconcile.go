@@ -31,8 +31,6 @@ type one struct {
 
 	key       queue.Key
 	namespace *namespaces.Namespace // nil if there is none
-	// missing says that the remote cluster has no namespace for the local one.
-	missing bool
 }
 
 // Reconcile takes the next step in the life of a volume.
@@ -116,7 +114,7 @@ func (v *Volumes) bindsLate(ctx context.Context, class *storagev1.StorageClass) 
 // out that it is gone.
 func (v *Volumes) withoutNamespace(ctx context.Context, o *one) (ready bool, err error) {
 	if o.Volume != nil {
-		if o.missing, err = v.Opener.Lacks(ctx, o.key.Namespace); err != nil || o.missing {
+		if missing, err := v.Opener.Lacks(ctx, o.key.Namespace); err != nil || missing {
 			return err == nil, err
 		}
 	} else {

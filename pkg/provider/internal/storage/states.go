@@ -1,13 +1,8 @@
 package storage
 
 import (
-	"maps"
-	"slices"
-
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/queue"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -24,7 +19,8 @@ const (
 // deleted.
 func (v *Volumes) CountStates() map[string]int {
 	counts := map[string]int{}
-	for _, key := range v.allKeys() {
+	known := v.keysOf(v.claims.All(), v.Opener.Namespaces.All(), func(local string) bool { return local != "" })
+	for _, key := range known {
 		o := v.local(key)
 		if o.namespace = v.Opener.Get(key.Namespace); o.namespace != nil {
 			o.Remote = o.namespace.Claims.Get(o.namespace.Name, key.Name)
@@ -59,30 +55,4 @@ func (v *Volumes) state(o *one) string {
 		return StateWaiting
 	}
 	return ""
-}
-
-// allKeys returns the keys of all volumes that are known.
-func (v *Volumes) allKeys() []queue.Key {
-	keys := map[queue.Key]bool{}
-	for _, claim := range v.claims.All() {
-		if v.isOurs(claim) {
-			keys[keyOf(claim)] = true
-		}
-	}
-	for _, one := range v.volumes.All() {
-		if local := v.namespaceOf(one); local != "" {
-			keys[queue.Volume.Key(local, one.Name)] = true
-		}
-	}
-	for _, namespace := range v.Opener.Namespaces.All() {
-		for _, claim := range namespace.Claims.All() {
-			keys[queue.Volume.Key(namespace.Local, claim.Name)] = true
-		}
-	}
-	return slices.Collect(maps.Keys(keys))
-}
-
-// keyOf returns the key of the volume that a local claim will have.
-func keyOf(claim *corev1.PersistentVolumeClaim) queue.Key {
-	return queue.Volume.Key(claim.Namespace, contract.VolumeName(claim.UID))
 }

@@ -126,7 +126,7 @@ func (v *Volumes) claimChanged(c store.Change[*corev1.PersistentVolumeClaim]) {
 		if claim == nil {
 			continue
 		}
-		v.queue(claim.Namespace, contract.VolumeName(claim.UID))
+		v.Queue.Add(keyOf(claim))
 		if name := claim.Spec.VolumeName; name != "" && name != contract.VolumeName(claim.UID) {
 			v.queue(claim.Namespace, name)
 		}
@@ -139,7 +139,7 @@ func (v *Volumes) claimChanged(c store.Change[*corev1.PersistentVolumeClaim]) {
 func (v *Volumes) queueClones(source *corev1.PersistentVolumeClaim) {
 	for _, claim := range v.claims.In(source.Namespace) {
 		if claim.Spec.VolumeName == "" && translate.CloneOf(claim) == source.Name {
-			v.queue(claim.Namespace, contract.VolumeName(claim.UID))
+			v.Queue.Add(keyOf(claim))
 		}
 	}
 }
@@ -177,7 +177,7 @@ func (v *Volumes) namespaceOf(one *corev1.PersistentVolume) string {
 func (v *Volumes) classChanged(c store.Change[*storagev1.StorageClass]) {
 	for _, claim := range v.claims.All() {
 		if claim.Spec.VolumeName == "" && claim.Spec.StorageClassName != nil && *claim.Spec.StorageClassName == c.Object().Name {
-			v.queue(claim.Namespace, contract.VolumeName(claim.UID))
+			v.Queue.Add(keyOf(claim))
 		}
 	}
 }
@@ -200,27 +200,40 @@ func (v *Volumes) Keys(local string, opened *namespaces.Namespace) []queue.Key {
 	if !v.Enabled {
 		return nil
 	}
-	names := map[string]bool{}
-	for _, claim := range v.claims.In(local) {
+	var remote []*namespaces.Namespace
+	if opened != nil {
+		remote = append(remote, opened)
+	}
+	return v.keysOf(v.claims.In(local), remote, func(namespace string) bool { return namespace == local })
+}
+
+// keysOf returns the keys of the volumes that some local claims will have, that are in wanted
+// local namespaces, or that have a claim in some remote namespaces.
+func (v *Volumes) keysOf(
+	claims []*corev1.PersistentVolumeClaim, remote []*namespaces.Namespace, wanted func(local string) bool,
+) []queue.Key {
+	keys := map[queue.Key]bool{}
+	for _, claim := range claims {
 		if v.isOurs(claim) {
-			names[contract.VolumeName(claim.UID)] = true
+			keys[keyOf(claim)] = true
 		}
 	}
 	for _, one := range v.volumes.All() {
-		if v.namespaceOf(one) == local {
-			names[one.Name] = true
+		if local := v.namespaceOf(one); wanted(local) {
+			keys[queue.Volume.Key(local, one.Name)] = true
 		}
 	}
-	if opened != nil {
-		for _, claim := range opened.Claims.All() {
-			names[claim.Name] = true
+	for _, namespace := range remote {
+		for _, claim := range namespace.Claims.All() {
+			keys[queue.Volume.Key(namespace.Local, claim.Name)] = true
 		}
 	}
-	keys := make([]queue.Key, 0, len(names))
-	for name := range names {
-		keys = append(keys, queue.Volume.Key(local, name))
-	}
-	return keys
+	return slices.Collect(maps.Keys(keys))
+}
+
+// keyOf returns the key of the volume that a local claim will have.
+func keyOf(claim *corev1.PersistentVolumeClaim) queue.Key {
+	return queue.Volume.Key(claim.Namespace, contract.VolumeName(claim.UID))
 }
 
 // Mount returns the remote claims of a pod by its volumes. The error is a *translate.Refusal
