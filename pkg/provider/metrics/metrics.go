@@ -8,6 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
+
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/volume"
 )
 
 const prefix = "akd"
@@ -130,7 +132,7 @@ func (m *Metrics) CountMirrored(byKind func() map[string]int) {
 func (m *Metrics) CountVolumes(byState func() map[string]int) {
 	m.registry.MustRegister(newCounts("volumes", "state",
 		"Volumes of PersistentVolumeClaims whose data is in the remote cluster, by state.",
-		[]string{"bound", "waiting", "kept", "lost", "orphan"}, byState))
+		[]string{volume.StateBound, volume.StateWaiting, volume.StateKept, volume.StateLost, volume.StateOrphan}, byState))
 }
 
 // WatchRemote registers a function that returns when the remote API server last

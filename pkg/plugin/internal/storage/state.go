@@ -15,20 +15,20 @@ type State string
 
 const (
 	// Bound is a volume whose remote claim has one as well.
-	Bound State = "bound"
+	Bound State = volume.StateBound
 	// Waiting is one that is being made: with a remote class that waits for its first
 	// consumer, until a pod uses it.
-	Waiting State = "waiting"
+	Waiting State = volume.StateWaiting
 	// Available is one that a person imported, and that no local claim is bound to yet.
 	Available State = "available"
 	// Kept is one whose local claim is gone and whose policy is Retain.
-	Kept State = "kept"
+	Kept State = volume.StateKept
 	// Deleting is one whose data akd deletes, because its local claim is gone.
 	Deleting State = "deleting"
 	// Lost is one whose remote claim is gone, or is another one.
-	Lost State = "lost"
+	Lost State = volume.StateLost
 	// Orphan is a remote claim with data that no local PersistentVolume leads to.
-	Orphan State = "orphan"
+	Orphan State = volume.StateOrphan
 )
 
 // States returns all states, in the order in which people are told of them.

@@ -3,20 +3,12 @@ package storage
 import (
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/actual-kubelets/actual-kubelets/pkg/internal/volume"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
-// The states of a volume, in the words of kubectl actual volumes.
-const (
-	StateBound   = "bound"   // the remote claim has its storage
-	StateWaiting = "waiting" // it does not yet
-	StateKept    = "kept"    // the local claim is gone, and the data is to be retained
-	StateLost    = "lost"    // the remote claim is gone
-	StateOrphan  = "orphan"  // the local volume is gone, and the data is there
-)
-
-// CountStates counts the volumes of the node by state. It does not count those that are being
-// deleted.
+// CountStates counts the volumes of the node by their states in package volume. It does not
+// count those that are being deleted.
 func (v *Volumes) CountStates() map[string]int {
 	counts := map[string]int{}
 	known := v.keysOf(v.claims.All(), v.Opener.Namespaces.All(), func(local string) bool { return local != "" })
@@ -37,22 +29,22 @@ func (v *Volumes) CountStates() map[string]int {
 func (v *Volumes) state(o *one) string {
 	switch v.Mapper.NextVolume(o.VolumeState) { //nolint:exhaustive // the others lead to these, or to the end
 	case translate.VolumeKeep:
-		return StateKept
+		return volume.StateKept
 	case translate.VolumeLost:
-		return StateLost
+		return volume.StateLost
 	case translate.VolumeOrphan:
-		return StateOrphan
+		return volume.StateOrphan
 	case translate.VolumeCreateRemote:
-		return StateWaiting
+		return volume.StateWaiting
 	case translate.VolumeWait:
 		if o.Volume == nil {
-			return StateWaiting
+			return volume.StateWaiting
 		}
 	case translate.VolumeMirror, translate.VolumeCommit, translate.VolumeEnding, translate.VolumeCreate:
 		if o.Remote.Status.Phase == corev1.ClaimBound {
-			return StateBound
+			return volume.StateBound
 		}
-		return StateWaiting
+		return volume.StateWaiting
 	}
 	return ""
 }
