@@ -75,6 +75,25 @@ func request(t *testing.T, name, node, address string) *certificatesv1.Certifica
 	}
 }
 
+// newClient returns a fake client whose watches give copies away, as real ones do. The
+// fake's own watch, begun after its list, gives the stored object itself to who trims it
+// (client-go's testing/fixture.go, tracker.Watch).
+func newClient(objects ...runtime.Object) *fake.Clientset {
+	client := fake.NewClientset(objects...)
+	client.PrependWatchReactor("*", func(action clienttesting.Action) (bool, watch.Interface, error) {
+		options := action.(clienttesting.WatchActionImpl).ListOptions
+		events, err := client.Tracker().Watch(action.GetResource(), action.GetNamespace(), options)
+		if err != nil {
+			return true, nil, err
+		}
+		return true, watch.Filter(events, func(e watch.Event) (watch.Event, bool) {
+			e.Object = e.Object.DeepCopyObject()
+			return e, true
+		}), nil
+	})
+	return client
+}
+
 // log is a log that can be read while somebody writes it.
 type log struct {
 	mu   sync.Mutex
@@ -138,7 +157,7 @@ func approved(t *testing.T, client *fake.Clientset, name string) bool {
 // After akd has moved, its request for the new address is approved; one for somebody
 // else's address, and those of other nodes, are left alone.
 func TestApprovesAKDsOwnAddress(t *testing.T) {
-	client := fake.NewClientset(akd("vk-1", "192.0.2.5"),
+	client := newClient(akd("vk-1", "192.0.2.5"),
 		request(t, "first", "vk", "192.0.2.5"), request(t, "foreign", "vk", "192.0.2.1"), request(t, "other", "other", "192.0.2.5"))
 	_, written := start(t, client, clock.RealClock{})
 	eventually(t, "akd's request is approved", func() bool { return approved(t, client, "first") })
@@ -165,7 +184,7 @@ func TestApprovesAKDsOwnAddress(t *testing.T) {
 
 // A request that is not right stays for a day: it must not fill the log.
 func TestLogsAReasonOnce(t *testing.T) {
-	client := fake.NewClientset(akd("vk-1", "192.0.2.5"), request(t, "foreign", "vk", "192.0.2.1"))
+	client := newClient(akd("vk-1", "192.0.2.5"), request(t, "foreign", "vk", "192.0.2.1"))
 	a, written := start(t, client, clock.RealClock{})
 	eventually(t, "it is logged", func() bool { return written.count("request=foreign") == 1 })
 	for _, name := range []string{"a", "b", "c"} {
@@ -185,7 +204,7 @@ func TestLogsAReasonOnce(t *testing.T) {
 
 // The cache may not know yet that akd's pod has gone and another pod has its address.
 func TestAsksForTheAddresses(t *testing.T) {
-	client := fake.NewClientset()
+	client := newClient()
 	stale := make(chan struct{})
 	client.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
 		select {
@@ -211,7 +230,7 @@ func TestAsksForTheAddresses(t *testing.T) {
 
 // An API server ends every watch after some minutes: the next one must begin.
 func TestWatchesBeginAnew(t *testing.T) {
-	client := fake.NewClientset(akd("vk-1", "192.0.2.5"))
+	client := newClient(akd("vk-1", "192.0.2.5"))
 	ended := watch.NewFake()
 	var once sync.Once
 	client.PrependWatchReactor("certificatesigningrequests", func(clienttesting.Action) (handled bool, events watch.Interface, err error) {
@@ -230,7 +249,7 @@ func TestWatchesBeginAnew(t *testing.T) {
 
 // An API server that refuses is asked again, and the probes say so meanwhile.
 func TestTriesAgain(t *testing.T) {
-	client := fake.NewClientset(akd("vk-1", "192.0.2.5"), request(t, "first", "vk", "192.0.2.5"))
+	client := newClient(akd("vk-1", "192.0.2.5"), request(t, "first", "vk", "192.0.2.5"))
 	var mu sync.Mutex
 	refuses := true
 	client.PrependReactor("update", "certificatesigningrequests", func(clienttesting.Action) (bool, runtime.Object, error) {
@@ -254,7 +273,7 @@ func TestTriesAgain(t *testing.T) {
 // The probes tell a watch that is refused from one that works, and one that nothing
 // keeps going.
 func TestProbes(t *testing.T) {
-	client := fake.NewClientset()
+	client := newClient()
 	var mu sync.Mutex
 	refuses := true
 	client.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
