@@ -59,17 +59,23 @@ func mountPrivately(mounts []Mount) error {
 	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("make mount namespace: %w", err)
 	}
-	// Private first cuts the tie to the machine's mounts; shared again, inside
-	// the namespace only, is what Bidirectional mount propagation needs.
-	for _, flag := range []uintptr{unix.MS_PRIVATE, unix.MS_SHARED} {
-		if err := unix.Mount("", "/", "", unix.MS_REC|flag, ""); err != nil {
-			return fmt.Errorf("set mount propagation: %w", err)
-		}
+	// The tie to the machine's mounts is cut first. The mounts are made before they are
+	// shared, so that what is mounted in one of them is not in its source as well.
+	if err := propagate(unix.MS_PRIVATE); err != nil {
+		return err
 	}
 	for _, mount := range mounts {
 		if err := mount.make(); err != nil {
 			return fmt.Errorf("mount %s on %s: %w", mount.Kind, mount.Target, err)
 		}
+	}
+	// Inside the namespace only: Bidirectional mount propagation needs it.
+	return propagate(unix.MS_SHARED)
+}
+
+func propagate(how uintptr) error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|how, ""); err != nil {
+		return fmt.Errorf("set mount propagation: %w", err)
 	}
 	return nil
 }

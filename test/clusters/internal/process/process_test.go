@@ -202,9 +202,13 @@ func TestPrivateMounts(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	script := "cat text; echo; mkdir made; ls; cat bound/inner"
+	// A mount in the bound folder is not in its source as well.
+	script := "cat text; echo; mkdir made; ls; cat bound/inner; mount --bind made bound/empty; grep -c 'made ' /proc/self/mountinfo"
 	bound := t.TempDir()
 	if err := os.WriteFile(filepath.Join(bound, "inner"), []byte("inner\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(bound, "empty"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	out, err := table.Run(context.Background(), Spec{
@@ -222,7 +226,7 @@ func TestPrivateMounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff("fixed\nbound\nmade\ntext\ninner\n", string(out)); diff != "" {
+	if diff := cmp.Diff("fixed\nbound\nmade\ntext\ninner\n1\n", string(out)); diff != "" {
 		t.Errorf("inside: -want +got:\n%s", diff)
 	}
 	entries, err := os.ReadDir(lower)
