@@ -11,18 +11,21 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/test/clusters/internal/build"
 )
 
-// users are root, nobody, and those of Kubernetes' agnhost image, on which tests
-// of supplemental groups rely.
+// users and groups are those of a plain image: ls shows others by their numbers.
 const (
 	users = `root:x:0:0:root:/root:/bin/sh
 nobody:x:65534:65534:nobody:/:/bin/false
-user-defined-in-image:x:1000:1000::/home/user-defined-in-image:/bin/sh
 `
 	groups = `root:x:0:
 nogroup:x:65534:
-user-defined-in-image:x:1000:
-group-defined-in-image:x:50000:user-defined-in-image
 `
+)
+
+// imageUsers and imageGroups are more, of Kubernetes' agnhost image: tests of
+// supplemental groups rely on them.
+const (
+	imageUsers  = "user-defined-in-image:x:1000:1000::/home/user-defined-in-image:/bin/sh\n"
+	imageGroups = "user-defined-in-image:x:1000:\ngroup-defined-in-image:x:50000:user-defined-in-image\n"
 )
 
 // shell is Debian's static busybox with a link for each of its commands. Its
@@ -64,7 +67,7 @@ func shell(ctx context.Context) (Spec, error) {
 	maps.Copy(files, tools)
 	return Spec{
 		Files:   files,
-		Folders: []string{"/tmp", "/var/tmp", "/root", "/home/user-defined-in-image"},
+		Folders: []string{"/tmp", "/var/tmp", "/root"},
 		Cmd:     []string{"sh"},
 	}, nil
 }
@@ -102,6 +105,8 @@ func agnhost(ctx context.Context, base *Spec, programs Programs) (Spec, error) {
 		"/agnhost-2":     {Link: "/agnhost"},
 		"/localhost.crt": {Source: programs[build.LocalhostCert], Mode: 0o644},
 		"/localhost.key": {Source: programs[build.LocalhostKey], Mode: 0o644},
+		"/etc/passwd":    {Content: []byte(users + imageUsers), Mode: 0o644},
+		"/etc/group":     {Content: []byte(groups + imageGroups), Mode: 0o644},
 		// busybox's shell has a built-in nc, whichever nc is in the path.
 		"/bin/sh": {Link: "/bin/bash"},
 	}
@@ -113,9 +118,26 @@ func agnhost(ctx context.Context, base *Spec, programs Programs) (Spec, error) {
 	return Spec{
 		Base:       base,
 		Files:      files,
-		Folders:    []string{"/uploads"},
+		Folders:    []string{"/uploads", "/home/user-defined-in-image"},
 		Entrypoint: []string{"/agnhost"},
 		Cmd:        []string{"pause"},
+	}, nil
+}
+
+// glibc stands in for a Debian image. Tests look up the host's name in it, which
+// Debian's busybox does as glibc does, and write with a dd that knows more than
+// busybox's.
+func glibc(ctx context.Context, base *Spec, names testNames) (Spec, error) {
+	files, err := withLibraries(ctx, "dd")
+	if err != nil {
+		return Spec{}, err
+	}
+	files["/bin/sh"] = File{Link: "/bin/bash"} // busybox's has a built-in dd
+	return Spec{
+		Base:  base,
+		Files: files,
+		Cmd:   base.Cmd,
+		Tags:  names.with([]string{"GlibcDnsTesting"}),
 	}, nil
 }
 

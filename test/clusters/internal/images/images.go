@@ -70,9 +70,11 @@ func nodeImages(ctx context.Context, programs Programs) ([]Spec, error) {
 	testing.Tags = names.with([]string{"Agnhost", "AgnhostPrev"}, AgnhostName, "docker.io/library/agnhost:latest")
 	nonRoot := Spec{Base: &busybox, Cmd: []string{"sh"}, User: "1234", Tags: names.with([]string{"NonRoot"})}
 	shell := busybox
-	// The tests that need glibc only look up the host's name, and Debian's busybox
-	// does that as glibc does.
-	shell.Tags = names.with([]string{"BusyBox", "GlibcDnsTesting"}, BusyboxName, "docker.io/library/busybox:latest")
+	shell.Tags = names.with([]string{"BusyBox"}, BusyboxName, "docker.io/library/busybox:latest")
+	glibc, err := glibc(ctx, &busybox, names)
+	if err != nil {
+		return nil, err
+	}
 	return []Spec{
 		{
 			Files: map[string]File{"/pause": {Source: programs["pause"]}}, Entrypoint: []string{"/pause"}, User: "65535:65535",
@@ -86,7 +88,7 @@ func nodeImages(ctx context.Context, programs Programs) ([]Spec, error) {
 			Base: &busybox, Files: map[string]File{"/bin/kubectl": {Source: programs["kubectl"]}}, Entrypoint: []string{"kubectl"},
 			Tags: []string{KubectlName},
 		},
-		shell, nonRoot, testing, nginx(&busybox, names),
+		shell, glibc, nonRoot, testing, nginx(&busybox, names),
 		webserver(&testing, "kitten", names.with([]string{"Kitten"})),
 		webserver(&testing, "nautilus", names.with([]string{"Nautilus"})),
 		{
