@@ -253,6 +253,68 @@ func wantVolumes(t *testing.T, dir string, want int) {
 	}
 }
 
+// Volumes are there for pods, grow under them, outlive them and a reboot of their
+// node, and follow them if their class says so. Nothing is left of them.
+func TestStorageDriver(t *testing.T) {
+	needRealClusters(t)
+	dir := filepath.Join(t.TempDir(), "run")
+	t.Cleanup(func() { _ = clusters(context.Background(), dir, "down").Run() })
+	run(t, dir, "up", "--csi", "--remote-nodes", "2")
+	kubectl := func(args ...string) string {
+		return strings.TrimSpace(run(t, dir, append([]string{"kubectl", "remote"}, args...)...))
+	}
+	kubectl("apply", "-f", "testdata/storage-driver.yaml")
+	kubectl("rollout", "status", "statefulset/keeper", "--timeout=3m")
+	kubectl("rollout", "status", "deployment/mover", "--timeout=3m")
+	kubectl("wait", "--for=jsonpath={.status.phase}=Bound", "pvc/early", "--timeout=1m")
+	for _, claim := range []string{"folder-keeper-0", "device-keeper-0"} {
+		kubectl("patch", "pvc", claim, "--patch", `{"spec": {"resources": {"requests": {"storage": "5Mi"}}}}`)
+		kubectl("wait", "--for=jsonpath={.status.capacity.storage}=5Mi", "pvc/"+claim, "--timeout=1m")
+	}
+	const inPod = "echo content | dd of=/dev/volume conv=fsync 2>/dev/null; wc -c </dev/volume"
+	if got := kubectl("exec", "keeper-0", "--", "sh", "-c", inPod); got != "5242880" {
+		t.Errorf("the device has %s bytes", got)
+	}
+
+	first := kubectl("get", "pods", "--selector=app=mover", "--output=jsonpath={.items[0].spec.nodeName}")
+	kubectl("cordon", first)
+	kubectl("delete", "pods", "--selector=app=mover")
+	kubectl("rollout", "status", "deployment/mover", "--timeout=3m")
+	nodes := strings.Fields(kubectl("exec", "deployment/mover", "--", "cat", "/folder/nodes"))
+	if len(nodes) != 2 || nodes[0] != first || nodes[1] == first {
+		t.Errorf("the volume that moves was on %v", nodes)
+	}
+
+	node := kubectl("get", "pod", "keeper-0", "--output=jsonpath={.spec.nodeName}")
+	for _, component := range status(t, dir).Components {
+		if component.Name == node+"-containerd" {
+			if err := syscall.Kill(component.PID, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	run(t, dir, "up")
+	kubectl("wait", "--for=jsonpath={.status.containerStatuses[0].restartCount}=1", "pod/keeper-0", "--timeout=2m")
+	kubectl("wait", "--for=condition=Ready", "pod/keeper-0", "--timeout=2m")
+	got := strings.Fields(kubectl("exec", "keeper-0", "--", "sh", "-c", "cat /folder/starts; head -n 1 /dev/volume"))
+	if strings.Join(got, " ") != "keeper-0 keeper-0 content" {
+		t.Errorf("after a reboot the volumes hold %v", got)
+	}
+	namespace := filepath.Base(status(t, dir).Clusters["local"].NetworkNamespace)
+	run(t, dir, "down")
+	checkNoTrace(t, dir, namespace)
+	devices, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, device := range devices {
+		// A device that a kubelet has put on another one keeps that one as well.
+		if file, err := os.ReadFile(device); err == nil && strings.Contains(string(file), dir) {
+			t.Errorf("left behind: %s of %s", device, file)
+		}
+	}
+}
+
 // Simulated clusters need no rights: they are tested by the same command.
 func TestSimulated(t *testing.T) {
 	if os.Getenv("CLUSTERS_REAL") == "" {
