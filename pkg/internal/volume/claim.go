@@ -30,6 +30,23 @@ func Size(claim *corev1.PersistentVolumeClaim) resource.Quantity {
 	return claim.Spec.Resources.Requests[corev1.ResourceStorage]
 }
 
+// Disk returns how large the disk of a claim is, as far as the claim tells, and whether a resize
+// is under way. A disk grows before the file system on it: then a kubelet is yet to do its part,
+// and the claim has its former size until that is done.
+// https://github.com/kubernetes/kubernetes/blob/v1.37.1/staging/src/k8s.io/api/core/v1/types.go (ClaimResourceStatus)
+func Disk(claim *corev1.PersistentVolumeClaim) (size resource.Quantity, resizes bool) {
+	size = Size(claim)
+	status, resizes := claim.Status.AllocatedResourceStatuses[corev1.ResourceStorage]
+	switch status {
+	case corev1.PersistentVolumeClaimNodeResizePending, corev1.PersistentVolumeClaimNodeResizeInProgress,
+		corev1.PersistentVolumeClaimNodeResizeInfeasible:
+		if allocated := claim.Status.AllocatedResources[corev1.ResourceStorage]; allocated.Cmp(size) > 0 {
+			size = allocated
+		}
+	}
+	return size, resizes
+}
+
 // Condition returns the condition of a claim of that type, or nil.
 func Condition(
 	claim *corev1.PersistentVolumeClaim, kind corev1.PersistentVolumeClaimConditionType,

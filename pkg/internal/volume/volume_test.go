@@ -138,3 +138,32 @@ func TestSize(t *testing.T) {
 		}
 	}
 }
+
+// A disk is as large as its claim is told to be, unless a kubelet is yet to grow the file system
+// on it.
+func TestDisk(t *testing.T) {
+	for _, test := range []struct {
+		status  corev1.ClaimResourceStatus
+		want    string
+		resizes bool
+	}{
+		{"", "1Gi", false},
+		{corev1.PersistentVolumeClaimControllerResizeInProgress, "1Gi", true},
+		{corev1.PersistentVolumeClaimControllerResizeInfeasible, "1Gi", true},
+		{corev1.PersistentVolumeClaimNodeResizePending, "3Gi", true},
+		{corev1.PersistentVolumeClaimNodeResizeInProgress, "3Gi", true},
+		{corev1.PersistentVolumeClaimNodeResizeInfeasible, "3Gi", true},
+	} {
+		claim := &corev1.PersistentVolumeClaim{}
+		claim.Status.Phase = corev1.ClaimBound
+		claim.Status.Capacity = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
+		claim.Status.AllocatedResources = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("3Gi")}
+		if test.status != "" {
+			claim.Status.AllocatedResourceStatuses = map[corev1.ResourceName]corev1.ClaimResourceStatus{corev1.ResourceStorage: test.status}
+		}
+		size, resizes := volume.Disk(claim)
+		if size.String() != test.want || resizes != test.resizes {
+			t.Errorf("%q: size %s, %v, want %s, %v", test.status, size.String(), resizes, test.want, test.resizes)
+		}
+	}
+}

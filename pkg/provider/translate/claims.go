@@ -188,11 +188,13 @@ func RequestPatch(local, remote *corev1.PersistentVolumeClaim) []byte {
 		remote.UID, corev1.ResourceStorage, want.String())
 }
 
-// CapacityPatch gives the local volume the size of the bound remote claim, or is nil if it has
-// it.
+// CapacityPatch gives the local volume the size of the disk of the bound remote claim, or is nil
+// if it has it. While that is resized, the volume gets no smaller: a smaller request says
+// nothing of a disk that has grown already.
 func CapacityPatch(local *corev1.PersistentVolume, remote *corev1.PersistentVolumeClaim) []byte {
-	want, have := volume.Size(remote), local.Spec.Capacity[corev1.ResourceStorage]
-	if remote.Status.Phase != corev1.ClaimBound || want.Cmp(have) == 0 {
+	want, resizes := volume.Disk(remote)
+	have := local.Spec.Capacity[corev1.ResourceStorage]
+	if order := want.Cmp(have); remote.Status.Phase != corev1.ClaimBound || order == 0 || order < 0 && resizes {
 		return nil
 	}
 	return fmt.Appendf(nil, `{"metadata":{"uid":%q,"resourceVersion":%q},"spec":{"capacity":{%q:%q}}}`,

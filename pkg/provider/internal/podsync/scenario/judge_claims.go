@@ -43,7 +43,9 @@ func (j *judge) remoteClaimChanged(claim *corev1.PersistentVolumeClaim) {
 	life := j.claimLife(claim.Name)
 	life.uids[claim.UID] = true
 	life.committed = life.committed || claim.Annotations[contract.AnnotationVolume] != ""
-	size := capacityOf(claim)
+	size, _ := volume.Disk(claim)
+	life.sizes[size.String()] = true
+	size = volume.Size(claim)
 	life.sizes[size.String()] = true
 }
 
@@ -51,8 +53,9 @@ func (j *judge) remoteClaimChanged(claim *corev1.PersistentVolumeClaim) {
 // hear of one at the same time as the judge.
 func (j *judge) had(name string, size resource.Quantity) bool {
 	return j.claimLife(name).sizes[size.String()] || slices.ContainsFunc(j.s.remote.claims(), func(claim *corev1.PersistentVolumeClaim) bool {
-		has := capacityOf(claim)
-		return claim.Name == name && has.Cmp(size) == 0
+		has := volume.Size(claim)
+		disk, _ := volume.Disk(claim)
+		return claim.Name == name && (has.Cmp(size) == 0 || disk.Cmp(size) == 0)
 	})
 }
 
@@ -68,14 +71,6 @@ func (j *judge) wasThere(name string, uid types.UID) bool {
 	return j.claimLife(name).uids[uid] || slices.ContainsFunc(j.s.remote.claims(), func(claim *corev1.PersistentVolumeClaim) bool {
 		return claim.Name == name && claim.UID == uid
 	})
-}
-
-// capacityOf returns what a claim has or, until it is bound, what it requests.
-func capacityOf(claim *corev1.PersistentVolumeClaim) resource.Quantity {
-	if claim.Status.Phase == corev1.ClaimBound {
-		return claim.Status.Capacity[corev1.ResourceStorage]
-	}
-	return sizeOf(&claim.Spec)
 }
 
 // localVolumeChanged sees each state of a local volume, also the last one. Nobody but akd
@@ -413,7 +408,8 @@ func (j *judge) boundAtRest(claim *corev1.PersistentVolumeClaim, of *corev1.Pers
 func (j *judge) grownAtRest(claim *corev1.PersistentVolumeClaim, of *corev1.PersistentVolume, remote *corev1.PersistentVolumeClaim) {
 	want, has := remote.Status.Capacity[corev1.ResourceStorage], claim.Status.Capacity[corev1.ResourceStorage]
 	offered := of.Spec.Capacity[corev1.ResourceStorage]
-	if want.Cmp(has) != 0 || want.Cmp(offered) != 0 {
+	disk, resizes := volume.Disk(remote)
+	if order := offered.Cmp(disk); want.Cmp(has) != 0 || order < 0 || order > 0 && !resizes {
 		j.complain("remote claim %s has %s, local claim %s, volume %s", remote.UID, want.String(), has.String(), offered.String())
 	}
 	if there, told := resizeOf(remote), resizeOf(claim); there != told {
