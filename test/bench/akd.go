@@ -39,6 +39,13 @@ func newDaemon(ctx context.Context, env *environment) (*daemon, error) {
 	args := append([]string{env.clusters, "--dir", env.dir, "exec", "local", "--", program},
 		commonArgs(env.dir, "akd-local.kubeconfig", "akd-remote.kubeconfig")...)
 	args = append(args, "--node-address", env.status.AKDAddress, "--kubelet-api-address", env.status.AKDAddress)
+	if env.storage {
+		file, err := writeStorageConfig(env.dir)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "--config", file)
+	}
 	return &daemon{env: env, args: args, metrics: net.JoinHostPort("127.0.0.1", metricsPort)}, nil
 }
 

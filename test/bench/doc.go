@@ -2,7 +2,7 @@
 // clusters, next to the same work done without akd in the same run.
 //
 //	bench pods      many pods at once: direct, both, AK      kwok nodes
-//	bench latency   one pod after the other: direct, AK      real containers
+//	bench latency   one pod after the other: direct, AK      real containers; --claims
 //	bench restart   a restart of akd while its pods run      kwok nodes
 //	bench idle      akd while its pods do nothing            kwok nodes
 //	bench scale     the same load at several sizes: AK       kwok nodes

@@ -36,6 +36,7 @@ type needs struct {
 	sides         []side // on which namespaces are prepared
 	namespaces    int    // the number of them
 	akd           bool   // akd runs, and its node is Ready
+	storage       bool   // both clusters have the StorageClass storageClass
 }
 
 // environment is what measurements run in: the test clusters, and akd.
@@ -43,6 +44,7 @@ type environment struct {
 	*options
 	progress  io.Writer
 	simulated bool
+	storage   bool
 	status    clustersStatus
 	clients   map[side]*kubernetes.Clientset
 	daemon    *daemon
@@ -51,7 +53,7 @@ type environment struct {
 // setUp brings the clusters up, with all that a measurement needs. If it fails,
 // it leaves nothing behind.
 func setUp(ctx context.Context, o *options, n needs, progress io.Writer) (_ *environment, err error) {
-	env := &environment{options: o, progress: progress, simulated: n.simulatedPods > 0}
+	env := &environment{options: o, progress: progress, simulated: n.simulatedPods > 0, storage: n.storage}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, env.tearDown(context.WithoutCancel(ctx)))
@@ -75,6 +77,11 @@ func setUp(ctx context.Context, o *options, n needs, progress io.Writer) (_ *env
 			return nil, err
 		}
 	}
+	if n.storage {
+		if err := offerStorage(ctx, env.clients[localSide]); err != nil {
+			return nil, err
+		}
+	}
 	if env.daemon, err = newDaemon(ctx, env); err != nil {
 		return nil, err
 	}
@@ -93,6 +100,9 @@ func upArgs(n needs) []string {
 		const podsPerNode = 200 // of the 250 that a simulated node takes
 		nodes := strconv.Itoa(n.simulatedPods/podsPerNode + 2)
 		args = append(args, "--simulated", "--remote-nodes", nodes, "--local-nodes", nodes)
+	}
+	if n.storage {
+		args = append(args, "--csi")
 	}
 	return args
 }

@@ -10,8 +10,17 @@ import (
 
 // latencyMeasurement creates and deletes real pods one after the other.
 type latencyMeasurement struct {
-	pods  int
-	links []time.Duration
+	pods   int
+	links  []time.Duration
+	claims bool // each pod has a claim of its own
+}
+
+// section is that of the page: pods with claims have one of their own.
+func (m *latencyMeasurement) section() string {
+	if m.claims {
+		return "latency-claims"
+	}
+	return "latency"
 }
 
 // moments of a pod's life that are timed.
@@ -21,7 +30,7 @@ func (m *latencyMeasurement) needs() (needs, error) {
 	if m.pods < 1 || len(m.links) == 0 {
 		return needs{}, errors.New("nothing to measure: give --pods of 1 or more, and --link")
 	}
-	return needs{sides: []side{localSide, remoteSide}, namespaces: namespaces, akd: true}, nil
+	return needs{sides: []side{localSide, remoteSide}, namespaces: namespaces, akd: true, storage: m.claims}, nil
 }
 
 func (m *latencyMeasurement) run(ctx context.Context, env *environment) (string, error) {
@@ -44,6 +53,9 @@ func (m *latencyMeasurement) link(ctx context.Context, env *environment, run str
 	all := map[string]*moments{direct: {}, ak: {}}
 	for i := -namespaces; i < m.pods; i++ { // the first pods open the namespaces and are not counted
 		for kind, p := range map[string]place{direct: env.onReal(), ak: env.onAK()} {
+			if m.claims {
+				p.class = storageClass
+			}
 			l := newLoad(p, fmt.Sprintf("%s-%s-%d", run, strings.ToLower(kind), i+namespaces), 1)
 			into := all[kind]
 			if i < 0 {
@@ -52,12 +64,15 @@ func (m *latencyMeasurement) link(ctx context.Context, env *environment, run str
 			if err := m.one(ctx, l, into); err != nil {
 				return "", err
 			}
+			if err := env.dropClaims(ctx, l); err != nil {
+				return "", err
+			}
 		}
 		if i%10 == 9 {
 			env.logf("link of %s: %d of %d pods", latency, i+1, m.pods)
 		}
 	}
-	return latencyReport(latency, m.pods, all), nil
+	return m.report(latency, all), nil
 }
 
 func (m *latencyMeasurement) one(ctx context.Context, l *load, into *moments) error {
@@ -78,7 +93,7 @@ func (m *latencyMeasurement) one(ctx context.Context, l *load, into *moments) er
 	return nil
 }
 
-func latencyReport(link time.Duration, pods int, all map[string]*moments) string {
+func (m *latencyMeasurement) report(link time.Duration, all map[string]*moments) string {
 	t := table{head: []string{
 		"from request to", "direct p50, ms", "AK p50, ms", "added", "direct p90, ms", "AK p90, ms", "added",
 	}}
@@ -102,8 +117,12 @@ func latencyReport(link time.Duration, pods int, all map[string]*moments) string
 		}
 		t.add(row...)
 	}
-	text := fmt.Sprintf("### %d pods one after the other, link between the clusters %s\n\n%s\n", pods, link, t.String())
-	if link == 0 {
+	what := "pods"
+	if m.claims {
+		what = "pods with a claim each,"
+	}
+	text := fmt.Sprintf("### %d %s one after the other, link between the clusters %s\n\n%s\n", m.pods, what, link, t.String())
+	if link == 0 && !m.claims {
 		text += goal("at most 30 ms more to Running (p50)", added["Running"] <= 30, fmt.Sprintf("%+.0f ms", added["Running"]))
 		text += goal("at most 50 ms more to gone (p50)", added["gone"] <= 50, fmt.Sprintf("%+.0f ms", added["gone"]))
 	}

@@ -38,6 +38,8 @@ type place struct {
 	// kwok does not.
 	requestTokens bool
 	spread        int // number of namespaces that the pods are in
+	// class of the claim that each pod has, of the pod's name; empty for no claims.
+	class string
 	// annotations of each pod; akd sets its own on the pods that it runs.
 	annotations map[string]string
 }
@@ -120,6 +122,14 @@ func (p place) pod(run string, i int) *corev1.Pod {
 		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "token", VolumeSource: corev1.VolumeSource{
 			Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{ServiceAccountToken: token}}},
 		}})
+	}
+	if p.class != "" {
+		claim := &corev1.PersistentVolumeClaimVolumeSource{ClaimName: pod.Name}
+		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{
+			Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: claim},
+		})
+		main := &pod.Spec.Containers[0]
+		main.VolumeMounts = append(main.VolumeMounts, corev1.VolumeMount{Name: "data", MountPath: "/data"})
 	}
 	return pod
 }
@@ -275,6 +285,9 @@ func isReady(pod *corev1.Pod) bool {
 func (l *load) create(ctx context.Context, done func(*watched) bool) error {
 	err := l.each(ctx, func(ctx context.Context, i int) error {
 		pod := l.pod(l.run, i)
+		if err := l.createClaim(ctx, pod); err != nil {
+			return err
+		}
 		l.mu.Lock()
 		l.pods[pod.Name] = &watched{requested: time.Now()}
 		l.mu.Unlock()

@@ -73,6 +73,7 @@ func latencyCommand(o *options) *cobra.Command {
 	cmd.Flags().IntVar(&m.pods, "pods", 50, "pods, each once direct and once through AK")
 	cmd.Flags().DurationSliceVar(&m.links, "link", []time.Duration{0, 50 * time.Millisecond},
 		"round-trip times of the link between the clusters, with a table for each")
+	cmd.Flags().BoolVar(&m.claims, "claims", false, "give each pod a claim, in a section of its own on the page")
 	return cmd
 }
 
@@ -136,7 +137,7 @@ type measurement interface {
 }
 
 // command is the command of a measurement. Its name is also that of its section
-// on the page.
+// on the page, unless the measurement names another one.
 func (o *options) command(name, short string, m measurement) *cobra.Command {
 	return &cobra.Command{
 		Use:   name,
@@ -166,5 +167,9 @@ func (o *options) measure(cmd *cobra.Command, m measurement) (err error) {
 	if _, err := fmt.Fprintln(cmd.OutOrStdout(), text); err != nil || o.page == "" {
 		return err
 	}
-	return page.Replace(o.page, cmd.Name(), text)
+	section := cmd.Name()
+	if other, ok := m.(interface{ section() string }); ok {
+		section = other.section()
+	}
+	return page.Replace(o.page, section, text)
 }

@@ -66,10 +66,11 @@ func TestReports(t *testing.T) {
 		plugin:  []ran{{took: seconds(0.4)[0], cpu: seconds(0.1)[0]}, {took: seconds(0.6)[0], cpu: seconds(0.2)[0]}},
 	}
 	cases := map[string]struct{ reason, got string }{
-		"pods":        {"With tokens.", (&podsMeasurement{tokens: true}).report(100, runs)},
-		"pods-bare":   {"Without tokens there is one kind of run less, and one goal.", (&podsMeasurement{}).report(100, runs)},
-		"latency":     {"The goals are those without a link.", latencyReport(0, 3, near)},
-		"latency-far": {"A link has no goals.", latencyReport(50*time.Millisecond, 1, far)},
+		"pods":           {"With tokens.", (&podsMeasurement{tokens: true}).report(100, runs)},
+		"pods-bare":      {"Without tokens there is one kind of run less, and one goal.", (&podsMeasurement{}).report(100, runs)},
+		"latency":        {"The goals are those without a link.", (&latencyMeasurement{pods: 3}).report(0, near)},
+		"latency-far":    {"A link has no goals.", (&latencyMeasurement{pods: 1}).report(50*time.Millisecond, far)},
+		"latency-claims": {"Nor have claims.", (&latencyMeasurement{pods: 3, claims: true}).report(0, near)},
 		"cli": {
 			"The requests of both.",
 			(&cliMeasurement{pods: 1200}).report(byGet, byWhere, requests{"local list pods": 3, "local get pods": 2}),
@@ -103,8 +104,12 @@ func TestPageHasEverySection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sections := []string{(&latencyMeasurement{claims: true}).section()}
 	for _, cmd := range command().Commands() {
-		for _, mark := range []string{"<!-- begin " + cmd.Name() + " -->\n", "<!-- end " + cmd.Name() + " -->\n"} {
+		sections = append(sections, cmd.Name())
+	}
+	for _, section := range sections {
+		for _, mark := range []string{"<!-- begin " + section + " -->\n", "<!-- end " + section + " -->\n"} {
 			if !strings.Contains(string(page), mark) {
 				t.Errorf("docs/performance/tables.md lacks %q", mark)
 			}
@@ -128,6 +133,10 @@ func TestNeeds(t *testing.T) {
 		"Latency": {
 			reason: "Real nodes.", m: &latencyMeasurement{pods: 1, links: []time.Duration{0}},
 			want: needs{sides: []side{localSide, remoteSide}, namespaces: namespaces, akd: true},
+		},
+		"Claims": {
+			reason: "A storage driver.", m: &latencyMeasurement{pods: 1, links: []time.Duration{0}, claims: true},
+			want: needs{sides: []side{localSide, remoteSide}, namespaces: namespaces, akd: true, storage: true},
 		},
 		"Scale": {
 			reason: "Each load has an akd of its own.", m: &scaleMeasurement{pods: []int{1000, 2000}, namespaces: []int{100}},
