@@ -36,6 +36,17 @@ func (c *fakeServer) report(out io.Writer) {
 	clear(c.refused)
 }
 
+// reportReads describes what has been listed and watched since the last time.
+func (c *fakeServer) reportReads(out io.Writer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, read := range slices.Sorted(maps.Keys(c.reads)) {
+		_, _ = fmt.Fprintf(out, "%s %s: %d\n", c.name, read, c.reads[read])
+	}
+	_, _ = fmt.Fprintln(out)
+	clear(c.reads)
+}
+
 // lines describes all objects.
 func (c *fakeServer) lines() []string {
 	var lines []string

@@ -199,6 +199,7 @@ func (l *link) watch(action clienttesting.Action) (bool, watch.Interface, error)
 	if selected, ok := action.(clienttesting.WatchActionImpl); ok {
 		options = selected.ListOptions
 	}
+	l.server.noteWatch(action.GetResource().Resource)
 	begun, err := l.server.storage.watch(action.GetResource(), action.GetNamespace(), options, l.isPaused)
 	return true, begun, err
 }

@@ -148,6 +148,10 @@ func (s *scenario) do(words []string) error {
 		s.local.report(&s.out)
 		s.remote.report(&s.out)
 		return nil
+	case "reads":
+		s.local.reportReads(&s.out)
+		s.remote.reportReads(&s.out)
+		return nil
 	}
 	if server, namespace, words := s.addressed(words); server != nil {
 		return s.act(server, namespace, words)

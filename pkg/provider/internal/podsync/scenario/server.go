@@ -65,6 +65,7 @@ type fakeServer struct {
 	audit      func(clienttesting.Action)         // sees what akd does before it is done
 	writes     map[string]int
 	refused    map[string]int // writes
+	reads      map[string]int // lists, and watches that have begun
 }
 
 // anyName stands for the name of an object in the answer to its creation.
@@ -73,7 +74,7 @@ const anyName = "NAME"
 func newFakeServer(name string) *fakeServer {
 	c := &fakeServer{
 		name: name, storage: newStorage(), controllers: &controllers{},
-		refusals: map[string]error{}, writes: map[string]int{}, refused: map[string]int{},
+		refusals: map[string]error{}, writes: map[string]int{}, refused: map[string]int{}, reads: map[string]int{},
 		arrived: map[string]bool{}, born: map[types.NamespacedName]time.Time{},
 	}
 	c.storage.noticed = c.controllers.notice
@@ -335,7 +336,8 @@ func about(action clienttesting.Action, err error) error {
 	return &apierrors.StatusError{ErrStatus: status}
 }
 
-// note counts a request that changes something that lasts, and refuses it if it is to be.
+// note counts a request that changes something that lasts, and lists, and refuses it if it is
+// to be.
 func (c *fakeServer) note(verb, resource string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -347,7 +349,17 @@ func (c *fakeServer) note(verb, resource string) error {
 	if lasts(verb, resource) {
 		counts[verb+" "+resource]++
 	}
+	if verb == "list" {
+		c.reads["list "+resource]++
+	}
 	return refusal
+}
+
+// noteWatch counts a watch.
+func (c *fakeServer) noteWatch(resource string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reads["watch "+resource]++
 }
 
 // in returns the time after a while as the API has it, in seconds.
