@@ -3,37 +3,15 @@
 package e2e
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
-
-const writerImage = "docker.io/actual-kubelets/writer:e2e"
-
-// buildWriter builds the writer, which must find a second one, and loads its image.
-func buildWriter(t *testing.T, e *env.Env) {
-	t.Helper()
-	program, dir := filepath.Join(t.TempDir(), "writer"), t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-tags=e2e", "-o", program, "./writer")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	env.Run(t, build)
-	env.Start(t, exec.CommandContext(t.Context(), program, dir))
-	env.Eventually(t, "the first writer has the lock", func(context.Context) error {
-		_, err := os.Stat(filepath.Join(dir, "log"))
-		return err
-	})
-	if err := exec.CommandContext(t.Context(), program, dir).Run(); env.ExitCode(err) != 1 {
-		t.Fatalf("a second writer ended with %v: the probe finds nothing", err)
-	}
-	e.LoadImage(t, e.BuildImage(t, writerImage, "--add", program+":/writer", "--entrypoint", "/writer,/data"), "--cluster", "remote")
-}
 
 // TestStorageWriters: pods are deleted by force while their containers still write, and their
 // successors are there at once, under the same name and under another one. akd is killed
@@ -44,7 +22,7 @@ func TestStorageWriters(t *testing.T) {
 		rounds = 40
 	}
 	s := stored{Env: shared, node: "writers"}
-	buildWriter(t, s.Env)
+	s.LoadWriter(t)
 	akd := s.StartStorage(t, s.node, "--leader-election-lease=")
 	namespace := s.Namespace(t, "writers")
 	s.Apply(t, namespace, strings.Replace(env.ClaimOf(s.node, "data-web"), "ReadWriteOnce", "ReadWriteOncePod", 1))

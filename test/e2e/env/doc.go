@@ -15,6 +15,7 @@
 //	             ├── InstallTenant ───────────► Tenant  (a node's rights in the remote cluster)
 //	             ├── InstallNode ─────────────► Node    (a node's rights in both)
 //	             ├── StartStorage, … ─────────► a node with storage
+//	             ├── LoadWriter ──────────────► an image that finds a second writer of a volume
 //	             ├── Claim ───────────────────► Claim, Volume (waits for what becomes of both)
 //	             ├── Administrator, … ────────► Caller  (of akd's kubelet API)
 //	             └── Pod ─────────────────────► Pod     (waits for what becomes of one pod)
