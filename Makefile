@@ -111,9 +111,9 @@ e2e: export E2E_TENANT := 1
 e2e: test-e2e ## Run test-e2e as a tenant, with the slow tests: restores of etcd, token expiry, Crossplane
 
 .PHONY: faults
-faults: build akd-race ## Let faults happen to two real clusters and akd: N=1000 SEED= FOR=90m AT_ONCE=; RESUME=1 goes on after an interruption
+faults: build akd-race ## Let faults happen to two real clusters and akd: N=1000 SEED= FOR=90m AT_ONCE= CLAIMS=false; RESUME=1 goes on after an interruption
 	go test -race -count=1 -v -timeout 0 -tags e2e ./test/faults -run '^TestFaults$$' -args -faults $(or $(N),1000) \
-	  $(if $(SEED),-seed $(SEED)) $(if $(FOR),-for $(FOR)) $(if $(AT_ONCE),-at-once $(AT_ONCE)) $(if $(RESUME),-resume)
+	  $(if $(SEED),-seed $(SEED)) $(if $(FOR),-for $(FOR)) $(if $(AT_ONCE),-at-once $(AT_ONCE)) $(if $(CLAIMS),-claims=$(CLAIMS)) $(if $(RESUME),-resume)
 
 .PHONY: simulate
 simulate: ## Let akd live random histories between two fake clusters: SEEDS=10000 SEED=1

@@ -20,6 +20,7 @@ type view struct {
 	pods         map[side][]corev1.Pod
 	// settings are what ConfigMaps and Services say, by their local names.
 	settings map[side]map[string]string
+	stored   stored
 }
 
 // disagreement says what is still missing until all workloads are as their owners
@@ -59,7 +60,7 @@ func (v *view) disagreement() error {
 	if !maps.Equal(v.settings[local], v.settings[remote]) {
 		return fmt.Errorf("local ConfigMaps and Services are %v, the remote ones %v", v.settings[local], v.settings[remote])
 	}
-	return nil
+	return v.stored.disagreement()
 }
 
 // alike compares what both clusters say about a pod.

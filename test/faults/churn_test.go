@@ -102,6 +102,8 @@ type churn struct {
 	// prefix begins the names of what is created during one fault.
 	prefix string
 	jobs   int
+	// storage: pods have claims.
+	storage bool
 }
 
 // actTime is how long a user waits for an API server.
@@ -110,6 +112,9 @@ const actTime = 5 * time.Second
 // act does one thing in one of the namespaces.
 func (c *churn) act(ctx context.Context) {
 	acts := []func(context.Context, string) error{c.scale, c.rollOut, c.replaceSet, c.deletePod, c.configure, c.serve, c.runJob, c.runJob}
+	if c.storage {
+		acts = append(acts, c.scaleStore, c.replaceStore, c.renewClaim, c.renewClaim, c.grow)
+	}
 	namespaces := churned()
 	do, namespace := acts[c.choose.IntN(len(acts))], namespaces[c.choose.IntN(len(namespaces))]
 	ctx, cancel := context.WithTimeout(ctx, actTime)
@@ -154,15 +159,18 @@ func (c *churn) rollOut(ctx context.Context, namespace string) error {
 }
 
 func (c *churn) replaceSet(ctx context.Context, namespace string) error {
-	_, err := c.client.AppsV1().StatefulSets(namespace).
-		Patch(ctx, "db", types.StrategicMergePatchType, []byte(c.template()), metav1.PatchOptions{})
+	return c.patchSet(ctx, namespace, "db", c.template())
+}
+
+func (c *churn) patchSet(ctx context.Context, namespace, name, patch string) error {
+	_, err := c.client.AppsV1().StatefulSets(namespace).Patch(ctx, name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
 	return err
 }
 
 // deletePod deletes a pod that its controller replaces.
 func (c *churn) deletePod(ctx context.Context, namespace string) error {
 	pick := c.choose.IntN(1000)
-	pods, err := c.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app in (web, db)"})
+	pods, err := c.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app in (web, db, " + storingApps + ")"})
 	if err != nil {
 		return err
 	}
@@ -188,6 +196,10 @@ func (c *churn) serve(ctx context.Context, namespace string) error {
 func (c *churn) runJob(ctx context.Context, namespace string) error {
 	code, life, pods := c.choose.IntN(3)*c.choose.IntN(100), 1+c.choose.IntN(4), int32(1+c.choose.IntN(2))
 	c.jobs++
+	template := ending(code, life)
+	if c.storage && c.choose.IntN(2) == 0 {
+		writeTo(&template.Spec, code, life)
+	}
 	name := fmt.Sprintf("%s-%d", c.prefix, c.jobs)
 	job := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{jobLabel: name}},
@@ -195,7 +207,7 @@ func (c *churn) runJob(ctx context.Context, namespace string) error {
 			Parallelism:  &pods,
 			Completions:  &pods,
 			BackoffLimit: new(int32(0)),
-			Template:     ending(code, life),
+			Template:     template,
 		},
 	}
 	_, err := c.client.BatchV1().Jobs(namespace).Create(ctx, job, metav1.CreateOptions{})
@@ -222,6 +234,9 @@ func ending(code, life int) corev1.PodTemplateSpec {
 // witness returns nil once a pod that was created after a fault has ended.
 func (c *churn) witness(ctx context.Context) error {
 	template := ending(7, 1)
+	if c.storage {
+		writeTo(&template.Spec, 7, 1)
+	}
 	pods := c.client.CoreV1().Pods(churned()[0])
 	name := c.prefix + "-witness"
 	template.Name = name

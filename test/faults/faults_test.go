@@ -5,6 +5,7 @@ package faults
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -29,6 +30,7 @@ var (
 	resume = flag.Bool("resume", false, "go on after the last fault in the journal")
 	budget = flag.Duration("for", 0, "how long new faults begin, such as 90m; 0 for as long as it takes")
 	atOnce = flag.Int("at-once", 0, "how many faults happen at once at most, in different places (default 5 in a short run, 1 in a long one)")
+	claims = flag.Bool("claims", true, "pods have claims as well")
 	out    = flag.String("out", "", "folder of the journal, the report and what is known about violations (default dist/faults)")
 )
 
@@ -57,6 +59,7 @@ type field struct {
 	akds    []*env.AKD
 	kinds   []kind
 	history *history
+	stored  *volumeHistory
 	streams *streams
 	audits  []*auditLog
 	// foreign are the versions of objects that are none of akd's business.
@@ -127,17 +130,25 @@ func newField(t *testing.T, folder string, seed uint64) *field {
 	t.Helper()
 	t.Logf("seed %d, clusters in %s, results in %s", seed, clustersDir, folder)
 	long := *total >= longRun
-	f := &field{history: newHistory(), kinds: kinds(long), seed: seed, out: folder}
+	f := &field{history: newHistory(), stored: newVolumeHistory(), kinds: kinds(long), seed: seed, out: folder}
 	if long {
 		f.shifted = buildShifted(t)
 	}
-	f.Env = env.UpAnew(t, clustersDir, fmt.Sprintf("--remote-nodes=%d", remoteNodes), "--audit")
+	up := []string{fmt.Sprintf("--remote-nodes=%d", remoteNodes), "--audit"}
+	if f.hasStorage() {
+		up = append(up, "--csi")
+	}
+	f.Env = env.UpAnew(t, clustersDir, up...)
 	for _, side := range []side{local, remote} {
 		f.audits = append(f.audits, &auditLog{side: side, file: f.AuditLog(string(side))})
 	}
-	installed := f.InstallNode(t, f.MirroringValues(node), time.Hour)
+	values, more := f.MirroringValues(node), []string{"--services=mirror"}
+	if f.hasStorage() {
+		values.Storage, more = f.offerStorage(t), append(more, "--config", writeConfig(t))
+	}
+	installed := f.InstallNode(t, values, time.Hour)
 	f.AddServiceRange(t, env.LocalServices, node)
-	args := installed.Args("--services=mirror")
+	args := installed.Args(more...)
 	f.akds = []*env.AKD{
 		f.StartAKD(t, node, args...),
 		f.LaunchAKD(t, node, append(args, "--kubelet-api-port=10251", "--metrics-address=127.0.0.1:"+env.SecondMetrics)...),
@@ -146,6 +157,9 @@ func newField(t *testing.T, folder string, seed uint64) *field {
 	f.record(t)
 	for _, namespace := range churned() {
 		f.Apply(t, f.Namespace(t, namespace), fmt.Sprintf(workloads, node))
+		if f.hasStorage() {
+			f.Apply(t, namespace, storing())
+		}
 	}
 	f.Apply(t, f.Namespace(t, streamed), fmt.Sprintf(counter, node))
 	if err := within(t.Context(), patience, f.agree); err != nil {
@@ -164,7 +178,7 @@ const clustersDir = "../../.clusters-faults"
 func (f *field) round(t *testing.T, first int) []result {
 	t.Helper()
 	faults := f.together(first)
-	c := &churn{client: f.Local, choose: choices(f.seed, ofChurn, first), prefix: fmt.Sprint("f", first)}
+	c := &churn{client: f.Local, choose: choices(f.seed, ofChurn, first), prefix: fmt.Sprint("f", first), storage: f.hasStorage()}
 	found := f.streams.open(t)
 	c.act(t.Context()) // the faults come in the middle of what these begin
 	c.act(t.Context())
@@ -177,7 +191,7 @@ func (f *field) round(t *testing.T, first int) []result {
 	over()
 	ended := time.Now()
 	if err := within(t.Context(), patience+2*length, func(ctx context.Context) error {
-		err := c.witness(ctx)
+		err := errors.Join(c.witness(ctx), c.provide(ctx))
 		if err == nil {
 			err = f.agree(ctx)
 		}
@@ -326,7 +340,7 @@ func (f *field) judge(t *testing.T, faults []fault) (pods int, found []violation
 		found = append(found, violation{stuck, err.Error()})
 	}
 	pods, wrong := f.history.verdict(excused)
-	found = append(found, wrong...)
+	found = append(append(found, wrong...), f.judgeStored(t)...)
 	now, err := f.versions(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -367,6 +381,9 @@ func (f *field) empty(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+	if f.hasStorage() {
+		f.emptyStored(t)
 	}
 }
 
@@ -459,8 +476,8 @@ func (f *field) dump(t *testing.T, r result) {
 	}
 	for _, side := range []string{"local", "remote"} {
 		for _, args := range [][]string{
-			{"get", "nodes,pods", "-A", "-o", "wide"},
-			{"get", "pods", "-A", "-o", "yaml", "-l", "!k8s-app"},
+			{"get", "nodes,pods,persistentvolumeclaims,persistentvolumes", "-A", "-o", "wide"},
+			{"get", "pods,persistentvolumeclaims,persistentvolumes", "-A", "-o", "yaml", "-l", "!k8s-app"},
 			{"get", "events", "-A", "--sort-by=.lastTimestamp"},
 		} {
 			stdout, stderr, _ := f.TryKubectl(side, nil, append(args, "--request-timeout=20s")...)

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
@@ -323,12 +324,12 @@ func localUID(from side, pod *corev1.Pod) types.UID {
 	return types.UID(pod.Labels[contract.LabelUID])
 }
 
-func name(pod *corev1.Pod) string { return pod.Namespace + "/" + pod.Name }
+func name(object metav1.Object) string { return object.GetNamespace() + "/" + object.GetName() }
 
-// version orders the states of one pod. API servers say that it may be compared.
+// version orders the states of one object. API servers say that it may be compared.
 // https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
-func version(pod *corev1.Pod) uint64 {
-	parsed, err := strconv.ParseUint(pod.ResourceVersion, 10, 64)
+func version(object metav1.Object) uint64 {
+	parsed, err := strconv.ParseUint(object.GetResourceVersion(), 10, 64)
 	if err != nil {
 		return 0
 	}

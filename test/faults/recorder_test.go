@@ -12,7 +12,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
@@ -20,16 +22,23 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-// recorder reports each state of each pod of the node in one cluster. It goes on
+// recorder reports each state of each object of one kind in one cluster. It goes on
 // where it was after its API server or etcd was away, so that it misses none.
 type recorder struct {
-	side    side
-	client  kubernetes.Interface
-	options metav1.ListOptions // which pods
-	history *history
+	source
 
 	version string // seen so far; empty if unknown
-	alive   map[types.UID]*corev1.Pod
+	alive   map[types.UID]metav1.Object
+}
+
+// source is where the objects of one kind come from, and who hears of them.
+type source struct {
+	options metav1.ListOptions // which objects
+	list    func(context.Context, metav1.ListOptions) (runtime.Object, error)
+	watch   func(context.Context, metav1.ListOptions) (watch.Interface, error)
+	// saw hears of a state of an object; gone with the last one, which is unseen if the
+	// API server has forgotten what happened since the one before.
+	saw func(object metav1.Object, gone, unseen bool)
 }
 
 // record starts the recorders of both clusters, until the test ends.
@@ -38,9 +47,44 @@ func (f *field) record(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var recording sync.WaitGroup
 	t.Cleanup(func() { stop(); recording.Wait() })
-	for _, side := range []side{local, remote} {
-		r := &recorder{side: side, client: f.client(side), options: f.selected(side), history: f.history, alive: map[types.UID]*corev1.Pod{}}
+	sources := []source{f.podsOf(local), f.podsOf(remote)}
+	if f.hasStorage() {
+		sources = append(sources, f.localClaims(), f.localVolumes(), f.remoteClaims())
+	}
+	for _, source := range sources {
+		r := &recorder{source: source, alive: map[types.UID]metav1.Object{}}
 		recording.Go(func() { r.run(ctx) })
+	}
+}
+
+// podsOf are the node's pods on one side.
+func (f *field) podsOf(side side) source {
+	pods := f.client(side).CoreV1().Pods(metav1.NamespaceAll)
+	return source{
+		options: f.selected(side),
+		list:    listing(pods.List),
+		watch:   pods.Watch,
+		saw: func(object metav1.Object, gone, unseen bool) {
+			pod, is := object.(*corev1.Pod)
+			switch {
+			case !is:
+				return
+			case unseen:
+				f.history.missed(side, pod)
+			default:
+				f.history.saw(side, pod, gone)
+			}
+			f.stored.sawPod(side, pod)
+		},
+	}
+}
+
+// listing is a List of client-go.
+func listing[T runtime.Object](
+	list func(context.Context, metav1.ListOptions) (T, error),
+) func(context.Context, metav1.ListOptions) (runtime.Object, error) {
+	return func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return list(ctx, options)
 	}
 }
 
@@ -75,13 +119,13 @@ func (r *recorder) run(ctx context.Context) {
 // follow reports what happens until the watch ends.
 func (r *recorder) follow(ctx context.Context) error {
 	if r.version == "" {
-		if err := r.list(ctx); err != nil {
+		if err := r.begin(ctx); err != nil {
 			return err
 		}
 	}
 	options := r.options
 	options.ResourceVersion, options.AllowWatchBookmarks, options.TimeoutSeconds = r.version, true, new(int64(60))
-	watcher, err := r.client.CoreV1().Pods("").Watch(ctx, options)
+	watcher, err := r.watch(ctx, options)
 	if err != nil {
 		return err
 	}
@@ -90,45 +134,55 @@ func (r *recorder) follow(ctx context.Context) error {
 		if event.Type == watch.Error {
 			return apierrors.FromObject(event.Object)
 		}
-		if pod, ok := event.Object.(*corev1.Pod); ok {
-			r.take(event.Type, pod)
+		if object, ok := event.Object.(metav1.Object); ok {
+			r.take(event.Type, object)
 		}
 	}
 	return nil
 }
 
-func (r *recorder) take(what watch.EventType, pod *corev1.Pod) {
-	r.version = pod.ResourceVersion
-	pod.ManagedFields = nil
+func (r *recorder) take(what watch.EventType, object metav1.Object) {
+	r.version = object.GetResourceVersion()
+	object.SetManagedFields(nil)
 	switch what {
 	case watch.Added, watch.Modified:
-		r.alive[pod.UID] = pod
-		r.history.saw(r.side, pod, false)
+		r.alive[object.GetUID()] = object
+		r.saw(object, false, false)
 	case watch.Deleted:
-		delete(r.alive, pod.UID)
-		r.history.saw(r.side, pod, true)
+		delete(r.alive, object.GetUID())
+		r.saw(object, true, false)
 	}
 }
 
-// list begins anew, with the deletions of those that are there no more.
-func (r *recorder) list(ctx context.Context) error {
-	list, err := r.client.CoreV1().Pods("").List(ctx, r.options)
+// begin begins anew, with the deletions of those that are there no more.
+func (r *recorder) begin(ctx context.Context) error {
+	list, err := r.list(ctx, r.options)
 	if err != nil {
 		return err
 	}
 	there := map[types.UID]bool{}
-	for i := range list.Items {
-		there[list.Items[i].UID] = true
-		r.take(watch.Added, &list.Items[i])
+	err = meta.EachListItem(list, func(item runtime.Object) error {
+		object, err := meta.Accessor(item)
+		if err == nil {
+			there[object.GetUID()] = true
+			r.take(watch.Added, object)
+		}
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	for uid, pod := range r.alive {
+	for uid, object := range r.alive {
 		if !there[uid] {
 			delete(r.alive, uid)
-			r.history.missed(r.side, pod)
+			r.saw(object, true, true)
 		}
 	}
-	r.version = list.ResourceVersion
-	return nil
+	listed, err := meta.ListAccessor(list)
+	if err == nil {
+		r.version = listed.GetResourceVersion()
+	}
+	return err
 }
 
 // look is what both clusters contain now.
@@ -155,7 +209,10 @@ func (f *field) look(ctx context.Context) (*view, error) {
 			return nil, err
 		}
 	}
-	return v, nil
+	if f.hasStorage() {
+		v.stored, err = f.lookAtStored(ctx)
+	}
+	return v, err
 }
 
 // addWorkloads adds the controllers of a namespace, without the Jobs of a CronJob:
@@ -225,7 +282,10 @@ func (f *field) recorded(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.history.behind(local, v.pods[local]), f.history.behind(remote, v.pods[remote]))
+	return errors.Join(
+		f.history.behind(local, v.pods[local]), f.history.behind(remote, v.pods[remote]),
+		f.stored.behind(local, v.stored.locals()), f.stored.behind(remote, objects(v.stored.remotes)),
+	)
 }
 
 // within waits until a condition returns nil, and returns its last error after that

@@ -25,10 +25,17 @@ const (
 	foreign breach = "foreign objects changed"
 	broken  breach = "streams ended or with gaps"
 	stuck   breach = "not recovered"
+
+	destroyed breach = "volumes lost"
+	mixed     breach = "volumes mixed up"
+	raced     breach = "volumes with two writers"
+	shrunk    breach = "volumes that shrank"
 )
 
 // breaches returns all of them in the report's order.
-func breaches() []breach { return []breach{lost, doubled, ended, foreign, broken, stuck} }
+func breaches() []breach {
+	return []breach{lost, doubled, ended, destroyed, mixed, raced, shrunk, foreign, broken, stuck}
+}
 
 // violation is one broken promise.
 type violation struct {

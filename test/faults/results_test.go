@@ -64,6 +64,10 @@ writes of akd: 9
 pods lost: 1
 pods doubled: 0
 pods falsely ended: 0
+volumes lost: 0
+volumes mixed up: 0
+volumes with two writers: 0
+volumes that shrank: 0
 foreign objects changed: 0
 streams ended or with gaps: 0
 not recovered: 1

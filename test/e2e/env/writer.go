@@ -19,7 +19,8 @@ const WriterImage = "docker.io/actual-kubelets/writer:e2e"
 func (e *Env) LoadWriter(t testing.TB) {
 	t.Helper()
 	program, dir := filepath.Join(t.TempDir(), "writer"), t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-tags=e2e", "-o", program, filepath.Join(e.Root, "test", "e2e", "writer"))
+	source := filepath.Join(e.Root, "test", "e2e", "writer")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-tags=e2e", "-o", program, source)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	Run(t, build)
 	Start(t, exec.CommandContext(t.Context(), program, dir))
