@@ -125,7 +125,7 @@ simulate-conformance: build ## Hold the answers of the fake servers against thos
 	go test -count=1 -tags e2e ./test/e2e -run '^TestAnswers$$'
 
 .PHONY: explore
-explore: ## Let akd live all histories of one pod with DEPTH acts: DEPTH=4
+explore: ## Let akd live all histories of one pod, and of one claim, with DEPTH acts: DEPTH=4
 	go test -count=1 -timeout 0 -v ./pkg/provider/internal/podsync -run '^TestExploration$$' -args -depth $(or $(DEPTH),4)
 
 .PHONY: planted

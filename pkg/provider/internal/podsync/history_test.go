@@ -131,16 +131,20 @@ func quiet(t *testing.T) {
 	t.Cleanup(func() { utilruntime.ErrorHandlers = handlers }) //nolint:reassign // as above
 }
 
-// TestExploration lives all short histories of one pod.
+// TestExploration lives all short histories of one pod, and of one claim.
 func TestExploration(t *testing.T) {
 	quiet(t)
-	wrong := 0
-	explored := scenario.Explore(t, *depth, func(history, found []string) {
-		if wrong++; wrong <= 10 {
-			t.Errorf("%q\n%s", found, scenario.Script(history, found))
-		}
-	})
-	t.Logf("%d histories, %d states, %d went wrong", explored.Histories, explored.States, wrong)
+	for _, exploration := range scenario.Explorations() {
+		t.Run(exploration.Name, func(t *testing.T) {
+			wrong := 0
+			explored := scenario.Explore(t, exploration, *depth, func(history, found []string) {
+				if wrong++; wrong <= enough {
+					t.Errorf("%q\n%s", found, scenario.Script(history, found))
+				}
+			})
+			t.Logf("%d histories, %d states, %d went wrong", explored.Histories, explored.States, wrong)
+		})
+	}
 }
 
 func live(t *testing.T, seed uint64, history []string) (wrong []string) {

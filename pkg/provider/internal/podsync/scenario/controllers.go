@@ -54,6 +54,12 @@ func (c *controllers) act() {
 	}
 }
 
+func (c *controllers) isHalted() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.halted
+}
+
 // halt stops all controllers, as the end of their process does, or lets them go on.
 func (c *controllers) halt(halted bool) {
 	c.mu.Lock()
