@@ -162,7 +162,9 @@ func newField(t *testing.T, folder string, seed uint64) *field {
 		}
 	}
 	f.Apply(t, f.Namespace(t, streamed), fmt.Sprintf(counter, node))
-	if err := within(t.Context(), patience, f.agree); err != nil {
+	users := &churn{client: f.Local, storage: f.hasStorage()}
+	err := within(t.Context(), patience, func(ctx context.Context) error { return errors.Join(users.provide(ctx), f.agree(ctx)) })
+	if err != nil {
 		t.Fatalf("before the first fault: %v", err)
 	}
 	f.addForeign(t)
