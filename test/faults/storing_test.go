@@ -299,7 +299,10 @@ func (f *field) emptyStored(t *testing.T) {
 		f.Kubectl(t, "local", "delete", "persistentvolumeclaims", "--all", "-n", namespace, "--timeout=3m")
 	}
 	kept := f.waitStored(t, "only volumes that are to be kept are left", func(s *stored) error { return s.disagreement() })
-	t.Logf("%d volumes are kept", len(kept.volumes))
+	t.Logf("%d volumes were written, and %d are kept", f.stored.marked(), len(kept.volumes))
+	if f.stored.marked() == 0 {
+		t.Error("no pod has marked its volume: nothing can be found")
+	}
 	for i := range kept.volumes {
 		f.Kubectl(t, "local", "patch", "persistentvolume", kept.volumes[i].Name, "--type=merge",
 			"-p", `{"spec": {"persistentVolumeReclaimPolicy": "Delete"}}`)

@@ -211,6 +211,13 @@ func (h *volumeHistory) mark(claim types.UID, marker string) {
 	h.owners[marker], life.marker = claim, marker
 }
 
+// marked is how many volumes have had a marker.
+func (h *volumeHistory) marked() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.owners)
+}
+
 // note notes a violation once.
 func (h *volumeHistory) note(what breach, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
