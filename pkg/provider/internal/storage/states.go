@@ -8,16 +8,17 @@ import (
 )
 
 // CountStates counts the volumes of the node by their states in package volume. It does not
-// count those that are being deleted.
+// count those that are being deleted, nor those whose remote claim akd cannot read now: what is
+// unknown is not lost.
 func (v *Volumes) CountStates() map[string]int {
 	counts := map[string]int{}
 	known := v.keysOf(v.claims.All(), v.Opener.Namespaces.All(), func(local string) bool { return local != "" })
 	for _, key := range known {
 		o := v.local(key)
-		if o.namespace = v.Opener.Get(key.Namespace); o.namespace != nil {
+		if o.namespace = v.Opener.Get(key.Namespace); o.namespace != nil && o.namespace.Claims.Refusal() == nil {
 			o.Remote = o.namespace.Claims.Get(o.namespace.Name, key.Name)
 		} else if o.Volume != nil {
-			continue // not read yet, or unreachable
+			continue // not read yet, refused, or unreachable
 		}
 		if state := v.state(&o); state != "" {
 			counts[state]++

@@ -139,6 +139,9 @@ func (s *scenario) do(words []string) error {
 	case "pending":
 		_, _ = fmt.Fprintf(&s.out, "remotely pending: %d\n\n", s.akd.controller.CountRemotelyPending())
 		return nil
+	case "volumes":
+		_, _ = fmt.Fprintf(&s.out, "volumes: %v\n\n", s.akd.controller.CountVolumes())
+		return nil
 	case "events":
 		for _, line := range s.local.told() {
 			_, _ = fmt.Fprintln(&s.out, line)
