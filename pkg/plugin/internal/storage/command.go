@@ -82,6 +82,9 @@ func (o *listOptions) run(ctx context.Context) error {
 		return err
 	}
 	if len(volumes) == 0 && o.node != "" {
+		if err := refuseForeignNode(ctx, both, o.node); err != nil {
+			return err
+		}
 		if err := nodeExists(ctx, both.Local, o.node); err != nil {
 			return err
 		}

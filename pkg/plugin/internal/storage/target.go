@@ -51,6 +51,9 @@ func findTarget(ctx context.Context, both kubeclient.Clusters, at remoteName) (*
 		err = fmt.Errorf("get the remote namespace %s: %w", at.namespace, err)
 		return nil, failure.Hintf(err, "list the volumes and their remote claims: %s", both.Commands().Actual("volumes"))
 	}
+	if err := refuseForeign(both, namespace); err != nil {
+		return nil, err
+	}
 	t := &target{remoteName: at, node: namespace.Labels[contract.LabelNodeName], local: namespace.Labels[contract.LabelNamespace]}
 	if err := both.Owner(t.node).OwnsNamespace(namespace, t.local); err != nil {
 		return nil, err
