@@ -38,6 +38,8 @@ const (
 	// ReasonRemoteClaimEnding that somebody deletes it.
 	ReasonRemoteClaimLost   = "RemoteClaimLost"
 	ReasonRemoteClaimEnding = "RemoteClaimEnding"
+	// ReasonRemoteClaimUnknown means that akd may not read the remote claims.
+	ReasonRemoteClaimUnknown = "RemoteClaimUnknown"
 	// ReasonRemoteClaimForeign means that a remote claim that akd did not create has the
 	// name of the one that it would.
 	ReasonRemoteClaimForeign = "RemoteClaimForeign"

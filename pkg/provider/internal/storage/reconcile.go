@@ -402,7 +402,12 @@ func (v *Volumes) handle(o *one, err error, attempts int) error {
 		}
 		return nil
 	case o.Claim != nil && attempts == queue.QuietAttempts && !errors.Is(err, errNotSeen):
-		v.warn(o.Claim, translate.ReasonProvisioningFailed, v.Mapper.ClaimText(o.Claim, err.Error()))
+		reason, message := translate.ReasonProvisioningFailed, v.Mapper.ClaimText(o.Claim, err.Error())
+		if o.Volume != nil && o.namespace != nil && o.namespace.Claims.Refusal() != nil {
+			reason = translate.ReasonRemoteClaimUnknown
+			message = "akd may not read the remote claim of this volume, and does not take it for lost: " + message
+		}
+		v.warn(o.Claim, reason, message)
 	}
 	return err
 }
