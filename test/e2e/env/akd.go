@@ -65,10 +65,15 @@ func (e *Env) LaunchAKD(t testing.TB, node string, args ...string) *AKD {
 
 // remoteKubeconfig is an administrator's, or, if E2E_TENANT is set, that of a
 // tenant with the rights that the tests' nodes need: all of them then run as
-// users run akd.
+// users run akd. A test that names a kubeconfig, if only an empty one, has installed
+// the rights of its node itself: others would replace them.
 func (e *Env) remoteKubeconfig(t testing.TB, node string, args []string) string {
 	t.Helper()
-	if os.Getenv("E2E_TENANT") == "" || slices.Contains(args, "--remote-kubeconfig") {
+	named := slices.ContainsFunc(args, func(arg string) bool {
+		flag, _, _ := strings.Cut(arg, "=")
+		return flag == "--remote-kubeconfig"
+	})
+	if os.Getenv("E2E_TENANT") == "" || named {
 		return e.AKDKubeconfig("remote")
 	}
 	values := e.MirroringValues(node)
