@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,7 +15,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/plugin/internal/failure"
@@ -73,8 +77,12 @@ func unclaimed(account *unstructured.Unstructured) *unstructured.Unstructured {
 	return created
 }
 
-// claimKind is the kind of the objects that hold data.
-const claimKind = "PersistentVolumeClaim"
+const (
+	// claimKind is the kind of the objects that hold data.
+	claimKind = "PersistentVolumeClaim"
+	// accountKind is that of the object that has the node's name.
+	accountKind = "ServiceAccount"
+)
 
 // takenKinds are those of which akd creates objects in remote namespaces.
 func takenKinds() []schema.GroupKind {
@@ -94,30 +102,31 @@ func takenKinds() []schema.GroupKind {
 }
 
 // takeOver makes what another local cluster has under the node's name this local
-// cluster's. It deletes the ServiceAccount first, so that no akd of the other cluster
+// cluster's. It replaces the ServiceAccount first, so that no akd of the other cluster
 // has a credential any more. It only labels everything else anew, namespaces and
 // what akd created in them included: akd then deletes what no local pod needs as it
 // deletes any orphan, within the limits for orphans, and no data are lost by mistake.
 func (i *installer) takeOver(ctx context.Context) (string, error) {
-	remote, taken := i.both.Remote, 0
+	if err := i.replaceAccount(ctx); err != nil {
+		return "", err
+	}
+	remote := i.both.Remote
 	for _, object := range i.claims.Foreign {
-		if by := kubeclient.ForeignManager(object); by != "" {
-			return "", failure.Hintf(fmt.Errorf("remote %s is managed by %s", kubeclient.Title(object), by), "change its label there")
+		if object.GetKind() == accountKind {
+			continue
+		}
+		if err := takeable(object); err != nil {
+			return "", err
 		}
 		resource, err := remote.Resource(object)
 		if err != nil {
 			return "", err
 		}
-		if object.GetKind() == "ServiceAccount" {
-			err = resource.Delete(ctx, object.GetName(), kubeclient.Exactly(object))
-		} else {
-			err = i.relabel(ctx, resource, object)
-		}
-		if err != nil && !apierrors.IsNotFound(err) {
+		if err := i.relabel(ctx, resource, object); err != nil && !apierrors.IsNotFound(err) {
 			return "", fmt.Errorf("take over remote %s: %w", kubeclient.Title(object), err)
 		}
-		taken++
 	}
+	taken := len(i.claims.Foreign)
 	for _, kind := range takenKinds() {
 		more, err := i.takeOverKind(ctx, kind)
 		if err != nil {
@@ -126,6 +135,46 @@ func (i *installer) takeOver(ctx context.Context) (string, error) {
 		taken += more
 	}
 	return fmt.Sprintf("%d objects taken over", taken), nil
+}
+
+// takeable returns an error if an installer of another kind would undo what takeOver does.
+func takeable(object *unstructured.Unstructured) error {
+	by := kubeclient.ForeignManager(object)
+	if by == "" {
+		return nil
+	}
+	return failure.Hintf(fmt.Errorf("remote %s is managed by %s", kubeclient.Title(object), by), "change its label there")
+}
+
+// replaceAccount ends the tokens of the other cluster's akd with its ServiceAccount, and
+// creates another one. While there is none, as after an interruption, the policies that read
+// their settings from it deny every change of the node's pods and claims, whoever makes it.
+func (i *installer) replaceAccount(ctx context.Context) error {
+	account := &unstructured.Unstructured{}
+	account.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(accountKind))
+	account.SetNamespace(contract.SystemNamespace)
+	account.SetName(i.options.node)
+	resource, err := i.both.Remote.Resource(account)
+	if err != nil {
+		return err
+	}
+	for _, object := range i.claims.Foreign {
+		if object.GetKind() != accountKind {
+			continue
+		}
+		if err := takeable(object); err != nil {
+			return err
+		}
+		if err := resource.Delete(ctx, object.GetName(), kubeclient.Exactly(object)); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("take over remote %s: %w", kubeclient.Title(object), err)
+		}
+	}
+	account.SetLabels(i.both.Owner(i.options.node).ObjectLabels())
+	_, err = resource.Create(ctx, unclaimed(account), metav1.CreateOptions{FieldManager: kubeclient.FieldManager})
+	if err != nil && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) { // without actual-system, there are no settings
+		return fmt.Errorf("create remote %s: %w", kubeclient.Title(account), err)
+	}
+	return nil
 }
 
 // takeOverKind labels the node's objects of one kind in all remote namespaces.
@@ -157,16 +206,25 @@ func (i *installer) takeOverKind(ctx context.Context, kind schema.GroupKind) (ta
 	return taken, nil
 }
 
+// settled repeats a request that is denied for up to some seconds: an API server may take
+// that long to learn of a new ServiceAccount, whose settings its policies read.
+func settled(request func() error) error {
+	denied := func(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) }
+	return retry.OnError(wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Steps: 6}, denied, request)
+}
+
 // relabel makes exactly this object the local cluster's: its UID in the patch is a
 // precondition.
 func (i *installer) relabel(ctx context.Context, client dynamic.ResourceInterface, object *unstructured.Unstructured) error {
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
 		"uid":    object.GetUID(),
-		"labels": map[string]string{contract.LabelNodeName: i.options.node, contract.LabelClusterUID: string(i.both.Local.UID)},
+		"labels": i.both.Owner(i.options.node).ObjectLabels(),
 	}})
 	if err != nil {
 		return err
 	}
-	_, err = client.Patch(ctx, object.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: kubeclient.FieldManager})
-	return err
+	return settled(func() error {
+		_, err := client.Patch(ctx, object.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: kubeclient.FieldManager})
+		return err
+	})
 }

@@ -1,11 +1,13 @@
 package install
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta/testrestmapper"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -96,7 +98,9 @@ func TestClaim(t *testing.T) {
 }
 
 // What another cluster had becomes this one's, contents of namespaces included; its
-// credential ends; nothing else is deleted, and what is not the node's stays as it is.
+// credential ends. Nothing else is deleted, and what is not the node's stays as it is. There
+// was no account then, without which policies deny every change of pods and claims: with one
+// of either, nothing was taken over.
 func TestTakeOver(t *testing.T) {
 	t.Parallel()
 	namespace := &corev1.Namespace{ObjectMeta: labelled("elsewhere")}
@@ -107,6 +111,7 @@ func TestTakeOver(t *testing.T) {
 	foreign := pod.DeepCopy()
 	foreign.Name, foreign.Labels = "foreign", map[string]string{contract.LabelNodeName: "other", contract.LabelClusterUID: "elsewhere"}
 	remote := remoteOf(&corev1.ServiceAccount{ObjectMeta: labelled("elsewhere")}, namespace, pod, volume, foreign)
+	deniesWithoutAccount(remote)
 	i := installing(remote)
 	var err error
 	if i.claims, err = owner.Find(t.Context(), remote, i.both.Owner("vk")); err != nil {
@@ -135,7 +140,7 @@ func TestTakeOver(t *testing.T) {
 		got[kubeclient.Title(object)] = string(owner.ClusterOf(found))
 	}
 	want := map[string]string{
-		"ServiceAccount actual-system/vk":                 "gone",
+		"ServiceAccount actual-system/vk":                 "here",
 		"Namespace " + namespace.Name:                     "here",
 		"Pod " + namespace.Name + "/vk":                   "here",
 		"PersistentVolumeClaim " + namespace.Name + "/vk": "here",
@@ -144,6 +149,20 @@ func TestTakeOver(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// deniesWithoutAccount lets a fake cluster deny what its policies do if there is no service
+// account, whose settings they need: every change of a pod or a claim, whoever makes it.
+func deniesWithoutAccount(c *kubeclient.Cluster) {
+	client := c.Dynamic.(*dynamicfake.FakeDynamicClient)
+	client.PrependReactor("patch", "*", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		resource := action.GetResource()
+		_, err := client.Tracker().Get(corev1.SchemeGroupVersion.WithResource("serviceaccounts"), contract.SystemNamespace, "vk")
+		if resource.Resource != "pods" && resource.Resource != "persistentvolumeclaims" || err == nil {
+			return false, nil, nil
+		}
+		return true, nil, apierrors.NewForbidden(resource.GroupResource(), "vk", errors.New("no params found for policy binding"))
+	})
 }
 
 // stored is the name of an object of the core group.

@@ -31,7 +31,7 @@ func unrecordedKinds() []schema.GroupKind {
 		{Kind: "ConfigMap"},
 		{Kind: "Namespace"},
 		{Kind: "Secret"},
-		{Kind: "ServiceAccount"},
+		{Kind: accountKind},
 		{Kind: "ValidatingAdmissionPolicy", Group: admission},
 		{Kind: "ValidatingAdmissionPolicyBinding", Group: admission},
 		{Kind: "Deployment", Group: "apps"},
@@ -69,7 +69,7 @@ func withRecord(objects []*unstructured.Unstructured, recorded []schema.GroupKin
 	account := -1
 	for i, object := range objects {
 		kinds = append(kinds, object.GroupVersionKind().GroupKind())
-		if object.GetKind() == "ServiceAccount" && account < 0 { // akd's comes first
+		if object.GetKind() == accountKind && account < 0 { // akd's comes first
 			account = i
 		}
 	}
@@ -93,7 +93,7 @@ func withRecord(objects []*unstructured.Unstructured, recorded []schema.GroupKin
 // is empty.
 func annotate(objects []*unstructured.Unstructured, key, value string) {
 	for _, object := range objects {
-		if object.GetKind() == "ServiceAccount" && value != "" {
+		if object.GetKind() == accountKind && value != "" {
 			annotations := object.GetAnnotations()
 			setAll(&annotations, map[string]string{key: value})
 			object.SetAnnotations(annotations)
@@ -104,7 +104,7 @@ func annotate(objects []*unstructured.Unstructured, key, value string) {
 // afterAccount returns how many objects withRecord put first: namespaces and the
 // ServiceAccount.
 func afterAccount(objects []*unstructured.Unstructured) int {
-	return 1 + slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "ServiceAccount" })
+	return 1 + slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == accountKind })
 }
 
 func firstAfterNamespaces(objects []*unstructured.Unstructured) int {
@@ -197,7 +197,7 @@ func removalRank(object *unstructured.Unstructured) int {
 	switch kind := object.GroupVersionKind(); {
 	case kind.Kind == "Namespace":
 		return 3
-	case kind.Kind == "ServiceAccount":
+	case kind.Kind == accountKind:
 		return 2
 	case kind.Group == "admissionregistration.k8s.io":
 		return 1
