@@ -65,6 +65,11 @@ func TestRevokeRights(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || u.removed != len(want) {
 		t.Errorf("%d removed (-want +got):\n%s", u.removed, diff)
 	}
+	// There was no account: then, policies deny to delete the namespaces.
+	account, err := remote.Client.CoreV1().ServiceAccounts(contract.SystemNamespace).Get(t.Context(), "vk", metav1.GetOptions{})
+	if err != nil || account.Labels[contract.LabelClusterUID] != "here" {
+		t.Errorf("the account: %v, %v", account.Labels, err)
+	}
 }
 
 // akd is gone, and cannot take its finalizer off the pods: uninstall does, and leaves

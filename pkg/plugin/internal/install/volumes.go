@@ -130,7 +130,10 @@ func (u *uninstaller) removeNamespace(
 			return true, left == 0, err
 		}
 	}
-	if err := u.count(remote.Client.CoreV1().Namespaces().Delete(ctx, namespace.Name, kubeclient.Exactly(namespace))); err != nil {
+	err = settled(func() error {
+		return remote.Client.CoreV1().Namespaces().Delete(ctx, namespace.Name, kubeclient.Exactly(namespace))
+	})
+	if err := u.count(err); err != nil {
 		return false, false, fmt.Errorf("delete remote namespace %s: %w", namespace.Name, err)
 	}
 	return false, false, nil
