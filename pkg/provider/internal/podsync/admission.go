@@ -70,8 +70,8 @@ func (a *admission) removeLocked(pod types.UID) {
 	delete(a.pods, pod)
 }
 
-// free frees what a pod uses that akd releases: nothing of it runs, and the watch may tell
-// of its end later than of its successor.
+// free frees what a pod uses that has ended, or that akd releases: nothing of it runs, and the
+// watch may tell of that later than of its successor.
 func (a *admission) free(pod types.UID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -60,6 +60,7 @@ func (r *reconciler) end(ctx context.Context, p pair, last *corev1.Pod) error {
 	now := metav1.NewTime(r.clock.Now())
 	p.remote = r.mapper.Ended(last, now)
 	status := r.mapper.Status(p.local, p.remote, now)
+	r.freeEnded(p.local, status)
 	if written, err := r.patchStatus(ctx, p.local, status, r.mapper.Annotations(p.local, p.remote)); err != nil || !written {
 		return err
 	}
@@ -68,6 +69,14 @@ func (r *reconciler) end(ctx context.Context, p pair, last *corev1.Pod) error {
 		r.recorder.Event(p.local, corev1.EventTypeWarning, status.Reason, status.Message)
 	}
 	return nil
+}
+
+// freeEnded frees what a pod uses that is about to get a final status. Nothing of it runs,
+// whatever becomes of the write.
+func (r *reconciler) freeEnded(local *corev1.Pod, status *corev1.PodStatus) {
+	if translate.Finished(&corev1.Pod{Status: *status}) {
+		r.admission.free(local.UID)
+	}
 }
 
 // deleteRemote deletes the remote pod of a local one that is ending or gone, with the

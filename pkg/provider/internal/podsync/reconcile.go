@@ -345,6 +345,7 @@ func (r *reconciler) copyStatus(ctx context.Context, p pair) error {
 		r.queue.AddAfter(p.key, wait)
 		return nil
 	}
+	r.freeEnded(p.local, status)
 	if _, err := r.patch(ctx, p.local, patch); err != nil {
 		return err // a status that waited again would begin its back-off anew
 	}
