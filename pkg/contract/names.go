@@ -38,6 +38,9 @@ const (
 	// ReservedPrefix is the name prefix of remote ConfigMaps and Secrets that
 	// have no local object of the same name.
 	ReservedPrefix = LimitsName + "-"
+	// DeletionMark is the name of the ConfigMap in a remote namespace whose deletion akd is
+	// about to request. No local name is copied to it while the namespace is used.
+	DeletionMark = LimitsName + ".deletion"
 	// RootCAConfigMap exists in every namespace of every cluster and holds the CA
 	// of that cluster. The cluster restores it if it is changed.
 	// https://github.com/kubernetes/kubernetes/blob/v1.37.1/pkg/controller/certificates/rootcacertpublisher/publisher.go

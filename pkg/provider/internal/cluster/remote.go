@@ -177,6 +177,30 @@ func (c *Remote) DeleteNamespace(ctx context.Context, name string, uid types.UID
 	return nil
 }
 
+// MarkDeletion marks a namespace whose deletion is requested next.
+func (c *Remote) MarkDeletion(ctx context.Context, namespace string) error {
+	mark := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
+		Namespace: namespace, Name: contract.DeletionMark, Labels: c.owner.ObjectLabels(),
+	}}
+	_, err := c.client.CoreV1().ConfigMaps(namespace).Create(ctx, mark, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("mark remote namespace %s before it is deleted: %w", namespace, err)
+	}
+	return nil
+}
+
+// IsMarked asks the API server itself whether a namespace has the mark of MarkDeletion. It
+// lists, because a tenant may not get.
+func (c *Remote) IsMarked(ctx context.Context, namespace string) (bool, error) {
+	found, err := c.client.CoreV1().ConfigMaps(namespace).List(ctx, named(contract.DeletionMark))
+	if err != nil {
+		return false, fmt.Errorf("look for the mark of a deletion in remote namespace %s: %w", namespace, err)
+	}
+	return slices.ContainsFunc(found.Items, func(one corev1.ConfigMap) bool {
+		return one.Name == contract.DeletionMark && !c.isForeign(&one, one.Name)
+	}), nil
+}
+
 // CreateLimits creates the limits that do not exist yet. It updates none: a
 // tenant may not change them.
 func (c *Remote) CreateLimits(ctx context.Context, limits translate.Limits) error {

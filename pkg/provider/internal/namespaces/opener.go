@@ -91,7 +91,8 @@ func (o *Opener) setAccess(access access) { o.access.Store(&access) }
 func (o *Opener) Run(ctx context.Context) { o.watches.Run(ctx) }
 
 // Restore opens the namespaces that an earlier akd left behind, so that objects
-// that have become unnecessary since are found.
+// that have become unnecessary since are found. Those that it was about to delete are
+// deleted.
 func (o *Opener) Restore(ctx context.Context) error {
 	found, err := o.listExisting(ctx)
 	if err != nil {
@@ -106,14 +107,16 @@ func (o *Opener) Restore(ctx context.Context) error {
 				return err
 			}
 			o.dropBudgets(groupCtx, namespace.Name)
-			return nil
+			return o.noteDoomed(groupCtx, namespace)
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	for _, local := range slices.Sorted(maps.Keys(left)) {
-		o.open(left[local], local)
+		if !o.Namespaces.mayVanish(left[local].UID) {
+			o.open(left[local], local)
+		}
 	}
 	return nil
 }
@@ -237,6 +240,9 @@ func (o *Opener) getOrCreate(ctx context.Context, local string) (*corev1.Namespa
 		return namespace, err
 	}
 	if namespace != nil {
+		if err := o.noteDoomed(ctx, namespace); err != nil {
+			return nil, err
+		}
 		if o.Namespaces.mayVanish(namespace.UID) {
 			if err := o.settleDeletion(ctx, namespace); err != nil {
 				return nil, err

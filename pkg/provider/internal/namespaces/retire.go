@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
 )
 
 // DeleteUnused deletes the remote namespaces that no pod has used for ttl and that hold no
@@ -134,8 +133,9 @@ func (o *Opener) settleDeletion(ctx context.Context, namespace *corev1.Namespace
 	if !empty {
 		return fmt.Errorf("remote namespace %s %w", namespace.Name, errMayVanish)
 	}
-	if err = o.delete(ctx, namespace.Name, namespace.UID); cluster.HasRefused(err) {
-		return nil
+	err = o.delete(ctx, namespace.Name, namespace.UID)
+	if err != nil && !o.Namespaces.mayVanish(namespace.UID) {
+		return nil // it was refused
 	}
 	return cmp.Or(err, fmt.Errorf("remote namespace %s %w", namespace.Name, errEnding))
 }
@@ -160,12 +160,40 @@ func (o *Opener) openUnclear(ctx context.Context, local string) error {
 
 // delete deletes a remote namespace that is not open, and of which holdsNoClaims has just
 // said so. If it fails, DeleteUnused tries again, unless the namespace is opened first.
-// Without an answer it is not: a request that is late would delete the pods in it.
+// Without an answer it is not: a request that is late would delete the pods in it. The mark
+// tells the akd that leads next; see noteDoomed.
 func (o *Opener) delete(ctx context.Context, name string, uid types.UID) error {
+	o.Namespaces.planDeletion(uid, name)
+	if err := o.Remote.MarkDeletion(ctx, name); err != nil {
+		return err
+	}
 	o.Namespaces.beginDeletion(uid, name)
 	err := o.Remote.DeleteNamespace(ctx, name, uid)
 	o.Namespaces.endDeletion(uid, err)
 	return err
+}
+
+// noteDoomed notes if a former akd was about to delete a namespace: its request may still
+// arrive, and with it would go the volumes that have been made since. The former akd wrote the
+// mark before its request, and while it led, so that the mark is there now. A namespace with
+// pods was used since.
+func (o *Opener) noteDoomed(ctx context.Context, namespace *corev1.Namespace) error {
+	if !o.Storage || namespace.DeletionTimestamp != nil || o.Namespaces.deletes(namespace.UID) {
+		return nil
+	}
+	marked, err := o.Remote.IsMarked(ctx, namespace.Name)
+	if apierrors.IsForbidden(err) {
+		return nil // and akd could not mark it either
+	}
+	if err != nil || !marked {
+		return err
+	}
+	hasPods, err := o.Remote.HasPods(ctx, namespace.Name)
+	if err != nil || hasPods {
+		return err
+	}
+	o.Namespaces.beginDeletion(namespace.UID, namespace.Name)
+	return nil
 }
 
 // SyncRecord keeps a tenant's record correct: it contains every open namespace
@@ -216,8 +244,11 @@ func (o *Opener) recheckRecorded(ctx context.Context, remote, local string) (err
 		// recorded the name, one created it.
 		return o.currentAccess().record(ctx, remote, namespace.Labels[contract.LabelNamespace])
 	}
-	if o.checkUsable(namespace, local) != nil || o.Namespaces.mayVanish(namespace.UID) {
+	if o.checkUsable(namespace, local) != nil {
 		return nil
+	}
+	if err := o.noteDoomed(ctx, namespace); err != nil || o.Namespaces.mayVanish(namespace.UID) {
+		return err
 	}
 	return o.prepareAndOpen(ctx, namespace, local)
 }

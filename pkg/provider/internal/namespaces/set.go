@@ -201,6 +201,23 @@ func (n *Set) missing(local string) {
 	}
 }
 
+// planDeletion notes that a namespace is to be deleted, unless that is known.
+func (n *Set) planDeletion(uid types.UID, name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, known := n.deleting[uid]; !known {
+		n.deleting[uid] = deletion{name: name}
+	}
+}
+
+// deletes reports whether a namespace is to be deleted.
+func (n *Set) deletes(uid types.UID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, known := n.deleting[uid]
+	return known
+}
+
 // beginDeletion notes that the deletion of a namespace is requested.
 func (n *Set) beginDeletion(uid types.UID, name string) {
 	n.mu.Lock()

@@ -105,6 +105,10 @@ func claimThemes(r *rand.Rand) []weighted {
 		lives("remote refuse list "+claims+" busy", "restart", "wait 11m"),
 		with("local claim data class=keep", create, settle, kubelet, remove+" 0", kubelet, removeClaim, settle,
 			pick(r, settle, "local delete volume data"), "wait 11m"),
+		// It is deleted late, when another akd has put data into it.
+		with("local create "+pod, settle, remove+" 0", kubelet, kubelet, settle, "wait 5m", "remote hold delete namespaces", "wait 1m",
+			pick(r, "restart", "pause", "crash 0"), pick(r, settle, "restart"), claim, create, settle, kubelet, settle,
+			pick(r, "remote arrive", "resume")),
 		// A cluster goes back to a backup.
 		with(claim, side+" save", create, settle, kubelet, settle, side+" restore", settle),
 		after(side+" save", remove, settle, kubelet, kubelet, removeClaim, "wait 35s", side+" restore", settle, create),

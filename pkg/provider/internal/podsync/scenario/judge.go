@@ -78,6 +78,7 @@ func newJudge(s *scenario) *judge {
 	s.remote.hear = func(action clienttesting.Action) { j.hears("remote", action) }
 	s.local.audit = j.localRequest
 	s.remote.audit = j.remoteRequest
+	s.remote.arrives = j.deletesNamespace
 	s.local.storage.changed = j.localChanged
 	s.remote.storage.changed = j.remoteChanged
 	s.local.storage.volumed = j.localVolumeChanged

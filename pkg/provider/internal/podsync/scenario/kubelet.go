@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"strconv"
+	"strings"
 	"testing/synctest"
 
 	corev1 "k8s.io/api/core/v1"
@@ -80,18 +81,18 @@ func pending(pod *corev1.Pod) bool {
 	return cmp.Or(pod.Status.Phase, corev1.PodPending) == corev1.PodPending
 }
 
-// loseNext loses the answer to akd's next write.
-func (c *fakeServer) loseNext() {
+// loseNext loses the answer to akd's next write: any, or the next with a verb and a resource.
+func (c *fakeServer) loseNext(request []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lose = true
+	c.lose, c.loseOnly = true, strings.Join(request, " ")
 }
 
-// holdNext holds akd's next write back until arrive.
-func (c *fakeServer) holdNext() {
+// holdNext holds that write back until arrive.
+func (c *fakeServer) holdNext(request []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.hold = true
+	c.hold, c.holdOnly = true, strings.Join(request, " ")
 }
 
 // interrupt lets watches that have timed out begin again before something cuts them.

@@ -124,7 +124,8 @@ func isEmptyRecord(object runtime.Object) bool {
 func (j *judge) copiesAtRest(resource schema.GroupVersionResource, locals, remotes map[types.UID]*corev1.Pod) {
 	for _, object := range j.s.remote.storage.in(metav1.NamespaceAll, resource) {
 		copied, err := apimeta.Accessor(object)
-		if err != nil || copied.GetLabels()[contract.LabelNodeName] != Node || localNamespace(copied.GetNamespace()) == "" {
+		if err != nil || copied.GetLabels()[contract.LabelNodeName] != Node || localNamespace(copied.GetNamespace()) == "" ||
+			copied.GetName() == contract.DeletionMark {
 			continue
 		}
 		if contract.IsTokenSecretName(copied.GetName()) {

@@ -294,9 +294,9 @@ func (c *fakeServer) behave(words []string) error {
 	case "accept":
 		c.accept()
 	case "lose":
-		c.loseNext()
+		c.loseNext(words[1:])
 	case "hold":
-		c.holdNext()
+		c.holdNext(words[1:])
 	case "arrive":
 		c.arrive()
 	case "lag":

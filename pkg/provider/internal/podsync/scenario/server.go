@@ -57,12 +57,15 @@ type fakeServer struct {
 	born       map[types.NamespacedName]time.Time // local pods
 	refusals   map[string]error                   // "verb resource" → error
 	lose       bool                               // the answer to the next write
+	loseOnly   string                             // "verb resource" of that write, if it is not any
 	hold       bool                               // the next write
+	holdOnly   string                             // likewise
 	held       []clienttesting.Action             // writes that have not arrived yet
 	arriving   bool                               // see isArriving
 	arrived    map[string]bool                    // the namespaces that were created so
 	hear       func(clienttesting.Action)         // hears what akd asks for, whatever the answer is
 	audit      func(clienttesting.Action)         // sees what akd does before it is done
+	arrives    func(clienttesting.Action)         // sees what was held back before it is done
 	writes     map[string]int
 	refused    map[string]int // writes
 	reads      map[string]int // lists, and watches that have begun
@@ -102,7 +105,7 @@ func (c *fakeServer) react(action clienttesting.Action) (bool, runtime.Object, e
 	if c.holds(action) {
 		return true, nil, apierrors.NewTimeoutError("no answer", 1)
 	}
-	if c.loses(action.GetVerb()) {
+	if c.loses(action.GetVerb(), resource) {
 		return c.loseAnswer(action, resource)
 	}
 	return c.serve(action, resource)
@@ -238,7 +241,8 @@ func lasts(verb, resource string) bool {
 func (c *fakeServer) holds(action clienttesting.Action) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	held := c.hold && isWrite(action.GetVerb()) && action.GetResource().Resource != "events"
+	request := action.GetVerb() + " " + resourceIn(action)
+	held := c.hold && isWrite(action.GetVerb()) && action.GetResource().Resource != "events" && (c.holdOnly == "" || c.holdOnly == request)
 	if held {
 		c.hold = false
 		c.held = append(c.held, action)
@@ -255,6 +259,9 @@ func (c *fakeServer) arrive() {
 	for _, action := range held {
 		if c.precondition(action) != nil {
 			continue
+		}
+		if c.arrives != nil {
+			c.arrives(action)
 		}
 		err := c.carryOut(action, resourceIn(action))
 		if create, creates := action.(clienttesting.CreateActionImpl); creates && err == nil && resourceIn(action) == "namespaces" {
@@ -301,10 +308,10 @@ func resourceIn(action clienttesting.Action) string {
 }
 
 // loses reports whether the answer to this request gets lost.
-func (c *fakeServer) loses(verb string) bool {
+func (c *fakeServer) loses(verb, resource string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	lost := c.lose && isWrite(verb)
+	lost := c.lose && isWrite(verb) && (c.loseOnly == "" || c.loseOnly == verb+" "+resource)
 	c.lose = c.lose && !lost
 	return lost
 }
