@@ -66,10 +66,8 @@ func (v *Volumes) local(k queue.Key) one {
 }
 
 func (v *Volumes) claimWith(namespace string, uid types.UID) *corev1.PersistentVolumeClaim {
-	for _, claim := range v.claims.In(namespace) {
-		if claim.UID == uid {
-			return claim
-		}
+	for _, claim := range v.claimsBy.Get(reference{withUID, namespace, string(uid)}) {
+		return claim
 	}
 	return nil
 }

@@ -12,8 +12,7 @@ import (
 // unknown is not lost.
 func (v *Volumes) CountStates() map[string]int {
 	counts := map[string]int{}
-	known := v.keysOf(v.claims.All(), v.Opener.Namespaces.All(), func(local string) bool { return local != "" })
-	for _, key := range known {
+	for _, key := range v.keysOf(v.claims.All(), v.volumes.All(), v.Opener.Namespaces.All()) {
 		o := v.local(key)
 		if o.namespace = v.Opener.Get(key.Namespace); o.namespace != nil && o.namespace.Claims.Refusal() == nil {
 			o.Remote = o.namespace.Claims.Get(o.namespace.Name, key.Name)

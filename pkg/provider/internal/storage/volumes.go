@@ -32,6 +32,10 @@ type Volumes struct {
 	classes *store.Store[*storagev1.StorageClass]       // local
 	remote  *remoteClasses
 
+	claimsBy  *store.Index[*corev1.PersistentVolumeClaim, reference]
+	volumesBy *store.Index[*corev1.PersistentVolume, reference]
+	podsBy    *store.Index[*corev1.Pod, reference]
+
 	mu   sync.Mutex
 	told map[types.UID]told // by local claim, the last event about it
 	// waiting is since when a pod has waited for a claim that is not bound.
@@ -71,6 +75,9 @@ func New(config Config) *Volumes {
 	v.claims = store.New(store.Handlers[*corev1.PersistentVolumeClaim]{Changed: v.claimChanged, Trim: translate.TrimClaim})
 	v.volumes = store.New(store.Handlers[*corev1.PersistentVolume]{Changed: v.volumeChanged})
 	v.classes = store.New(store.Handlers[*storagev1.StorageClass]{Changed: v.classChanged})
+	v.claimsBy = store.NewIndex(v.claims, referencesOf)
+	v.volumesBy = store.NewIndex(v.volumes, placesOf)
+	v.podsBy = store.NewIndex(v.Pods, claimsUsedBy)
 	return v
 }
 
@@ -120,14 +127,18 @@ func (v *Volumes) classOf(claim *corev1.PersistentVolumeClaim) *storagev1.Storag
 	return v.classes.Get("", *claim.Spec.StorageClassName)
 }
 
-// claimChanged queues the volumes that a claim names or will have, and the pods that use it.
+// claimChanged queues the volumes that a claim names or will have, if they can be of this
+// node, and the pods that use it.
 func (v *Volumes) claimChanged(c store.Change[*corev1.PersistentVolumeClaim]) {
+	v.claimsBy.Update(c)
 	for _, claim := range []*corev1.PersistentVolumeClaim{c.Old, c.New} {
 		if claim == nil {
 			continue
 		}
-		v.Queue.Add(keyOf(claim))
-		if name := claim.Spec.VolumeName; name != "" && name != contract.VolumeName(claim.UID) {
+		if v.concerns(claim) {
+			v.Queue.Add(keyOf(claim))
+		}
+		if name := claim.Spec.VolumeName; name != contract.VolumeName(claim.UID) && v.volumes.Get("", name) != nil {
 			v.queue(claim.Namespace, name)
 		}
 	}
@@ -135,16 +146,27 @@ func (v *Volumes) claimChanged(c store.Change[*corev1.PersistentVolumeClaim]) {
 	v.queueClones(c.Object())
 }
 
+// concerns reports whether a volume that is named after a claim is there, or may have to be
+// made: most claims of a cluster can be of other storage. What is not known yet, such as a
+// class, queues the claim when it comes.
+func (v *Volumes) concerns(claim *corev1.PersistentVolumeClaim) bool {
+	name := contract.VolumeName(claim.UID)
+	if v.isOurs(claim) || v.volumes.Get("", name) != nil {
+		return true
+	}
+	opened := v.Opener.Get(claim.Namespace)
+	return opened != nil && opened.Claims.Get(opened.Name, name) != nil
+}
+
 // queueClones queues the claims that begin with the data of a claim.
 func (v *Volumes) queueClones(source *corev1.PersistentVolumeClaim) {
-	for _, claim := range v.claims.In(source.Namespace) {
-		if claim.Spec.VolumeName == "" && translate.CloneOf(claim) == source.Name {
-			v.Queue.Add(keyOf(claim))
-		}
+	for _, claim := range v.claimsBy.Get(reference{cloneOf, source.Namespace, source.Name}) {
+		v.Queue.Add(keyOf(claim))
 	}
 }
 
 func (v *Volumes) volumeChanged(c store.Change[*corev1.PersistentVolume]) {
+	v.volumesBy.Update(c)
 	for _, one := range []*corev1.PersistentVolume{c.Old, c.New} {
 		if one == nil {
 			continue
@@ -155,6 +177,13 @@ func (v *Volumes) volumeChanged(c store.Change[*corev1.PersistentVolume]) {
 	}
 	if ref := c.Object().Spec.ClaimRef; ref != nil {
 		v.queuePods(ref.Namespace, ref.Name)
+	}
+}
+
+// PodChanged follows a change of a local pod.
+func (v *Volumes) PodChanged(change store.Change[*corev1.Pod]) {
+	if v.Enabled {
+		v.podsBy.Update(change)
 	}
 }
 
@@ -175,10 +204,8 @@ func (v *Volumes) namespaceOf(one *corev1.PersistentVolume) string {
 
 // classChanged queues the claims that wait for a volume of a class.
 func (v *Volumes) classChanged(c store.Change[*storagev1.StorageClass]) {
-	for _, claim := range v.claims.All() {
-		if claim.Spec.VolumeName == "" && claim.Spec.StorageClassName != nil && *claim.Spec.StorageClassName == c.Object().Name {
-			v.Queue.Add(keyOf(claim))
-		}
+	for _, claim := range v.claimsBy.Get(reference{ofClass, "", c.Object().Name}) {
+		v.Queue.Add(keyOf(claim))
 	}
 }
 
@@ -186,12 +213,8 @@ func (v *Volumes) queue(local, name string) { v.Queue.Add(queue.Volume.Key(local
 
 // queuePods queues the pods that use a local claim.
 func (v *Volumes) queuePods(namespace, claim string) {
-	for _, pod := range v.Pods.In(namespace) {
-		for _, name := range translate.ClaimNames(pod) {
-			if name == claim {
-				v.Queue.Add(queue.Pod.Key(pod.Namespace, pod.Name))
-			}
-		}
+	for _, pod := range v.podsBy.Get(reference{usesClaim, namespace, claim}) {
+		v.Queue.Add(queue.Pod.Key(pod.Namespace, pod.Name))
 	}
 }
 
@@ -200,17 +223,19 @@ func (v *Volumes) Keys(local string, opened *namespaces.Namespace) []queue.Key {
 	if !v.Enabled {
 		return nil
 	}
+	have := v.volumesBy.Get(reference{inLocal, local, ""})
 	var remote []*namespaces.Namespace
 	if opened != nil {
+		have = append(have, v.volumesBy.Get(reference{inRemote, opened.Name, ""})...)
 		remote = append(remote, opened)
 	}
-	return v.keysOf(v.claims.In(local), remote, func(namespace string) bool { return namespace == local })
+	return v.keysOf(v.claims.In(local), have, remote)
 }
 
-// keysOf returns the keys of the volumes that some local claims will have, that are in wanted
-// local namespaces, or that have a claim in some remote namespaces.
+// keysOf returns the keys of the volumes that some local claims will have, that are there, or
+// that have a claim in some remote namespaces.
 func (v *Volumes) keysOf(
-	claims []*corev1.PersistentVolumeClaim, remote []*namespaces.Namespace, wanted func(local string) bool,
+	claims []*corev1.PersistentVolumeClaim, have []*corev1.PersistentVolume, remote []*namespaces.Namespace,
 ) []queue.Key {
 	keys := map[queue.Key]bool{}
 	for _, claim := range claims {
@@ -218,8 +243,8 @@ func (v *Volumes) keysOf(
 			keys[keyOf(claim)] = true
 		}
 	}
-	for _, one := range v.volumes.All() {
-		if local := v.namespaceOf(one); wanted(local) {
+	for _, one := range have {
+		if local := v.namespaceOf(one); local != "" {
 			keys[queue.Volume.Key(local, one.Name)] = true
 		}
 	}
@@ -317,10 +342,8 @@ func (v *Volumes) LocalClaim(namespace *namespaces.Namespace, remote corev1.Obje
 	if have == nil || have.UID != remote.UID {
 		return nil
 	}
-	for _, claim := range v.claims.In(namespace.Local) {
-		if contract.VolumeName(claim.UID) == remote.Name || claim.Spec.VolumeName == remote.Name {
-			return claim
-		}
+	for _, claim := range v.claimsBy.Get(reference{ofVolume, namespace.Local, remote.Name}) {
+		return claim
 	}
-	return nil
+	return v.claimWith(namespace.Local, contract.ClaimUID(remote.Name))
 }
