@@ -247,8 +247,8 @@ func (o *Opener) recheckRecorded(ctx context.Context, remote, local string) (err
 	if o.checkUsable(namespace, local) != nil {
 		return nil
 	}
-	if err := o.noteDoomed(ctx, namespace); err != nil || o.Namespaces.mayVanish(namespace.UID) {
-		return err
+	if err := o.noteDoomed(ctx, namespace); err != nil || o.Namespaces.deletes(namespace.UID) {
+		return err // DeleteUnused deletes it, or opens it if it holds claims
 	}
 	return o.prepareAndOpen(ctx, namespace, local)
 }
