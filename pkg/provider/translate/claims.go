@@ -93,22 +93,28 @@ func beginsOtherwise(spec *corev1.PersistentVolumeClaimSpec) bool {
 }
 
 // RefuseSource returns a *Refusal for a claim that is to begin with the data of another one, which
-// has no remote claim in the same remote namespace, or nil. volume is that of the other claim, or
-// nil.
-func (s Site) RefuseSource(claim *corev1.PersistentVolumeClaim, source *corev1.PersistentVolume) error {
+// has no remote claim in the same remote namespace, or nil. The remote cluster goes by the name of
+// that claim alone: only a claim that is bound has a volume, and only a remote claim with the
+// volume's UID has its data.
+func (s Site) RefuseSource(claim *corev1.PersistentVolumeClaim, source VolumeOf) error {
 	refused := func(format string, args ...any) error {
 		return &Refusal{ReasonProvisioningFailed, fmt.Sprintf("The claim begins with the data of PersistentVolumeClaim %q, ", CloneOf(claim)) +
 			fmt.Sprintf(format, args...) + "."}
 	}
-	if source == nil {
+	if source.Claim == nil || source.Claim.Status.Phase != corev1.ClaimBound || source.Volume == nil ||
+		source.Volume.Spec.ClaimRef == nil || source.Volume.Spec.ClaimRef.UID != source.Claim.UID {
 		return refused("which is not bound to a volume")
 	}
-	node, remote, ours := volume.Of(source)
+	node, remote, ours := volume.Of(source.Volume)
 	switch {
 	case !ours:
-		return refused("whose volume %s is storage of the local cluster: the remote cluster cannot read it", source.Name)
+		return refused("whose volume %s is storage of the local cluster: the remote cluster cannot read it", source.Volume.Name)
 	case node != s.Node || remote.Namespace != s.name:
 		return refused("whose volume is on node %s, remote namespace %s: it must be in the same", node, remote.Namespace)
+	case source.Remote == nil || source.Remote.UID != volume.Adopted(source.Volume):
+		return refused("whose remote claim %s is not there", contract.VolumeHandle(remote.Namespace, remote.Claim))
+	case source.Remote.DeletionTimestamp != nil:
+		return refused("whose remote claim %s is being deleted", contract.VolumeHandle(remote.Namespace, remote.Claim))
 	}
 	return nil
 }

@@ -307,14 +307,22 @@ func TestClones(t *testing.T) {
 	if source := site.Claim(clone, "standard-rwo", "pvc-7").Spec.DataSource; source == nil || source.Name != "pvc-7" {
 		t.Errorf("data source %+v", source)
 	}
-	for want, volume := range map[string]*corev1.PersistentVolume{
-		"":                         aVolume(),
-		"not bound":                nil,
-		"storage of the local":     {},
-		"must be in the same":      aVolume(func(volume *corev1.PersistentVolume) { volume.Spec.CSI.VolumeHandle = "ak-2/pvc-1" }),
-		"volume is on node other,": aVolume(func(volume *corev1.PersistentVolume) { volume.Labels[contract.LabelNodeName] = "other" }),
+	for want, change := range map[string]func(*VolumeOf){
+		"":                         func(*VolumeOf) {},
+		"not bound":                func(source *VolumeOf) { source.Claim = nil },
+		"not bound to":             func(source *VolumeOf) { source.Claim = aClaim() },
+		"not bound to a":           func(source *VolumeOf) { source.Volume = nil },
+		"not bound to a volume":    func(source *VolumeOf) { source.Volume.Spec.ClaimRef.UID = "another's" },
+		"storage of the local":     func(source *VolumeOf) { source.Volume.Spec.CSI = nil },
+		"must be in the same":      func(source *VolumeOf) { source.Volume.Spec.CSI.VolumeHandle = "ak-2/pvc-1" },
+		"volume is on node other,": func(source *VolumeOf) { source.Volume.Labels[contract.LabelNodeName] = "other" },
+		"is not there":             func(source *VolumeOf) { source.Remote = nil },
+		"is not there.":            func(source *VolumeOf) { source.Remote.UID = "another" },
+		"is being deleted":         func(source *VolumeOf) { endingClaim(source.Remote) },
 	} {
-		err := site.RefuseSource(clone, volume)
+		source := VolumeOf{Claim: aClaim(boundClaim), Volume: aVolume(), Remote: aRemote(remotelyBound)}
+		change(&source)
+		err := site.RefuseSource(clone, source)
 		if want == "" != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("RefuseSource = %v, want %q", err, want)
 		}

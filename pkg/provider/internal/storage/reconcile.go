@@ -163,7 +163,7 @@ func (v *Volumes) createRemote(ctx context.Context, o *one) error {
 	if err != nil {
 		return err
 	}
-	source, err := v.source(o)
+	source, err := v.source(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -180,19 +180,19 @@ func (v *Volumes) createRemote(ctx context.Context, o *one) error {
 
 // source returns the remote claim with whose data the one of a local claim begins, or an empty
 // string.
-func (v *Volumes) source(o *one) (string, error) {
+func (v *Volumes) source(ctx context.Context, o *one) (string, error) {
 	name := translate.CloneOf(o.Claim)
 	if name == "" {
 		return "", nil
 	}
-	var source *corev1.PersistentVolume
-	if claim := v.claims.Get(o.Claim.Namespace, name); claim != nil && claim.Spec.VolumeName != "" {
-		source = v.volumes.Get("", claim.Spec.VolumeName)
+	source, err := v.find(ctx, v.claims.Get(o.Claim.Namespace, name), o.namespace)
+	if err != nil {
+		return "", err
 	}
 	if err := o.namespace.Site.RefuseSource(o.Claim, source); err != nil {
 		return "", err
 	}
-	return source.Name, nil
+	return source.Volume.Name, nil
 }
 
 // adopt reads a remote claim that is there although the cache does not have it.
