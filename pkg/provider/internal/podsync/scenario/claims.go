@@ -220,6 +220,9 @@ func protect(obj runtime.Object) {
 	case *corev1.PersistentVolumeClaim:
 		obj.Status = corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimPending}
 		obj.Spec.VolumeMode = new(ptr.Deref(obj.Spec.VolumeMode, corev1.PersistentVolumeFilesystem))
+		if source := obj.Spec.DataSource; source != nil {
+			obj.Spec.DataSourceRef = &corev1.TypedObjectReference{Kind: source.Kind, Name: source.Name}
+		}
 		hold(&obj.ObjectMeta, claimProtection)
 	case *corev1.PersistentVolume:
 		obj.Status = corev1.PersistentVolumeStatus{Phase: corev1.VolumePending}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -24,11 +25,13 @@ type claimLife struct {
 	uids      map[types.UID]bool // that they have had
 	sizes     map[string]bool    // what they had or, until they were bound, requested
 	committed bool               // one of them was given to a volume
+	since     time.Time          // when the last one was made
+	volumes   map[string]bool    // the names of the local claims that have had its volume
 }
 
 func (j *judge) claimLife(name string) *claimLife {
 	if j.claims[name] == nil {
-		j.claims[name] = &claimLife{uids: map[types.UID]bool{}, sizes: map[string]bool{}}
+		j.claims[name] = &claimLife{uids: map[types.UID]bool{}, sizes: map[string]bool{}, volumes: map[string]bool{}}
 	}
 	return j.claims[name]
 }
@@ -41,6 +44,9 @@ func (j *judge) remoteClaimChanged(claim *corev1.PersistentVolumeClaim) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	life := j.claimLife(claim.Name)
+	if !life.uids[claim.UID] {
+		life.since = time.Now()
+	}
 	life.uids[claim.UID] = true
 	life.committed = life.committed || claim.Annotations[contract.AnnotationVolume] != ""
 	size, _ := volume.Disk(claim)
@@ -80,6 +86,9 @@ func (j *judge) localVolumeChanged(now *corev1.PersistentVolume) {
 	defer j.mu.Unlock()
 	before := j.volumes[now.UID]
 	j.volumes[now.UID] = now
+	if ref := now.Spec.ClaimRef; ref != nil && now.Status.Phase == corev1.VolumeBound {
+		j.claimLife(now.Name).volumes[ref.Namespace+"/"+ref.Name] = true
+	}
 	if before != nil && volume.IsHeld(before) && !volume.IsHeld(now) {
 		j.givenUp(now, "lets local volume %s go")
 	}
@@ -191,6 +200,30 @@ func (j *judge) createsRemoteClaim(claim *corev1.PersistentVolumeClaim) {
 	}
 	if j.claimLife(claim.Name).committed && !j.restored {
 		j.complain("akd creates remote claim %s again, which was given to a volume", claim.Name)
+	}
+	if local := j.localClaim(contract.ClaimUID(claim.Name)); local != nil {
+		j.beginsWith(claim, local)
+	}
+}
+
+// noticed is longer than akd needs to hear of a change while nothing is in the way.
+const noticed = 2 * time.Minute
+
+// beginsWith expects that a new remote claim begins with the data that the local one is to
+// begin with, and no other.
+func (j *judge) beginsWith(claim, local *corev1.PersistentVolumeClaim) {
+	from, source := translate.CloneOf(local), claim.Spec.DataSource
+	if from == "" && source == nil {
+		return
+	}
+	if from == "" || source == nil {
+		j.complain("akd creates remote claim %s with the data of %v, the local one is to have that of %q", claim.Name, source, from)
+		return
+	}
+	life, of := j.claimLife(source.Name), j.s.local.volumeNamed(source.Name)
+	other := of != nil && time.Since(life.since) > noticed && j.remoteOf(of) == nil && !j.deaf && !j.s.remote.storage.lags()
+	if !life.volumes[local.Namespace+"/"+from] || other {
+		j.complain("akd creates remote claim %s with the data of %s, which local claim %s does not have", claim.Name, source.Name, from)
 	}
 }
 
@@ -369,8 +402,27 @@ func (j *judge) claimsAtRest() {
 // mayStayUnbound reports whether akd cannot provide a claim.
 func (j *judge) mayStayUnbound(claim *corev1.PersistentVolumeClaim) bool {
 	inTheWay := j.s.remote.claimNamed(contract.RemoteNamespace(Node, claim.Namespace), contract.VolumeName(claim.UID))
-	return claim.DeletionTimestamp != nil || ptr.Deref(claim.Spec.StorageClassName, "") == "odd" || claim.Spec.Selector != nil ||
+	return claim.DeletionTimestamp != nil || j.lacksSource(claim) || ptr.Deref(claim.Spec.StorageClassName, "") == "odd" || claim.Spec.Selector != nil ||
 		inTheWay != nil && (inTheWay.Labels[contract.LabelNodeName] != Node || inTheWay.DeletionTimestamp != nil)
+}
+
+// lacksSource reports whether a claim is to begin with data that it cannot have.
+func (j *judge) lacksSource(claim *corev1.PersistentVolumeClaim) bool {
+	from := translate.CloneOf(claim)
+	if from == "" {
+		return false
+	}
+	source := j.s.local.claimNamed(claim.Namespace, from)
+	if source == nil || source.Status.Phase != corev1.ClaimBound || source.DeletionTimestamp != nil ||
+		ptr.Deref(source.Spec.VolumeMode, "") != ptr.Deref(claim.Spec.VolumeMode, "") {
+		return true
+	}
+	of := j.s.local.volumeNamed(source.Spec.VolumeName)
+	if of == nil || !isFor(of, source) {
+		return true
+	}
+	remote := j.remoteOf(of)
+	return remote == nil || remote.Status.Phase != corev1.ClaimBound || remote.DeletionTimestamp != nil
 }
 
 // boundAtRest expects that a bound claim and its volume are what the remote claim is.
@@ -404,7 +456,7 @@ func (j *judge) boundAtRest(claim *corev1.PersistentVolumeClaim, of *corev1.Pers
 }
 
 // grownAtRest expects that a claim and its volume are as large as the remote claim, which
-// becomes as large as is requested.
+// becomes as large as is requested, also if less is requested than in vain before.
 func (j *judge) grownAtRest(claim *corev1.PersistentVolumeClaim, of *corev1.PersistentVolume, remote *corev1.PersistentVolumeClaim) {
 	want, has := remote.Status.Capacity[corev1.ResourceStorage], claim.Status.Capacity[corev1.ResourceStorage]
 	offered := of.Spec.Capacity[corev1.ResourceStorage]
@@ -416,7 +468,8 @@ func (j *judge) grownAtRest(claim *corev1.PersistentVolumeClaim, of *corev1.Pers
 		j.complain("remote claim %s has conditions %q, the local one %q", remote.UID, there, told)
 	}
 	requested, asked := sizeOf(&claim.Spec), sizeOf(&remote.Spec)
-	if requested.Cmp(asked) > 0 && ptr.Deref(remote.Spec.StorageClassName, "") != classLate {
+	grows := requested.Cmp(asked) > 0 && ptr.Deref(remote.Spec.StorageClassName, "") != classLate
+	if grows || requested.Cmp(asked) < 0 && requested.Cmp(want) > 0 {
 		j.complain("local claim %s requests %s, the remote one %s", claim.UID, requested.String(), asked.String())
 	}
 }

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,13 +22,17 @@ func (c *fakeServer) provide() {
 // is requested.
 const diskUnit = 4 << 30
 
+// largestDisk is the largest volume that can be had.
+const largestDisk = 3 * diskUnit
+
 // provision makes volumes for claims: at once, or when a pod uses them.
 func (c *fakeServer) provision() {
 	for _, claim := range c.claims() {
 		if class := c.classNamed(claim.Spec.StorageClassName); class == nil || claim.Spec.VolumeName != "" || !c.isDue(claim, class) {
 			continue
 		}
-		if c.stuck() {
+		data, can := c.dataFor(claim)
+		if c.stuck() || !can {
 			c.tellClaim(claim, "ProvisioningFailed", "no disk is free")
 			continue
 		}
@@ -35,7 +40,7 @@ func (c *fakeServer) provision() {
 		volume := c.volumeNamed(name)
 		if volume == nil {
 			_ = c.add(&corev1.PersistentVolume{
-				ObjectMeta: metav1.ObjectMeta{Name: name},
+				ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: data},
 				Spec: corev1.PersistentVolumeSpec{
 					Capacity:                      corev1.ResourceList{corev1.ResourceStorage: diskFor(sizeOf(&claim.Spec))},
 					ClaimRef:                      &corev1.ObjectReference{Namespace: claim.Namespace, Name: claim.Name, UID: claim.UID},
@@ -58,6 +63,35 @@ func (c *fakeServer) provision() {
 		claim.Status.Capacity = volume.Spec.Capacity.DeepCopy()
 		c.putClaim(claim)
 	}
+}
+
+// annotationData is on a volume that began with the data of another one, and names the first
+// one with that data.
+const annotationData = "example.org/data"
+
+// kindClaim is the kind of the sources of data that the provisioner knows.
+const kindClaim = "PersistentVolumeClaim"
+
+// dataFor returns the annotations of a volume for a claim that begins with the data of
+// another one, or none. Without that data, or if it is too large, there is no volume.
+// https://github.com/kubernetes-csi/external-provisioner/blob/v6.4.0/pkg/controller/controller.go (getPVCSource)
+func (c *fakeServer) dataFor(claim *corev1.PersistentVolumeClaim) (annotations map[string]string, can bool) {
+	if size := diskFor(sizeOf(&claim.Spec)); size.Value() > largestDisk {
+		return nil, false
+	}
+	if claim.Spec.DataSource == nil {
+		return nil, true
+	}
+	source := c.claimNamed(claim.Namespace, claim.Spec.DataSource.Name)
+	if source == nil || source.Status.Phase != corev1.ClaimBound || source.DeletionTimestamp != nil ||
+		ptr.Deref(source.Spec.VolumeMode, "") != ptr.Deref(claim.Spec.VolumeMode, "") {
+		return nil, false
+	}
+	volume := c.volumeNamed(source.Spec.VolumeName)
+	if volume == nil {
+		return nil, false
+	}
+	return map[string]string{annotationData: cmp.Or(volume.Annotations[annotationData], volume.Name)}, true
 }
 
 // isDue reports whether the provisioner has to make a volume for a claim.
@@ -91,7 +125,7 @@ func (c *fakeServer) expand() {
 		switch {
 		case want.Cmp(has) <= 0:
 			setResizing(claim, "", "")
-		case c.stuck():
+		case c.stuck() || want.Value() > largestDisk:
 			setResizing(claim, corev1.PersistentVolumeClaimControllerResizeError, corev1.PersistentVolumeClaimControllerResizeInfeasible)
 		case want.Cmp(disk) > 0 && !isResizing(claim, corev1.PersistentVolumeClaimResizing):
 			setResizing(claim, corev1.PersistentVolumeClaimResizing, corev1.PersistentVolumeClaimControllerResizeInProgress)

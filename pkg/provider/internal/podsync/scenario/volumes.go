@@ -101,7 +101,8 @@ func (s *scenario) useClaim(pod *corev1.Pod, option string) bool {
 }
 
 // newClaim returns a new claim. The options are a class; a size; a mode; block, for a
-// device; and selector, for volumes that are found.
+// device; selector, for volumes that are found; and from, for the claim with whose data it
+// begins.
 func newClaim(namespace, name string, options []string) *corev1.PersistentVolumeClaim {
 	claim := &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
@@ -124,6 +125,8 @@ func newClaim(namespace, name string, options []string) *corev1.PersistentVolume
 			}[value]}
 		case "block":
 			claim.Spec.VolumeMode = new(corev1.PersistentVolumeBlock)
+		case "from":
+			claim.Spec.DataSource = &corev1.TypedLocalObjectReference{Kind: kindClaim, Name: value}
 		case "selector":
 			claim.Spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "data"}}
 		}
@@ -145,7 +148,8 @@ func (s *scenario) actOnClaims(c *fakeServer, namespace string, words []string) 
 		if c == s.local {
 			class = "class=standard"
 		}
-		return true, c.add(newClaim(namespace, name, append([]string{class}, words[2:]...)))
+		claim := newClaim(namespace, name, append([]string{class}, words[2:]...))
+		return true, c.add(s.named(claim, words[2:]))
 	case "grow": // or shrink
 		return true, s.changeClaims(c, namespace, name, func(claim *corev1.PersistentVolumeClaim) {
 			claim.Spec.Resources.Requests[corev1.ResourceStorage] = resource.MustParse(words[2])
@@ -170,6 +174,19 @@ func (s *scenario) actOnClaims(c *fakeServer, namespace string, words []string) 
 		})
 	}
 	return false, nil
+}
+
+// named lets a claim name the volume of another one, if an option says of which: that volume
+// is not for it.
+func (s *scenario) named(claim *corev1.PersistentVolumeClaim, options []string) *corev1.PersistentVolumeClaim {
+	for _, option := range options {
+		if of, names := strings.CutPrefix(option, "takes="); names {
+			if other := s.local.claimNamed(claim.Namespace, of); other != nil {
+				claim.Spec.VolumeName = other.Spec.VolumeName
+			}
+		}
+	}
+	return claim
 }
 
 // claimsNamed returns the claims of a local claim's name: itself, or those that akd has made
