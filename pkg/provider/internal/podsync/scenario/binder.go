@@ -30,7 +30,9 @@ const conditionUnused corev1.PersistentVolumeClaimConditionType = "Unused"
 // garbage collector.
 func (c *fakeServer) schedule() {
 	c.schedules = true
-	c.controllers.acts = []func(){c.makeEphemeral, c.choose, c.provision, c.bindClaims, c.releaseVolumes, c.reclaim, c.unprotect, c.collect}
+	c.controllers.acts = []func(){
+		c.makeEphemeral, c.choose, c.provision, c.provideElsewhere, c.bindClaims, c.releaseVolumes, c.reclaim, c.unprotect, c.collect,
+	}
 }
 
 // makeEphemeral makes the claims of generic ephemeral volumes.
@@ -70,11 +72,15 @@ func (c *fakeServer) collect() {
 // them.
 func (c *fakeServer) choose() {
 	for _, pod := range c.pods() {
-		if !c.awaitsNode(&pod) || pod.DeletionTimestamp != nil || !c.hasVolumes(&pod) {
+		if !c.awaitsNode(&pod) || pod.DeletionTimestamp != nil {
+			continue
+		}
+		node := c.nodeFor(&pod)
+		if node == "" || !c.hasVolumes(&pod, node) {
 			continue
 		}
 		bound := pod.DeepCopy()
-		bound.Spec.NodeName = Node
+		bound.Spec.NodeName = node
 		bound.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionTrue}}
 		_ = c.storage.Update(resourceOf("pods"), bound, pod.Namespace)
 		c.mu.Lock()
@@ -85,7 +91,7 @@ func (c *fakeServer) choose() {
 
 // hasVolumes reports whether all claims of a pod are bound. It selects the node for those
 // that wait for that.
-func (c *fakeServer) hasVolumes(pod *corev1.Pod) bool {
+func (c *fakeServer) hasVolumes(pod *corev1.Pod, node string) bool {
 	has := true
 	for _, name := range claimsOf(pod) {
 		claim := c.claimNamed(pod.Namespace, name)
@@ -99,7 +105,7 @@ func (c *fakeServer) hasVolumes(pod *corev1.Pod) bool {
 		default:
 			has = false
 			if class := c.classNamed(claim.Spec.StorageClassName); class != nil && isLate(class) && claim.Annotations[selectedNode] == "" {
-				metav1.SetMetaDataAnnotation(&claim.ObjectMeta, selectedNode, Node)
+				metav1.SetMetaDataAnnotation(&claim.ObjectMeta, selectedNode, node)
 				c.putClaim(claim)
 			}
 		}

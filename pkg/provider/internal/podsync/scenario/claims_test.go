@@ -64,6 +64,33 @@ func TestControllers(t *testing.T) {
 				"remote persistentvolume disk-remote-claim-1 uid=remote-volume-1 Bound 4Gi Delete claim=ak-default/theirs(remote-claim-1)",
 			},
 		},
+		"TooLargeRemote": {
+			"remote claim theirs; wait 1s; remote grow theirs 13Gi; wait 1s; remote grow theirs 5Gi; remote create a claim=theirs; wait 1s; " +
+				"remote kubelet a 0; remote claim huge size=13Gi; wait 1s",
+			[]string{
+				"remote persistentvolumeclaim ak-default/huge uid=remote-claim-2 Pending 0 of 13Gi class=disk",
+				"remote persistentvolumeclaim ak-default/theirs uid=remote-claim-1 Bound 4Gi of 5Gi class=disk volume=disk-remote-claim-1" +
+					" FileSystemResizePending=True",
+				"remote persistentvolume disk-remote-claim-1 uid=remote-volume-1 Bound 8Gi Delete claim=ak-default/theirs(remote-claim-1)",
+			},
+		},
+		"CloneRemote": {
+			"remote claim copy from=theirs; wait 1s; remote claim theirs; wait 1s; remote claim other from=none; wait 1s",
+			[]string{
+				"remote persistentvolumeclaim ak-default/copy uid=remote-claim-1 Bound 4Gi of 1Gi class=disk volume=disk-remote-claim-1",
+				"remote persistentvolumeclaim ak-default/other uid=remote-claim-3 Pending 0 of 1Gi class=disk",
+				"remote persistentvolumeclaim ak-default/theirs uid=remote-claim-2 Bound 4Gi of 1Gi class=disk volume=disk-remote-claim-2",
+				"remote persistentvolume disk-remote-claim-1 uid=remote-volume-2 Bound 4Gi Delete claim=ak-default/copy(remote-claim-1)",
+				"remote persistentvolume disk-remote-claim-2 uid=remote-volume-1 Bound 4Gi Delete claim=ak-default/theirs(remote-claim-2)",
+			},
+		},
+		"Elsewhere": {
+			"local claim data class=both; local create a claim=data elsewhere; wait 1s; local delete a; local delete claim data; wait 1s", nil,
+		},
+		"Anywhere": {
+			"local claim data class=anywhere; local create a claim=data; wait 1s",
+			[]string{"local persistentvolumeclaim default/data uid=local-claim-1 Pending 0 of 1Gi class=anywhere"},
+		},
 		"Halted": {
 			"remote controllers stop; remote claim theirs; wait 1h",
 			[]string{"remote persistentvolumeclaim ak-default/theirs uid=remote-claim-1 Pending 0 of 1Gi class=disk"},

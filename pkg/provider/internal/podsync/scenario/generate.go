@@ -40,7 +40,7 @@ type weighted struct {
 func act(r *rand.Rand, storage bool) []string {
 	acts := slices.Concat(podActs(r), objectActs(r), faults(r), themes(r))
 	if storage {
-		acts = slices.Concat(acts, claimActs(r), claimFaults(r), claimThemes(r))
+		acts = slices.Concat(acts, claimActs(r), claimFaults(r), claimThemes(r), sourceThemes(r))
 	}
 	total := 0
 	for _, act := range acts {

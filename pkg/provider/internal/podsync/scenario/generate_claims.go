@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"math/rand/v2"
-	"slices"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
@@ -18,9 +17,11 @@ func claimActs(r *rand.Rand) []weighted {
 		local, remote = "local in other ", "remote in "+contract.RemoteNamespace(Node, "other")+" "
 	}
 	claim := local + "claim " + name +
-		pick(r, "", "", "", " class=late", " class=keep", " class=now", " class=fixed", pick(r, " class=odd", " class=foreign")) +
+		pick(r, "", "", "", " class=late", " class=keep", " class=now", " class=fixed", pick(r, " class=odd", " class=foreign"),
+			pick(r, " class=both", " class=both", " class=anywhere")) +
 		pick(r, "", "", "", " size=5Gi", " mode=RWOP", pick(r, " block", " selector"))
-	create := local + "create " + pod + pick(r, "", " Never") + " claim=" + name + pick(r, "", "", "", "", " ephemeral", " bound")
+	create := local + "create " + pod + pick(r, "", " Never") + " claim=" + name
+	create += pick(r, "", "", "", "", " ephemeral", " bound", " elsewhere")
 	own := local + "create " + pod + pick(r, "", " Never") + " ephemeral" + pick(r, "", "=late", "=keep")
 	kubelet := remote + "kubelet " + pod + " " + pick(r, "0", "1")
 	return []weighted{
@@ -39,6 +40,7 @@ func claimActs(r *rand.Rand) []weighted {
 		{2, []string{local + "delete volume " + name}},
 		{2, []string{local + "policy " + name + pick(r, " Retain", " Delete")}},
 		{1, []string{local + "adopt " + name}},
+		{2, []string{local + "import " + name + pick(r, "", "", " bare")}},
 		{2, []string{remote + "delete claim " + name}},
 		{1, []string{remote + "replace " + name}},
 		{1, []string{remote + "impostor " + name}},
@@ -68,18 +70,10 @@ func claimFaults(r *rand.Rand) []weighted {
 
 // claimThemes are what happens together when a guard of the data is needed; see themes.
 func claimThemes(r *rand.Rand) []weighted {
-	pod, other := pick(r, "a", "b", "c"), pick(r, "a", "b", "c")
-	side := pick(r, "local", "remote")
-	class := pick(r, "", "", " class=late", " class=now")
+	s := newStory(r)
+	pod, other, side, claim, create, kubelet := s.pod, s.other, s.side, s.claim, s.create, s.kubelet
+	remove, removeClaim, with, after, lives := s.remove, s.removeClaim, s.with, s.after, s.lives
 	const settle = "settle"
-	claim := "local claim data" + class
-	create, kubelet := "local create "+pod+pick(r, "", " Never")+" claim=data", "remote kubelet "+pod+" 0"
-	remove, removeClaim := "local delete "+pod, "local delete claim data"
-	running := []string{claim, create, settle, kubelet, settle}
-	gone := []string{remove, settle, kubelet, kubelet, settle}
-	with := func(lines ...string) weighted { return weighted{2, lines} }
-	after := func(lines ...string) weighted { return with(slices.Concat(running, lines)...) }
-	lives := func(lines ...string) weighted { return after(slices.Concat(gone, lines)...) }
 	return []weighted{
 		// akd ends between two of its requests.
 		with(claim, "crash "+pick(r, "1", "2", "3", "4", "5", "6", "8"), create, settle, "restart", settle, kubelet),
@@ -95,7 +89,7 @@ func claimThemes(r *rand.Rand) []weighted {
 		// Somebody else decides about the data, and akd has not heard of it.
 		lives("remote refuse delete "+claims+" busy", removeClaim, settle, "local lag", "local policy data Retain", "remote accept", "wait 35s"),
 		after("remote lag", "remote "+pick(r, "delete claim data", "replace data", "end"), pick(r, remove, create), settle, kubelet),
-		after("remote replace data", settle, pick(r, "local adopt data", settle), gone[0], settle, kubelet, kubelet, create, settle),
+		after("remote replace data", settle, pick(r, "local adopt data", settle), remove, settle, kubelet, kubelet, create, settle),
 		lives("remote "+pick(r, "delete claim data", "replace data"), "local lag "+pick(r, "4", "8", "12"), "restart", settle),
 		with(claim, create, "remote lag", settle, "remote "+pick(r, "delete claim data", "replace data"), settle),
 		with(claim, "remote lag", "remote impostor data", create, settle, pick(r, settle, removeClaim)),
@@ -120,17 +114,6 @@ func claimThemes(r *rand.Rand) []weighted {
 		after("local save", "local grow data 9Gi", settle, side+" restore", settle),
 		lives("remote save", "remote delete claim data", settle, "remote fail list "+claims+" 503", "remote fail get "+claims+" 503",
 			"remote restore", removeClaim, settle),
-		// A volume begins with the data of another one, which may go, become another one, or never be.
-		after("local claim copy from=data"+class, "local create "+other+" claim=copy", pick(r, settle, remove), settle,
-			"remote kubelet "+other+" 0", settle),
-		with("local claim data"+pick(r, "", " class=late", " class=keep", " class=foreign"), "local claim copy from=data"+class,
-			"local create "+other+" claim=copy", settle, create, settle, kubelet, pick(r, settle, "restart"), "wait 2m"),
-		lives(removeClaim, pick(r, settle, claim), "local claim copy from=data", "local create "+other+" claim=copy", settle, claim, settle),
-		lives("remote "+pick(r, "replace", "delete claim")+" data", "wait 3m", "local claim copy from=data class=now", settle,
-			pick(r, "local adopt data", settle), "wait 2m"),
-		after("local claim trick takes=data", "local claim copy from=trick class=now", settle),
-		after("remote refuse create "+claims+" busy", "local claim copy from=data class=now", settle, remove+" 0", removeClaim, settle,
-			"remote accept", "wait 2m"),
 		// A volume grows, or cannot.
 		after("local grow data 9Gi", settle, pick(r, settle, "remote provisioner fails"), settle,
 			"local grow data"+pick(r, " 5Gi", " 2Gi", " 13Gi")),

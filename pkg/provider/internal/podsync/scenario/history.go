@@ -85,6 +85,7 @@ func (s *scenario) heal() {
 		server.arrive()
 		server.storage.catchUp()
 	}
+	_ = s.do(strings.Fields("cluster first"))
 	if !s.next.storage && s.hasClasses() {
 		_ = s.do(strings.Fields("storage"))
 	}

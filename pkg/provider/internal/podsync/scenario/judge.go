@@ -157,6 +157,7 @@ func (j *judge) sees(words []string) {
 	if words[0] == "crash" || words[0] == "stop" {
 		j.away = true
 	}
+	j.restored = j.restored || words[0] == "cluster"
 	server, namespace, words := j.s.addressed(words)
 	if server == nil || len(words) == 0 {
 		return
@@ -265,7 +266,7 @@ func (j *judge) rejected(action clienttesting.PatchActionImpl) {
 	var others []*corev1.Pod
 	used := translate.Amounts{}
 	for _, other := range j.s.local.pods() {
-		if other.UID != pod.UID && !translate.Finished(&other) {
+		if other.UID != pod.UID && !translate.Finished(&other) && !isElsewhere(&other) {
 			others = append(others, &other)
 			used.Add(translate.Requests(&other))
 		}

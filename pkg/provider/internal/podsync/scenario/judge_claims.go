@@ -97,7 +97,14 @@ func (j *judge) localVolumeChanged(now *corev1.PersistentVolume) {
 // givenUp expects that the remote claim of a volume with the policy Delete is gone, and that
 // a person has deleted one with another.
 func (j *judge) givenUp(of *corev1.PersistentVolume, what string) {
+	node, source, _ := volume.Of(of)
+	if node == elsewhere {
+		return // by its own akd
+	}
 	what = fmt.Sprintf("akd "+what, of.Name)
+	if source.ClusterUID != j.s.next.cluster && of.DeletionTimestamp == nil {
+		j.complain("%s, whose data is in another remote cluster", what)
+	}
 	deletes := of.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete
 	switch remote := j.remoteOf(of); {
 	case deletes && of.Status.Phase != corev1.VolumeReleased && of.Status.Phase != corev1.VolumeFailed && of.DeletionTimestamp == nil:
@@ -143,6 +150,9 @@ func (j *judge) requestsStored(server *fakeServer, action clienttesting.Action) 
 		if kind == volumes {
 			if of := j.s.local.volumeNamed(action.Name); of != nil {
 				j.givenUp(of, "deletes local volume %s")
+				if of.Labels[contract.LabelNodeName] != Node {
+					j.complain("akd deletes volume %s, which is not of node %s", of.Name, Node)
+				}
 			}
 		} else if claim := server.claimNamed(action.Namespace, action.Name); claim != nil {
 			j.deletesClaim(server, claim)
@@ -201,9 +211,17 @@ func (j *judge) createsRemoteClaim(claim *corev1.PersistentVolumeClaim) {
 	if j.claimLife(claim.Name).committed && !j.restored {
 		j.complain("akd creates remote claim %s again, which was given to a volume", claim.Name)
 	}
-	if local := j.localClaim(contract.ClaimUID(claim.Name)); local != nil {
-		j.beginsWith(claim, local)
+	local := j.localClaim(contract.ClaimUID(claim.Name))
+	if local == nil {
+		return
 	}
+	if !j.s.local.isHere(local) {
+		j.complain("akd creates remote claim %s, whose local claim is not to be on node %s", claim.Name, Node)
+	}
+	if has := local.Spec.VolumeName; has != "" && has != claim.Name && !j.s.local.storage.lags() {
+		j.complain("akd creates remote claim %s, whose local claim has volume %s", claim.Name, has)
+	}
+	j.beginsWith(claim, local)
 }
 
 // noticed is longer than akd needs to hear of a change while nothing is in the way.
@@ -250,6 +268,8 @@ func (j *judge) createsVolume(made *corev1.PersistentVolume) {
 	node, source, ours := volume.Of(made)
 	capacity := made.Spec.Capacity[corev1.ResourceStorage]
 	switch ref := made.Spec.ClaimRef; {
+	case source.ClusterUID != j.s.next.cluster:
+		j.complain("akd creates volume %s of remote cluster %s", made.Name, source.ClusterUID)
 	case !ours || node != Node || source.Claim != made.Name || ref == nil || contract.VolumeName(ref.UID) != made.Name ||
 		source.Namespace != contract.RemoteNamespace(Node, ref.Namespace):
 		j.complain("akd creates volume %s of %v", made.Name, source)
@@ -266,6 +286,9 @@ func (j *judge) patchesVolume(action clienttesting.PatchActionImpl) {
 	of := j.s.local.volumeNamed(action.Name)
 	if err := json.Unmarshal(action.Patch, &patch); err != nil || of == nil {
 		return
+	}
+	if of.Labels[contract.LabelNodeName] != Node {
+		j.complain("akd patches volume %s, which is not of node %s", of.Name, Node)
 	}
 	size, sized := patch.Spec.Capacity[corev1.ResourceStorage]
 	switch has := of.Spec.Capacity[corev1.ResourceStorage]; {
@@ -331,6 +354,10 @@ func (j *judge) createsPod(action clienttesting.CreateActionImpl) {
 		if !j.wasGiven(name) {
 			j.complain("akd creates remote pod %s with claim %s, which was given to no volume", pod.Name, name)
 		}
+		of := j.s.local.volumeNamed(name)
+		if of != nil && time.Since(j.claimLife(name).since) > noticed && j.remoteOf(of) == nil && !j.deaf && !j.s.remote.storage.lags() {
+			j.complain("akd creates remote pod %s with claim %s, which is not that of volume %s", pod.Name, name, of.UID)
+		}
 		if local == nil || i >= len(claimsOf(local)) {
 			continue
 		}
@@ -384,12 +411,13 @@ func (j *judge) claimsAtRest() {
 		case claim.Annotations[provisioner] == "":
 		case claim.Spec.VolumeName == "" && !j.mayStayUnbound(claim):
 			j.complain("local claim %s is not bound", claim.UID)
+		case of != nil && of.Labels[contract.LabelNodeName] == elsewhere:
 		case of != nil && isFor(of, claim) && claim.Status.Phase == corev1.ClaimBound:
 			j.boundAtRest(claim, of)
 		}
 	}
 	for _, of := range j.s.local.volumes() {
-		if _, _, ours := volume.Of(of); ours && of.Status.Phase == corev1.VolumeReleased &&
+		if _, source, ours := volume.Of(of); ours && of.Status.Phase == corev1.VolumeReleased && source.ClusterUID == j.s.next.cluster &&
 			(of.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete || of.DeletionTimestamp != nil) {
 			j.complain("local volume %s is released and stays", of.Name)
 		}
@@ -402,7 +430,8 @@ func (j *judge) claimsAtRest() {
 // mayStayUnbound reports whether akd cannot provide a claim.
 func (j *judge) mayStayUnbound(claim *corev1.PersistentVolumeClaim) bool {
 	inTheWay := j.s.remote.claimNamed(contract.RemoteNamespace(Node, claim.Namespace), contract.VolumeName(claim.UID))
-	return claim.DeletionTimestamp != nil || j.lacksSource(claim) || ptr.Deref(claim.Spec.StorageClassName, "") == "odd" || claim.Spec.Selector != nil ||
+	return claim.DeletionTimestamp != nil || j.lacksSource(claim) || !j.s.local.isHere(claim) ||
+		ptr.Deref(claim.Spec.StorageClassName, "") == "odd" || claim.Spec.Selector != nil ||
 		inTheWay != nil && (inTheWay.Labels[contract.LabelNodeName] != Node || inTheWay.DeletionTimestamp != nil)
 }
 
@@ -418,7 +447,7 @@ func (j *judge) lacksSource(claim *corev1.PersistentVolumeClaim) bool {
 		return true
 	}
 	of := j.s.local.volumeNamed(source.Spec.VolumeName)
-	if of == nil || !isFor(of, source) {
+	if of == nil || !isFor(of, source) || of.Labels[contract.LabelNodeName] != Node {
 		return true
 	}
 	remote := j.remoteOf(of)
@@ -522,7 +551,7 @@ func (j *judge) waitsForClaim(local *corev1.Pod) bool {
 			return true
 		}
 		of := j.s.local.volumeNamed(claim.Spec.VolumeName)
-		if of == nil || of.Spec.CSI == nil {
+		if of == nil || of.Labels[contract.LabelNodeName] != Node {
 			return true
 		}
 		remote := j.remoteOf(of)

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
@@ -29,6 +30,7 @@ type setting struct {
 	skew    time.Duration // by which its clock is ahead
 	mirror  bool          // it mirrors Services and PodDisruptionBudgets
 	storage bool          // it makes the volumes of claims
+	cluster types.UID     // that of the remote cluster
 	linger  time.Duration // how long it keeps what the last pod referred to
 }
 
@@ -58,7 +60,7 @@ func run(t *testing.T, local, remote *link, with setting) *process {
 			MirrorServices:   with.mirror,
 			ReachServices:    with.mirror,
 			MirrorBudgets:    with.mirror,
-			RemoteClusterUID: "remote-cluster",
+			RemoteClusterUID: with.cluster,
 			Workers:          1, // so that UIDs come in the order of the script
 			UnusedTTL:        5 * time.Minute,
 			Linger:           with.linger,

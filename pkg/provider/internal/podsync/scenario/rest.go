@@ -200,6 +200,7 @@ func contentOf(object runtime.Object) string {
 
 func (j *judge) localAtRest(local, remote *corev1.Pod, inTheWay bool) {
 	switch {
+	case isElsewhere(local):
 	case translate.IsMirrorPod(local) && len(local.Finalizers) == 0:
 		j.complain("local pod %s stays: nobody else deletes what seems static", local.UID)
 	case local.DeletionTimestamp != nil && !translate.Finished(local) && local.Status.StartTime != nil:
@@ -304,7 +305,7 @@ func (j *judge) waitsForRoom(local *corev1.Pod) bool {
 	}
 	followed, own := map[string]bool{}, map[string]bool{}
 	for _, pod := range j.s.local.pods() {
-		if pod.UID == local.UID || translate.Finished(&pod) {
+		if pod.UID == local.UID || translate.Finished(&pod) || isElsewhere(&pod) {
 			continue
 		}
 		for name := range references(&pod) {

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
@@ -35,8 +36,9 @@ type scenario struct {
 	next    setting // of akd, from the next start on
 	out     strings.Builder
 	akd     *process
-	former  *process // stands still; akd has taken over
-	started func()   // hears of each start of akd
+	former  *process                     // stands still; akd has taken over
+	away    map[objectKey]runtime.Object // what the remote cluster has with which akd does not work
+	started func()                       // hears of each start of akd
 }
 
 // Play plays the script in the comment of an archive and returns the output of
@@ -63,6 +65,7 @@ func Play(t *testing.T, archive *txtar.Archive) string {
 func newScenario(t *testing.T, archive *txtar.Archive) *scenario {
 	t.Helper()
 	s := &scenario{t: t, archive: archive, local: newFakeServer("local"), remote: newFakeServer("remote"), started: func() {}}
+	s.next.cluster = firstCluster
 	s.local.schedule()
 	s.remote.provide()
 	return s
@@ -187,6 +190,8 @@ func (s *scenario) control(words []string) error {
 		s.next.storage = len(words) == 1
 		s.makeClasses()
 		s.start()
+	case "cluster":
+		s.moveTo(words[1])
 	case "mirror":
 		s.next.mirror = len(words) == 1 // or mirror none
 	case "skew":
@@ -201,7 +206,7 @@ func (s *scenario) control(words []string) error {
 
 // takesTime reports whether time passes while a line is played.
 func takesTime(words []string) bool {
-	return slices.Contains([]string{"settle", "wait", "restart", "tenant", "storage", "stop", "start", "pause", "resume"}, words[0])
+	return slices.Contains([]string{"settle", "wait", "restart", "tenant", "storage", "cluster", "stop", "start", "pause", "resume"}, words[0])
 }
 
 // addressed returns the API server and the namespace to which a command is addressed, and

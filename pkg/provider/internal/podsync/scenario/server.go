@@ -421,8 +421,8 @@ func (c *fakeServer) deleteGracefully(action clienttesting.DeleteActionImpl) err
 		return err
 	}
 	grace := ptr.Deref(action.DeleteOptions.GracePeriodSeconds, 30)
-	if c.awaitsNode(pod) {
-		grace = 0 // nobody runs it
+	if c.awaitsNode(pod) || isElsewhere(pod) {
+		grace = 0 // nobody runs it here
 	}
 	if pod.DeletionGracePeriodSeconds == nil || *pod.DeletionGracePeriodSeconds > grace {
 		pod.DeletionTimestamp = new(in(time.Duration(grace) * time.Second))

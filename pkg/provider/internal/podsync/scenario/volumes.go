@@ -45,12 +45,12 @@ func (s *scenario) makeClasses() {
 	}
 	_ = s.remote.add(class(classDisk, diskProvisioner, false, true))
 	_ = s.remote.add(class(classLate, diskProvisioner, true, false))
-	local := func(name, remote string, late, grows bool) *storagev1.StorageClass {
+	local := func(name, remote string, late, grows bool, others ...string) *storagev1.StorageClass {
 		class := class(name, contract.StorageDriver, late, grows)
 		class.Parameters = map[string]string{contract.ParameterRemoteClass: remote}
 		class.Labels = map[string]string{contract.LabelNodeName: Node}
 		class.AllowedTopologies = []corev1.TopologySelectorTerm{{MatchLabelExpressions: []corev1.TopologySelectorLabelRequirement{
-			{Key: contract.LabelNodeName, Values: []string{Node}},
+			{Key: contract.LabelNodeName, Values: append([]string{Node}, others...)},
 		}}}
 		return class
 	}
@@ -59,6 +59,8 @@ func (s *scenario) makeClasses() {
 	_ = s.local.add(local("now", classDisk, false, true))
 	_ = s.local.add(local("late", classLate, true, true))
 	_ = s.local.add(local("odd", "ssd", true, true)) // which install has not granted
+	_ = s.local.add(local("both", classDisk, true, true, elsewhere))
+	_ = s.local.add(local("anywhere", classDisk, false, true, elsewhere))
 	keep := local("keep", classDisk, true, true)
 	keep.ReclaimPolicy = new(corev1.PersistentVolumeReclaimRetain)
 	_ = s.local.add(keep)
@@ -78,6 +80,8 @@ func (s *scenario) useClaim(pod *corev1.Pod, option string) bool {
 	name, uses := strings.CutPrefix(option, "claim=")
 	class, own := strings.CutPrefix(option, "ephemeral")
 	switch {
+	case option == "elsewhere":
+		pod.Annotations = map[string]string{annotationWanted: elsewhere}
 	case option == "bound":
 		pod.Spec.NodeName = Node
 		return true
@@ -162,6 +166,8 @@ func (s *scenario) actOnClaims(c *fakeServer, namespace string, words []string) 
 		return true, c.add(newClaim(namespace, contract.VolumeName(claim.UID), []string{"class=" + classDisk}))
 	case "replace": // as a restored backup does
 		return true, s.replaceClaims(c, namespace, name)
+	case "import": // or import NAME bare
+		return true, s.importClaim(namespace, name, len(words) < 3)
 	case "policy":
 		return true, s.changeVolumes(namespace, name, func(volume *corev1.PersistentVolume) {
 			volume.Spec.PersistentVolumeReclaimPolicy = corev1.PersistentVolumeReclaimPolicy(words[2])
