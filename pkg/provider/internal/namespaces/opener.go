@@ -114,7 +114,7 @@ func (o *Opener) Restore(ctx context.Context) error {
 		return err
 	}
 	for _, local := range slices.Sorted(maps.Keys(left)) {
-		if !o.Namespaces.mayVanish(left[local].UID) {
+		if !o.Namespaces.deletes(left[local].UID) { // which may have been noted minutes ago, before an error
 			o.open(left[local], local)
 		}
 	}

@@ -163,3 +163,66 @@ func TestSettleDeletionKeepsClaims(t *testing.T) {
 		t.Errorf("deleted %v", names)
 	}
 }
+
+// Only the mark tells the next akd that a deletion may still arrive: without it, none is
+// requested, and a settled one is not taken for refused.
+func TestDeleteMarksFirst(t *testing.T) {
+	t.Parallel()
+	remote := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "vk-a", UID: "uid-a"}}
+	client := fake.NewClientset(remote)
+	refuses := true
+	client.PrependReactor("create", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return refuses, nil, apierrors.NewForbidden(corev1.Resource("configmaps"), contract.DeletionMark, errors.New("quota"))
+	})
+	o, _ := unused(client)
+	o.Namespaces.beginDeletion(remote.UID, remote.Name)
+	if err := o.settleDeletion(t.Context(), remote); !apierrors.IsForbidden(err) || len(deleted(client)) > 0 {
+		t.Errorf("error %v, deleted %v", err, deleted(client))
+	}
+	refuses = false
+	if err := o.settleDeletion(t.Context(), remote); !errors.Is(err, errEnding) || len(deleted(client)) != 1 {
+		t.Errorf("error %v, deleted %v", err, deleted(client))
+	}
+	if marked, err := o.Remote.IsMarked(t.Context(), remote.Name); err != nil || !marked {
+		t.Errorf("marked %t, %v", marked, err)
+	}
+}
+
+// What a former akd was about to delete is not used, unless it was used since.
+func TestNoteDoomed(t *testing.T) {
+	t.Parallel()
+	who := contract.Owner{Node: "vk", ClusterUID: "here"}
+	mark := func(labels map[string]string) *corev1.ConfigMap {
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "vk-a", Name: contract.DeletionMark, Labels: labels}}
+	}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "vk-a", Name: "web"}}
+	denied := apierrors.NewForbidden(corev1.Resource("configmaps"), "", errors.New("no"))
+	for name, tc := range map[string]struct {
+		reason string
+		there  []runtime.Object
+		answer error // to the list of ConfigMaps
+		want   bool
+		fails  bool
+	}{
+		"Marked":    {reason: "the deletion may arrive", there: []runtime.Object{mark(who.ObjectLabels())}, want: true},
+		"Used":      {reason: "somebody opened it since", there: []runtime.Object{mark(who.ObjectLabels()), pod}},
+		"Foreign":   {reason: "anybody may have a ConfigMap of that name", there: []runtime.Object{mark(nil)}},
+		"Forbidden": {reason: "akd could not mark it either", answer: denied},
+		"Unknown":   {reason: "an error is no answer", answer: apierrors.NewInternalError(errors.New("etcd")), fails: true},
+		"None":      {reason: "nobody was about to delete it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := fake.NewClientset(tc.there...)
+			client.PrependReactor("list", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+				return tc.answer != nil, nil, tc.answer
+			})
+			o, _ := unused(client)
+			o.Storage = true
+			err := o.noteDoomed(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "vk-a", UID: "uid-a"}})
+			if (err != nil) != tc.fails || o.Namespaces.deletes("uid-a") != tc.want {
+				t.Errorf("%s: error %v, noted %t", tc.reason, err, o.Namespaces.deletes("uid-a"))
+			}
+		})
+	}
+}
