@@ -45,6 +45,9 @@ func sourceThemes(r *rand.Rand) []weighted {
 		s.with("local claim data class=both", s.create+" elsewhere", settle, "local create "+s.other+" claim=data bound", settle,
 			"local claim copy from=data class=now", settle, pick(r, settle, s.removeClaim), s.remove),
 		s.with("local claim data class=anywhere", pick(r, settle, s.create), settle, s.removeClaim),
+		// An administrator deletes a class.
+		s.with("local claim data size=13Gi", s.create, settle, "local in - remove "+classes+" standard", s.remove+" 0", s.removeClaim, settle),
+		s.lives("local in - remove "+classes+" standard", pick(r, s.removeClaim, s.create), settle),
 		// The data of a volume that was kept, or deleted by a person, is used again.
 		s.with("local claim data class=keep", s.create, settle, s.kubelet, settle, s.remove, s.kubelet, s.kubelet, s.removeClaim, settle,
 			pick(r, settle, "local delete volume data"), settle, "local import data"+pick(r, "", " bare"), s.create, settle, s.kubelet, settle),

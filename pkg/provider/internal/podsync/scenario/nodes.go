@@ -97,11 +97,12 @@ func (c *fakeServer) provideElsewhere() {
 	}
 }
 
-// isHere reports whether the volume of a claim is to be on the node that is simulated.
+// isHere reports whether the volume of a claim is to be on the node that is simulated, or was,
+// as far as its class says that.
 func (c *fakeServer) isHere(claim *corev1.PersistentVolumeClaim) bool {
 	if selected := claim.Annotations[selectedNode]; selected != "" {
 		return selected == Node
 	}
 	class := c.classNamed(claim.Spec.StorageClassName)
-	return class != nil && !isLate(class) && slices.Equal(nodesOf(class), []string{Node})
+	return class == nil || !isLate(class) && slices.Equal(nodesOf(class), []string{Node})
 }
