@@ -49,11 +49,11 @@ spec:
 // of a Deployment is replaced in the other one, and ends when it is found again.
 func TestTwoRemotes(t *testing.T) {
 	env.SkipUnlessSlow(t)
-	t.Parallel() // with tests that have clusters of their own
+	t.Parallel() // with other slow tests, so its second node has a port of its own
 	e, other := shared, env.UpAlone(t, "--local-nodes=0")
 	kubeconfig, link := e.LinkTo(t, other)
 	e.StartAKD(t, "near")
-	e.StartAKD(t, "far", "--remote-kubeconfig", kubeconfig, "--kubelet-api-port", "10251", "--metrics-address", "",
+	e.StartAKD(t, "far", "--remote-kubeconfig", kubeconfig, "--kubelet-api-port", "10253", "--metrics-address", "",
 		"--remote-grace-period", "10s")
 	namespace := e.Namespace(t, "two-remotes")
 	e.Apply(t, namespace, spreadOverNodes)
