@@ -8,7 +8,8 @@ import (
 )
 
 // Index finds the objects of a Store by keys that follow from them, so that looking for a few
-// does not cost a look at all. Whoever handles the changes of the store passes each to Update.
+// does not cost a look at all. Whoever handles the changes of the store passes each to Update,
+// and those that Drop makes.
 type Index[T Object, K comparable] struct {
 	store *Store[T]
 	keys  func(T) []K
