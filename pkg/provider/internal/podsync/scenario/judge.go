@@ -31,9 +31,9 @@ type judge struct {
 	volumes  map[types.UID]*corev1.PersistentVolume // the last states of the local volumes
 	abandons bool                                   // a person deletes volumes whose data is kept
 
-	away    bool // akd does not run, or not for long
-	deaf    bool // akd may not be able to read what happens
-	writes  int  // of akd, in the hour that began at hour
+	away    bool                 // akd does not run, or not for long
+	deaf    map[*fakeServer]bool // akd may not be able to read what happens there, or to write
+	writes  int                  // of akd, in the hour that began at hour
 	hour    time.Time
 	resting bool                   // all faults have ended long ago
 	recent  map[string][]time.Time // requests of the last minute, by what they ask for
@@ -70,7 +70,7 @@ type life struct {
 
 func newJudge(s *scenario) *judge {
 	j := &judge{
-		s: s, lives: map[types.UID]*life{}, recent: map[string][]time.Time{},
+		s: s, lives: map[types.UID]*life{}, recent: map[string][]time.Time{}, deaf: map[*fakeServer]bool{},
 		claims: map[string]*claimLife{}, volumes: map[types.UID]*corev1.PersistentVolume{},
 	}
 	s.started = j.forgets
@@ -171,10 +171,10 @@ func (j *judge) sees(words []string) {
 	case "lag", "cut", "compact":
 		j.mayMiss()
 	case "refuse", "fail":
-		j.deaf = true
+		j.deaf[server] = true
 		j.mayMiss()
 	case "accept":
-		j.deaf = false
+		delete(j.deaf, server)
 	case "delete", "end", "finalize":
 		j.abandons = j.abandons || len(words) > 1 && words[1] == "volume"
 		for _, pod := range server.pods() {
@@ -185,7 +185,7 @@ func (j *judge) sees(words []string) {
 			life := j.life(uid)
 			life.deleted = life.deleted || words[0] != "finalize"
 			life.stripped = life.stripped || words[0] == "finalize"
-			life.unheard = life.unheard || life.stripped && (j.away || j.deaf || server.storage.lags())
+			life.unheard = life.unheard || life.stripped && (j.away || len(j.deaf) > 0 || server.storage.lags())
 		}
 	}
 }

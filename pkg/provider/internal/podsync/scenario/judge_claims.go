@@ -239,7 +239,7 @@ func (j *judge) beginsWith(claim, local *corev1.PersistentVolumeClaim) {
 		return
 	}
 	life, of := j.claimLife(source.Name), j.s.local.volumeNamed(source.Name)
-	other := of != nil && time.Since(life.since) > noticed && j.remoteOf(of) == nil && !j.deaf && !j.s.remote.storage.lags()
+	other := of != nil && time.Since(life.since) > noticed && j.remoteOf(of) == nil && len(j.deaf) == 0 && !j.s.remote.storage.lags()
 	if !life.volumes[local.Namespace+"/"+from] || other {
 		j.complain("akd creates remote claim %s with the data of %s, which local claim %s does not have", claim.Name, source.Name, from)
 	}
@@ -355,7 +355,7 @@ func (j *judge) createsPod(action clienttesting.CreateActionImpl) {
 			j.complain("akd creates remote pod %s with claim %s, which was given to no volume", pod.Name, name)
 		}
 		of := j.s.local.volumeNamed(name)
-		if of != nil && time.Since(j.claimLife(name).since) > noticed && j.remoteOf(of) == nil && !j.deaf && !j.s.remote.storage.lags() {
+		if of != nil && time.Since(j.claimLife(name).since) > noticed && j.remoteOf(of) == nil && len(j.deaf) == 0 && !j.s.remote.storage.lags() {
 			j.complain("akd creates remote pod %s with claim %s, which is not that of volume %s", pod.Name, name, of.UID)
 		}
 		if local == nil || i >= len(claimsOf(local)) {
