@@ -50,6 +50,7 @@ type storage struct {
 	cuts      int           // how often all watches were ended
 	news      chan struct{} // is closed with the next event, or the end of a watch
 	backup    *backup
+	restored  time.Time // when it was restored last
 }
 
 var _ clienttesting.ObjectTracker = &storage{}
@@ -592,12 +593,19 @@ func (s *storage) compact() {
 	s.compacted = s.version
 }
 
+// noticing is for how long nobody makes a backup of a cluster that was restored: until those
+// who watch it have noticed that, it must not pass the versions that they know.
+const noticing = time.Hour
+
 // save makes a backup, of a time that all watch caches have long passed when it is
 // restored.
 func (s *storage) save() {
 	s.catchUp()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.restored.IsZero() && time.Since(s.restored) < noticing {
+		return
+	}
 	s.backup = &backup{version: s.version, objects: maps.Clone(s.objects)}
 	s.version += 1000 // others write, too, and so much that a restored cluster does not make up for it at once
 }
@@ -606,6 +614,7 @@ func (s *storage) save() {
 func (s *storage) restore() {
 	s.mu.Lock()
 	if s.backup != nil {
+		s.restored = time.Now()
 		s.version, s.objects = s.backup.version, maps.Clone(s.backup.objects)
 		s.events = s.events[:s.after(s.version)]
 		s.cached, s.compacted = min(s.cached, s.version), min(s.compacted, s.version)
