@@ -286,11 +286,10 @@ func TestStorageDriver(t *testing.T) {
 	}
 
 	node := kubectl("get", "pod", "keeper-0", "--output=jsonpath={.spec.nodeName}")
+	run(t, dir, "crash", node)
 	for _, component := range status(t, dir).Components {
-		if component.Name == node+"-containerd" {
-			if err := syscall.Kill(component.PID, syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
+		if of := strings.HasPrefix(component.Name, node+"-"); component.Alive == of {
+			t.Errorf("after the crash of %s, %s is alive: %t", node, component.Name, component.Alive)
 		}
 	}
 	run(t, dir, "up")

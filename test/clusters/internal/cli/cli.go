@@ -110,7 +110,7 @@ and containers. Otherwise kwok provides ` + lab.SimulatedNotice + `.`,
 	})
 	root.AddCommand(
 		a.up(), a.down(), a.status(), a.kubeconfig(), a.buildImage(), a.loadImage(), a.logs(), a.tests(),
-		a.link(), a.kubectl(), a.exec(), a.forward(), a.linkProxy(), a.csiDriver(),
+		a.link(), a.crash(), a.kubectl(), a.exec(), a.forward(), a.linkProxy(), a.csiDriver(),
 	)
 	for _, cmd := range root.Commands() {
 		cmd.Args = asUsage(cmd.Args)

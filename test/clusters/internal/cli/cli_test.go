@@ -40,6 +40,7 @@ func TestMistakes(t *testing.T) {
 		"ExecNothing":      {"nothing to run", []string{"exec", "local", "--"}, "no command"},
 		"NothingRuns":      {"say what to do", []string{"kubeconfig", "local"}, "run clusters up"},
 		"LogsOfNothing":    {"say what to do", []string{"logs", "etcd"}, "run clusters up"},
+		"CrashNothing":     {"say what to do", []string{"crash", "remote-1"}, "run clusters up"},
 		"LoadIntoNothing":  {"say what to do", []string{"load-image", "x.tar"}, "run clusters up"},
 		"ImageOfNothing":   {"it would be empty", image(), "--add"},
 		"ImageOfNoFile":    {"a typo", image("--add", "missing:/x"), "missing"},

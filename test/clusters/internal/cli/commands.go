@@ -83,6 +83,21 @@ func (a *app) loadImage() *cobra.Command {
 	return cmd
 }
 
+func (a *app) crash() *cobra.Command {
+	return &cobra.Command{
+		Use:   "crash NODE",
+		Short: "End all processes of a node at once, as a power failure does; up boots it",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := a.open()
+			if err != nil {
+				return err
+			}
+			return l.Crash(cmd.Context(), args[0])
+		},
+	}
+}
+
 func (a *app) logs() *cobra.Command {
 	return &cobra.Command{
 		Use:   "logs COMPONENT",

@@ -135,6 +135,30 @@ func TestUpRefuses(t *testing.T) {
 	}
 }
 
+func TestCrashMistakes(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		state  string
+		want   string
+	}{
+		"NotReady":  {"up may be starting it", `{}`, "run clusters up"},
+		"Unknown":   {"say which there are", `{"ready": true, "plan": {"localNodes": 1, "remoteNodes": 2}}`, "[local-1 remote-1 remote-2]"},
+		"Simulated": {"kwok would go on", `{"ready": true, "plan": {"simulated": true}}`, "with real nodes"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte(tc.state), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			err := newLab(t, dir).Crash(context.Background(), "remote-3")
+			if _, ok := errors.AsType[Mistake](err); !ok || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%s: got %v, want a mistake with %q", tc.reason, err, tc.want)
+			}
+		})
+	}
+}
+
 func TestFailedUpLeavesNoFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	if err := newLab(t, dir).Up(context.Background(), Plan{Simulated: true}); err == nil {

@@ -49,6 +49,16 @@ func (p Plan) nodes(name string) int {
 	return p.RemoteNodes
 }
 
+func (p Plan) nodeNames() []string {
+	var names []string
+	for _, cluster := range []string{Local, Remote} {
+		for i := range p.nodes(cluster) {
+			names = append(names, nodeName(cluster, i+1))
+		}
+	}
+	return names
+}
+
 func (p Plan) port(name string) int {
 	if name == Local {
 		return p.LocalPort

@@ -212,11 +212,8 @@ func (l *Lab) makeGroups(state State) error {
 		return nil
 	}
 	groups := []string{systemGroup, execGroup}
-	for _, name := range []string{Local, Remote} {
-		for i := range state.Plan.nodes(name) {
-			node := nodeName(name, i+1)
-			groups = append(groups, node, nodeGroup(node))
-		}
+	for _, node := range state.Plan.nodeNames() {
+		groups = append(groups, node, nodeGroup(node))
 	}
 	for _, sub := range groups {
 		if err := l.group().Make(sub); err != nil {
