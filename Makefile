@@ -30,7 +30,7 @@ BUILDFLAGS := -trimpath -ldflags "-X main.version=$(VERSION)"
 GOBUILD := CGO_ENABLED=0 go build $(BUILDFLAGS)
 # The modules that contain code, and all modules.
 CODE := . test/clusters test/policies
-MODULES := $(CODE) tools tools/sbom test/e2e/krew test/e2e/crossplane test/e2e/crossplane/helm test/e2e/metrics-server
+MODULES := $(CODE) tools tools/sbom test/e2e/krew test/e2e/crossplane test/e2e/crossplane/helm test/e2e/etcd test/e2e/metrics-server
 
 .PHONY: help
 help: ## List the targets

@@ -27,12 +27,12 @@ func (e *Env) StartVerifyingServer(t testing.TB) (kubectl func(args ...string) (
 		}
 	}
 	argv = append(argv, "--secure-port="+port, "--endpoint-reconciler-type=none", "--kubelet-certificate-authority="+ca)
-	server := e.execLocal(t.Context(), argv...)
+	server := e.ExecLocal(t.Context(), argv...)
 	server.Dir = t.TempDir()
 	run := Start(t, server)
 	program := filepath.Join(filepath.Dir(argv[0]), "kubectl")
 	kubectl = func(args ...string) (string, error) {
-		out, err := e.execLocal(t.Context(), append([]string{
+		out, err := e.ExecLocal(t.Context(), append([]string{
 			program, "--kubeconfig", e.AKDKubeconfig("local"), "--server", "https://" + e.Server + ":" + port,
 		}, args...)...).CombinedOutput()
 		return string(out), err

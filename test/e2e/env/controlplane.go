@@ -106,6 +106,13 @@ func (e *Env) Kill(t testing.TB, components ...string) {
 	}
 }
 
+// Crash ends all processes of a cluster's own node at once, as a power failure does. Repair
+// boots it.
+func (e *Env) Crash(t testing.TB, node string) {
+	t.Helper()
+	Run(t, e.commandContext(t.Context(), "crash", node))
+}
+
 // Freeze suspends a component, so that its clients get no answer, until the
 // returned function is called or the test ends.
 func (e *Env) Freeze(t testing.TB, component string) (thaw func()) {

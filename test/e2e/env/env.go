@@ -157,8 +157,8 @@ func (e *Env) commandContext(ctx context.Context, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, e.clusters, append([]string{"--dir", e.Dir}, args...)...)
 }
 
-// execLocal returns a command that runs inside the local cluster's network.
-func (e *Env) execLocal(ctx context.Context, args ...string) *exec.Cmd {
+// ExecLocal returns a command that runs inside the local cluster's network.
+func (e *Env) ExecLocal(ctx context.Context, args ...string) *exec.Cmd {
 	return e.commandContext(ctx, append([]string{"exec", "local", "--"}, args...)...)
 }
 

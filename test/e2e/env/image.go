@@ -42,10 +42,23 @@ func (e *Env) LoadImage(t testing.TB, archive string, options ...string) {
 func BuildTool(t testing.TB, module, name string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
-	build := exec.CommandContext(t.Context(), "go", "build", "-C", module, "-trimpath", "-o", file, "tool")
+	buildTools(t, module, file)
+	return file
+}
+
+// BuildTools is BuildTool for a module of several programs. It returns their folder.
+func BuildTools(t testing.TB, module string) string {
+	t.Helper()
+	dir := t.TempDir()
+	buildTools(t, module, dir)
+	return dir
+}
+
+func buildTools(t testing.TB, module, to string) {
+	t.Helper()
+	build := exec.CommandContext(t.Context(), "go", "build", "-C", module, "-trimpath", "-o", to, "tool")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	Run(t, build)
-	return file
 }
 
 // ModuleSource returns the version of a dependency of a module of tools, and

@@ -23,7 +23,7 @@ const (
 // MetricsPage gets a page from akd's metrics server, such as /metrics or
 // /readyz, inside the local cluster's network.
 func (e *Env) MetricsPage(ctx context.Context, port, path string) (string, error) {
-	out, err := e.execLocal(ctx, "curl", "-sf", "http://127.0.0.1:"+port+path).Output()
+	out, err := e.ExecLocal(ctx, "curl", "-sf", "http://127.0.0.1:"+port+path).Output()
 	return string(out), err
 }
 
@@ -33,7 +33,7 @@ func (e *Env) Unready(ctx context.Context, port string) (string, error) {
 	if _, err := e.MetricsPage(ctx, port, "/readyz"); err == nil {
 		return "", errors.New("akd is ready")
 	}
-	out, err := e.execLocal(ctx, "curl", "-s", "http://127.0.0.1:"+port+"/readyz").Output()
+	out, err := e.ExecLocal(ctx, "curl", "-s", "http://127.0.0.1:"+port+"/readyz").Output()
 	return string(out), err
 }
 
