@@ -21,14 +21,24 @@ import (
 // Its volumes are folders of one remote node.
 const RemoteClass = "standard"
 
+// ClassAnywhere is a StorageClass of the remote cluster whose volumes one remote node at a
+// time can use, whichever it is; see --csi of test/clusters.
+const ClassAnywhere = "csi-anywhere"
+
 // InstallStorage installs a node with storage as users do, and a StorageClass of the node's
 // name. It returns the command, to be run again. When the test ends, everything of the node
 // is uninstalled, with the data of its volumes.
 func (e *Env) InstallStorage(t testing.TB, node string, more ...string) (install []string) {
 	t.Helper()
+	return e.InstallClass(t, node, RemoteClass, more...)
+}
+
+// InstallClass is InstallStorage with a StorageClass of the remote cluster.
+func (e *Env) InstallClass(t testing.TB, node, class string, more ...string) (install []string) {
+	t.Helper()
 	install = append([]string{
 		"install", node, "--remote-context=remote", "--services=none", "--image=" + e.AKDImage(t),
-		"--storage=claims", "--storage-class=" + RemoteClass + "=" + node,
+		"--storage=claims", "--storage-class=" + class + "=" + node,
 	}, more...)
 	t.Cleanup(func() {
 		out, stderr, code := e.Actual(t, "uninstall", node, "--remote-context=remote", "--force", "--delete-volumes")
