@@ -37,14 +37,17 @@ func Size(claim *corev1.PersistentVolumeClaim) resource.Quantity {
 func Disk(claim *corev1.PersistentVolumeClaim) (size resource.Quantity, resizes bool) {
 	size = Size(claim)
 	status, resizes := claim.Status.AllocatedResourceStatuses[corev1.ResourceStorage]
-	switch status {
-	case corev1.PersistentVolumeClaimNodeResizePending, corev1.PersistentVolumeClaimNodeResizeInProgress,
-		corev1.PersistentVolumeClaimNodeResizeInfeasible:
-		if allocated := claim.Status.AllocatedResources[corev1.ResourceStorage]; allocated.Cmp(size) > 0 {
-			size = allocated
-		}
+	allocated := claim.Status.AllocatedResources[corev1.ResourceStorage]
+	if isNodes(status) && allocated.Cmp(size) > 0 {
+		size = allocated
 	}
 	return size, resizes
+}
+
+// isNodes reports whether all that is left of a resize is a kubelet's part.
+func isNodes(status corev1.ClaimResourceStatus) bool {
+	return status == corev1.PersistentVolumeClaimNodeResizePending || status == corev1.PersistentVolumeClaimNodeResizeInProgress ||
+		status == corev1.PersistentVolumeClaimNodeResizeInfeasible
 }
 
 // Condition returns the condition of a claim of that type, or nil.
