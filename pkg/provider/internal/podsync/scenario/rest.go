@@ -55,7 +55,7 @@ func (j *judge) atRest() {
 }
 
 // budgetsAtRest expects that the remote PodDisruptionBudgets are those that follow from the
-// local ones and the pods.
+// local ones and the pods. Without a remote namespace there are no remote pods.
 func (j *judge) budgetsAtRest() {
 	site, wanted := mapper().In(contract.RemoteNamespace(Node, metav1.NamespaceDefault)), map[string]string{}
 	for _, object := range j.s.local.storage.in(metav1.NamespaceDefault, resourceOf("poddisruptionbudgets")) {
@@ -70,7 +70,8 @@ func (j *judge) budgetsAtRest() {
 				here++
 			}
 		}
-		if copied := site.DisruptionBudget(budget, here).Copy; copied != nil {
+		_, err := j.s.remote.storage.Get(resourceOf("namespaces"), "", contract.RemoteNamespace(Node, budget.Namespace))
+		if copied := site.DisruptionBudget(budget, here).Copy; copied != nil && err == nil {
 			wanted[copied.Name] = describeBudget(copied)
 		}
 	}
