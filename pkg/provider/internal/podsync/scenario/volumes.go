@@ -174,7 +174,8 @@ func (s *scenario) actOnClaims(c *fakeServer, namespace string, words []string) 
 		})
 	case "adopt":
 		return true, s.changeVolumes(namespace, name, func(volume *corev1.PersistentVolume) {
-			if claim := s.remote.claimNamed(contract.RemoteNamespace(Node, namespace), volume.Name); claim != nil {
+			claim := s.remote.claimNamed(contract.RemoteNamespace(Node, namespace), volume.Name)
+			if claim != nil && claim.Labels[contract.LabelNodeName] == Node {
 				metav1.SetMetaDataAnnotation(&volume.ObjectMeta, contract.AnnotationAdoptedUID, string(claim.UID))
 			}
 		})
