@@ -78,6 +78,11 @@ func TestTakeOver(t *testing.T) {
 	if _, err := e.Remote.CoreV1().ConfigMaps(namespace).Create(t.Context(), mirrored, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	pod := env.IdlePod("former") // the new akd ends it, as nobody needs it
+	pod.Labels = owner.Labels("default", "2")
+	if _, err := e.Remote.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	install := []string{"install", node, "--remote-context=remote", "--services=none", "--image=" + e.AKDImage(t)}
 	if out, stderr, code := e.Actual(t, install...); code != 1 || !strings.Contains(stderr, "--take-over") {
 		t.Fatalf("without --take-over: exit code %d\n%s%s", code, out, stderr)
@@ -97,6 +102,7 @@ func TestTakeOver(t *testing.T) {
 	if err != nil || taken.Labels[contract.LabelClusterUID] != e.ClusterUID {
 		t.Errorf("the namespace has labels %v, %v", taken.Labels, err)
 	}
+	e.Kubectl(t, "remote", "wait", "--for=delete", "pod/former", "-n", namespace, "--timeout=3m")
 	e.Apply(t, "default", env.Web(node, 1))
 	e.WaitRollout(t, "default", "deployment/web")
 	e.Kubectl(t, "local", "delete", "deployment", "web")
