@@ -17,9 +17,16 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 )
 
-// RemoteClass is the StorageClass of the remote cluster; see --local-path of test/clusters.
-// Its volumes are folders of one remote node.
-const RemoteClass = "standard"
+// StorageClasses of the remote cluster.
+const (
+	// RemoteClass is the one of --local-path of test/clusters. Its volumes are folders of
+	// one remote node.
+	RemoteClass = "standard"
+	// DriverClass is one of --csi. Its volumes are on the remote node of their first pod.
+	DriverClass = "csi"
+	// AnywhereClass is another one, whose volumes are on all remote nodes.
+	AnywhereClass = "csi-anywhere"
+)
 
 // ClassAnywhere is a StorageClass of the remote cluster whose volumes one remote node at a
 // time can use, whichever it is; see --csi of test/clusters.
@@ -55,12 +62,20 @@ func (e *Env) InstallClass(t testing.TB, node, class string, more ...string) (in
 // it, with more arguments.
 func (e *Env) StartStorage(t testing.TB, node string, args ...string) *AKD {
 	t.Helper()
-	values := manifests.Values{Node: node, Storage: manifests.Storage{Enabled: true, Classes: []string{RemoteClass}}}
+	return e.StartStorageOf(t, node, []string{RemoteClass}, args...)
+}
+
+// StartStorageOf is StartStorage with other classes of the remote cluster. That of the node's
+// name stands for the first one.
+func (e *Env) StartStorageOf(t testing.TB, node string, classes []string, args ...string) *AKD {
+	t.Helper()
+	values := manifests.Values{Node: node, Storage: manifests.Storage{Enabled: true, Classes: classes}}
 	installed := e.InstallNode(t, values, time.Hour)
-	e.StorageClass(t, node, node, corev1.PersistentVolumeReclaimDelete)
+	e.StorageClassOf(t, classes[0], node, node, corev1.PersistentVolumeReclaimDelete)
 	t.Cleanup(func() { e.dropVolumes(t, node) })
 	file := filepath.Join(t.TempDir(), "akd.yaml")
-	config := "apiVersion: actual.vk/v1alpha1\nkind: AKDConfiguration\nstorage: {mode: claims, classes: [" + RemoteClass + "]}\n"
+	config := "apiVersion: actual.vk/v1alpha1\nkind: AKDConfiguration\n" +
+		"storage: {mode: claims, classes: [" + strings.Join(classes, ", ") + "]}\n"
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +85,12 @@ func (e *Env) StartStorage(t testing.TB, node string, args ...string) *AKD {
 // StorageClass creates a class of a node as an administrator of the local cluster does, until
 // the test ends.
 func (e *Env) StorageClass(t testing.TB, name, node string, policy corev1.PersistentVolumeReclaimPolicy) {
+	t.Helper()
+	e.StorageClassOf(t, RemoteClass, name, node, policy)
+}
+
+// StorageClassOf is StorageClass for another class of the remote cluster.
+func (e *Env) StorageClassOf(t testing.TB, remote, name, node string, policy corev1.PersistentVolumeReclaimPolicy) {
 	t.Helper()
 	t.Cleanup(func() { _, _, _ = e.TryKubectl("local", nil, "delete", "storageclass", name, "--ignore-not-found") })
 	e.Apply(t, metav1.NamespaceDefault, fmt.Sprintf(`
@@ -81,7 +102,8 @@ parameters: {actual.vk/remote-class: %[2]s}
 volumeBindingMode: WaitForFirstConsumer
 allowedTopologies: [{matchLabelExpressions: [{key: actual.vk/node-name, values: [%[3]s]}]}]
 reclaimPolicy: %[4]s
-`, name, RemoteClass, node, policy))
+allowVolumeExpansion: true
+`, name, remote, node, policy))
 }
 
 // dropVolumes deletes the local volumes of a node that are left, once no akd decides about
