@@ -204,26 +204,53 @@ func (e *Env) BackUp(t testing.TB, side string) *Backup {
 // https://kubernetes.io/docs/tasks/administer-cluster/configure-upgrade-etcd/#restoring-an-etcd-cluster
 func (b *Backup) Restore(t testing.TB) {
 	t.Helper()
-	found, err := b.env.status()
+	b.env.withoutEtcd(t, b.side, func() { copyDir(t, b.dir, b.data()) })
+}
+
+func (b *Backup) data() string { return b.env.etcdData(b.side) }
+
+// Wipe removes the files of a cluster's etcd, and everything starts again but akd: the
+// cluster is another one then, with another UID. Its nodes, addresses and certificates are
+// the former ones.
+func (e *Env) Wipe(t testing.TB, side string) {
+	t.Helper()
+	e.withoutEtcd(t, side, func() {})
+	if side != "local" {
+		return
+	}
+	former := e.ClusterUID
+	if err := e.identify(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if e.ClusterUID == former {
+		t.Fatalf("the cluster still has UID %s", former)
+	}
+}
+
+// withoutEtcd stops what has cached the objects of a cluster, does something while there are
+// no files of its etcd, and starts everything again.
+func (e *Env) withoutEtcd(t testing.TB, side string, do func()) {
+	t.Helper()
+	found, err := e.status()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var caching []string
 	for _, component := range found.Components {
-		program := strings.TrimPrefix(component.Name, b.side+"-")
+		program := strings.TrimPrefix(component.Name, side+"-")
 		if program != component.Name && !strings.HasSuffix(program, "containerd") && program != "forward" {
 			caching = append(caching, component.Name)
 		}
 	}
-	b.env.Kill(t, caching...)
-	if err := os.RemoveAll(b.data()); err != nil {
+	e.Kill(t, caching...)
+	if err := os.RemoveAll(e.etcdData(side)); err != nil {
 		t.Fatal(err)
 	}
-	copyDir(t, b.dir, b.data())
-	b.env.Repair(t)
+	do()
+	e.Repair(t)
 }
 
-func (b *Backup) data() string { return filepath.Join(b.env.Dir, b.side, "etcd") }
+func (e *Env) etcdData(side string) string { return filepath.Join(e.Dir, side, "etcd") }
 
 func copyDir(t testing.TB, from, to string) {
 	t.Helper()

@@ -72,12 +72,17 @@ func Up(dir string, options ...string) (*Env, error) {
 	if e.Remote, err = e.client("remote"); err != nil {
 		return nil, err
 	}
-	system, err := e.Local.CoreV1().Namespaces().Get(context.Background(), metav1.NamespaceSystem, metav1.GetOptions{})
+	return e, e.identify(context.Background())
+}
+
+// identify reads the UID of the local cluster.
+func (e *Env) identify(ctx context.Context) error {
+	system, err := e.Local.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("identify the local cluster: %w", err)
+		return fmt.Errorf("identify the local cluster: %w", err)
 	}
 	e.ClusterUID = string(system.UID)
-	return e, nil
+	return nil
 }
 
 // read reads the addresses of clusters that run.
