@@ -24,13 +24,10 @@ const (
 	RemoteClass = "standard"
 	// DriverClass is one of --csi. Its volumes are on the remote node of their first pod.
 	DriverClass = "csi"
-	// AnywhereClass is another one, whose volumes are on all remote nodes.
+	// AnywhereClass is another one, whose volumes one remote node at a time can use, whichever
+	// it is.
 	AnywhereClass = "csi-anywhere"
 )
-
-// ClassAnywhere is a StorageClass of the remote cluster whose volumes one remote node at a
-// time can use, whichever it is; see --csi of test/clusters.
-const ClassAnywhere = "csi-anywhere"
 
 // InstallStorage installs a node with storage as users do, and a StorageClass of the node's
 // name. It returns the command, to be run again. When the test ends, everything of the node
