@@ -17,10 +17,10 @@ import (
 )
 
 // storageClass is the StorageClass of claims in both clusters: in the remote one it is
-// the storage driver's of the clusters command, in the local one akd's for that. The
-// other one that the clusters have looks only once a second whether a volume is made,
-// which is more than what is measured.
-const storageClass = "csi"
+// that of --local-path, in the local one akd's for it. The clusters' own storage driver
+// attaches volumes, for which a kubelet waits several seconds: much longer than for what
+// is measured.
+const storageClass = "standard"
 
 // offerStorage makes what kubectl actual install --storage=claims makes in the local
 // cluster, but for the rights: akd is the administrator here.
@@ -54,9 +54,10 @@ func offerStorage(ctx context.Context, local kubernetes.Interface) error {
 	return nil
 }
 
-// writeStorageConfig writes the configuration of an akd with storage.
+// writeStorageConfig writes the configuration of an akd with storage, beside its log: the
+// clusters command wants no other files in the run folder.
 func writeStorageConfig(dir string) (file string, err error) {
-	file = filepath.Join(dir, "akd-bench.yaml")
+	file = filepath.Join(dir, "logs", "akd-bench.yaml")
 	config := "apiVersion: actual.vk/v1alpha1\nkind: AKDConfiguration\nstorage: {mode: claims, classes: [" + storageClass + "]}\n"
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return "", fmt.Errorf("akd's configuration: %w", err)
@@ -86,22 +87,25 @@ func (l *load) createClaim(ctx context.Context, pod *corev1.Pod) error {
 	return nil
 }
 
-// dropClaims deletes the claims of a load whose pods are gone, and waits until neither
-// cluster has anything left to do for their volumes.
-func (env *environment) dropClaims(ctx context.Context, l *load) error {
-	if l.class == "" {
-		return nil
-	}
-	err := l.each(ctx, func(ctx context.Context, i int) error {
-		pod := l.pod(l.run, i)
-		err := l.client.CoreV1().PersistentVolumeClaims(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{})
-		if err != nil {
-			return fmt.Errorf("delete claim %s/%s: %w", pod.Namespace, pod.Name, err)
+// dropClaims deletes the claims of loads whose pods are gone, and waits until neither
+// cluster has a volume. It comes after all pods, so that the removal of volumes, which takes
+// seconds, is in no pod's way.
+func (env *environment) dropClaims(ctx context.Context, loads []*load) error {
+	for _, l := range loads {
+		if l.class == "" {
+			return nil
 		}
-		return nil
-	})
-	if err != nil {
-		return err
+		err := l.each(ctx, func(ctx context.Context, i int) error {
+			pod := l.pod(l.run, i)
+			err := l.client.CoreV1().PersistentVolumeClaims(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{})
+			if err != nil {
+				return fmt.Errorf("delete claim %s/%s: %w", pod.Namespace, pod.Name, err)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 	return poll(ctx, "no volumes are left", func(ctx context.Context) error {
 		for s, client := range env.clients {

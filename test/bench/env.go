@@ -102,7 +102,7 @@ func upArgs(n needs) []string {
 		args = append(args, "--simulated", "--remote-nodes", nodes, "--local-nodes", nodes)
 	}
 	if n.storage {
-		args = append(args, "--csi")
+		args = append(args, "--local-path")
 	}
 	return args
 }

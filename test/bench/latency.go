@@ -51,6 +51,7 @@ func (m *latencyMeasurement) run(ctx context.Context, env *environment) (string,
 // link measures over a link of that latency, direct and AK alternately.
 func (m *latencyMeasurement) link(ctx context.Context, env *environment, run string, latency time.Duration) (string, error) {
 	all := map[string]*moments{direct: {}, ak: {}}
+	var loads []*load
 	for i := -namespaces; i < m.pods; i++ { // the first pods open the namespaces and are not counted
 		for kind, p := range map[string]place{direct: env.onReal(), ak: env.onAK()} {
 			if m.claims {
@@ -64,15 +65,13 @@ func (m *latencyMeasurement) link(ctx context.Context, env *environment, run str
 			if err := m.one(ctx, l, into); err != nil {
 				return "", err
 			}
-			if err := env.dropClaims(ctx, l); err != nil {
-				return "", err
-			}
+			loads = append(loads, l)
 		}
 		if i%10 == 9 {
 			env.logf("link of %s: %d of %d pods", latency, i+1, m.pods)
 		}
 	}
-	return m.report(latency, all), nil
+	return m.report(latency, all), env.dropClaims(ctx, loads)
 }
 
 func (m *latencyMeasurement) one(ctx context.Context, l *load, into *moments) error {
