@@ -107,7 +107,8 @@ func (j *judge) leavesNothing(fresh held) {
 	for _, kind := range append(contents(), "pods", "namespaces") {
 		for _, object := range j.s.remote.storage.in(metav1.NamespaceAll, resourceOf(kind)) {
 			meta, err := apimeta.Accessor(object)
-			if err == nil && meta.GetLabels()[contract.LabelNodeName] == Node && !j.s.remote.hasArrived(meta.GetName()) && !isEmptyRecord(object) {
+			if err == nil && meta.GetLabels()[contract.LabelNodeName] == Node && !j.s.remote.hasArrived(meta.GetName()) &&
+				!j.s.remote.hasArrived(meta.GetNamespace()) && !isEmptyRecord(object) {
 				j.complain("%s %s/%s is left", kind, meta.GetNamespace(), meta.GetName())
 			}
 		}
