@@ -236,7 +236,6 @@ func (c *Controller) localPodChanged(change store.Change[*corev1.Pod]) {
 	c.index.observe(change)
 	c.admission.podChanged(change)
 	c.budgets.PodChanged(change)
-	c.storage.PodChanged(change)
 	needs := c.follow(change)
 	if len(needs.Bundles) > 0 {
 		c.bundles.Need()

@@ -8,7 +8,6 @@ import (
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
 	"github.com/actual-kubelets/actual-kubelets/pkg/internal/volume"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/cluster"
-	"github.com/actual-kubelets/actual-kubelets/pkg/provider/internal/store"
 	"github.com/actual-kubelets/actual-kubelets/pkg/provider/translate"
 )
 
@@ -86,7 +85,6 @@ func (v *Volumes) letGo(ctx context.Context, o *one) error {
 	}
 	if len(patched.Finalizers) == 0 {
 		v.volumes.Drop(o.Volume)
-		v.volumesBy.Update(store.Change[*corev1.PersistentVolume]{Old: o.Volume}) // the next list may not tell
 		return nil
 	}
 	v.volumes.Put(patched)

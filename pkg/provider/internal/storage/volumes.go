@@ -130,7 +130,6 @@ func (v *Volumes) classOf(claim *corev1.PersistentVolumeClaim) *storagev1.Storag
 // claimChanged queues the volumes that a claim names or will have, if they can be of this
 // node, and the pods that use it.
 func (v *Volumes) claimChanged(c store.Change[*corev1.PersistentVolumeClaim]) {
-	v.claimsBy.Update(c)
 	for _, claim := range []*corev1.PersistentVolumeClaim{c.Old, c.New} {
 		if claim == nil {
 			continue
@@ -166,7 +165,6 @@ func (v *Volumes) queueClones(source *corev1.PersistentVolumeClaim) {
 }
 
 func (v *Volumes) volumeChanged(c store.Change[*corev1.PersistentVolume]) {
-	v.volumesBy.Update(c)
 	for _, one := range []*corev1.PersistentVolume{c.Old, c.New} {
 		if one == nil {
 			continue
@@ -177,13 +175,6 @@ func (v *Volumes) volumeChanged(c store.Change[*corev1.PersistentVolume]) {
 	}
 	if ref := c.Object().Spec.ClaimRef; ref != nil {
 		v.queuePods(ref.Namespace, ref.Name)
-	}
-}
-
-// PodChanged follows a change of a local pod.
-func (v *Volumes) PodChanged(change store.Change[*corev1.Pod]) {
-	if v.Enabled {
-		v.podsBy.Update(change)
 	}
 }
 

@@ -32,13 +32,11 @@ func (q queued) AddAfter(key queue.Key, _ time.Duration) { q[key]++ }
 // newVolumes returns a Volumes with the classes standard, of AK, and other, and what it queues.
 func newVolumes() (*Volumes, queued) {
 	keys := queued{}
-	var v *Volumes
-	pods := store.New(store.Handlers[*corev1.Pod]{Changed: func(c store.Change[*corev1.Pod]) { v.PodChanged(c) }})
 	remote := cluster.NewRemote(fake.NewClientset(), contract.Owner{Node: "vk", ClusterUID: "here"})
-	v = New(Config{
+	v := New(Config{
 		Enabled: true, Mapper: &translate.Mapper{Owner: contract.Owner{Node: "vk", ClusterUID: "here"}}, Remote: remote,
 		Opener: namespaces.NewOpener(namespaces.OpenerConfig{Remote: remote, Namespaces: namespaces.NewSet(clock.RealClock{})}),
-		Pods:   pods, Queue: keys, Recorder: record.NewFakeRecorder(0), Clock: clock.RealClock{},
+		Pods:   store.New(store.Handlers[*corev1.Pod]{}), Queue: keys, Recorder: record.NewFakeRecorder(0), Clock: clock.RealClock{},
 	})
 	for name, provisioner := range map[string]string{"standard": contract.StorageDriver, "other": "disks.example.org"} {
 		v.classes.Put(&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: name, ResourceVersion: "1"}, Provisioner: provisioner})

@@ -11,9 +11,8 @@ import (
 
 // byNode returns an index of pods by their nodes, and the store.
 func byNode() (*Store[*corev1.Pod], *Index[*corev1.Pod, string]) {
-	var index *Index[*corev1.Pod, string]
-	pods := New(Handlers[*corev1.Pod]{Changed: func(c Change[*corev1.Pod]) { index.Update(c) }})
-	index = NewIndex(pods, func(pod *corev1.Pod) []string {
+	pods := New(Handlers[*corev1.Pod]{})
+	index := NewIndex(pods, func(pod *corev1.Pod) []string {
 		if pod.Spec.NodeName == "" {
 			return nil
 		}
@@ -53,23 +52,22 @@ func TestIndex(t *testing.T) {
 	}
 }
 
-// Changes are handled without the lock of the store, and may come in another order.
+// A state that is older than what the store has changes nothing, and what is gone is forgotten.
 func TestIndexLateChange(t *testing.T) {
 	t.Parallel()
 	pods, index := byNode()
 	old := onNode("a", "1", "x")
 	pods.Put(old)
 	pods.Put(onNode("a", "2", "y"))
-	index.Update(Change[*corev1.Pod]{New: old})
+	pods.Put(old)
 	if got := namesOf(index.Get("x")); got != nil {
 		t.Errorf("got %v by the former node", got)
 	}
 	if err := pods.Delete(onNode("a", "3", "y")); err != nil {
 		t.Fatal(err)
 	}
-	index.Update(Change[*corev1.Pod]{New: old})
-	if len(index.of)+len(index.names) > 0 {
-		t.Errorf("what is gone is remembered: %v %v", index.of, index.names)
+	if len(index.of) > 0 {
+		t.Errorf("what is gone is remembered: %v", index.of)
 	}
 }
 

@@ -57,6 +57,8 @@ type Store[T Object] struct {
 	since  time.Time // when known was seen
 	synced bool
 	denied error // the last refusal by the server, nil after a successful list
+
+	indexes []interface{ replaceLocked(old, now T) }
 }
 
 // Handlers are the callbacks of a store. Each may be nil. Trim may be called with the
@@ -185,17 +187,25 @@ func (o *Store[T]) setLocked(item T, force bool) (Change[T], bool) {
 		o.count++
 	}
 	o.items[namespace][name] = item
+	for _, index := range o.indexes {
+		index.replaceLocked(old, item)
+	}
 	return Change[T]{Old: old, New: item}, true
 }
 
 func (o *Store[T]) deleteLocked(namespace, name string) {
 	items := o.items[namespace]
-	if _, ok := items[name]; !ok {
+	old, ok := items[name]
+	if !ok {
 		return
 	}
 	o.count--
 	if delete(items, name); len(items) == 0 {
 		delete(o.items, namespace)
+	}
+	var none T
+	for _, index := range o.indexes {
+		index.replaceLocked(old, none)
 	}
 }
 
