@@ -144,7 +144,8 @@ func newField(t *testing.T, folder string, seed uint64) *field {
 	}
 	values, more := f.MirroringValues(node), []string{"--services=mirror"}
 	if f.hasStorage() {
-		values.Storage, more = f.offerStorage(t), append(more, "--config", writeConfig(t))
+		values.Storage = f.offerStorage(t)
+		more = append(more, "--config", env.StorageConfig(t, values.Storage.Classes))
 	}
 	installed := f.InstallNode(t, values, time.Hour)
 	f.AddServiceRange(t, env.LocalServices, node)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/actual-kubelets/actual-kubelets/manifests"
 	"github.com/actual-kubelets/actual-kubelets/pkg/contract"
+	"github.com/actual-kubelets/actual-kubelets/test/e2e/env"
 )
 
 // StorageClasses of the local cluster: the volumes of one stay on a remote node and are
@@ -27,19 +28,6 @@ const (
 	deleting  = "faults-delete"
 	retaining = "faults-retain"
 )
-
-const classes = `
-apiVersion: storage.k8s.io/v1
-kind: StorageClass
-metadata: {name: %[1]s}
-provisioner: actual.vk
-parameters: {actual.vk/remote-class: %[2]s}
-volumeBindingMode: WaitForFirstConsumer
-allowedTopologies: [{matchLabelExpressions: [{key: actual.vk/node-name, values: [%[3]s]}]}]
-allowVolumeExpansion: true
-reclaimPolicy: %[4]s
----
-`
 
 // writer is the template of a pod that is to be the only writer of its volume. The class of
 // its claim leads it to the node.
@@ -97,21 +85,9 @@ func (f *field) hasStorage() bool { return *claims }
 func (f *field) offerStorage(t *testing.T) manifests.Storage {
 	t.Helper()
 	f.LoadWriter(t)
-	const fixed, anywhere = "csi", "csi-anywhere"
-	f.Apply(t, metav1.NamespaceDefault, fmt.Sprintf(classes, deleting, fixed, node, "Delete")+
-		fmt.Sprintf(classes, retaining, anywhere, node, "Retain"))
-	return manifests.Storage{Enabled: true, Classes: []string{fixed, anywhere}}
-}
-
-// writeConfig writes the configuration of akds with storage.
-func writeConfig(t *testing.T) (file string) {
-	t.Helper()
-	file = filepath.Join(t.TempDir(), "akd.yaml")
-	const config = "apiVersion: actual.vk/v1alpha1\nkind: AKDConfiguration\nstorage: {mode: claims, classes: [csi, csi-anywhere]}\n"
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
+	f.StorageClassOf(t, env.DriverClass, deleting, node, corev1.PersistentVolumeReclaimDelete)
+	f.StorageClassOf(t, env.AnywhereClass, retaining, node, corev1.PersistentVolumeReclaimRetain)
+	return manifests.Storage{Enabled: true, Classes: []string{env.DriverClass, env.AnywhereClass}}
 }
 
 // writeTo lets a pod that ends by itself write to a volume of its own.

@@ -70,13 +70,19 @@ func (e *Env) StartStorageOf(t testing.TB, node string, classes []string, args .
 	installed := e.InstallNode(t, values, time.Hour)
 	e.StorageClassOf(t, classes[0], node, node, corev1.PersistentVolumeReclaimDelete)
 	t.Cleanup(func() { e.dropVolumes(t, node) })
-	file := filepath.Join(t.TempDir(), "akd.yaml")
+	return e.StartAKD(t, node, installed.Args(append([]string{"--config", StorageConfig(t, classes)}, args...)...)...)
+}
+
+// StorageConfig writes the configuration of an akd with storage of those remote classes.
+func StorageConfig(t testing.TB, classes []string) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "akd.yaml")
 	config := "apiVersion: actual.vk/v1alpha1\nkind: AKDConfiguration\n" +
 		"storage: {mode: claims, classes: [" + strings.Join(classes, ", ") + "]}\n"
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return e.StartAKD(t, node, installed.Args(append([]string{"--config", file}, args...)...)...)
+	return file
 }
 
 // StorageClass creates a class of a node as an administrator of the local cluster does, until
