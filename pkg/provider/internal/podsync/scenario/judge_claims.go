@@ -238,11 +238,19 @@ func (j *judge) beginsWith(claim, local *corev1.PersistentVolumeClaim) {
 		j.complain("akd creates remote claim %s with the data of %v, the local one is to have that of %q", claim.Name, source, from)
 		return
 	}
-	life, of := j.claimLife(source.Name), j.s.local.volumeNamed(source.Name)
-	other := of != nil && time.Since(life.since) > noticed && j.remoteOf(of) == nil && len(j.deaf) == 0 && !j.s.remote.storage.lags()
-	if !life.volumes[local.Namespace+"/"+from] || other {
+	if !j.claimLife(source.Name).volumes[local.Namespace+"/"+from] || j.isAnothers(source.Name) != nil {
 		j.complain("akd creates remote claim %s with the data of %s, which local claim %s does not have", claim.Name, source.Name, from)
 	}
+}
+
+// isAnothers returns the local volume of a remote claim that is not the one that the volume
+// leads to, as akd has had the time to notice, or nil.
+func (j *judge) isAnothers(name string) *corev1.PersistentVolume {
+	of := j.s.local.volumeNamed(name)
+	if of != nil && time.Since(j.claimLife(name).since) > noticed && j.remoteOf(of) == nil && len(j.deaf) == 0 && !j.s.remote.storage.lags() {
+		return of
+	}
+	return nil
 }
 
 // isRepeated reports whether a request is one that the remote cluster refuses again and again,
@@ -354,8 +362,7 @@ func (j *judge) createsPod(action clienttesting.CreateActionImpl) {
 		if !j.wasGiven(name) {
 			j.complain("akd creates remote pod %s with claim %s, which was given to no volume", pod.Name, name)
 		}
-		of := j.s.local.volumeNamed(name)
-		if of != nil && time.Since(j.claimLife(name).since) > noticed && j.remoteOf(of) == nil && len(j.deaf) == 0 && !j.s.remote.storage.lags() {
+		if of := j.isAnothers(name); of != nil {
 			j.complain("akd creates remote pod %s with claim %s, which is not that of volume %s", pod.Name, name, of.UID)
 		}
 		if local == nil || i >= len(claimsOf(local)) {
