@@ -147,17 +147,8 @@ func takeable(object *unstructured.Unstructured) error {
 }
 
 // replaceAccount ends the tokens of the other cluster's akd with its ServiceAccount, and
-// creates another one. While there is none, as after an interruption, the policies that read
-// their settings from it deny every change of the node's pods and claims, whoever makes it.
+// creates another one, also if there is none any more, as after an interruption.
 func (i *installer) replaceAccount(ctx context.Context) error {
-	account := &unstructured.Unstructured{}
-	account.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(accountKind))
-	account.SetNamespace(contract.SystemNamespace)
-	account.SetName(i.options.node)
-	resource, err := i.both.Remote.Resource(account)
-	if err != nil {
-		return err
-	}
 	for _, object := range i.claims.Foreign {
 		if object.GetKind() != accountKind {
 			continue
@@ -165,12 +156,32 @@ func (i *installer) replaceAccount(ctx context.Context) error {
 		if err := takeable(object); err != nil {
 			return err
 		}
+		resource, err := i.both.Remote.Resource(object)
+		if err != nil {
+			return err
+		}
 		if err := resource.Delete(ctx, object.GetName(), kubeclient.Exactly(object)); err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("take over remote %s: %w", kubeclient.Title(object), err)
 		}
 	}
-	account.SetLabels(i.both.Owner(i.options.node).ObjectLabels())
-	_, err = resource.Create(ctx, unclaimed(account), metav1.CreateOptions{FieldManager: kubeclient.FieldManager})
+	return standIn(ctx, i.both.Remote, i.both.Owner(i.options.node))
+}
+
+// standIn creates akd's remote ServiceAccount, with nothing but the labels that say whose it
+// is, unless there is one. While there is none, the policies that read their settings from it
+// deny every change of the node's pods and claims, and to delete its namespaces, whoever
+// asks.
+func standIn(ctx context.Context, remote *kubeclient.Cluster, owner contract.Owner) error {
+	account := &unstructured.Unstructured{}
+	account.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(accountKind))
+	account.SetNamespace(contract.SystemNamespace)
+	account.SetName(owner.Node)
+	account.SetLabels(owner.ObjectLabels())
+	resource, err := remote.Resource(account)
+	if err != nil {
+		return err
+	}
+	_, err = resource.Create(ctx, account, metav1.CreateOptions{FieldManager: kubeclient.FieldManager})
 	if err != nil && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) { // without actual-system, there are no settings
 		return fmt.Errorf("create remote %s: %w", kubeclient.Title(account), err)
 	}

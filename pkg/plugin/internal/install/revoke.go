@@ -38,7 +38,7 @@ func (u *uninstaller) revokeRights(ctx context.Context, remote *kubeclient.Clust
 	}
 	account, err := remote.Client.CoreV1().ServiceAccounts(contract.SystemNamespace).Get(ctx, u.owner.Node, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return u.standIn(ctx, remote)
+		return standIn(ctx, remote, u.owner)
 	}
 	if err == nil && account.Labels[contract.LabelClusterUID] != string(u.owner.ClusterUID) {
 		return nil
@@ -47,17 +47,6 @@ func (u *uninstaller) revokeRights(ctx context.Context, remote *kubeclient.Clust
 		return fmt.Errorf("read akd's remote service account: %w", err)
 	}
 	return replaceAccount(ctx, remote, u.owner)
-}
-
-// standIn creates a service account in place of one that somebody has deleted: without it, the
-// policies that read their settings from it would deny to delete the node's namespaces.
-func (u *uninstaller) standIn(ctx context.Context, remote *kubeclient.Cluster) error {
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: u.owner.Node, Labels: u.owner.ObjectLabels()}}
-	_, err := remote.Client.CoreV1().ServiceAccounts(contract.SystemNamespace).Create(ctx, account, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) { // without actual-system, there are no settings
-		return fmt.Errorf("create akd's remote service account again: %w", err)
-	}
-	return nil
 }
 
 // revokeInNamespaces deletes the role bindings of akd in actual-system and in the

@@ -66,9 +66,13 @@ func TestRevokeRights(t *testing.T) {
 		t.Errorf("%d removed (-want +got):\n%s", u.removed, diff)
 	}
 	// There was no account: then, policies deny to delete the namespaces.
-	account, err := remote.Client.CoreV1().ServiceAccounts(contract.SystemNamespace).Get(t.Context(), "vk", metav1.GetOptions{})
-	if err != nil || account.Labels[contract.LabelClusterUID] != "here" {
-		t.Errorf("the account: %v, %v", account.Labels, err)
+	accounts, err := remote.Resource(stored(accountKind, contract.SystemNamespace, "vk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, err := accounts.Get(t.Context(), "vk", metav1.GetOptions{})
+	if err != nil || account.GetLabels()[contract.LabelClusterUID] != "here" {
+		t.Errorf("the account: %v, %v", account, err)
 	}
 }
 
