@@ -42,33 +42,34 @@ type fakeServer struct {
 	controllers *controllers
 	schedules   bool // it has a scheduler
 
-	mu         sync.Mutex
-	uids       int
-	secretUIDs int
-	eventUIDs  int
-	budgetUIDs int
-	claimUIDs  int
-	volumeUIDs int
-	tokens     int
-	fails      bool                               // the provisioner
-	tells      bool                               // kubelets tell what they do by events
-	tenant     bool                               // see confine
-	late       bool                               // see authorizeLate
-	born       map[types.NamespacedName]time.Time // local pods
-	refusals   map[string]error                   // "verb resource" → error
-	lose       bool                               // the answer to the next write
-	loseOnly   string                             // "verb resource" of that write, if it is not any
-	hold       bool                               // the next write
-	holdOnly   string                             // likewise
-	held       []clienttesting.Action             // writes that have not arrived yet
-	arriving   bool                               // see isArriving
-	arrived    map[string]bool                    // the namespaces that were created so
-	hear       func(clienttesting.Action)         // hears what akd asks for, whatever the answer is
-	audit      func(clienttesting.Action)         // sees what akd does before it is done
-	arrives    func(clienttesting.Action)         // sees what was held back before it is done
-	writes     map[string]int
-	refused    map[string]int // writes
-	reads      map[string]int // lists, and watches that have begun
+	mu          sync.Mutex
+	uids        int
+	secretUIDs  int
+	eventUIDs   int
+	serviceUIDs int
+	budgetUIDs  int
+	claimUIDs   int
+	volumeUIDs  int
+	tokens      int
+	fails       bool                               // the provisioner
+	tells       bool                               // kubelets tell what they do by events
+	tenant      bool                               // see confine
+	late        bool                               // see authorizeLate
+	born        map[types.NamespacedName]time.Time // local pods
+	refusals    map[string]error                   // "verb resource" → error
+	lose        bool                               // the answer to the next write
+	loseOnly    string                             // "verb resource" of that write, if it is not any
+	hold        bool                               // the next write
+	holdOnly    string                             // likewise
+	held        []clienttesting.Action             // writes that have not arrived yet
+	arriving    bool                               // see isArriving
+	arrived     map[string]bool                    // the namespaces that were created so
+	hear        func(clienttesting.Action)         // hears what akd asks for, whatever the answer is
+	audit       func(clienttesting.Action)         // sees what akd does before it is done
+	arrives     func(clienttesting.Action)         // sees what was held back before it is done
+	writes      map[string]int
+	refused     map[string]int // writes
+	reads       map[string]int // lists, and watches that have begun
 }
 
 // anyName stands for the name of an object in the answer to its creation.
@@ -134,6 +135,11 @@ func (c *fakeServer) serve(action clienttesting.Action, resource string) (bool, 
 			attributes := review.Spec.ResourceAttributes
 			review.Status.Allowed = !c.isTenant() && attributes != nil && attributes.Verb != "bind"
 			return true, review, nil
+		}
+		if meta, err := apimeta.Accessor(action.Object); err == nil && meta.GetName() != "" {
+			if _, err := c.storage.Get(action.GetResource(), action.Namespace, meta.GetName()); err == nil {
+				return false, nil, nil // refused below, and needs no UID: how often akd tries is random
+			}
 		}
 		c.stamp(action.Object)
 	case clienttesting.DeleteActionImpl:
@@ -387,14 +393,16 @@ func (c *fakeServer) stamp(obj runtime.Object) {
 	if !ok {
 		return
 	}
-	// A pod, its Secret, its events and a budget for it are created concurrently: their order
-	// is random.
+	// A pod, its Secret, its events, a budget for it and Services are created concurrently:
+	// their order is random.
 	prefix, counter := c.name, &c.uids
 	switch obj.(type) {
 	case *corev1.Secret:
 		prefix, counter = c.name+"-secret", &c.secretUIDs
 	case *corev1.Event:
 		prefix, counter = c.name+"-event", &c.eventUIDs
+	case *corev1.Service:
+		prefix, counter = c.name+"-service", &c.serviceUIDs
 	case *policyv1.PodDisruptionBudget:
 		prefix, counter = c.name+"-budget", &c.budgetUIDs
 	case *corev1.PersistentVolumeClaim:
