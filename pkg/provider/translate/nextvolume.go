@@ -83,7 +83,8 @@ func (m *Mapper) nextOfVolume(s VolumeState) VolumeAction {
 	sameCluster := source.ClusterUID == s.RemoteClusterUID
 	released := s.Volume.Status.Phase == corev1.VolumeReleased
 	deletes := released && s.Volume.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete && sameCluster
-	ends := s.Volume.DeletionTimestamp != nil && (released || s.Claim == nil)
+	// A bound volume without its claim is about to be released.
+	ends := s.Volume.DeletionTimestamp != nil && (released || s.Claim == nil && s.Volume.Status.Phase != corev1.VolumeBound)
 	switch there := sameCluster && s.Remote != nil && s.Remote.UID == volume.Adopted(s.Volume); {
 	case deletes && !there:
 		return VolumeRelease

@@ -227,6 +227,11 @@ func TestNextVolume(t *testing.T) {
 			state:  VolumeState{Volume: aVolume(released, retained, endingVolume), Remote: aRemote(committed)},
 			want:   VolumeLetGo,
 		},
+		"used volume deleted before its claim": {
+			reason: "it is about to be released, and then its policy counts; let go before, it would leave its data behind",
+			state:  VolumeState{Volume: aVolume(endingVolume), Remote: aRemote(committed)},
+			want:   VolumeMirror,
+		},
 		"unused volume deleted": {
 			reason: "it was imported and never bound: nothing says that its data is not wanted",
 			state: VolumeState{Volume: aVolume(endingVolume, func(volume *corev1.PersistentVolume) {
