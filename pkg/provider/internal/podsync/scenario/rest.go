@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -58,7 +57,9 @@ func (j *judge) atRest() {
 // budgetsAtRest expects that the remote PodDisruptionBudgets are those that follow from the
 // local ones and the pods. Without a remote namespace there are no remote pods.
 func (j *judge) budgetsAtRest() {
-	site, wanted := mapper().In(contract.RemoteNamespace(Node, metav1.NamespaceDefault)), map[string]string{}
+	namespace, wanted := contract.RemoteNamespace(Node, metav1.NamespaceDefault), map[string]string{}
+	site := mapper().In(namespace)
+	_, missing := j.s.remote.storage.Get(resourceOf("namespaces"), "", namespace)
 	for _, object := range j.s.local.storage.in(metav1.NamespaceDefault, resourceOf("poddisruptionbudgets")) {
 		budget, is := object.(*policyv1.PodDisruptionBudget)
 		if !is {
@@ -71,8 +72,7 @@ func (j *judge) budgetsAtRest() {
 				here++
 			}
 		}
-		_, err := j.s.remote.storage.Get(resourceOf("namespaces"), "", contract.RemoteNamespace(Node, budget.Namespace))
-		if copied := site.DisruptionBudget(budget, here).Copy; copied != nil && err == nil {
+		if copied := site.DisruptionBudget(budget, here).Copy; copied != nil && missing == nil {
 			wanted[copied.Name] = describeBudget(copied)
 		}
 	}
@@ -85,10 +85,6 @@ func (j *judge) budgetsAtRest() {
 			j.complain("%s is there, want %q", have, wanted[budget.Name])
 		}
 		delete(wanted, budget.Name)
-	}
-	namespace := contract.RemoteNamespace(Node, metav1.NamespaceDefault)
-	if _, err := j.s.remote.storage.Get(resourceOf("namespaces"), "", namespace); apierrors.IsNotFound(err) {
-		return // no pod was ever sent
 	}
 	for name := range wanted {
 		j.complain("%s is missing", wanted[name])
