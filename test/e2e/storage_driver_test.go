@@ -98,6 +98,16 @@ func (s stored) waitCapacity(t *testing.T, namespace, claim, size string) {
 	}
 }
 
+// writeDevice makes the claim disk, and lets a pod that has it as a device write a line there
+// and go.
+func (s stored) writeDevice(t *testing.T, namespace string) {
+	t.Helper()
+	s.Apply(t, namespace, smallClaim(s.node, "disk", asDevice...)+withDevice("writer", "disk"))
+	s.WaitReady(t, namespace, "writer")
+	s.Pod(namespace, "writer").Shell(t, "echo written | dd of=/dev/volume conv=fsync")
+	s.Kubectl(t, "local", "delete", "pod", "writer", "-n", namespace)
+}
+
 // wantDevice checks what a pod finds at the beginning of its device, and the device's size.
 func (s stored) wantDevice(t *testing.T, namespace, pod, line string, size int) {
 	t.Helper()
@@ -117,10 +127,7 @@ func (s stored) wantDevice(t *testing.T, namespace, pod, line string, size int) 
 // device: a claim is a device in its pods, and its content outlives them.
 func (s stored) device(t *testing.T) {
 	namespace := s.Namespace(t, "driven-device")
-	s.Apply(t, namespace, smallClaim(s.node, "disk", asDevice...)+withDevice("writer", "disk"))
-	s.WaitReady(t, namespace, "writer")
-	s.Pod(namespace, "writer").Shell(t, "echo written | dd of=/dev/volume conv=fsync")
-	s.Kubectl(t, "local", "delete", "pod", "writer", "-n", namespace)
+	s.writeDevice(t, namespace)
 	s.Apply(t, namespace, withDevice("reader", "disk"))
 	s.WaitReady(t, namespace, "reader")
 	s.wantDevice(t, namespace, "reader", "written", 1<<20)
@@ -139,10 +146,7 @@ func (s stored) device(t *testing.T) {
 // pod, which the claim says.
 func (s stored) growOffline(t *testing.T) {
 	namespace := s.Namespace(t, "driven-offline")
-	s.Apply(t, namespace, smallClaim(s.node, "disk", asDevice...)+withDevice("first", "disk"))
-	s.WaitReady(t, namespace, "first")
-	s.Pod(namespace, "first").Shell(t, "echo written | dd of=/dev/volume conv=fsync")
-	s.Kubectl(t, "local", "delete", "pod", "first", "-n", namespace)
+	s.writeDevice(t, namespace)
 	s.resize(t, namespace, "disk", "5Mi")
 	s.Claim(namespace, "disk").Eventually(t, "waits for a pod", func(found *corev1.PersistentVolumeClaim) error {
 		for _, condition := range found.Status.Conditions {
@@ -152,10 +156,10 @@ func (s stored) growOffline(t *testing.T) {
 		}
 		return fmt.Errorf("its conditions are %+v", found.Status.Conditions)
 	})
-	s.Apply(t, namespace, withDevice("second", "disk"))
-	s.WaitReady(t, namespace, "second")
+	s.Apply(t, namespace, withDevice("reader", "disk"))
+	s.WaitReady(t, namespace, "reader")
 	s.waitCapacity(t, namespace, "disk", "5Mi")
-	s.wantDevice(t, namespace, "second", "written", 5<<20)
+	s.wantDevice(t, namespace, "reader", "written", 5<<20)
 }
 
 // growTooMuch: the driver has no volume of that size. The claim says so, and a smaller
